@@ -1,0 +1,56 @@
+"""Fixtures shared by the tests; four virtual devices for all of them."""
+
+import os
+import pathlib
+import sys
+
+# Before JAX is imported: every test sees several devices, so that nothing can
+# rely on there being one.
+os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+os.environ['XLA_FLAGS'] = (
+  os.environ.get('XLA_FLAGS', '') + ' --xla_force_host_platform_device_count=4'
+)
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PHOTOS = ROOT / 'srgan_jax' / 'assets'
+
+# The quickstart's recipe with the smallest networks that have every layer.
+_TINY = (
+  '--config=configs/quickstart.py',
+  '--config.batch_size=4',
+  '--config.crop_size=32',
+  '--config.model.blocks=1',
+  '--config.model.channels=4',
+  '--config.model.discriminator_channels=4',
+  '--config.stages.pretrain.warmup=0',
+  '--config.data.validation=',
+  '--config.log_every=1',
+)
+
+
+def tiny_command(
+  workdir: pathlib.Path, *, pretrain: int, gan: int
+) -> list[str]:
+  """The command line of a training run of a few seconds; run it in ROOT."""
+  return [
+    sys.executable,
+    '-m',
+    'srgan_jax.main',
+    *_TINY,
+    f'--workdir={workdir}',
+    f'--config.stages.pretrain.steps={pretrain}',
+    f'--config.stages.gan.steps={gan}',
+  ]
+
+
+@pytest.fixture(scope='session')
+def shared_data() -> pathlib.Path:
+  """The folder with `benchmarks/` and `train/`, or a skip by name."""
+  shared = pathlib.Path(
+    os.environ.get('SRGAN_JAX_SHARED', ROOT.parent / 'shared')
+  )
+  if not (shared / 'data' / 'benchmarks').is_dir():
+    pytest.skip(f'no benchmark images at {shared}/data (set SRGAN_JAX_SHARED)')
+  return shared / 'data'
