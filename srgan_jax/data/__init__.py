@@ -1,0 +1,1 @@
+"""Training data: from image files to a batch inside the compiled step."""

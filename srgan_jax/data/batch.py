@@ -1,0 +1,60 @@
+"""From uint8 crops to a training batch, inside the compiled step.
+
+The LR crop is made first and both are flipped or rotated together afterwards:
+because of the rounding between the passes, a transposed crop's LR is another
+picture. (Paper section 3.2; the degradation of section 2.)
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from srgan_jax.imaging import color, resize
+
+FLIP_VERTICAL, FLIP_HORIZONTAL, TRANSPOSE = 1, 2, 4
+
+
+class Batch(NamedTuple):
+  """A training batch.
+
+  Attributes:
+    lr: float32 [N, h, w, 3] in [0, 1].
+    hr: float32 [N, scale*h, scale*w, 3] in [-1, 1].
+  """
+
+  lr: jax.Array
+  hr: jax.Array
+
+
+def make_batch(crop: jax.Array, symmetry: jax.Array, scale: int = 4) -> Batch:
+  """Makes LR and HR crops and applies each example's symmetry to both.
+
+  Args:
+    crop: uint8 [N, size + 4*scale, size + 4*scale, 3], HR crops with context,
+      square, on the LR grid.
+    symmetry: int32 [N] in 0..7, one of the square's eight symmetries.
+    scale: the downscaling factor.
+
+  Returns:
+    The batch, in float32.
+  """
+  lr = resize.downscale_crops(crop, scale)
+  context = resize.CONTEXT_PER_SCALE * scale
+  hr = crop[:, context:-context, context:-context]
+  return Batch(
+    lr=color.uint8_to_unit(apply_symmetry(lr, symmetry)),
+    hr=color.uint8_to_signed(apply_symmetry(hr, symmetry)),
+  )
+
+
+def apply_symmetry(images: jax.Array, symmetry: jax.Array) -> jax.Array:
+  """Flips and transposes each square image of [N, S, S, C] by its own code."""
+  for bit, moved in (
+    (FLIP_VERTICAL, lambda x: x[:, ::-1]),
+    (FLIP_HORIZONTAL, lambda x: x[:, :, ::-1]),
+    (TRANSPOSE, lambda x: x.swapaxes(1, 2)),
+  ):
+    chosen = (symmetry & bit != 0)[:, None, None, None]
+    images = jnp.where(chosen, moved(images), images)
+  return images
