@@ -1,0 +1,118 @@
+"""The generator, SRResNet (paper section 2.1.1, figure 4 above).
+
+Layout NHWC; input LR in [0, 1], output HR in [-1, 1], not clipped.
+"""
+
+import functools
+from typing import Literal
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from srgan_jax.models import layers
+
+Init = Literal['small', 'he']
+
+SCALE = 4
+_SHUFFLE = 2  # two sub-pixel layers of x2 each
+
+# A sixth of He's variance: PyTorch's default, and so most reproductions'.
+_small_init = nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')
+
+
+class ResidualBlock(nn.Module):
+  """conv k3, BN, PReLU, conv k3, BN and the elementwise sum."""
+
+  channels: int
+  kernel_init: nn.initializers.Initializer
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    conv = lambda name: layers.Conv(
+      self.channels,
+      (3, 3),
+      use_bias=False,
+      kernel_init=self.kernel_init,
+      dtype=self.dtype,
+      name=name,
+    )
+    norm = lambda name: layers.BatchNorm(
+      use_running_average=not train, dtype=self.dtype, name=name
+    )
+    y = norm('norm_0')(conv('conv_0')(x))
+    y = layers.PReLU(name='prelu')(y)
+    y = norm('norm_1')(conv('conv_1')(y))
+    return x + y
+
+
+class UpsampleBlock(nn.Module):
+  """conv k3 to 4 times the channels, pixel shuffle x2, PReLU."""
+
+  channels: int
+  kernel_init: nn.initializers.Initializer
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    x = layers.Conv(
+      self.channels * _SHUFFLE**2,
+      (3, 3),
+      kernel_init=self.kernel_init,
+      dtype=self.dtype,
+      name='conv',
+    )(x)
+    x = layers.pixel_shuffle(x, _SHUFFLE)
+    return layers.PReLU(name='prelu')(x)
+
+
+class Generator(nn.Module):
+  """SRResNet: `blocks` residual blocks of `channels` feature maps, then x4.
+
+  Attributes:
+    blocks: B, 16 in the paper.
+    channels: feature maps, 64 in the paper.
+    dtype: what the convolutions compute in; parameters, batch statistics and
+      the output are float32.
+    init_scheme: 'he', He-normal kernels, or 'small': PyTorch's smaller ones and
+      a residual trunk whose last BN starts at 0, so that the network begins as
+      its own shallow path. The paper is silent; early on 'small' learns faster.
+  """
+
+  blocks: int = 16
+  channels: int = 64
+  dtype: jnp.dtype = jnp.float32
+  init_scheme: Init = 'small'
+
+  @nn.compact
+  def __call__(self, lr: jax.Array, *, train: bool) -> jax.Array:
+    """Upscales LR [N, H, W, 3] in [0, 1] to float32 [N, 4H, 4W, 3] in [-1, 1].
+
+    With `train`, BN normalises by the batch's own statistics and updates the
+    running ones, so `batch_stats` must be mutable.
+    """
+    is_small = self.init_scheme == 'small'
+    kernel_init = _small_init if is_small else layers.kernel_init
+    conv = functools.partial(
+      layers.Conv, kernel_init=kernel_init, dtype=self.dtype
+    )
+    x = conv(self.channels, (9, 9), name='conv_in')(lr)
+    x = first = layers.PReLU(name='prelu_in')(x)
+    for i in range(self.blocks):
+      x = ResidualBlock(
+        self.channels, kernel_init, self.dtype, name=f'block_{i}'
+      )(x, train=train)
+    x = conv(self.channels, (3, 3), use_bias=False, name='conv_mid')(x)
+    x = first + layers.BatchNorm(
+      use_running_average=not train,
+      scale_init=nn.initializers.constant(0.0 if is_small else 1.0),
+      dtype=self.dtype,
+      name='norm_mid',
+    )(x)
+    for i in range(2):
+      x = UpsampleBlock(
+        self.channels, kernel_init, self.dtype, name=f'upsample_{i}'
+      )(x)
+    x = conv(3, (9, 9), name='conv_out')(x)
+    return x.astype(jnp.float32)

@@ -1,0 +1,243 @@
+"""VGG feature networks: what the perceptual loss compares (section 2.2.1).
+
+Simonyan and Zisserman 2015, configurations D (VGG16) and E (VGG19), up to the
+last convolution; no classifier. phi_i,j of the paper is the j-th convolution
+after its ReLU, before the i-th max-pool: layer `convi_j`.
+
+Layout NHWC, kernels HWIO; images come in as RGB in [-1, 1], and the network's
+own convention (channel order, range, mean, deviation) is stated by the file
+that its weights are in (see `srgan_jax.weights.load_vgg`).
+"""
+
+from collections.abc import Mapping
+import dataclasses
+import math
+from typing import Any, Literal, cast, get_args
+
+from flax import linen as nn
+from flax import struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from srgan_jax.models import layers
+
+ChannelOrder = Literal['rgb', 'bgr']
+
+_CHANNELS = (64, 128, 256, 512, 512)
+_CONVOLUTIONS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+
+# The names of a network's convolutions in their order, by depth.
+LAYERS = {
+  depth: tuple(
+    f'conv{i}_{j}'
+    for i, count in enumerate(counts, start=1)
+    for j in range(1, count + 1)
+  )
+  for depth, counts in _CONVOLUTIONS.items()
+}
+
+
+def content_layer(content: str, depth: int) -> str:
+  """The layer that a content loss of the paper compares.
+
+  Args:
+    content: 'vgg22' (the 2nd convolution before the 2nd max-pool) or 'vgg54'
+      (the last one before the 5th: the 4th of VGG19, the 3rd of VGG16).
+    depth: 16 or 19.
+
+  Raises:
+    ValueError: for another content or depth.
+  """
+  _check_depth(depth)
+  if content == 'vgg22':
+    return 'conv2_2'
+  if content == 'vgg54':
+    return LAYERS[depth][-1]
+  raise ValueError(
+    f"the content with VGG features is 'vgg22' or 'vgg54', not {content!r}"
+  )
+
+
+def layers_up_to(depth: int, layer: str) -> tuple[str, ...]:
+  """The convolutions that the features of `layer` need, itself the last.
+
+  Raises:
+    ValueError: for another depth than 16 and 19, or a layer that it lacks.
+  """
+  _check_depth(depth)
+  names = LAYERS[depth]
+  if layer not in names:
+    raise ValueError(
+      f'VGG{depth} has no layer {layer!r}; it has {", ".join(names)}'
+    )
+  return names[: names.index(layer) + 1]
+
+
+class VGG(nn.Module):
+  """VGG16 or VGG19 up to one layer.
+
+  Attributes:
+    depth: 16 or 19.
+    layer: the convolution whose features are returned, e.g. 'conv5_4'.
+    dtype: what the convolutions compute in.
+  """
+
+  depth: int
+  layer: str
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Features of preprocessed images, after the layer's ReLU.
+
+    Args:
+      x: [N, H, W, 3] in the channel order and range of the weights.
+
+    Returns:
+      `dtype` [N, H/2^(i-1), W/2^(i-1), C], rounded down, for layer `convi_j`.
+    """
+    for name in layers_up_to(self.depth, self.layer):
+      block, index = map(int, name.removeprefix('conv').split('_'))
+      if block > 1 and index == 1:
+        x = nn.max_pool(x, (2, 2), strides=(2, 2), padding='VALID')
+      x = layers.Conv(
+        _CHANNELS[block - 1], (3, 3), dtype=self.dtype, name=name
+      )(x)
+      x = nn.relu(x)
+    return x
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+  """What a network's weights were trained to take; recorded in their file.
+
+  Attributes:
+    channel_order: 'rgb' (torchvision) or 'bgr' (Caffe, Keras).
+    value_range: what black and white become before `mean` is subtracted:
+      (0, 1) for torchvision, (0, 255) for Caffe and Keras.
+    mean: subtracted, in `value_range`'s unit and `channel_order`'s order.
+    std: what the difference is divided by, likewise.
+  """
+
+  channel_order: ChannelOrder
+  value_range: tuple[float, float]
+  mean: tuple[float, float, float]
+  std: tuple[float, float, float]
+
+  def __post_init__(self) -> None:
+    if self.channel_order not in get_args(ChannelOrder):
+      raise ValueError(
+        f"channel_order must be 'rgb' or 'bgr', not {self.channel_order!r}"
+      )
+    for field, length in (('value_range', 2), ('mean', 3), ('std', 3)):
+      try:
+        values = tuple(float(value) for value in getattr(self, field))
+      except (TypeError, ValueError):
+        values = ()
+      if len(values) != length or not all(map(math.isfinite, values)):
+        raise ValueError(
+          f'{field} must be {length} numbers, not {getattr(self, field)!r}'
+        )
+      # Tuples of floats, whatever came (JSON has lists): hashable and equal.
+      object.__setattr__(self, field, values)
+    if not self.value_range[0] < self.value_range[1]:
+      raise ValueError(f'value_range must rise, not be {self.value_range}')
+    if min(self.std) <= 0:
+      raise ValueError(f'std must be positive, not {self.std}')
+
+  def __call__(self, images: jax.Array) -> jax.Array:
+    """From RGB in [-1, 1] to what the network takes; float [N, H, W, 3]."""
+    low, high = self.value_range
+    pixels = (images + 1) * ((high - low) / 2) + low
+    if self.channel_order == 'bgr':
+      pixels = pixels[..., ::-1]
+    mean, std = (np.array(v, np.float32) for v in (self.mean, self.std))
+    return (pixels - mean) / std
+
+
+@struct.dataclass
+class PerceptualNetwork:
+  """A VGG with its weights and the convention that they were trained in.
+
+  A pytree whose leaves are the parameters alone, so it can be an argument of a
+  jitted function: hand it in, never differentiate with respect to it.
+
+  Attributes:
+    params: {'conv1_1': {'kernel': HWIO, 'bias': [C]}, ...}, float32, from
+      conv1_1 up to some layer.
+    depth: 16 or 19.
+    preprocessing: see `Preprocessing`.
+    feature_scale: (layer, factor) pairs: what `features` multiplies a layer's
+      features by, 1/12.75 in the paper (section 3.2).
+    source: where the weights come from, for logs.
+  """
+
+  params: Any
+  depth: int = struct.field(pytree_node=False)
+  preprocessing: Preprocessing = struct.field(pytree_node=False)
+  feature_scale: tuple[tuple[str, float], ...] = struct.field(pytree_node=False)
+  source: str = struct.field(pytree_node=False, default='')
+
+  def features(
+    self, images: jax.Array, layer: str, *, dtype: jnp.dtype = jnp.float32
+  ) -> jax.Array:
+    """See `features`."""
+    return features(self, images, layer, dtype=dtype)
+
+
+def features(
+  network: PerceptualNetwork,
+  images: jax.Array,
+  layer: str,
+  *,
+  dtype: jnp.dtype = jnp.float32,
+) -> jax.Array:
+  """The rescaled features phi_ij that equation 5 compares.
+
+  Args:
+    network: the weights and their convention.
+    images: [N, H, W, 3], RGB in [-1, 1]; values outside are not clipped, so
+      that their gradient lives.
+    layer: 'conv2_2', 'conv5_4', ...
+    dtype: what the convolutions compute in; the preprocessing before them is
+      float32.
+
+  Returns:
+    float32 [N, h, w, C]: the layer's features after its ReLU, times its scale.
+
+  Raises:
+    ValueError: for a layer that the depth lacks, that the network has no
+      parameters or no scale for, or images that are too small for it.
+  """
+  needed = layers_up_to(network.depth, layer)
+  missing = [name for name in needed if name not in network.params]
+  if missing:
+    raise ValueError(
+      f'features of {layer} need the parameters of {", ".join(missing)}, '
+      f'which this VGG{network.depth} lacks'
+    )
+  scales: Mapping[str, float] = dict(network.feature_scale)
+  if layer not in scales:
+    raise ValueError(
+      f'this VGG{network.depth} has no feature scale for {layer}; it has '
+      f'one for {", ".join(scales)}'
+    )
+  smallest = 2 ** (int(layer.removeprefix('conv')[0]) - 1)
+  if images.ndim != 4 or images.shape[3] != 3 or min(images.shape) < 1:
+    raise ValueError(f'features take [N, H, W, 3], not {images.shape}')
+  if min(images.shape[1:3]) < smallest:
+    raise ValueError(
+      f'features of {layer} take images of at least {smallest} by {smallest} '
+      f'pixels, not {images.shape[1]} by {images.shape[2]}'
+    )
+  x = network.preprocessing(images.astype(jnp.float32)).astype(dtype)
+  params = {name: network.params[name] for name in needed}
+  module = VGG(network.depth, layer, dtype)
+  y = cast(jax.Array, module.apply({'params': params}, x))
+  return y.astype(jnp.float32) * scales[layer]
+
+
+def _check_depth(depth: int) -> None:
+  if depth not in LAYERS:
+    raise ValueError(f'VGG comes with 16 or 19 layers, not {depth!r}')

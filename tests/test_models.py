@@ -1,0 +1,259 @@
+"""The networks: their sizes, layers, modes and orders (paper figure 4)."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from srgan_jax.models import layers
+from srgan_jax.models.discriminator import Discriminator
+from srgan_jax.models.generator import Generator
+
+
+def _shapes(network, side):
+  return jax.eval_shape(
+    lambda key: network.init(key, jnp.zeros((1, side, side, 3)), train=False),
+    jax.random.key(0),
+  )
+
+
+def test_the_generator_has_exactly_the_papers_parameters():
+  variables = _shapes(Generator(), 24)
+  assert layers.parameter_count(variables['params']) == 1_548_547
+  # Statistics: mean and variance of 33 BN layers of 64 channels.
+  assert layers.parameter_count(variables['batch_stats']) == 33 * 2 * 64
+
+
+@pytest.mark.parametrize(
+  ('blocks', 'channels', 'count'), [(16, 64, 1_548_547), (4, 32, 173_315)]
+)
+def test_generator_parameters_by_hand(blocks, channels, count):
+  c = channels
+  block = 2 * (9 * c * c + 2 * c) + c
+  by_hand = (
+    (81 * 3 * c + c + c)  # conv_in, prelu_in
+    + blocks * block
+    + (9 * c * c + 2 * c)  # conv_mid, norm_mid
+    + 2 * (9 * c * 4 * c + 4 * c + c)  # the sub-pixel layers
+    + (81 * c * 3 + 3)  # conv_out
+  )
+  assert by_hand == count
+  params = _shapes(Generator(blocks, channels), 8)['params']
+  assert layers.parameter_count(params) == count
+
+
+def test_the_discriminator_has_exactly_the_papers_parameters():
+  convolutions = [
+    (64, 64), (64, 128), (128, 128), (128, 256), (256, 256), (256, 512),
+    (512, 512),
+  ]  # fmt: skip
+  by_hand = (
+    (27 * 64 + 64)
+    + sum(9 * i * o + 2 * o for i, o in convolutions)
+    + (6 * 6 * 512 * 1024 + 1024)
+    + (1024 + 1)
+  )
+  params = _shapes(Discriminator(), 96)['params']
+  assert layers.parameter_count(params) == by_hand == 23_563_649
+
+
+def test_bfloat16_leaves_parameters_statistics_and_outputs_in_float32():
+  def forward(network, images):
+    variables = network.init(jax.random.key(0), images, train=False)
+    output, updated = network.apply(
+      variables, images, train=True, mutable=['batch_stats']
+    )
+    return output, variables, updated
+
+  sr, *kept = jax.eval_shape(
+    lambda x: forward(Generator(1, 8, jnp.dtype('bfloat16')), x),
+    jnp.ones((2, 6, 5, 3)),
+  )
+  assert sr.shape == (2, 24, 20, 3)
+  logits, *more = jax.eval_shape(
+    lambda x: forward(Discriminator(4, jnp.dtype('bfloat16')), x),
+    jnp.ones((2, 32, 32, 3)),
+  )
+  assert logits.shape == (2,)
+  for leaf in jax.tree.leaves((sr, logits, kept, more)):
+    assert leaf.dtype == jnp.float32
+
+
+def test_bfloat16_is_what_the_convolutions_compute_in():
+  generator = Generator(1, 4, jnp.dtype('bfloat16'))
+  lr = jnp.ones((1, 4, 4, 3))
+  variables = jax.eval_shape(
+    lambda x: generator.init(jax.random.key(0), x, train=False), lr
+  )
+  text = str(
+    jax.make_jaxpr(lambda v, x: generator.apply(v, x, train=False))(
+      variables, lr
+    )
+  )
+  convolutions = [
+    line for line in text.splitlines() if ' = conv_general_dilated' in line
+  ]
+  assert len(convolutions) == 7
+  assert all('bf16' in line.split('=')[0] for line in convolutions)
+
+
+def test_no_bias_in_front_of_batch_norm():
+  params = _shapes(Generator(2, 8), 8)['params']
+  for name in ('conv_0', 'conv_1'):
+    assert set(params['block_0'][name]) == {'kernel'}
+  assert set(params['conv_mid']) == {'kernel'}
+  assert set(params['conv_in']) == {'kernel', 'bias'}
+  params = _shapes(Discriminator(4), 32)['params']
+  assert set(params['conv_0']) == {'kernel', 'bias'}
+  assert set(params['conv_3']) == {'kernel'}
+
+
+def test_prelu_has_a_slope_per_channel_of_a_quarter():
+  x = jnp.array([[[[-4.0, -8.0, 2.0]]]])
+  variables = layers.PReLU().init(jax.random.key(0), x)
+  np.testing.assert_array_equal(
+    variables['params']['slope'], np.full(3, 0.25, np.float32)
+  )
+  y = layers.PReLU().apply({'params': {'slope': jnp.array([0.5, 0.1, 9])}}, x)
+  np.testing.assert_allclose(y, [[[[-2.0, -0.8, 2.0]]]], rtol=1e-6)
+
+
+def test_pixel_shuffle_by_its_definition():
+  x = np.random.default_rng(0).normal(size=(2, 3, 5, 12)).astype(np.float32)
+  y = np.asarray(layers.pixel_shuffle(x, 2))
+  assert y.shape == (2, 6, 10, 3)
+  for c in range(3):
+    for i in range(2):
+      for j in range(2):
+        np.testing.assert_array_equal(
+          y[:, i::2, j::2, c], x[..., 4 * c + 2 * i + j]
+        )
+  with pytest.raises(ValueError, match='not 6'):
+    layers.pixel_shuffle(np.zeros((1, 2, 2, 6)), 2)
+
+
+def test_pixel_shuffle_equals_torchs():
+  torch = pytest.importorskip('torch', reason='PyTorch is not installed')
+  x = np.random.default_rng(0).normal(size=(2, 4, 3, 18)).astype(np.float32)
+  theirs = torch.nn.functional.pixel_shuffle(
+    torch.from_numpy(x).permute(0, 3, 1, 2), 3
+  ).permute(0, 2, 3, 1)
+  np.testing.assert_array_equal(layers.pixel_shuffle(x, 3), theirs.numpy())
+
+
+@pytest.mark.parametrize('train', [False, True])
+def test_the_generator_equals_a_torch_network(train):
+  torch = pytest.importorskip('torch', reason='PyTorch is not installed')
+  rng = np.random.default_rng(1)
+  generator = Generator(2, 8)
+  lr = rng.random((2, 7, 9, 3)).astype(np.float32)
+  variables = generator.init(jax.random.key(0), lr, train=False)
+  # No value stays at its initial 0 or 1.
+  variables = jax.tree.map(
+    lambda x: x + 0.3 * rng.random(x.shape, np.float32), variables
+  )
+  ours, _ = generator.apply(variables, lr, train=train, mutable=['batch_stats'])
+  params, stats = variables['params'], variables['batch_stats']
+
+  def tensor(x):
+    return torch.from_numpy(np.array(x))
+
+  def conv(x, p):
+    kernel = tensor(p['kernel']).permute(3, 2, 0, 1)
+    bias = tensor(p['bias']) if 'bias' in p else None
+    return torch.nn.functional.conv2d(x, kernel, bias, padding='same')
+
+  def norm(x, p, s):
+    return torch.nn.functional.batch_norm(
+      x, tensor(s['mean']), tensor(s['var']), tensor(p['scale']),
+      tensor(p['bias']), training=train, eps=1e-5,
+    )  # fmt: skip
+
+  def prelu(x, p):
+    return torch.nn.functional.prelu(x, tensor(p['slope']))
+
+  with torch.no_grad():
+    x = conv(torch.from_numpy(lr).permute(0, 3, 1, 2), params['conv_in'])
+    x = first = prelu(x, params['prelu_in'])
+    for i in range(2):
+      p, s = params[f'block_{i}'], stats[f'block_{i}']
+      y = norm(conv(x, p['conv_0']), p['norm_0'], s['norm_0'])
+      y = conv(prelu(y, p['prelu']), p['conv_1'])
+      x = x + norm(y, p['norm_1'], s['norm_1'])
+    x = conv(x, params['conv_mid'])
+    x = first + norm(x, params['norm_mid'], stats['norm_mid'])
+    for i in range(2):
+      p = params[f'upsample_{i}']
+      x = torch.nn.functional.pixel_shuffle(conv(x, p['conv']), 2)
+      x = prelu(x, p['prelu'])
+    theirs = conv(x, params['conv_out']).permute(0, 2, 3, 1).numpy()
+  scale = np.abs(theirs).max()
+  np.testing.assert_allclose(ours, theirs, atol=2e-5 * scale)
+
+
+def test_the_discriminators_strides_and_slope_equal_a_torch_network():
+  torch = pytest.importorskip('torch', reason='PyTorch is not installed')
+  rng = np.random.default_rng(1)
+  discriminator = Discriminator(4)
+  images = rng.uniform(-1, 1, (3, 32, 32, 3)).astype(np.float32)
+  variables = discriminator.init(jax.random.key(0), images, train=False)
+  variables = jax.tree.map(
+    lambda x: x + 0.1 * rng.random(x.shape, np.float32), variables
+  )
+  ours, _ = discriminator.apply(
+    variables, images, train=True, mutable=['batch_stats']
+  )
+  params = variables['params']
+
+  def tensor(x):
+    return torch.from_numpy(np.array(x))
+
+  with torch.no_grad():
+    x = torch.from_numpy(images).permute(0, 3, 1, 2)
+    for i in range(8):
+      p, stride = params[f'conv_{i}'], 1 + i % 2
+      # SAME padding of an even side with stride 2: below and right alone.
+      before = 1 if stride == 1 else 0
+      x = torch.nn.functional.pad(x, (before, 1, before, 1))
+      bias = tensor(p['bias']) if i == 0 else None
+      x = torch.nn.functional.conv2d(
+        x, tensor(p['kernel']).permute(3, 2, 0, 1), bias, stride
+      )
+      if i:
+        n = params[f'norm_{i}']
+        x = torch.nn.functional.batch_norm(
+          x, None, None, tensor(n['scale']), tensor(n['bias']),
+          training=True, eps=1e-5,
+        )  # fmt: skip
+      x = torch.nn.functional.leaky_relu(x, 0.2)
+    x = x.permute(0, 2, 3, 1).reshape(3, -1)
+    for name in ('dense_0', 'dense_1'):
+      p = params[name]
+      x = x @ tensor(p['kernel']) + tensor(p['bias'])
+      if name == 'dense_0':
+        x = torch.nn.functional.leaky_relu(x, 0.2)
+  np.testing.assert_allclose(ours, x[:, 0].numpy(), rtol=1e-3, atol=1e-4)
+
+
+def test_inference_uses_running_statistics_and_leaves_them():
+  generator = Generator(1, 4)
+  lr = jax.random.uniform(jax.random.key(0), (2, 4, 4, 3))
+  variables = generator.init(jax.random.key(1), lr, train=False)
+  sr, updated = generator.apply(
+    variables, lr, train=False, mutable=['batch_stats']
+  )
+  jax.tree.map(
+    np.testing.assert_array_equal,
+    updated['batch_stats'],
+    variables['batch_stats'],
+  )
+  # A picture's result must not depend on those beside it.
+  np.testing.assert_allclose(
+    generator.apply(variables, lr[:1], train=False), sr[:1], atol=1e-5
+  )
+  trained, updated = generator.apply(
+    variables, lr, train=True, mutable=['batch_stats']
+  )
+  assert np.abs(trained - sr).max() > 1e-3
+  mean = updated['batch_stats']['norm_mid']['mean']
+  assert np.abs(mean).max() > 0
