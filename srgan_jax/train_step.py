@@ -1,0 +1,274 @@
+"""The two training steps (paper sections 2.2 and 3.2): pure functions.
+
+`pretrain_step` trains the generator G alone (SRResNet); `gan_step` updates the
+discriminator D, then G, once each. Both take a state and a batch and return the
+new state and a dict of float32 scalars. Images are NHWC, LR in [0, 1], HR and
+SR in [-1, 1].
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+from flax import linen as nn
+from flax import struct
+from flax.training import train_state
+import jax
+import jax.numpy as jnp
+import optax
+
+from srgan_jax import losses
+from srgan_jax.data.batch import Batch
+from srgan_jax.models import vgg
+
+Metrics = dict[str, jax.Array]
+Variables = dict[str, Any]
+
+
+class NetworkState(train_state.TrainState):
+  """A network's parameters, Adam's moments and count, and BN statistics."""
+
+  batch_stats: Any
+
+  @property
+  def variables(self) -> Variables:
+    return {'params': self.params, 'batch_stats': self.batch_stats}
+
+
+@struct.dataclass
+class PretrainState:
+  """What the SRResNet stage updates.
+
+  Attributes:
+    generator: G.
+    ema: the exponential moving average of G's variables, or None.
+  """
+
+  generator: NetworkState
+  ema: Variables | None
+
+
+@struct.dataclass
+class GanState(PretrainState):
+  """What the GAN stage updates: G, its average, and D."""
+
+  discriminator: NetworkState
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+  """The weights of l_SR (equation 3), and which content loss l_X is.
+
+  Attributes:
+    content_layer: the VGG layer compared, e.g. 'conv5_4', or None for l_MSE.
+    content_reduction: see `losses.feature_loss`.
+    adversarial_weight: of l_Gen; 1e-3 in the paper. Unused in pre-training.
+    tv_weight: of the total variation; 2e-8 for SRResNet-VGG22, else 0.
+    ema_decay: of the moving average of G, where the state has one.
+    dtype: what the VGG network computes in; the loss is float32.
+  """
+
+  content_layer: str | None = None
+  content_reduction: losses.ContentReduction = 'mean'
+  adversarial_weight: float = 1e-3
+  tv_weight: float = 0.0
+  ema_decay: float = 0.0
+  dtype: jnp.dtype = jnp.dtype('float32')
+
+
+def create_network(
+  network: nn.Module,
+  variables: Variables,
+  optimizer: optax.GradientTransformation,
+) -> NetworkState:
+  """A network's state before its first update."""
+  return NetworkState.create(
+    apply_fn=network.apply,
+    params=variables['params'],
+    batch_stats=variables['batch_stats'],
+    tx=optimizer,
+  )
+
+
+def pretrain_step(
+  state: PretrainState,
+  batch: Batch,
+  perceptual: vgg.PerceptualNetwork | None,
+  objective: Objective,
+) -> tuple[PretrainState, Metrics]:
+  """One update of SRResNet on its content loss.
+
+  Args:
+    state: the state before.
+    batch: LR and HR crops.
+    perceptual: the VGG network, or None for the MSE.
+    objective: the loss.
+
+  Returns:
+    The state after, and `loss, content, tv, generator_gradient_norm`.
+  """
+  generator = state.generator
+
+  def loss_fn(params: Any) -> tuple[jax.Array, Any]:
+    sr, statistics = _apply(generator, params, generator.batch_stats, batch.lr)
+    content, tv = _content_terms(sr, batch.hr, perceptual, objective)
+    loss = content + objective.tv_weight * tv
+    return loss, (content, tv, statistics)
+
+  (loss, (content, tv, statistics)), gradients = jax.value_and_grad(
+    loss_fn, has_aux=True
+  )(generator.params)
+  generator = generator.apply_gradients(grads=gradients, batch_stats=statistics)
+  return PretrainState(
+    generator=generator, ema=_average(state.ema, generator, objective)
+  ), {
+    'loss': loss,
+    'content': content,
+    'tv': tv,
+    'generator_gradient_norm': optax.tree.norm(gradients),
+  }
+
+
+def gan_step(
+  state: GanState,
+  batch: Batch,
+  perceptual: vgg.PerceptualNetwork | None,
+  objective: Objective,
+) -> tuple[GanState, Metrics]:
+  """One alternating update (k = 1): D on real and fake, then G against it.
+
+  Args:
+    state: the state before.
+    batch: LR and HR crops.
+    perceptual: the VGG network, or None for the MSE.
+    objective: the weights of l_SR.
+
+  Returns:
+    The state after, and `loss` (l_SR), `content`, `adversarial`, `tv`,
+    `adversarial_to_content` (the ratio of the two weighted terms),
+    `discriminator_loss`, `d_real`, `d_fake` (D's mean scores in 0..1 before
+    its update) and the gradient norms of both networks.
+  """
+  generator, discriminator = state.generator, state.discriminator
+
+  # 1. G's forward pass, once: `pull_back` takes a gradient by SR to one by
+  #    G's parameters.
+  def generate(params: Any) -> tuple[jax.Array, Any]:
+    return _apply(generator, params, generator.batch_stats, batch.lr)
+
+  sr, pull_back, generator_statistics = jax.vjp(
+    generate, generator.params, has_aux=True
+  )
+
+  # 2. D's update (equation 2). Real and fake go through D one after the
+  #    other, each normalised by its own statistics. SR is a constant here:
+  #    differentiated is D's loss by D's parameters alone.
+  def discriminator_loss_fn(params: Any) -> tuple[jax.Array, Any]:
+    real_logits, statistics = _apply(
+      discriminator, params, discriminator.batch_stats, batch.hr
+    )
+    fake_logits, statistics = _apply(discriminator, params, statistics, sr)
+    loss = losses.discriminator_loss(real_logits, fake_logits)
+    return loss, (real_logits, fake_logits, statistics)
+
+  (discriminator_loss, (real_logits, fake_logits, statistics)), gradients = (
+    jax.value_and_grad(discriminator_loss_fn, has_aux=True)(
+      discriminator.params
+    )
+  )
+  discriminator_gradient_norm = optax.tree.norm(gradients)
+  discriminator = discriminator.apply_gradients(
+    grads=gradients, batch_stats=statistics
+  )
+
+  # 3. G's update (equation 3) against the D just updated, whose parameters are
+  #    constants here and whose statistics of this pass are dropped.
+  def perceptual_loss_fn(sr: jax.Array) -> tuple[jax.Array, Any]:
+    logits, _ = _apply(
+      discriminator, discriminator.params, discriminator.batch_stats, sr
+    )
+    content, tv = _content_terms(sr, batch.hr, perceptual, objective)
+    adversarial = losses.adversarial_loss(logits)
+    loss = (
+      content
+      + objective.adversarial_weight * adversarial
+      + objective.tv_weight * tv
+    )
+    return loss, (content, adversarial, tv)
+
+  (loss, (content, adversarial, tv)), sr_gradient = jax.value_and_grad(
+    perceptual_loss_fn, has_aux=True
+  )(sr)
+  (gradients,) = pull_back(sr_gradient)
+  generator = generator.apply_gradients(
+    grads=gradients, batch_stats=generator_statistics
+  )
+
+  return GanState(
+    generator=generator,
+    ema=_average(state.ema, generator, objective),
+    discriminator=discriminator,
+  ), {
+    'loss': loss,
+    'content': content,
+    'adversarial': adversarial,
+    'tv': tv,
+    'adversarial_to_content': (
+      objective.adversarial_weight * adversarial / content
+    ),
+    'discriminator_loss': discriminator_loss,
+    'd_real': jnp.mean(nn.sigmoid(real_logits)),
+    'd_fake': jnp.mean(nn.sigmoid(fake_logits)),
+    'generator_gradient_norm': optax.tree.norm(gradients),
+    'discriminator_gradient_norm': discriminator_gradient_norm,
+  }
+
+
+def _apply(
+  network: NetworkState, params: Any, batch_stats: Any, images: jax.Array
+) -> tuple[jax.Array, Any]:
+  """A forward pass in training mode: the output and the new BN statistics."""
+  output, updated = network.apply_fn(
+    {'params': params, 'batch_stats': batch_stats},
+    images,
+    train=True,
+    mutable=['batch_stats'],
+  )
+  return output, updated['batch_stats']
+
+
+def _content_terms(
+  sr: jax.Array,
+  hr: jax.Array,
+  perceptual: vgg.PerceptualNetwork | None,
+  objective: Objective,
+) -> tuple[jax.Array, jax.Array]:
+  """l_X by the objective, and the total variation where it has a weight."""
+  if objective.content_layer is None or perceptual is None:
+    content = losses.mse_loss(sr, hr)
+  else:
+    features = functools.partial(
+      vgg.features,
+      perceptual,
+      layer=objective.content_layer,
+      dtype=objective.dtype,
+    )
+    content = losses.feature_loss(
+      features(sr), features(hr), objective.content_reduction
+    )
+  if objective.tv_weight:
+    return content, losses.total_variation(sr)
+  return content, jnp.zeros(())
+
+
+def _average(
+  ema: Variables | None, generator: NetworkState, objective: Objective
+) -> Variables | None:
+  """The moving average, warmed up so that it forgets the initial weights."""
+  if ema is None:
+    return None
+  step = jnp.asarray(generator.step, jnp.float32)
+  decay = jnp.minimum(objective.ema_decay, (1 + step) / (10 + step))
+  return jax.tree.map(
+    lambda old, new: decay * old + (1 - decay) * new, ema, generator.variables
+  )

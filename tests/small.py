@@ -1,0 +1,66 @@
+"""Small networks, states and batches for the tests of the step."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from srgan_jax import optimizers, train_step
+from srgan_jax.data.batch import Batch
+from srgan_jax.models import vgg
+from srgan_jax.models.discriminator import Discriminator
+from srgan_jax.models.generator import Generator
+
+SIDE = 32
+GENERATOR = Generator(1, 4)
+DISCRIMINATOR = Discriminator(4)
+VGG_OBJECTIVE = train_step.Objective(content_layer='conv2_2')
+
+
+def batch(seed=0, size=4):
+  rng = np.random.default_rng(seed)
+  return Batch(
+    lr=jnp.asarray(rng.random((size, SIDE // 4, SIDE // 4, 3)), jnp.float32),
+    hr=jnp.asarray(rng.uniform(-1, 1, (size, SIDE, SIDE, 3)), jnp.float32),
+  )
+
+
+def perceptual(seed=0):
+  """A VGG16 up to conv2_2 with random weights, torchvision's convention."""
+  module = vgg.VGG(16, 'conv2_2')
+  params = module.init(jax.random.key(seed), jnp.zeros((1, 8, 8, 3)))['params']
+  return vgg.PerceptualNetwork(
+    params=params,
+    depth=16,
+    preprocessing=vgg.Preprocessing(
+      channel_order='rgb',
+      value_range=(0, 1),
+      mean=(0.485, 0.456, 0.406),
+      std=(0.229, 0.224, 0.225),
+    ),
+    feature_scale=(('conv2_2', 1 / 12.75),),
+  )
+
+
+def network_state(network, seed, rate=1e-3):
+  images = batch().lr if network is GENERATOR else batch().hr
+  return train_step.create_network(
+    network,
+    network.init(jax.random.key(seed), images, train=False),
+    optimizers.adam(lambda count: rate),
+  )
+
+
+def pretrain_state(ema=False):
+  generator = network_state(GENERATOR, 0)
+  return train_step.PretrainState(
+    generator=generator, ema=generator.variables if ema else None
+  )
+
+
+def gan_state(ema=False):
+  generator = network_state(GENERATOR, 0)
+  return train_step.GanState(
+    generator=generator,
+    ema=generator.variables if ema else None,
+    discriminator=network_state(DISCRIMINATOR, 1),
+  )

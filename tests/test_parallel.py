@@ -1,0 +1,118 @@
+"""The same step on one device, on four, and on two processes."""
+
+import functools
+import json
+import os
+import socket
+import subprocess
+
+import conftest
+import jax
+from jax.sharding import Mesh
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+import small
+
+from srgan_jax import sharding, train_step
+
+# Sums over a batch in another order: float32 rounds each to 6e-8 of its size,
+# and the sums here run over some 1e4 terms through ten layers.
+TOLERANCE = 2e-5
+
+
+def _steps(devices, step, state, perceptual):
+  mesh = Mesh(np.asarray(jax.devices()[:devices]), (sharding.AXIS,))
+  state, perceptual = jax.device_get((state, perceptual))
+  state, perceptual = sharding.replicate((state, perceptual), mesh)
+  batch = sharding.shard_batch(jax.device_get(small.batch(size=8)), mesh)
+  assert len(batch.hr.sharding.device_set) == devices
+  new, metrics = jax.jit(step)(state, batch, perceptual)
+  return jax.device_get((new, metrics))
+
+
+@pytest.mark.parametrize('stage', ['pretrain', 'gan'])
+def test_four_devices_give_the_gradients_of_one(stage):
+  if stage == 'gan':
+    step, state = train_step.gan_step, small.gan_state(ema=True)
+  else:
+    step, state = train_step.pretrain_step, small.pretrain_state(ema=True)
+  step = functools.partial(step, objective=small.VGG_OBJECTIVE)
+  one, one_metrics = _steps(1, step, state, small.perceptual())
+  four, four_metrics = _steps(4, step, state, small.perceptual())
+  networks = ['generator', 'discriminator'] if stage == 'gan' else ['generator']
+  for name in networks:
+    # A tenth of the gradients, and the statistics of the global batch.
+    for part in (
+      lambda network: network.opt_state[0].mu,
+      lambda network: network.batch_stats,
+    ):
+      jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(
+          a, b, rtol=TOLERANCE, atol=TOLERANCE * np.abs(b).max()
+        ),
+        part(getattr(four, name)),
+        part(getattr(one, name)),
+      )
+  for name, value in one_metrics.items():
+    np.testing.assert_allclose(
+      four_metrics[name], value, rtol=1e-4, err_msg=name
+    )
+
+
+def test_a_batch_that_the_devices_do_not_divide_is_refused():
+  with pytest.raises(ValueError, match='batch_size=6 .* 4 devices'):
+    sharding.make_mesh(6)
+
+
+def _run(workdir, *, processes, devices):
+  """Trains a tiny config; the processes meet on loopback."""
+  with socket.socket() as listener:
+    listener.bind(('localhost', 0))
+    port = listener.getsockname()[1]
+  environment = os.environ | {
+    'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}'
+  }
+  command = conftest.tiny_command(workdir, pretrain=2, gan=2)
+  if processes > 1:
+    command += [
+      f'--config.distributed.coordinator=localhost:{port}',
+      f'--config.distributed.processes={processes}',
+    ]
+  running = [
+    subprocess.Popen(
+      [*command, f'--config.distributed.process={index}'],
+      cwd=conftest.ROOT,
+      env=environment,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT,
+      text=True,
+    )
+    for index in range(processes)
+  ]
+  for process in running:
+    output, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, output
+  lines = [
+    json.loads(line)
+    for line in (workdir / 'metrics.jsonl').read_text().splitlines()
+  ]
+  return load_file(workdir / 'generator.safetensors'), lines
+
+
+def test_two_processes_train_as_one_with_as_many_devices(tmp_path):
+  ours, our_lines = _run(tmp_path / 'two', processes=2, devices=1)
+  theirs, their_lines = _run(tmp_path / 'one', processes=1, devices=2)
+  assert ours.keys() == theirs.keys()
+  for ours_line, theirs_line in zip(our_lines, their_lines, strict=True):
+    assert ours_line.keys() == theirs_line.keys()
+    for name in theirs_line.keys() - {'images_per_s', 'input_wait'}:
+      if isinstance(theirs_line[name], float):
+        assert ours_line[name] == pytest.approx(theirs_line[name], rel=1e-3)
+      else:
+        assert ours_line[name] == theirs_line[name]
+  # Adam's first steps have the size of the learning rate (1e-3), whatever the
+  # gradient's: where that is nearly 0, rounding may decide its sign.
+  differing = [np.abs(ours[name] - theirs[name]) for name in ours]
+  assert max(x.max() for x in differing) < 1e-2
+  assert np.mean(np.concatenate([x.ravel() for x in differing])) < 1e-5
