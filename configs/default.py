@@ -1,0 +1,109 @@
+"""Every field of a configuration, with its default; the variants override it.
+
+Run from the repository's root, and override any field on the command line:
+
+  python -m srgan_jax.main --config=configs/vgg54.py --config.seed=1
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+  """The paper's recipe (section 3.2) as far as all its variants share it."""
+  config = ConfigDict()
+
+  # Decides the initial weights and, with the step, every crop.
+  config.seed = 0
+  # HR crops in a batch, over all devices of all processes together.
+  config.batch_size = 16
+  # Side of an HR crop in pixels; a multiple of 16, which D halves four times.
+  config.crop_size = 96
+  # The upscaling factor: the paper's x4 networks only.
+  config.scale = 4
+  # What the networks compute in: 'bfloat16', 'float32', or 'auto': bfloat16 on
+  # accelerators and float32 on CPU. Parameters, batch statistics, losses and
+  # updates are float32 always.
+  config.precision = 'auto'
+  # Decay of the moving average of G that is exported, e.g. 0.999; 0: none.
+  config.ema_decay = 0.0
+  # A trained generator to start the GAN stage from (`.safetensors`), e.g. the
+  # `generator_pretrain.safetensors` of another run; SRResNet is not trained.
+  config.init_generator = ''
+  # Train the GAN stage from random weights, which the paper advises against.
+  config.allow_random_generator = False
+
+  config.model = ConfigDict()
+  # Residual blocks and feature maps of the generator.
+  config.model.blocks = 16
+  config.model.channels = 64
+  # The generator's initial weights: 'small' (PyTorch's, and a trunk that starts
+  # at 0) or 'he'. The paper says nothing; see models/generator.py.
+  config.model.init = 'small'
+  # Feature maps of the discriminator's first convolution.
+  config.model.discriminator_channels = 64
+
+  config.stages = ConfigDict()
+  # The SRResNet stage: G alone on its content loss.
+  config.stages.pretrain = ConfigDict()
+  config.stages.pretrain.steps = 1_000_000
+  # The rate, or with a schedule its peak.
+  config.stages.pretrain.learning_rate = 1e-4
+  # 'constant', or 'cosine': decays to 0 over the stage.
+  config.stages.pretrain.schedule = 'constant'
+  # Updates of linear warm-up.
+  config.stages.pretrain.warmup = 0
+  # 'mse', 'vgg22' or 'vgg54': the content loss l_X.
+  config.stages.pretrain.content = 'mse'
+  # The GAN stage: D and G in turns, from SRResNet-MSE's weights.
+  config.stages.gan = ConfigDict()
+  config.stages.gan.steps = 200_000
+  config.stages.gan.learning_rate = 1e-4
+  # Updates after which the rate falls to a tenth.
+  config.stages.gan.boundaries = (100_000,)
+  config.stages.gan.content = 'vgg54'
+
+  config.loss = ConfigDict()
+  # Equation 5 divides by W*H ('sum_channels'); most code by everything
+  # ('mean'), which is as many times smaller as the layer has channels.
+  config.loss.content_reduction = 'mean'
+  # Of the adversarial loss, equation 3.
+  config.loss.adversarial_weight = 1e-3
+  # Of the total variation in the SRResNet stage; the paper's SRResNet-VGG22
+  # alone has it.
+  config.loss.tv_weight = 0.0
+
+  config.perceptual = ConfigDict()
+  # The VGG file for 'vgg22' and 'vgg54': tools/convert_vgg.py makes it.
+  config.perceptual.weights = 'vgg19.safetensors'
+  # The layer compared; '' is the paper's: for 'vgg22' conv2_2, for 'vgg54' the
+  # last before the fifth pooling (conv5_4 of VGG19, conv5_3 of VGG16).
+  config.perceptual.layer = ''
+
+  config.data = ConfigDict()
+  # Training images: 'tfds:NAME[:SPLIT]', 'folder:DIR' or 'tar:GLOB'.
+  config.data.source = 'tfds:imagenet2012'
+  # How batches reach the device: 'tfdata'.
+  config.data.loader = 'tfdata'
+  # HR images to validate on, in the same notation; '' is none.
+  config.data.validation = ''
+  # RAM for decoded training images, in GiB.
+  config.data.cache_gib = 4.0
+  # Random flips and quarter turns.
+  config.data.augment = True
+  # What the resize reads outside an image: 'clamp' or 'mirror'.
+  config.data.edge = 'clamp'
+
+  config.distributed = ConfigDict()
+  # On TPU pods and under SLURM: 'auto'. By hand: the first process's
+  # 'host:port', the number of processes and this one's number. '' is one
+  # process.
+  config.distributed.coordinator = ''
+  config.distributed.processes = 1
+  config.distributed.process = 0
+
+  # In steps: checkpoints, lines of metrics, and validation with sample images.
+  config.save_every = 5_000
+  config.log_every = 100
+  config.validate_every = 5_000
+
+  return config

@@ -1,0 +1,113 @@
+"""Checks of a run's configuration (fields: configs/default.py)."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+CONTENTS = ('mse', 'vgg22', 'vgg54')
+
+# What may differ when a run goes on: its length, its reports, how data is
+# loaded, and where things lie.
+_CHANGEABLE = (
+  'stages.pretrain.steps',
+  'stages.gan.steps',
+  'perceptual.weights',
+  'data.source',
+  'data.loader',
+  'data.validation',
+  'data.cache_gib',
+  'distributed.',
+  'save_every',
+  'log_every',
+  'validate_every',
+)
+
+
+def check(config: Any) -> None:
+  """Refuses values that could only fail later.
+
+  Raises:
+    ValueError: one line naming the field and its value.
+  """
+
+  def require(condition: bool, field: str, expected: str) -> None:
+    if not condition:
+      value = config
+      for part in field.split('.'):
+        value = value[part]
+      raise ValueError(f'config.{field} must be {expected}, not {value!r}')
+
+  for field in ('batch_size', 'save_every', 'log_every', 'validate_every'):
+    require(config[field] >= 1, field, 'at least 1')
+  require(
+    config.crop_size >= 16 and config.crop_size % 16 == 0,
+    'crop_size',
+    'a multiple of 16',
+  )
+  require(config.scale == 4, 'scale', "4, the paper's")
+  require(0 <= config.seed < 2**63, 'seed', 'in 0..2**63-1')
+  require(
+    config.precision in ('auto', 'float32', 'bfloat16'),
+    'precision',
+    "'auto', 'float32' or 'bfloat16'",
+  )
+  require(0 <= config.ema_decay < 1, 'ema_decay', 'in [0, 1)')
+  for field in ('blocks', 'channels', 'discriminator_channels'):
+    require(config.model[field] >= 1, f'model.{field}', 'at least 1')
+  require(config.model.init in ('small', 'he'), 'model.init', "'small' or 'he'")
+  for stage in ('pretrain', 'gan'):
+    name = f'stages.{stage}'
+    require(config.stages[stage].steps >= 0, f'{name}.steps', 'at least 0')
+    require(
+      config.stages[stage].learning_rate > 0, f'{name}.learning_rate', '> 0'
+    )
+    require(
+      config.stages[stage].content in CONTENTS,
+      f'{name}.content',
+      f'one of {", ".join(CONTENTS)}',
+    )
+  require(
+    config.loss.content_reduction in ('mean', 'sum_channels'),
+    'loss.content_reduction',
+    "'mean' or 'sum_channels'",
+  )
+  require(config.data.loader == 'tfdata', 'data.loader', "'tfdata'")
+  require(
+    config.data.edge in ('clamp', 'mirror'), 'data.edge', "'clamp' or 'mirror'"
+  )
+  pretrain, gan = config.stages.pretrain, config.stages.gan
+  if not pretrain.steps and not gan.steps:
+    raise ValueError('both stages have 0 steps: there is nothing to train')
+  if (
+    gan.steps
+    and not pretrain.steps
+    and not config.init_generator
+    and not config.allow_random_generator
+  ):
+    raise ValueError(
+      'a GAN stage from random weights collapses: give '
+      '--config.init_generator=FILE or --config.stages.pretrain.steps=N, or '
+      'insist with --config.allow_random_generator=True'
+    )
+
+
+def changed_fields(
+  before: Mapping[str, Any], now: Mapping[str, Any]
+) -> list[str]:
+  """The fields that differ between two configs and may not when resuming."""
+  old, new = dict(_flatten(before)), dict(_flatten(now))
+  return [
+    f'{name} ({old.get(name)!r} before, {new.get(name)!r} now)'
+    for name in sorted(old.keys() | new.keys())
+    if old.get(name) != new.get(name) and not name.startswith(_CHANGEABLE)
+  ]
+
+
+def _flatten(
+  config: Mapping[str, Any], prefix: str = ''
+) -> Iterator[tuple[str, Any]]:
+  for key, value in config.items():
+    if isinstance(value, Mapping):
+      yield from _flatten(value, f'{prefix}{key}.')
+    else:
+      # As JSON reads it back.
+      yield prefix + key, list(value) if isinstance(value, tuple) else value

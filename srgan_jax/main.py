@@ -1,0 +1,90 @@
+"""Trains SRGAN as a config file says.
+
+  python -m srgan_jax.main --config=configs/vgg54.py [--workdir=DIR] \
+    [--config.FIELD=VALUE ...]
+
+Run again, it goes on where it stopped.
+"""
+
+from collections.abc import Sequence
+import logging
+import pathlib
+import sys
+from typing import NoReturn
+
+from absl import app, flags
+from absl import logging as absl_logging
+import jax
+from ml_collections import ConfigDict, config_flags
+
+_CONFIG = config_flags.DEFINE_config_file(
+  'config', None, 'The config file, e.g. configs/vgg54.py.'
+)
+_WORKDIR = flags.DEFINE_string(
+  'workdir', None, "The run's folder; runs/NAME of the config by default."
+)
+flags.mark_flag_as_required('config')
+
+
+def main(arguments: Sequence[str]) -> None:
+  """Trains what the flags say, to the end or until it is stopped."""
+  if len(arguments) > 1:
+    _fail(f'unexpected argument {arguments[1]!r}')
+  config = _CONFIG.value
+  name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS['config']))
+  workdir = pathlib.Path(_WORKDIR.value or pathlib.Path('runs', name.stem))
+
+  absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax says a lot
+  logger = logging.getLogger('srgan_jax')
+  logger.setLevel(logging.INFO)
+  logger.addHandler(logging.StreamHandler())
+  logger.propagate = False
+  _join(config.distributed)
+
+  # After the processes have joined: this touches the devices.
+  from srgan_jax import interruption, train
+
+  try:
+    train.Run(config, workdir).train()
+  except (ValueError, FloatingPointError) as error:
+    _fail(error)
+  except interruption.Interrupted as interrupted:
+    print(f'srgan_jax: {interrupted}; run again to go on', file=sys.stderr)
+    sys.exit(143)
+
+
+def _join(distributed: ConfigDict) -> None:
+  """Joins the other processes of the run, if there are any."""
+  if distributed.coordinator == 'auto':
+    jax.distributed.initialize()
+  elif distributed.coordinator:
+    jax.distributed.initialize(
+      distributed.coordinator, distributed.processes, distributed.process
+    )
+
+
+def _fail(reason: object) -> NoReturn:
+  sys.exit('srgan_jax: ' + ' '.join(str(reason).split()))
+
+
+def _parse(arguments: Sequence[str]) -> Sequence[str]:
+  """Reads the flags; what is wrong with them ends in one line."""
+  try:
+    left = flags.FLAGS(arguments)
+    _CONFIG.value.to_dict()  # a file that could not be loaded fails here
+  except OSError as error:
+    _fail(f'the config file cannot be loaded: {str(error).splitlines()[-1]}')
+  except (AttributeError, KeyError) as error:
+    _fail(f'no such field of the config: {error.args[0]}')
+  except (flags.Error, TypeError, ValueError) as error:
+    _fail(error)
+  return left
+
+
+def run() -> None:
+  """The entry point."""
+  app.run(main, flags_parser=_parse)
+
+
+if __name__ == '__main__':
+  run()

@@ -1,0 +1,445 @@
+"""The training run: the SRResNet stage, then the GAN stage.
+
+Builds what a stage needs, restores its checkpoint, and loops: step, log,
+validate, save. All that is computed is in `train_step`.
+"""
+
+from collections.abc import Iterator
+import functools
+import json
+import logging
+import math
+import os
+import pathlib
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+import numpy as np
+
+from srgan_jax import (
+  checkpoints,
+  interruption,
+  optimizers,
+  reporting,
+  sharding,
+  stages,
+  train_step,
+  upscale,
+  weights,
+)
+from srgan_jax import config as config_lib
+from srgan_jax.data import pipeline, sources
+from srgan_jax.data.batch import make_batch
+from srgan_jax.evaluation import validation
+from srgan_jax.models import layers, vgg
+from srgan_jax.models.discriminator import Discriminator
+from srgan_jax.models.generator import Generator
+
+logger = logging.getLogger('srgan_jax')
+
+_SAMPLES = 3  # validation images that are shown
+
+
+class Run:
+  """A training run in one folder: `Run(config, workdir).train()`."""
+
+  def __init__(self, config: ConfigDict, workdir: pathlib.Path):
+    """Checks all that the run needs before anything is compiled or written.
+
+    Raises:
+      ValueError: one line: a wrong value, a missing or unfit file or source,
+        or a folder that holds a run with another config.
+    """
+    config_lib.check(config)
+    self.config = config
+    self.workdir = workdir
+    self.is_first = jax.process_index() == 0
+    self.mesh = sharding.make_mesh(config.batch_size)
+    self.dtype = _compute_dtype(config.precision)
+    self.generator = Generator(
+      config.model.blocks,
+      config.model.channels,
+      self.dtype,
+      config.model.init,
+    )
+    self.discriminator = Discriminator(
+      config.model.discriminator_channels, self.dtype
+    )
+    self.initial = self._load_initial_generator()
+    self.stages = self._make_stages()
+    self.source = sources.CachedSource(
+      sources.open_source(config.data.source, min_size=config.crop_size),
+      gib=config.data.cache_gib,
+    )
+    self.pairs = self._load_pairs() if self.is_first else []
+    self._claim_workdir()
+
+  def train(self) -> None:
+    """Trains the stages in turn, each from where it stopped.
+
+    Raises:
+      interruption.Interrupted: after SIGTERM or Ctrl-C, once that is saved.
+      FloatingPointError: naming the first step and term that is not finite.
+    """
+    variables = self.initial
+    for stage in self.stages:
+      is_last = stage is self.stages[-1]
+      if not is_last and self._has_begun(self.stages[-1]):
+        continue  # the later stage's checkpoint holds all of it
+      variables = self._train_stage(stage, variables)
+      self._export(stage.file_name, stage, variables)
+      if is_last and stage.name == stages.PRETRAIN:
+        self._export('generator.safetensors', stage, variables)
+    self._compare()
+
+  # What the run needs.
+
+  def _load_initial_generator(self) -> train_step.Variables | None:
+    path = self.config.init_generator
+    if not path:
+      return None
+    generator, variables, _ = weights.load_generator(path)
+    for name in ('blocks', 'channels'):
+      theirs, ours = getattr(generator, name), getattr(self.generator, name)
+      if theirs != ours:
+        raise ValueError(
+          f'{path} has {theirs} {name}, config.model.{name} is {ours}'
+        )
+    return variables
+
+  def _make_stages(self) -> list[stages.Stage]:
+    config = self.config
+    pretrain, gan = config.stages.pretrain, config.stages.gan
+    make_content = functools.partial(
+      stages.make_content,
+      load_perceptual=lambda: self.perceptual,
+      layer=config.perceptual.layer,
+      crop_size=config.crop_size,
+    )
+    objective = functools.partial(
+      train_step.Objective,
+      content_reduction=config.loss.content_reduction,
+      ema_decay=config.ema_decay,
+      dtype=self.dtype,
+    )
+    result = []
+    if pretrain.steps and self.initial is None:
+      result.append(
+        stages.pretrain_stage(
+          make_content(pretrain.content),
+          objective(tv_weight=config.loss.tv_weight),
+          steps=pretrain.steps,
+          learning_rate=pretrain.learning_rate,
+          schedule=pretrain.schedule,
+          warmup=pretrain.warmup,
+        )
+      )
+    if gan.steps:
+      result.append(
+        stages.gan_stage(
+          make_content(gan.content),
+          objective(adversarial_weight=config.loss.adversarial_weight),
+          steps=gan.steps,
+          learning_rate=gan.learning_rate,
+          boundaries=gan.boundaries,
+        )
+      )
+    return result
+
+  @functools.cached_property
+  def perceptual(self) -> vgg.PerceptualNetwork:
+    """The VGG network, read when a stage's content loss first needs it."""
+    return weights.load_vgg(self.config.perceptual.weights)
+
+  def _load_pairs(self) -> list[validation.Pair]:
+    if not self.config.data.validation:
+      return []
+    source = sources.open_source(self.config.data.validation, min_size=48)
+    return [
+      validation.make_pair(
+        source.names[i], source.read(i), self.config.data.edge
+      )
+      for i in range(len(source))
+    ]
+
+  def _claim_workdir(self) -> None:
+    """Writes config.json, or refuses a folder with a run of another config."""
+    now = self.config.to_dict()
+    path = self.workdir / 'config.json'
+    if path.exists():
+      changed = config_lib.changed_fields(json.loads(path.read_text()), now)
+      if changed:
+        raise ValueError(
+          f'{self.workdir} holds a run with another config: '
+          f'{"; ".join(changed)}. Choose another --workdir, or the same config'
+        )
+    if self.is_first:
+      self.workdir.mkdir(parents=True, exist_ok=True)
+      beside = path.with_name('config.json.tmp')
+      beside.write_text(json.dumps(now, indent=2) + '\n')
+      os.replace(beside, path)
+
+  # A stage.
+
+  def _checkpoint_folder(self, stage: stages.Stage) -> pathlib.Path:
+    return self.workdir / 'checkpoints' / stage.name
+
+  def _has_begun(self, stage: stages.Stage) -> bool:
+    folder = self._checkpoint_folder(stage)
+    return (
+      folder.exists()
+      and checkpoints.Checkpoints(folder).latest_step() is not None
+    )
+
+  def _create_state(
+    self, stage: stages.Stage, variables: train_step.Variables | None
+  ) -> train_step.PretrainState:
+    """The state at step 0: G from `variables` or the seed, D from the seed."""
+    generator_key, discriminator_key = jax.random.split(
+      jax.random.key(self.config.seed)
+    )
+    hr_side = self.config.crop_size
+    if variables is None:
+      lr_side = hr_side // self.config.scale
+      variables = _initialize(self.generator, lr_side, generator_key)
+    adam = optimizers.adam(stage.schedule)
+    generator = train_step.create_network(self.generator, variables, adam)
+    _log_size('generator', generator)
+    ema = generator.variables if self.config.ema_decay else None
+    state = train_step.PretrainState(generator=generator, ema=ema)
+    if stage.name == stages.GAN:
+      variables = _initialize(self.discriminator, hr_side, discriminator_key)
+      discriminator = train_step.create_network(
+        self.discriminator, variables, adam
+      )
+      _log_size('discriminator', discriminator)
+      state = train_step.GanState(
+        generator=generator, ema=ema, discriminator=discriminator
+      )
+    return sharding.replicate(jax.device_get(state), self.mesh)
+
+  def _batches(self, start: int) -> Iterator[dict[str, np.ndarray]]:
+    return pipeline.batches(
+      self.source,
+      seed=self.config.seed,
+      start_step=start,
+      batch_size=self.config.batch_size,
+      crop_size=self.config.crop_size,
+      scale=self.config.scale,
+      augment=self.config.data.augment,
+      edge=self.config.data.edge,
+      shard_index=jax.process_index(),
+      shard_count=jax.process_count(),
+    )
+
+  def _train_stage(
+    self, stage: stages.Stage, variables: train_step.Variables | None
+  ) -> train_step.Variables:
+    """Trains a stage to its end; returns the generator's variables."""
+    config = self.config
+    state = self._create_state(stage, variables)
+    saved = checkpoints.Checkpoints(self._checkpoint_folder(stage))
+    start, window = saved.latest_step() or 0, []
+    if start:
+      state, note = saved.restore(start, state)
+      window = note['window']
+      logger.info('%s: resumed at step %d', stage.name, start)
+
+    # One XLA program a step; the old state's memory is reused for the new.
+    @functools.partial(jax.jit, donate_argnums=0)
+    def update(
+      state: train_step.PretrainState,
+      crops: dict[str, jax.Array],
+      perceptual: vgg.PerceptualNetwork | None,
+    ) -> tuple[train_step.PretrainState, train_step.Metrics]:
+      batch = make_batch(crops['crop'], crops['symmetry'], config.scale)
+      return stage.step(state, batch, perceptual, stage.objective)
+
+    perceptual = stage.content.perceptual
+    if perceptual is not None:
+      perceptual = sharding.replicate(perceptual, self.mesh)
+    report = reporting.Reporter(
+      self.workdir,
+      stage.name,
+      start=start,
+      steps=stage.steps,
+      active=self.is_first,
+    )
+    clock = reporting.Clock(config.batch_size)
+    pending: list[tuple[int, train_step.Metrics]] = []  # still on the device
+
+    try:
+      with interruption.StopSignal() as stop:
+        batches = self._batches(start) if start < stage.steps else iter(())
+        for step in range(start + 1, stage.steps + 1):
+          crops = sharding.shard_batch(clock.wait_for(batches), self.mesh)
+          state, metrics = update(state, crops, perceptual)
+          pending.append((step, metrics))
+          report.advance()
+          if step == start + 1:
+            jax.block_until_ready(metrics)
+            clock.reset()  # that was the compilation
+
+          is_last = step == stage.steps
+          is_stopping = stop.requested(step)
+          logs = is_last or step % config.log_every == 0
+          validates = is_last or step % config.validate_every == 0
+          saves = is_last or is_stopping or step % config.save_every == 0
+          if not (logs or validates or saves):
+            continue
+          window += _fetch(pending, stage)
+          pending.clear()
+          if logs:
+            rate = float(stage.schedule(step - 1))
+            report.metrics(
+              step,
+              {**_mean(window), 'learning_rate': rate, **clock.figures()},
+            )
+            window = []
+            clock.reset()
+          if validates:
+            self._validate(report, step, stage.method, state)
+            clock.reset()
+          if saves:
+            note = {'window': window, 'config': config.to_dict()}
+            saved.save(step, state, note)
+          if is_stopping and not is_last:
+            raise interruption.Interrupted(
+              f'{stage.name} stopped at step {step} and was saved'
+            )
+    finally:
+      report.close()
+      saved.close()
+    return jax.device_get(_exported(state))
+
+  def _validate(
+    self,
+    report: reporting.Reporter,
+    step: int,
+    method: str,
+    state: train_step.PretrainState,
+  ) -> None:
+    """Scores the generator on the validation images, in the first process."""
+    if not self.pairs:
+      return
+    upscaler = self._upscaler(jax.device_get(_exported(state)))
+    upscaled = [upscaler(pair.lr) for pair in self.pairs]
+    report.metrics(step, validation.mean_scores(self.pairs, upscaled))
+    columns: list[tuple[str, validation.Upscale]] = [
+      ('bicubic', validation.bicubic),
+      (method, upscaler),
+    ]
+    report.images(
+      step, 'samples', validation.comparison(self.pairs[:_SAMPLES], columns)
+    )
+
+  def _upscaler(self, variables: train_step.Variables) -> upscale.Upscaler:
+    generator = Generator(self.generator.blocks, self.generator.channels)
+    return upscale.Upscaler(generator, variables)
+
+  # What the run leaves.
+
+  def _export(
+    self, name: str, stage: stages.Stage, variables: train_step.Variables
+  ) -> None:
+    """Writes a finished stage's generator with what it is and scores."""
+    if not self.is_first:
+      return
+    figures = {}
+    if self.pairs:
+      upscaler = self._upscaler(variables)
+      figures = validation.mean_scores(
+        self.pairs, [upscaler(pair.lr) for pair in self.pairs]
+      )
+    config = self.config
+    path = self.workdir / name
+    weights.save_generator(
+      path,
+      variables,
+      architecture={
+        'blocks': config.model.blocks,
+        'channels': config.model.channels,
+      },
+      training={
+        'label': stage.label,
+        'stage': stage.name,
+        'steps': stage.steps,
+        'source': config.data.source,
+        'images': len(self.source),
+        'init_generator': config.init_generator,
+        'batch_size': config.batch_size,
+        'crop_size': config.crop_size,
+        'seed': config.seed,
+        'ema_decay': config.ema_decay,
+        'precision': jnp.dtype(self.dtype).name,
+        'validation': config.data.validation,
+        'figures': figures,
+      },
+    )
+    logger.info('wrote %s', path)
+
+  def _compare(self) -> None:
+    """Draws the methods beside each other: `samples/comparison.png`."""
+    if not self.pairs:
+      return
+    columns: list[tuple[str, validation.Upscale]] = [
+      ('bicubic', validation.bicubic)
+    ]
+    if self.initial is not None:
+      columns.append(('SRResNet', self._upscaler(self.initial)))
+    for stage in self.stages:
+      upscaler = upscale.load(self.workdir / stage.file_name)
+      columns.append((stage.method, upscaler))
+    path = self.workdir / 'samples' / 'comparison.png'
+    reporting.write_image(
+      path, validation.comparison(self.pairs[:_SAMPLES], columns)
+    )
+    logger.info('wrote %s', path)
+
+
+def _compute_dtype(precision: str) -> jnp.dtype:
+  if precision == 'auto':
+    precision = 'float32' if jax.default_backend() == 'cpu' else 'bfloat16'
+  return jnp.dtype(precision)
+
+
+def _initialize(
+  network: nn.Module, side: int, key: jax.Array
+) -> train_step.Variables:
+  return dict(network.init(key, jnp.zeros((1, side, side, 3)), train=False))
+
+
+def _log_size(name: str, network: train_step.NetworkState) -> None:
+  count = layers.parameter_count(network.params)
+  logger.info('%s: %s parameters', name, f'{count:,}')
+
+
+def _exported(state: train_step.PretrainState) -> train_step.Variables:
+  """What is evaluated and exported: the moving average where there is one."""
+  return state.generator.variables if state.ema is None else state.ema
+
+
+def _fetch(
+  pending: list[tuple[int, train_step.Metrics]], stage: stages.Stage
+) -> list[dict[str, float]]:
+  """Brings metrics from the device; stops at the first that is not finite."""
+  fetched = []
+  for step, metrics in pending:
+    values = {name: float(value) for name, value in metrics.items()}
+    for name, value in values.items():
+      if not math.isfinite(value):
+        raise FloatingPointError(
+          f'{stage.name} step {step}: {name} is {value}; the last checkpoint '
+          'is from before it'
+        )
+    fetched.append(values)
+  return fetched
+
+
+def _mean(window: list[dict[str, float]]) -> dict[str, float]:
+  return {
+    name: sum(values[name] for values in window) / len(window)
+    for name in window[0]
+  }

@@ -1,0 +1,276 @@
+"""The run as a whole: its stages, its files, its refusals."""
+
+import importlib
+import json
+import logging
+import subprocess
+import sys
+
+import conftest
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+import pytest
+import small
+
+from srgan_jax import config as config_lib
+from srgan_jax import train, train_step, upscale, weights
+
+CONFIGS = ('srresnet_mse', 'srresnet_vgg22', 'mse', 'vgg22', 'vgg54')
+
+
+def get_config(name):
+  sys.path.insert(0, str(conftest.ROOT))
+  try:
+    return importlib.import_module(f'configs.{name}').get_config()
+  finally:
+    sys.path.pop(0)
+
+
+def tiny_config(**overrides):
+  config = get_config('quickstart')
+  config.update_from_flattened_dict(
+    {
+      'batch_size': 4,
+      'crop_size': 32,
+      'model.blocks': 1,
+      'model.channels': 4,
+      'model.discriminator_channels': 4,
+      'stages.pretrain.steps': 2,
+      'stages.pretrain.warmup': 0,
+      'stages.gan.steps': 2,
+      'data.validation': '',
+    }
+    | overrides
+  )
+  return config
+
+
+@pytest.fixture
+def photos(tmp_path):
+  folder = tmp_path / 'photos'
+  folder.mkdir()
+  rng = np.random.default_rng(0)
+  for index in range(2):
+    image = rng.integers(0, 256, (50, 61 + index, 3), np.uint8)
+    Image.fromarray(image).save(folder / f'{index}.png')
+  return folder
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_a_columns_config_is_the_papers(name):
+  config = get_config(name)
+  config_lib.check(config)
+  assert config.batch_size == 16 and config.crop_size == 96
+  assert config.stages.pretrain.steps == 1_000_000
+  assert config.stages.pretrain.learning_rate == 1e-4
+  assert config.stages.pretrain.schedule == 'constant'
+  assert config.model.blocks == 16 and config.model.channels == 64
+  is_gan = not name.startswith('srresnet')
+  assert config.stages.gan.steps == (200_000 if is_gan else 0)
+  if is_gan:
+    assert config.stages.gan.learning_rate == 1e-4
+    assert config.stages.gan.boundaries == (100_000,)
+    assert config.stages.gan.content == name
+    assert config.stages.pretrain.content == 'mse'
+    assert config.loss.adversarial_weight == 1e-3
+  else:
+    assert config.stages.pretrain.content == name.removeprefix('srresnet_')
+  assert config.loss.tv_weight == (2e-8 if name == 'srresnet_vgg22' else 0)
+
+
+def test_every_default_field_has_a_comment():
+  lines = (conftest.ROOT / 'configs' / 'default.py').read_text().splitlines()
+  fields = [i for i, line in enumerate(lines) if line.startswith('  config.')]
+  assert len(fields) > 30
+  for i in fields:
+    above = lines[i - 1].strip()
+    shares = above.startswith('config.') and 'ConfigDict()' not in lines[i]
+    assert above.startswith('#') or shares or 'ConfigDict()' in lines[i], lines[
+      i
+    ]
+
+
+def test_both_stages_leave_their_files(tmp_path, photos, caplog):
+  caplog.set_level(logging.INFO, 'srgan_jax')
+  workdir = tmp_path / 'run'
+  config = tiny_config(
+    **{'data.validation': f'folder:{photos}', 'validate_every': 1}
+  )
+  train.Run(config, workdir).train()
+  assert json.loads((workdir / 'config.json').read_text())['seed'] == 0
+
+  lines = [
+    json.loads(line)
+    for line in (workdir / 'metrics.jsonl').read_text().splitlines()
+  ]
+  assert [line['stage'] for line in lines] == ['pretrain'] * 3 + ['gan'] * 3
+  for line in lines:
+    if 'loss' in line:
+      assert {'images_per_s', 'input_wait', 'learning_rate'} <= line.keys()
+    else:
+      assert {'psnr_y', 'ssim_y', 'psnr_paper', 'ssim_paper'} <= line.keys()
+  assert {'d_real', 'd_fake', 'content'} <= lines[-2].keys()
+
+  for stage in ('pretrain', 'gan'):
+    assert list((workdir / 'tensorboard' / stage).glob('events.*'))
+    sample = np.asarray(Image.open(workdir / f'samples/{stage}_0000002.png'))
+    assert sample.ndim == 3
+  assert (workdir / 'samples' / 'comparison.png').exists()
+
+  for name, label in (
+    ('generator_pretrain', 'srresnet-mse'),
+    ('generator', 'srgan-mse'),
+  ):
+    path = workdir / f'{name}.safetensors'
+    generator, _, metadata = weights.load_generator(path)
+    assert (generator.blocks, generator.channels) == (1, 4)
+    training = metadata['training']
+    assert training['label'] == label and training['steps'] == 2
+    assert training['figures'].keys() == {
+      'psnr_y', 'ssim_y', 'psnr_paper', 'ssim_paper',
+    }  # fmt: skip
+    sr = upscale.load(path)(np.zeros((5, 7, 3), np.uint8))
+    assert sr.shape == (20, 28, 3) and sr.dtype == np.uint8
+
+
+def test_a_gan_config_shares_a_trained_srresnet(tmp_path):
+  first = tmp_path / 'srresnet'
+  train.Run(tiny_config(**{'stages.gan.steps': 0}), first).train()
+  shared = first / 'generator_pretrain.safetensors'
+  workdir = tmp_path / 'gan'
+  config = tiny_config(
+    init_generator=str(shared), **{'stages.gan.learning_rate': 1e-12}
+  )
+  train.Run(config, workdir).train()
+  assert not (workdir / 'generator_pretrain.safetensors').exists()
+  _, ours, _ = weights.load_generator(workdir / 'generator.safetensors')
+  _, theirs, _ = weights.load_generator(shared)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-9),
+    ours['params'],
+    theirs['params'],
+  )
+  with pytest.raises(ValueError, match='has 4 channels, .* is 8'):
+    train.Run(
+      tiny_config(init_generator=str(shared), **{'model.channels': 8}),
+      tmp_path / 'other',
+    )
+
+
+def test_a_vgg_content_loss_trains_and_labels_what_it_is(tmp_path):
+  path = tmp_path / 'vgg16.safetensors'
+  weights.save_vgg(path, small.perceptual())
+  config = tiny_config(
+    **{
+      'stages.gan.content': 'vgg22',
+      'perceptual.weights': str(path),
+      'stages.gan.steps': 1,
+      'stages.pretrain.steps': 1,
+    }
+  )
+  workdir = tmp_path / 'run'
+  train.Run(config, workdir).train()
+  _, _, metadata = weights.load_generator(workdir / 'generator.safetensors')
+  assert metadata['training']['label'] == 'srgan-vgg16-conv2_2'
+
+  config.stages.gan.content = 'vgg54'
+  with pytest.raises(ValueError, match='conv5_3'):
+    train.Run(config, tmp_path / 'other')
+
+
+def test_not_a_number_stops_the_run_and_names_step_and_term(
+  tmp_path, monkeypatch
+):
+  step = train_step.pretrain_step
+
+  def poisoned(state, batch, perceptual, objective):
+    new, metrics = step(state, batch, perceptual, objective)
+    bad = state.generator.step == 4
+    return new, metrics | {'content': jnp.where(bad, jnp.nan, 1.0)}
+
+  monkeypatch.setattr(train_step, 'pretrain_step', poisoned)
+  config = tiny_config(
+    **{'stages.pretrain.steps': 9, 'save_every': 3, 'log_every': 9}
+  )
+  run = train.Run(config, tmp_path)
+  with pytest.raises(FloatingPointError, match='pretrain step 5: content is'):
+    run.train()
+  saved = [p.name for p in (tmp_path / 'checkpoints/pretrain').iterdir()]
+  assert '3' in saved and '6' not in saved
+
+
+@pytest.mark.parametrize(
+  ('overrides', 'message'),
+  [
+    ({'batch_size': 0}, 'config.batch_size must be at least 1, not 0'),
+    ({'crop_size': 40}, 'config.crop_size must be a multiple of 16, not 40'),
+    ({'scale': 2}, 'config.scale must be 4'),
+    ({'precision': 'float16'}, "not 'float16'"),
+    ({'stages.gan.content': 'vgg'}, "mse, vgg22, vgg54, not 'vgg'"),
+    ({'stages.pretrain.steps': 0}, '--config.init_generator=FILE'),
+    (
+      {'stages.pretrain.steps': 0, 'stages.gan.steps': 0},
+      'nothing to train',
+    ),
+    ({'stages.pretrain.warmup': 2}, 'warmup must lie in 0..1, not 2'),
+    ({'loss.content_reduction': 'sum'}, "not 'sum'"),
+    ({'data.source': 'folder:/nowhere'}, 'folder:/nowhere'),
+    ({'data.source': 'photos'}, 'photos'),
+    ({'crop_size': 1024}, 'folder:'),
+    ({'stages.gan.content': 'vgg54'}, 'tools/convert_vgg.py'),
+    ({'init_generator': '/nowhere.safetensors'}, '/nowhere.safetensors'),
+    ({'batch_size': 6}, 'batch_size=6'),
+  ],
+)
+@pytest.mark.filterwarnings('ignore::UserWarning')
+def test_bad_values_are_refused_in_one_line_and_nothing_is_written(
+  tmp_path, overrides, message
+):
+  workdir = tmp_path / 'run'
+  with pytest.raises(ValueError) as caught:
+    train.Run(tiny_config(**overrides), workdir)
+  assert message in str(caught.value)
+  assert '\n' not in str(caught.value)
+  assert not workdir.exists()
+
+
+def test_a_gan_from_random_weights_when_asked_for(tmp_path):
+  config = tiny_config(
+    allow_random_generator=True,
+    **{'stages.pretrain.steps': 0, 'stages.gan.steps': 1},
+  )
+  train.Run(config, tmp_path).train()
+  assert (tmp_path / 'generator.safetensors').exists()
+
+
+@pytest.mark.parametrize(
+  ('flags', 'message'),
+  [
+    (['--config=configs/nope.py'], 'configs/nope.py'),
+    (
+      ['--config=configs/vgg54.py', '--config.stages.gan.step=1'],
+      "no such field of the config: 'step'",
+    ),
+    (['--config=configs/vgg54.py', '--config.seed=x'], '--config.seed=x'),
+    ([], '--config'),
+    (['--config=configs/vgg54.py', 'more'], "'more'"),
+    (
+      ['--config=configs/vgg54.py', '--config.perceptual.weights=no.file'],
+      'python tools/convert_vgg.py SOURCE -o no.file',
+    ),
+  ],
+)
+def test_the_command_says_in_one_line_what_is_wrong(flags, message):
+  result = subprocess.run(
+    [sys.executable, '-m', 'srgan_jax.main', *flags],
+    cwd=conftest.ROOT,
+    capture_output=True,
+    text=True,
+    timeout=300,
+  )
+  assert result.returncode == 1
+  assert message in result.stderr
+  lines = result.stderr.strip().splitlines()
+  assert len(lines) == 1 and lines[0].startswith('srgan_jax: ')
