@@ -75,7 +75,10 @@ def _parse(arguments: Sequence[str]) -> Sequence[str]:
   except OSError as error:
     _fail(f'the config file cannot be loaded: {str(error).splitlines()[-1]}')
   except (AttributeError, KeyError) as error:
-    _fail(f'no such field of the config: {error.args[0]}')
+    # A message, or one that was quoted once more.
+    text = str(error.args[0]).replace('\\n', ' ').replace('\\', '')
+    text = text.replace("''", "'").rstrip("'")
+    _fail(f'no such field of the config: {text}')
   except (flags.Error, TypeError, ValueError) as error:
     _fail(error)
   return left

@@ -188,10 +188,13 @@ class Run:
 
   def _has_begun(self, stage: stages.Stage) -> bool:
     folder = self._checkpoint_folder(stage)
-    return (
-      folder.exists()
-      and checkpoints.Checkpoints(folder).latest_step() is not None
-    )
+    if not folder.exists():
+      return False
+    saved = checkpoints.Checkpoints(folder)
+    try:
+      return saved.latest_step() is not None
+    finally:
+      saved.close()
 
   def _create_state(
     self, stage: stages.Stage, variables: train_step.Variables | None
@@ -247,8 +250,13 @@ class Run:
       window = note['window']
       logger.info('%s: resumed at step %d', stage.name, start)
 
-    # One XLA program a step; the old state's memory is reused for the new.
-    @functools.partial(jax.jit, donate_argnums=0)
+    # One XLA program a step. The batch comes split over the devices, the state
+    # is whole on each and stays so; its memory is reused for the new one.
+    @functools.partial(
+      jax.jit,
+      donate_argnums=0,
+      out_shardings=sharding.replicated(self.mesh),
+    )
     def update(
       state: train_step.PretrainState,
       crops: dict[str, jax.Array],
@@ -305,7 +313,7 @@ class Run:
           if saves:
             note = {'window': window, 'config': config.to_dict()}
             saved.save(step, state, note)
-          if is_stopping and not is_last:
+          if is_stopping:
             raise interruption.Interrupted(
               f'{stage.name} stopped at step {step} and was saved'
             )

@@ -8,7 +8,11 @@ import sys
 # rely on there being one.
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ['XLA_FLAGS'] = (
-  os.environ.get('XLA_FLAGS', '') + ' --xla_force_host_platform_device_count=4'
+  os.environ.get('XLA_FLAGS', '')
+  + ' --xla_force_host_platform_device_count=4'
+  # Compilation is most of the suite's time; what is compiled runs once.
+  + ' --xla_backend_optimization_level=0'
+  + ' --xla_llvm_disable_expensive_passes=true'
 )
 
 import pytest

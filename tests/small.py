@@ -11,7 +11,8 @@ from srgan_jax.models.discriminator import Discriminator
 from srgan_jax.models.generator import Generator
 
 SIDE = 32
-GENERATOR = Generator(1, 4)
+# 'he': from the first step on, every parameter has a gradient.
+GENERATOR = Generator(1, 4, init_scheme='he')
 DISCRIMINATOR = Discriminator(4)
 VGG_OBJECTIVE = train_step.Objective(content_layer='conv2_2')
 

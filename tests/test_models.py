@@ -235,8 +235,24 @@ def test_the_discriminators_strides_and_slope_equal_a_torch_network():
   np.testing.assert_allclose(ours, x[:, 0].numpy(), rtol=1e-3, atol=1e-4)
 
 
+def test_small_initial_weights_begin_as_the_shallow_path():
+  lr = jax.random.uniform(jax.random.key(0), (1, 4, 4, 3))
+  small, he = (
+    Generator(1, 8, init_scheme=scheme).init(
+      jax.random.key(0), lr, train=False
+    )['params']
+    for scheme in ('small', 'he')
+  )
+  assert not np.any(small['norm_mid']['scale'])
+  assert np.all(he['norm_mid']['scale'] == 1)
+  for name, fan_in in (('conv_in', 81 * 3), ('conv_out', 81 * 8)):
+    for params, gain in ((small, 1 / 3), (he, 2)):
+      std = np.std(params[name]['kernel'])
+      assert std == pytest.approx(np.sqrt(gain / fan_in), rel=0.1)
+
+
 def test_inference_uses_running_statistics_and_leaves_them():
-  generator = Generator(1, 4)
+  generator = Generator(1, 4, init_scheme='he')
   lr = jax.random.uniform(jax.random.key(0), (2, 4, 4, 3))
   variables = generator.init(jax.random.key(1), lr, train=False)
   sr, updated = generator.apply(
