@@ -20,19 +20,22 @@ _PHOTOS = pathlib.Path(srgan_jax.__file__).parent / 'assets'
 
 def get_config() -> ConfigDict:
   config = default.get_config()
+  # Small crops make cheap steps, and it is the number of steps that counts.
+  config.batch_size = 8
+  config.crop_size = 48
   config.model.blocks = 4
   config.model.channels = 32
   config.model.discriminator_channels = 16
-  config.stages.pretrain.steps = 600
+  config.stages.pretrain.steps = 2000
   config.stages.pretrain.learning_rate = 1e-3
   config.stages.pretrain.schedule = 'cosine'
-  config.stages.pretrain.warmup = 50
-  config.stages.gan.steps = 200
-  config.stages.gan.boundaries = (100,)
+  config.stages.pretrain.warmup = 100
+  config.stages.gan.steps = 300
+  config.stages.gan.boundaries = (200,)
   config.stages.gan.content = 'mse'
   config.data.source = f'folder:{_PHOTOS / "train"}'
   config.data.validation = f'folder:{_PHOTOS / "validation"}'
-  config.save_every = 200
-  config.log_every = 20
-  config.validate_every = 200
+  config.save_every = 500
+  config.log_every = 50
+  config.validate_every = 500
   return config

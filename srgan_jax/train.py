@@ -416,7 +416,9 @@ def _compute_dtype(precision: str) -> jnp.dtype:
 def _initialize(
   network: nn.Module, side: int, key: jax.Array
 ) -> train_step.Variables:
-  return dict(network.init(key, jnp.zeros((1, side, side, 3)), train=False))
+  # Compiled, because a forward pass whose output nobody wants is left out.
+  init = jax.jit(functools.partial(network.init, train=False))
+  return dict(init(key, jnp.zeros((1, side, side, 3))))
 
 
 def _log_size(name: str, network: train_step.NetworkState) -> None:

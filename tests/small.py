@@ -1,5 +1,7 @@
 """Small networks, states and batches for the tests of the step."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,9 +48,15 @@ def network_state(network, seed, rate=1e-3):
   images = batch().lr if network is GENERATOR else batch().hr
   return train_step.create_network(
     network,
-    network.init(jax.random.key(seed), images, train=False),
+    _initial_variables(network, images.shape, seed),
     optimizers.adam(lambda count: rate),
   )
+
+
+@functools.cache
+def _initial_variables(network, shape, seed):
+  init = jax.jit(functools.partial(network.init, train=False))
+  return init(jax.random.key(seed), jnp.zeros(shape))
 
 
 def pretrain_state(ema=False):
