@@ -44,7 +44,7 @@ def check(config: Any) -> None:
     'a multiple of 16',
   )
   require(config.scale == 4, 'scale', "4, the paper's")
-  require(0 <= config.seed < 2**63, 'seed', 'in 0..2**63-1')
+  require(0 <= config.seed < 2**32, 'seed', 'in 0..2**32-1')
   require(
     config.precision in ('auto', 'float32', 'bfloat16'),
     'precision',

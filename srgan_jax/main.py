@@ -11,6 +11,7 @@ import logging
 import pathlib
 import sys
 from typing import NoReturn
+import warnings
 
 from absl import app, flags
 from absl import logging as absl_logging
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str]) -> None:
   logger.setLevel(logging.INFO)
   logger.addHandler(logging.StreamHandler())
   logger.propagate = False
+  warnings.formatwarning = lambda message, *_: f'srgan_jax: {message}\n'
   _join(config.distributed)
 
   # After the processes have joined: this touches the devices.

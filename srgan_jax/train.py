@@ -245,6 +245,12 @@ class Run:
     state = self._create_state(stage, variables)
     saved = checkpoints.Checkpoints(self._checkpoint_folder(stage))
     start, window = saved.latest_step() or 0, []
+    if start > stage.steps:
+      saved.close()
+      raise ValueError(
+        f'{self._checkpoint_folder(stage)} is at step {start} already, beyond '
+        f'config.stages.{stage.name}.steps={stage.steps}'
+      )
     if start:
       state, note = saved.restore(start, state)
       window = note['window']

@@ -143,6 +143,15 @@ def test_a_changed_config_is_refused_by_its_fields(uninterrupted, tmp_path):
   assert 'Traceback' not in output
 
 
+def test_fewer_steps_than_were_trained_are_refused(uninterrupted, tmp_path):
+  workdir = tmp_path / 'run'
+  shutil.copytree(uninterrupted, workdir)
+  process = _start(workdir, '--config.stages.gan.steps=7')
+  output, _ = process.communicate(timeout=300)
+  assert process.returncode == 1
+  assert f'at step {STEPS} already' in output and 'Traceback' not in output
+
+
 def test_lines_past_the_restored_step_are_cut(tmp_path):
   path = tmp_path / 'metrics.jsonl'
   records = [
