@@ -17,6 +17,14 @@ State = TypeVar('State')
 _KEPT = 3
 
 
+def latest_step(directory: pathlib.Path) -> int:
+  """The step of the newest whole checkpoint in a stage's folder, or 0."""
+  if not directory.is_dir():
+    return 0
+  names = (path.name for path in directory.iterdir())
+  return max((int(name) for name in names if name.isdigit()), default=0)
+
+
 class Checkpoints:
   """The checkpoints `directory/STEP` of a stage."""
 
@@ -28,10 +36,6 @@ class Checkpoints:
       ),
       item_names=('state', 'note'),
     )
-
-  def latest_step(self) -> int | None:
-    """The step of the newest whole checkpoint, or None."""
-    return self._manager.latest_step()
 
   def save(self, step: int, state: Any, note: dict[str, Any]) -> None:
     """Saves in the background; the state may be donated at once after."""

@@ -77,6 +77,11 @@ def check(config: Any) -> None:
   pretrain, gan = config.stages.pretrain, config.stages.gan
   if not pretrain.steps and not gan.steps:
     raise ValueError('both stages have 0 steps: there is nothing to train')
+  if config.init_generator and not gan.steps:
+    raise ValueError(
+      'config.init_generator takes the place of the SRResNet stage and '
+      'config.stages.gan.steps is 0: there is nothing to train'
+    )
   if (
     gan.steps
     and not pretrain.steps

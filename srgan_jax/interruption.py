@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 from jax.experimental import multihost_utils
+import numpy as np
 
 
 class Interrupted(Exception):
@@ -15,18 +16,14 @@ class Interrupted(Exception):
 class StopSignal:
   """A context in which SIGTERM and Ctrl-C only set a flag.
 
-  A second signal has its usual effect. With several processes all must stop
-  after the same step, so there JAX's own notifier, which agrees on one, is
-  asked instead; it notices SIGTERM alone.
+  A second signal has its usual effect.
   """
 
   def __enter__(self) -> 'StopSignal':
     self._requested = False
-    self._is_alone = jax.process_count() == 1
     self._previous: dict[int, Any] = {}
-    if self._is_alone:
-      for number in (signal.SIGTERM, signal.SIGINT):
-        self._previous[number] = signal.signal(number, self._request)
+    for number in (signal.SIGTERM, signal.SIGINT):
+      self._previous[number] = signal.signal(number, self._request)
     return self
 
   def __exit__(
@@ -43,8 +40,16 @@ class StopSignal:
     self._requested = True
     signal.signal(number, self._previous[number])
 
-  def requested(self, step: int) -> bool:
-    """Whether to stop after this step; the same in every process."""
-    if self._is_alone:
+  def requested(self, *, may_wait: bool) -> bool:
+    """Whether to stop now; the same answer in every process.
+
+    Several processes have to stop after the same step, so they ask each other,
+    and only where `may_wait` (the same in all of them) says that it is time.
+    """
+    if jax.process_count() == 1:
       return self._requested
-    return multihost_utils.reached_preemption_sync_point(step)
+    if not may_wait:
+      return False
+    return bool(
+      np.any(multihost_utils.process_allgather(np.asarray(self._requested)))
+    )

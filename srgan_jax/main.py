@@ -9,6 +9,7 @@ Run again, it goes on where it stopped.
 from collections.abc import Sequence
 import logging
 import pathlib
+import signal
 import sys
 from typing import NoReturn
 import warnings
@@ -41,18 +42,22 @@ def main(arguments: Sequence[str]) -> None:
   logger.addHandler(logging.StreamHandler())
   logger.propagate = False
   warnings.formatwarning = lambda message, *_: f'srgan_jax: {message}\n'
-  _join(config.distributed)
-
-  # After the processes have joined: this touches the devices.
-  from srgan_jax import interruption, train
 
   try:
-    train.Run(config, workdir).train()
-  except (ValueError, FloatingPointError) as error:
+    _join(config.distributed)
+    # After the processes have joined: this touches the devices.
+    from srgan_jax import interruption, train
+
+    run = train.Run(config, workdir)
+  except (ImportError, RuntimeError, ValueError) as error:
+    _fail(error)
+  try:
+    run.train()
+  except FloatingPointError as error:
     _fail(error)
   except interruption.Interrupted as interrupted:
     print(f'srgan_jax: {interrupted}; run again to go on', file=sys.stderr)
-    sys.exit(143)
+    sys.exit(128 + signal.SIGTERM)
 
 
 def _join(distributed: ConfigDict) -> None:
@@ -74,7 +79,7 @@ def _parse(arguments: Sequence[str]) -> Sequence[str]:
   try:
     left = flags.FLAGS(arguments)
     _CONFIG.value.to_dict()  # a file that could not be loaded fails here
-  except OSError as error:
+  except (ImportError, OSError) as error:
     _fail(f'the config file cannot be loaded: {str(error).splitlines()[-1]}')
   except (AttributeError, KeyError) as error:
     # A message, or one that was quoted once more.
@@ -86,10 +91,10 @@ def _parse(arguments: Sequence[str]) -> Sequence[str]:
   return left
 
 
-def run() -> None:
+def start() -> None:
   """The entry point."""
   app.run(main, flags_parser=_parse)
 
 
 if __name__ == '__main__':
-  run()
+  start()

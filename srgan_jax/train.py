@@ -6,14 +6,17 @@ validate, save. All that is computed is in `train_step`.
 
 from collections.abc import Iterator
 import functools
+import hashlib
 import json
 import logging
 import math
 import os
 import pathlib
+from typing import Any
 
 from flax import linen as nn
 import jax
+from jax.experimental import multihost_utils
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 import numpy as np
@@ -40,6 +43,7 @@ from srgan_jax.models.generator import Generator
 logger = logging.getLogger('srgan_jax')
 
 _SAMPLES = 3  # validation images that are shown
+_AHEAD = 2  # steps that the host prepares while the device works
 
 
 class Run:
@@ -58,6 +62,8 @@ class Run:
     self.is_first = jax.process_index() == 0
     self.mesh = sharding.make_mesh(config.batch_size)
     self.dtype = _compute_dtype(config.precision)
+    is_float32 = self.dtype == jnp.float32
+    self.precision = 'highest' if is_float32 else 'default'
     self.generator = Generator(
       config.model.blocks,
       config.model.channels,
@@ -73,7 +79,8 @@ class Run:
       sources.open_source(config.data.source, min_size=config.crop_size),
       gib=config.data.cache_gib,
     )
-    self.pairs = self._load_pairs() if self.is_first else []
+    self.pairs = self._load_pairs()
+    self._check_progress()
     self._claim_workdir()
 
   def train(self) -> None:
@@ -86,13 +93,15 @@ class Run:
     variables = self.initial
     for stage in self.stages:
       is_last = stage is self.stages[-1]
-      if not is_last and self._has_begun(self.stages[-1]):
+      if not is_last and self._trained_steps(self.stages[-1].name):
         continue  # the later stage's checkpoint holds all of it
       variables = self._train_stage(stage, variables)
       self._export(stage.file_name, stage, variables)
       if is_last and stage.name == stages.PRETRAIN:
         self._export('generator.safetensors', stage, variables)
-    self._compare()
+    if self.is_first:
+      self._compare()
+    multihost_utils.sync_global_devices('the run has ended')
 
   # What the run needs.
 
@@ -164,9 +173,29 @@ class Run:
       for i in range(len(source))
     ]
 
+  def _checkpoint_folder(self, stage_name: str) -> pathlib.Path:
+    return self.workdir / 'checkpoints' / stage_name
+
+  def _trained_steps(self, stage_name: str) -> int:
+    return checkpoints.latest_step(self._checkpoint_folder(stage_name))
+
+  def _check_progress(self) -> None:
+    """Refuses stage lengths that would lose or belie what was trained."""
+    steps = {stage.name: stage.steps for stage in self.stages}
+    has_gan_begun = self._trained_steps(stages.GAN) > 0
+    for name in (stages.PRETRAIN, stages.GAN):
+      trained, asked = self._trained_steps(name), steps.get(name, 0)
+      is_closed = has_gan_begun and name == stages.PRETRAIN
+      if trained > asked or (trained and is_closed and trained != asked):
+        raise ValueError(
+          f'config.stages.{name}.steps is {asked}, but '
+          f'{self._checkpoint_folder(name)} is at step {trained} already'
+          + (' and the next stage has begun' if is_closed else '')
+        )
+
   def _claim_workdir(self) -> None:
     """Writes config.json, or refuses a folder with a run of another config."""
-    now = self.config.to_dict()
+    now = self.config.to_dict() | {'inputs': self._fingerprint()}
     path = self.workdir / 'config.json'
     if path.exists():
       changed = config_lib.changed_fields(json.loads(path.read_text()), now)
@@ -181,20 +210,16 @@ class Run:
       beside.write_text(json.dumps(now, indent=2) + '\n')
       os.replace(beside, path)
 
+  def _fingerprint(self) -> dict[str, Any]:
+    """What tells the images and the VGG apart, wherever they lie."""
+    networks = [stage.content.perceptual for stage in self.stages]
+    return {
+      'images': len(self.source),
+      'image_sizes': hashlib.sha256(self.source.sizes.tobytes()).hexdigest(),
+      'vgg': [network.source for network in networks if network is not None],
+    }
+
   # A stage.
-
-  def _checkpoint_folder(self, stage: stages.Stage) -> pathlib.Path:
-    return self.workdir / 'checkpoints' / stage.name
-
-  def _has_begun(self, stage: stages.Stage) -> bool:
-    folder = self._checkpoint_folder(stage)
-    if not folder.exists():
-      return False
-    saved = checkpoints.Checkpoints(folder)
-    try:
-      return saved.latest_step() is not None
-    finally:
-      saved.close()
 
   def _create_state(
     self, stage: stages.Stage, variables: train_step.Variables | None
@@ -242,15 +267,9 @@ class Run:
   ) -> train_step.Variables:
     """Trains a stage to its end; returns the generator's variables."""
     config = self.config
+    start, window = self._trained_steps(stage.name), []
     state = self._create_state(stage, variables)
-    saved = checkpoints.Checkpoints(self._checkpoint_folder(stage))
-    start, window = saved.latest_step() or 0, []
-    if start > stage.steps:
-      saved.close()
-      raise ValueError(
-        f'{self._checkpoint_folder(stage)} is at step {start} already, beyond '
-        f'config.stages.{stage.name}.steps={stage.steps}'
-      )
+    saved = checkpoints.Checkpoints(self._checkpoint_folder(stage.name))
     if start:
       state, note = saved.restore(start, state)
       window = note['window']
@@ -269,7 +288,9 @@ class Run:
       perceptual: vgg.PerceptualNetwork | None,
     ) -> tuple[train_step.PretrainState, train_step.Metrics]:
       batch = make_batch(crops['crop'], crops['symmetry'], config.scale)
-      return stage.step(state, batch, perceptual, stage.objective)
+      # Accelerators would compute float32 products in TF32 or bfloat16.
+      with jax.default_matmul_precision(self.precision):
+        return stage.step(state, batch, perceptual, stage.objective)
 
     perceptual = stage.content.perceptual
     if perceptual is not None:
@@ -292,13 +313,15 @@ class Run:
           state, metrics = update(state, crops, perceptual)
           pending.append((step, metrics))
           report.advance()
+          if len(pending) > _AHEAD:  # else the host queues steps without end
+            jax.block_until_ready(pending[-1 - _AHEAD][1])
           if step == start + 1:
             jax.block_until_ready(metrics)
             clock.reset()  # that was the compilation
 
           is_last = step == stage.steps
-          is_stopping = stop.requested(step)
           logs = is_last or step % config.log_every == 0
+          is_stopping = stop.requested(may_wait=logs)
           validates = is_last or step % config.validate_every == 0
           saves = is_last or is_stopping or step % config.save_every == 0
           if not (logs or validates or saves):
@@ -335,7 +358,10 @@ class Run:
     method: str,
     state: train_step.PretrainState,
   ) -> None:
-    """Scores the generator on the validation images, in the first process."""
+    """Scores the generator on the validation images.
+
+    Every process does, so that none waits or fails alone; one reports.
+    """
     if not self.pairs:
       return
     upscaler = self._upscaler(jax.device_get(_exported(state)))
@@ -359,14 +385,14 @@ class Run:
     self, name: str, stage: stages.Stage, variables: train_step.Variables
   ) -> None:
     """Writes a finished stage's generator with what it is and scores."""
-    if not self.is_first:
-      return
     figures = {}
     if self.pairs:
       upscaler = self._upscaler(variables)
       figures = validation.mean_scores(
         self.pairs, [upscaler(pair.lr) for pair in self.pairs]
       )
+    if not self.is_first:
+      return
     config = self.config
     path = self.workdir / name
     weights.save_generator(
@@ -380,15 +406,9 @@ class Run:
         'label': stage.label,
         'stage': stage.name,
         'steps': stage.steps,
-        'source': config.data.source,
-        'images': len(self.source),
-        'init_generator': config.init_generator,
-        'batch_size': config.batch_size,
-        'crop_size': config.crop_size,
-        'seed': config.seed,
-        'ema_decay': config.ema_decay,
         'precision': jnp.dtype(self.dtype).name,
-        'validation': config.data.validation,
+        'inputs': self._fingerprint(),
+        'config': config.to_dict(),
         'figures': figures,
       },
     )
@@ -444,8 +464,8 @@ def _fetch(
   fetched = []
   for step, metrics in pending:
     values = {name: float(value) for name, value in metrics.items()}
-    for name, value in values.items():
-      if not math.isfinite(value):
+    for name in sorted(values, key=train_step.CAUSES.index):
+      if not math.isfinite(value := values[name]):
         raise FloatingPointError(
           f'{stage.name} step {step}: {name} is {value}; the last checkpoint '
           'is from before it'

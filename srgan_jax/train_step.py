@@ -22,6 +22,21 @@ from srgan_jax.data.batch import Batch
 from srgan_jax.models import vgg
 
 Metrics = dict[str, jax.Array]
+
+# Of metrics that are not finite, the first in this order is the cause: D sees
+# the images before G is scored by the D just updated.
+CAUSES = (
+  'd_real',
+  'd_fake',
+  'discriminator_loss',
+  'discriminator_gradient_norm',
+  'content',
+  'tv',
+  'adversarial',
+  'adversarial_to_content',
+  'loss',
+  'generator_gradient_norm',
+)
 Variables = dict[str, Any]
 
 

@@ -91,20 +91,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
   options = parser.parse_args(arguments)
   try:
     upscaler = load(options.model)
-    pictures = _find(options.input)
+    pictures = _plan(options.input, options.output)
   except ValueError as error:
     print(f'srgan-upscale: {error}', file=sys.stderr)
     return 1
   failed = 0
-  for source, relative in pictures:
-    target = (options.output / relative).with_suffix('.png')
+  for source, target in pictures.items():
     try:
       sr = upscaler(io.read_rgb(source, str(source)))
       target.parent.mkdir(parents=True, exist_ok=True)
       beside = target.with_name(target.name + '.tmp')
       Image.fromarray(sr).save(beside, format='PNG')
       beside.replace(target)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
       print(f'srgan-upscale: {error}', file=sys.stderr)
       failed += 1
     else:
@@ -112,22 +111,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
   return 1 if failed else 0
 
 
-def _find(
-  inputs: Sequence[pathlib.Path],
-) -> list[tuple[pathlib.Path, pathlib.Path]]:
-  """Each picture with its place in the output folder."""
-  found = []
+def _plan(
+  inputs: Sequence[pathlib.Path], output: pathlib.Path
+) -> dict[pathlib.Path, pathlib.Path]:
+  """Where each picture goes; no picture may take another's place.
+
+  Raises:
+    ValueError: naming two pictures with one target, or one that would be
+      overwritten.
+  """
+  suffixes = {
+    suffix
+    for suffix, kind in Image.registered_extensions().items()
+    if kind in Image.OPEN
+  }
+  relative: dict[pathlib.Path, pathlib.Path] = {}
   for path in inputs:
     if path.is_dir():
-      known = Image.registered_extensions()
-      found += [
-        (file, file.relative_to(path))
-        for file in sorted(path.rglob('*'))
-        if file.suffix.lower() in known
-      ]
+      for file in sorted(path.rglob('*')):
+        if file.suffix.lower() in suffixes:
+          relative[file] = file.relative_to(path)
     else:
-      found.append((path, pathlib.Path(path.name)))
-  return found
+      relative[path] = pathlib.Path(path.name)
+  sources = {path.resolve() for path in relative}
+  plan: dict[pathlib.Path, pathlib.Path] = {}
+  taken: dict[pathlib.Path, pathlib.Path] = {}
+  for path, name in relative.items():
+    target = (output / name).with_suffix('.png')
+    if target.resolve() in sources:
+      raise ValueError(f'{target} is an input and would be overwritten')
+    if target in taken:
+      raise ValueError(f'{taken[target]} and {path} would both be {target}')
+    plan[path], taken[target] = target, path
+  return plan
 
 
 if __name__ == '__main__':

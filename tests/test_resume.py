@@ -143,13 +143,36 @@ def test_a_changed_config_is_refused_by_its_fields(uninterrupted, tmp_path):
   assert 'Traceback' not in output
 
 
-def test_fewer_steps_than_were_trained_are_refused(uninterrupted, tmp_path):
+@pytest.mark.parametrize(
+  ('change', 'message'),
+  [
+    ('stages.gan.steps=7', f'at step {STEPS} already'),
+    ('stages.gan.steps=0', f'at step {STEPS} already'),
+    ('stages.pretrain.steps=99', 'the next stage has begun'),
+  ],
+)
+def test_what_was_trained_cannot_be_shortened(
+  uninterrupted, tmp_path, change, message
+):
   workdir = tmp_path / 'run'
   shutil.copytree(uninterrupted, workdir)
-  process = _start(workdir, '--config.stages.gan.steps=7')
+  process = _start(workdir, f'--config.{change}')
   output, _ = process.communicate(timeout=300)
   assert process.returncode == 1
-  assert f'at step {STEPS} already' in output and 'Traceback' not in output
+  assert message in output and 'Traceback' not in output
+  _assert_same_run(workdir, uninterrupted)
+
+
+def test_other_images_are_refused(uninterrupted, tmp_path):
+  workdir, photos = tmp_path / 'run', tmp_path / 'photos'
+  shutil.copytree(uninterrupted, workdir)
+  shutil.copytree(conftest.PHOTOS / 'train', photos)
+  _finish(workdir, f'--config.data.source=folder:{photos}')  # only moved
+  next(photos.iterdir()).unlink()
+  process = _start(workdir, f'--config.data.source=folder:{photos}')
+  output, _ = process.communicate(timeout=300)
+  assert process.returncode == 1
+  assert 'inputs.images (10 before, 9 now)' in output
 
 
 def test_lines_past_the_restored_step_are_cut(tmp_path):

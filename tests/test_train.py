@@ -5,6 +5,7 @@ import json
 import logging
 import subprocess
 import sys
+import types
 
 import conftest
 import jax
@@ -128,6 +129,8 @@ def test_both_stages_leave_their_files(tmp_path, photos, caplog):
     assert (generator.blocks, generator.channels) == (1, 4)
     training = metadata['training']
     assert training['label'] == label and training['steps'] == 2
+    assert training['config']['batch_size'] == 4
+    assert training['inputs']['images'] == 10
     assert training['figures'].keys() == {
       'psnr_y', 'ssim_y', 'psnr_paper', 'ssim_paper',
     }  # fmt: skip
@@ -180,6 +183,21 @@ def test_a_vgg_content_loss_trains_and_labels_what_it_is(tmp_path):
     train.Run(config, tmp_path / 'other')
 
 
+@pytest.mark.parametrize(
+  ('values', 'cause'),
+  [
+    ({'adversarial': 1, 'content': jnp.nan, 'loss': jnp.nan}, 'content'),
+    ({'adversarial': jnp.nan, 'content': 1, 'd_real': jnp.inf}, 'd_real'),
+    ({'loss': jnp.nan, 'tv': jnp.nan, 'content': 1}, 'tv'),
+  ],
+)
+def test_the_term_named_is_the_cause(values, cause):
+  metrics = {name: jnp.asarray(value, float) for name, value in values.items()}
+  stage = types.SimpleNamespace(name='gan')
+  with pytest.raises(FloatingPointError, match=f'gan step 7: {cause} is'):
+    train._fetch([(7, metrics)], stage)
+
+
 def test_not_a_number_stops_the_run_and_names_step_and_term(
   tmp_path, monkeypatch
 ):
@@ -222,6 +240,10 @@ def test_not_a_number_stops_the_run_and_names_step_and_term(
     ({'stages.gan.content': 'vgg54'}, 'tools/convert_vgg.py'),
     ({'init_generator': '/nowhere.safetensors'}, '/nowhere.safetensors'),
     ({'batch_size': 6}, 'batch_size=6'),
+    (
+      {'init_generator': 'x.safetensors', 'stages.gan.steps': 0},
+      'nothing to train',
+    ),
   ],
 )
 @pytest.mark.filterwarnings('ignore::UserWarning')
