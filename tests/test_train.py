@@ -192,7 +192,7 @@ def test_a_vgg_content_loss_trains_and_labels_what_it_is(tmp_path):
   ],
 )
 def test_the_term_named_is_the_cause(values, cause):
-  metrics = {name: jnp.asarray(value, float) for name, value in values.items()}
+  metrics = {name: jnp.float32(value) for name, value in values.items()}
   stage = types.SimpleNamespace(name='gan')
   with pytest.raises(FloatingPointError, match=f'gan step 7: {cause} is'):
     train._fetch([(7, metrics)], stage)
