@@ -116,8 +116,8 @@ def test_both_stages_leave_their_files(tmp_path, photos, caplog):
 
   for stage in ('pretrain', 'gan'):
     assert list((workdir / 'tensorboard' / stage).glob('events.*'))
-    sample = np.asarray(Image.open(workdir / f'samples/{stage}_0000002.png'))
-    assert sample.ndim == 3
+    with Image.open(workdir / f'samples/{stage}_0000002.png') as sample:
+      assert sample.mode == 'RGB'
   assert (workdir / 'samples' / 'comparison.png').exists()
 
   for name, label in (

@@ -71,7 +71,8 @@ def test_the_command_goes_through_folders_and_past_bad_files(
   assert 'broken.png' in error and len(error.splitlines()) == 1
   written = {p.relative_to(out).as_posix() for p in out.rglob('*.*')}
   assert written == {'gray.png', 'deep/a.png'}
-  assert Image.open(out / 'gray.png').size == (24, 20)
+  with Image.open(out / 'gray.png') as image:
+    assert image.size == (24, 20)
 
 
 def test_no_picture_takes_anothers_place(model, tmp_path, capsys):
