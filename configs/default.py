@@ -54,6 +54,8 @@ def get_config() -> ConfigDict:
   config.stages.pretrain.warmup = 0
   # 'mse', 'vgg22' or 'vgg54': the content loss l_X.
   config.stages.pretrain.content = 'mse'
+  # A trained generator to go on from, with fresh optimizer moments; '': none.
+  config.stages.pretrain.init_generator = ''
   # The GAN stage: D and G in turns, from SRResNet-MSE's weights.
   config.stages.gan = ConfigDict()
   config.stages.gan.steps = 200_000

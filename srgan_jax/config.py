@@ -82,6 +82,11 @@ def check(config: Any) -> None:
       'config.init_generator takes the place of the SRResNet stage and '
       'config.stages.gan.steps is 0: there is nothing to train'
     )
+  if pretrain.init_generator and (config.init_generator or not pretrain.steps):
+    raise ValueError(
+      'config.stages.pretrain.init_generator starts the SRResNet stage, which '
+      'config.init_generator or 0 steps leave out'
+    )
   if (
     gan.steps
     and not pretrain.steps

@@ -106,7 +106,8 @@ class Run:
   # What the run needs.
 
   def _load_initial_generator(self) -> train_step.Variables | None:
-    path = self.config.init_generator
+    config = self.config
+    path = config.init_generator or config.stages.pretrain.init_generator
     if not path:
       return None
     generator, variables, _ = weights.load_generator(path)
@@ -134,7 +135,7 @@ class Run:
       dtype=self.dtype,
     )
     result = []
-    if pretrain.steps and self.initial is None:
+    if pretrain.steps and not config.init_generator:
       result.append(
         stages.pretrain_stage(
           make_content(pretrain.content),
@@ -421,7 +422,7 @@ class Run:
     columns: list[tuple[str, validation.Upscale]] = [
       ('bicubic', validation.bicubic)
     ]
-    if self.initial is not None:
+    if self.config.init_generator:
       columns.append(('SRResNet', self._upscaler(self.initial)))
     for stage in self.stages:
       upscaler = upscale.load(self.workdir / stage.file_name)

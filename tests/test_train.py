@@ -162,6 +162,29 @@ def test_a_gan_config_shares_a_trained_srresnet(tmp_path):
     )
 
 
+def test_an_srresnet_stage_goes_on_from_a_trained_generator(tmp_path):
+  first = tmp_path / 'first'
+  train.Run(tiny_config(**{'stages.gan.steps': 0}), first).train()
+  path = first / 'generator.safetensors'
+  workdir = tmp_path / 'second'
+  config = tiny_config(
+    seed=1,
+    **{
+      'stages.gan.steps': 0,
+      'stages.pretrain.init_generator': str(path),
+      'stages.pretrain.learning_rate': 1e-12,
+    },
+  )
+  train.Run(config, workdir).train()
+  _, ours, _ = weights.load_generator(workdir / 'generator.safetensors')
+  _, theirs, _ = weights.load_generator(path)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-9),
+    ours['params'],
+    theirs['params'],
+  )
+
+
 def test_a_vgg_content_loss_trains_and_labels_what_it_is(tmp_path):
   path = tmp_path / 'vgg16.safetensors'
   weights.save_vgg(path, small.perceptual())
@@ -243,6 +266,10 @@ def test_not_a_number_stops_the_run_and_names_step_and_term(
     (
       {'init_generator': 'x.safetensors', 'stages.gan.steps': 0},
       'nothing to train',
+    ),
+    (
+      {'init_generator': 'a', 'stages.pretrain.init_generator': 'b'},
+      'config.stages.pretrain.init_generator starts the SRResNet stage',
     ),
   ],
 )
