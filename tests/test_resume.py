@@ -98,7 +98,9 @@ def test_killed_at_random_moments(uninterrupted, tmp_path):
   print(f'SRGAN_JAX_KILL_SEED={seed}')
   rng = random.Random(seed)
   workdir = tmp_path / 'run'
-  stops = sorted(rng.sample(range(2, 2 * STEPS), KILLS))
+  # Not the last steps: a run that ends before the signal was not killed.
+  stops = sorted(rng.sample(range(2, 2 * STEPS - 20), KILLS))
+  kills = 0
   for number, stop in enumerate(stops):
     process = _start(workdir)
     try:
@@ -110,10 +112,13 @@ def test_killed_at_random_moments(uninterrupted, tmp_path):
       output, _ = process.communicate(timeout=300)
     finally:
       process.kill()
-    assert process.returncode in (-sent, 143), output
+    # On a busy machine the signal may come late even so.
+    assert process.returncode in (-sent, 143, 0), output
+    kills += process.returncode != 0
     print(
       f'killed by {sent.name} at about {stop}: {_last_step(workdir)} logged'
     )
+  assert kills
   _finish(workdir)
   _assert_same_run(workdir, uninterrupted)
 
