@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 import json
 import logging
-import os
 import pathlib
 import sys
 import time
@@ -13,6 +12,8 @@ import numpy as np
 from PIL import Image
 import tensorboardX
 import tqdm
+
+from srgan_jax import files
 
 Batch = TypeVar('Batch')
 
@@ -154,9 +155,8 @@ class Clock:
 def write_image(path: pathlib.Path, image: np.ndarray) -> None:
   """Writes uint8 [H, W, 3] as PNG, whole or not at all."""
   path.parent.mkdir(parents=True, exist_ok=True)
-  beside = path.with_name(path.name + '.tmp')
-  Image.fromarray(image).save(beside, format='PNG')
-  os.replace(beside, path)
+  with files.replacing(path) as beside:
+    Image.fromarray(image).save(beside, format='PNG')
 
 
 def cut_metrics(path: pathlib.Path, stage: str, step: int) -> None:
@@ -176,6 +176,4 @@ def cut_metrics(path: pathlib.Path, stage: str, step: int) -> None:
       continue
     if (_STAGES.index(record['stage']), record['step']) <= limit:
       kept.append(line + '\n')
-  beside = path.with_name(path.name + '.tmp')
-  beside.write_text(''.join(kept), encoding='utf-8')
-  os.replace(beside, path)
+  files.write_text(path, ''.join(kept))

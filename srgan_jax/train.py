@@ -10,7 +10,6 @@ import hashlib
 import json
 import logging
 import math
-import os
 import pathlib
 from typing import Any
 
@@ -23,8 +22,10 @@ import numpy as np
 
 from srgan_jax import (
   checkpoints,
+  files,
   interruption,
   optimizers,
+  pretrained,
   reporting,
   sharding,
   stages,
@@ -35,14 +36,17 @@ from srgan_jax import (
 from srgan_jax import config as config_lib
 from srgan_jax.data import pipeline, sources
 from srgan_jax.data.batch import make_batch
-from srgan_jax.evaluation import validation
+from srgan_jax.evaluation import comparison, methods, report
+from srgan_jax.evaluation.pairs import Pair, make_pair
 from srgan_jax.models import layers, vgg
 from srgan_jax.models.discriminator import Discriminator
 from srgan_jax.models.generator import Generator
 
 logger = logging.getLogger('srgan_jax')
 
+_PROTOCOLS = ('y', 'paper')  # of the figures on the validation images
 _SAMPLES = 3  # validation images that are shown
+_SAMPLE_SIDE = 384  # at most, of what is shown of each, in pixels
 _AHEAD = 2  # steps that the host prepares while the device works
 
 
@@ -95,10 +99,10 @@ class Run:
       is_last = stage is self.stages[-1]
       if not is_last and self._trained_steps(self.stages[-1].name):
         continue  # the later stage's checkpoint holds all of it
-      variables = self._train_stage(stage, variables)
-      self._export(stage.file_name, stage, variables)
+      variables, figures = self._train_stage(stage, variables)
+      self._export(stage.file_name, stage, variables, figures)
       if is_last and stage.name == stages.PRETRAIN:
-        self._export('generator.safetensors', stage, variables)
+        self._export('generator.safetensors', stage, variables, figures)
     if self.is_first:
       self._compare()
     multihost_utils.sync_global_devices('the run has ended')
@@ -110,7 +114,7 @@ class Run:
     path = config.init_generator or config.stages.pretrain.init_generator
     if not path:
       return None
-    generator, variables, _ = weights.load_generator(path)
+    generator, variables, _ = weights.load_generator(pretrained.find(path))
     for name in ('blocks', 'channels'):
       theirs, ours = getattr(generator, name), getattr(self.generator, name)
       if theirs != ours:
@@ -163,14 +167,12 @@ class Run:
     """The VGG network, read when a stage's content loss first needs it."""
     return weights.load_vgg(self.config.perceptual.weights)
 
-  def _load_pairs(self) -> list[validation.Pair]:
+  def _load_pairs(self) -> list[Pair]:
     if not self.config.data.validation:
       return []
     source = sources.open_source(self.config.data.validation, min_size=48)
     return [
-      validation.make_pair(
-        source.names[i], source.read(i), self.config.data.edge
-      )
+      make_pair(source.names[i], source.read(i), self.config.data.edge)
       for i in range(len(source))
     ]
 
@@ -207,9 +209,7 @@ class Run:
         )
     if self.is_first:
       self.workdir.mkdir(parents=True, exist_ok=True)
-      beside = path.with_name('config.json.tmp')
-      beside.write_text(json.dumps(now, indent=2) + '\n')
-      os.replace(beside, path)
+      files.write_text(path, json.dumps(now, indent=2) + '\n')
 
   def _fingerprint(self) -> dict[str, Any]:
     """What tells the images and the VGG apart, wherever they lie."""
@@ -265,10 +265,15 @@ class Run:
 
   def _train_stage(
     self, stage: stages.Stage, variables: train_step.Variables | None
-  ) -> train_step.Variables:
-    """Trains a stage to its end; returns the generator's variables."""
+  ) -> tuple[train_step.Variables, dict[str, float]]:
+    """Trains a stage to its end.
+
+    Returns:
+      The generator's variables, and their figures on the validation images.
+    """
     config = self.config
     start, window = self._trained_steps(stage.name), []
+    figures: dict[str, float] = {}
     state = self._create_state(stage, variables)
     saved = checkpoints.Checkpoints(self._checkpoint_folder(stage.name))
     if start:
@@ -296,7 +301,7 @@ class Run:
     perceptual = stage.content.perceptual
     if perceptual is not None:
       perceptual = sharding.replicate(perceptual, self.mesh)
-    report = reporting.Reporter(
+    reporter = reporting.Reporter(
       self.workdir,
       stage.name,
       start=start,
@@ -313,7 +318,7 @@ class Run:
           crops = sharding.shard_batch(clock.wait_for(batches), self.mesh)
           state, metrics = update(state, crops, perceptual)
           pending.append((step, metrics))
-          report.advance()
+          reporter.advance()
           if len(pending) > _AHEAD:  # else the host queues steps without end
             jax.block_until_ready(pending[-1 - _AHEAD][1])
           if step == start + 1:
@@ -323,7 +328,9 @@ class Run:
           is_last = step == stage.steps
           logs = is_last or step % config.log_every == 0
           is_stopping = stop.requested(may_wait=logs)
-          validates = is_last or step % config.validate_every == 0
+          validates = bool(self.pairs) and (
+            is_last or step % config.validate_every == 0
+          )
           saves = is_last or is_stopping or step % config.save_every == 0
           if not (logs or validates or saves):
             continue
@@ -331,50 +338,52 @@ class Run:
           pending.clear()
           if logs:
             rate = float(stage.schedule(step - 1))
-            report.metrics(
+            reporter.metrics(
               step,
               {**_mean(window), 'learning_rate': rate, **clock.figures()},
             )
             window = []
             clock.reset()
           if validates:
-            self._validate(report, step, stage.method, state)
+            figures, samples = self._validate(stage.method, _exported(state))
+            reporter.metrics(step, figures)
+            reporter.images(step, 'samples', samples)
             clock.reset()
           if saves:
-            note = {'window': window, 'config': config.to_dict()}
-            saved.save(step, state, note)
+            saved.save(step, state, {'window': window})
           if is_stopping:
             raise interruption.Interrupted(
               f'{stage.name} stopped at step {step} and was saved'
             )
     finally:
-      report.close()
+      reporter.close()
       saved.close()
-    return jax.device_get(_exported(state))
+    variables = jax.device_get(_exported(state))
+    if self.pairs and not figures:  # the stage had ended before
+      figures, _ = self._validate(stage.method, variables)
+    return variables, figures
 
   def _validate(
-    self,
-    report: reporting.Reporter,
-    step: int,
-    method: str,
-    state: train_step.PretrainState,
-  ) -> None:
-    """Scores the generator on the validation images.
+    self, name: str, variables: train_step.Variables
+  ) -> tuple[dict[str, float], np.ndarray]:
+    """Scores a generator on the validation images, and shows some of them.
 
-    Every process does, so that none waits or fails alone; one reports.
+    Every process does, so that none waits or fails alone.
     """
-    if not self.pairs:
-      return
-    upscaler = self._upscaler(jax.device_get(_exported(state)))
-    upscaled = [upscaler(pair.lr) for pair in self.pairs]
-    report.metrics(step, validation.mean_scores(self.pairs, upscaled))
-    columns: list[tuple[str, validation.Upscale]] = [
-      ('bicubic', validation.bicubic),
-      (method, upscaler),
-    ]
-    report.images(
-      step, 'samples', validation.comparison(self.pairs[:_SAMPLES], columns)
+    upscaler = self._upscaler(jax.device_get(variables))
+    upscaled = {pair.name: upscaler(pair.lr) for pair in self.pairs}
+    method = methods.Method(name, lambda pair: upscaled[pair.name])
+    scores = report.evaluate(method, self.pairs, _PROTOCOLS).mean
+    return report.flat(scores), self._show([method])
+
+  def _show(self, shown: list[methods.Method]) -> np.ndarray:
+    """The methods beside bicubic and the original."""
+    image = comparison.compare(
+      self.pairs[:_SAMPLES],
+      [methods.BASELINES['bicubic'], *shown],
+      functools.partial(comparison.centre, largest=_SAMPLE_SIDE),
     )
+    return np.asarray(image)
 
   def _upscaler(self, variables: train_step.Variables) -> upscale.Upscaler:
     generator = Generator(self.generator.blocks, self.generator.channels)
@@ -383,15 +392,13 @@ class Run:
   # What the run leaves.
 
   def _export(
-    self, name: str, stage: stages.Stage, variables: train_step.Variables
+    self,
+    name: str,
+    stage: stages.Stage,
+    variables: train_step.Variables,
+    figures: dict[str, float],
   ) -> None:
     """Writes a finished stage's generator with what it is and scores."""
-    figures = {}
-    if self.pairs:
-      upscaler = self._upscaler(variables)
-      figures = validation.mean_scores(
-        self.pairs, [upscaler(pair.lr) for pair in self.pairs]
-      )
     if not self.is_first:
       return
     config = self.config
@@ -419,18 +426,17 @@ class Run:
     """Draws the methods beside each other: `samples/comparison.png`."""
     if not self.pairs:
       return
-    columns: list[tuple[str, validation.Upscale]] = [
-      ('bicubic', validation.bicubic)
-    ]
-    if self.config.init_generator:
-      columns.append(('SRResNet', self._upscaler(self.initial)))
+    upscalers = {}
+    if self.config.init_generator and self.initial is not None:
+      upscalers['SRResNet'] = self._upscaler(self.initial)
     for stage in self.stages:
-      upscaler = upscale.load(self.workdir / stage.file_name)
-      columns.append((stage.method, upscaler))
+      upscalers[stage.method] = upscale.load(self.workdir / stage.file_name)
+    shown = [
+      methods.of_upscaler(name, upscaler)
+      for name, upscaler in upscalers.items()
+    ]
     path = self.workdir / 'samples' / 'comparison.png'
-    reporting.write_image(
-      path, validation.comparison(self.pairs[:_SAMPLES], columns)
-    )
+    reporting.write_image(path, self._show(shown))
     logger.info('wrote %s', path)
 
 

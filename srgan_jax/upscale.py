@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from srgan_jax import weights
+from srgan_jax import files, pretrained, weights
 from srgan_jax.imaging import color, io
 from srgan_jax.models.generator import Generator
 
@@ -68,13 +68,16 @@ def _upscale(
   return color.signed_to_uint8(sr[0]), jnp.isfinite(sr).all()
 
 
-def load(path: str | pathlib.Path) -> Upscaler:
-  """Loads a generator's weights file, ready to be called on pictures.
+def load(model: str | pathlib.Path) -> Upscaler:
+  """Loads a generator, ready to be called on pictures.
+
+  Args:
+    model: a shipped name ('srgan', 'srresnet') or a weights file.
 
   Raises:
     ValueError: one line, where the file is not a generator of this project.
   """
-  generator, variables, _ = weights.load_generator(path)
+  generator, variables, _ = weights.load_generator(pretrained.find(model))
   return Upscaler(generator, variables)
 
 
@@ -100,9 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
       sr = upscaler(io.read_rgb(source, str(source)))
       target.parent.mkdir(parents=True, exist_ok=True)
-      beside = target.with_name(target.name + '.tmp')
-      Image.fromarray(sr).save(beside, format='PNG')
-      beside.replace(target)
+      with files.replacing(target) as beside:
+        Image.fromarray(sr).save(beside, format='PNG')
     except (ValueError, OSError, FloatingPointError) as error:
       print(f'srgan-upscale: {error}', file=sys.stderr)
       failed += 1

@@ -13,9 +13,9 @@ FILES = sorted(PACKAGE.rglob('*.py'))
 
 # Innermost first: a module imports only from its own line or those above it.
 ORDER = (
-  ('imaging',),
+  ('imaging', 'files'),
   ('models',),
-  ('data', 'losses', 'optimizers', 'sharding', 'weights', 'evaluation'),
+  ('data', 'losses', 'optimizers', 'sharding', 'weights', 'pretrained'),
   (
     'train_step',
     'checkpoints',
@@ -24,8 +24,8 @@ ORDER = (
     'interruption',
     'upscale',
   ),
-  ('stages',),
-  ('train',),
+  ('stages', 'evaluation'),
+  ('train', 'evaluate'),
   ('main',),
 )
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}

@@ -36,6 +36,7 @@ def panel(
   *,
   zoom: int = 1,
   font_size: int | None = None,
+  footer: str = '',
 ) -> Image.Image:
   """Draws rows of images of one size each, under a heading per column.
 
@@ -46,6 +47,7 @@ def panel(
       image, may be empty.
     zoom: how often every pixel is repeated along both axes.
     font_size: in pixels; by default, what fits the columns.
+    footer: a line below all, or none.
 
   Returns:
     An RGB image on white.
@@ -79,6 +81,9 @@ def panel(
   width = 2 * margin + len(columns) * (column_width + column_gap) - column_gap
   height = 2 * margin + line + above_image
   height += sum(heights) + (len(rows) - 1) * row_gap
+  if footer:
+    width = max(width, 2 * margin + math.ceil(font.getlength(footer)))
+    height += line
 
   # (2) Headings.
   figure = Image.new('RGB', (width, height), _PAPER)
@@ -108,6 +113,11 @@ def panel(
       indent = (column_width - enlarged.shape[1]) // 2
       figure.paste(Image.fromarray(enlarged), (left + indent, top))
     top += zoom * row[0][0].shape[0] + row_gap
+
+  # (4) The footer, on the last row's left edge.
+  draw.text(
+    (margin, height - margin), footer, fill=_CAPTION_INK, font=font, anchor='ls'
+  )
   return figure
 
 

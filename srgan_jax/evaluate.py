@@ -1,0 +1,135 @@
+"""Scores a method on a benchmark.
+
+  python -m srgan_jax.evaluate --model bicubic --hr Set5/HR --lr Set5/LRx4
+  python -m srgan_jax.evaluate --model generator.safetensors --hr Set14/HR \
+    --protocol paper,y,rgb --lpips lpips_alex.safetensors --json set14.json
+  python -m srgan_jax.evaluate --sr theirs/Set5 --hr Set5/HR
+
+Without --lr, LR images are made from the originals by MATLAB's imresize. The
+protocols are defined in docs/protocols.md.
+"""
+
+import argparse
+from collections.abc import Iterable, Sequence
+import json
+import pathlib
+import sys
+from typing import Any
+
+import tqdm
+
+import srgan_jax
+from srgan_jax import files
+from srgan_jax.evaluation import methods, metrics, pairs, report
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+  """The command; its exit status."""
+  options = _parser().parse_args(arguments)
+  try:
+    _run(options)
+  except (ValueError, OSError, FloatingPointError) as error:
+    print(f'evaluate: {error}', file=sys.stderr)
+    return 1
+  return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+  parser = argparse.ArgumentParser(
+    prog='python -m srgan_jax.evaluate',
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  add = parser.add_argument
+  method = parser.add_mutually_exclusive_group(required=True)
+  method.add_argument(
+    '--model',
+    help="'bicubic', 'nearest', a shipped generator's name or a weights file",
+  )
+  method.add_argument(
+    '--sr', metavar='DIR', help='a folder of images that are upscaled already'
+  )
+  add('--hr', required=True, metavar='DIR', help='the originals')
+  add('--lr', metavar='DIR', help='their low-resolution images')
+  add(
+    '--edge',
+    choices=('clamp', 'mirror'),
+    default='clamp',
+    help='what the resize that makes LR reads outside an image',
+  )
+  add(
+    '--protocol',
+    type=_protocols,
+    default=metrics.PROTOCOLS,
+    metavar='NAME,...',
+    help=f'of {", ".join(metrics.PROTOCOLS)}; all by default',
+  )
+  add(
+    '--lpips',
+    action='append',
+    default=[],
+    metavar='FILE',
+    help='LPIPS too, by the weights of tools/convert_lpips.py; repeatable',
+  )
+  add('--json', type=pathlib.Path, metavar='FILE', help='also write JSON')
+  add('--csv', type=pathlib.Path, metavar='FILE', help='also write CSV')
+  return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+  for path in (options.json, options.csv):
+    if path is not None and not path.parent.is_dir():
+      raise ValueError(f'{path}: there is no folder {path.parent}')
+  benchmark = pairs.Benchmark(options.hr, options.lr, options.edge)
+  if options.sr:
+    method = methods.finished(pathlib.Path(options.sr), benchmark)
+  else:
+    method = methods.open_method(options.model, benchmark)
+  result = report.evaluate(
+    method,
+    _progress(benchmark),
+    options.protocol,
+    _distances(options.lpips),
+  )
+  source = options.lr or f'made by imresize, edge {options.edge}'
+  print(f'{method.name} ({method.origin})')
+  print(f'HR: {options.hr}; LR: {source}; 4 pixels of border removed')
+  print(result.table())
+  if options.json:
+    facts = {
+      'version': srgan_jax.__version__,
+      'hr': str(options.hr),
+      'lr': source,
+      **result.as_json(),
+    }
+    files.write_text(options.json, json.dumps(facts, indent=2) + '\n')
+  if options.csv:
+    files.write_text(options.csv, result.as_csv())
+
+
+def _protocols(text: str) -> list[str]:
+  names = text.split(',')
+  for name in names:
+    if name not in metrics.PROTOCOLS:
+      raise argparse.ArgumentTypeError(
+        f'{name!r} is not one of {", ".join(metrics.PROTOCOLS)}'
+      )
+  return list(dict.fromkeys(names))
+
+
+def _distances(paths: Sequence[str]) -> list[Any]:
+  if not paths:
+    return []
+  from srgan_jax.evaluation import lpips
+
+  return [lpips.load(path) for path in paths]
+
+
+def _progress(benchmark: pairs.Benchmark) -> Iterable[pairs.Pair]:
+  return tqdm.tqdm(
+    benchmark, unit='image', leave=False, disable=not sys.stderr.isatty()
+  )
+
+
+if __name__ == '__main__':
+  sys.exit(main())

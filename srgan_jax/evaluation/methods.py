@@ -1,0 +1,133 @@
+"""What is evaluated: the baselines, a generator, or finished images.
+
+A method makes from a pair's LR, uint8 [h, w, 3], an image of its HR's size,
+uint8 [4h, 4w, 3].
+"""
+
+from collections.abc import Callable, Sequence
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from srgan_jax import pretrained, upscale, weights
+from srgan_jax.evaluation import pairs
+from srgan_jax.evaluation.pairs import SCALE, Pair
+from srgan_jax.imaging import io, resize
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+  """A way to make SR images.
+
+  Attributes:
+    name: for headings and tables.
+    upscale: from a pair to uint8 [4h, 4w, 3].
+    origin: what it is, for a report: the checkpoint with its label and steps,
+      or the folder.
+  """
+
+  name: str
+  upscale: Callable[[Pair], np.ndarray]
+  origin: str = ''
+
+
+def nearest(pair: Pair) -> np.ndarray:
+  """Every pixel repeated, which is MATLAB's nearest neighbour by 4."""
+  return pair.lr.repeat(SCALE, axis=0).repeat(SCALE, axis=1)
+
+
+def bicubic(pair: Pair) -> np.ndarray:
+  """MATLAB's bicubic by 4."""
+  return resize.imresize(pair.lr, SCALE)
+
+
+BASELINES = {
+  'nearest': Method('nearest', nearest, 'pixels repeated'),
+  'bicubic': Method('bicubic', bicubic, 'imresize by 4'),
+}
+
+
+def open_method(
+  model: str, benchmark: pairs.Benchmark, name: str = ''
+) -> Method:
+  """A method from what a command line says.
+
+  Args:
+    model: 'nearest', 'bicubic', a shipped generator's name, a weights file, or
+      a folder of finished images of the benchmark.
+    benchmark: what it will be evaluated on.
+    name: for headings; by default made from `model`.
+
+  Raises:
+    ValueError: one line naming the file.
+  """
+  if model in BASELINES:
+    return dataclasses.replace(BASELINES[model], name=name or model)
+  if pathlib.Path(model).is_dir():
+    return finished(pathlib.Path(model), benchmark, name)
+  path = pretrained.find(model)
+  generator, variables, metadata = weights.load_generator(path)
+  upscaler = upscale.Upscaler(generator, variables)
+  training = metadata.get('training', {})
+  label = str(training.get('label', path.stem))
+  name = name or label
+  facts = [str(path)]
+  if label not in (name, path.stem):
+    facts.append(label)
+  if 'steps' in training:
+    facts.append(f'{training["steps"]} steps')
+  return of_upscaler(name, upscaler, ', '.join(facts))
+
+
+def of_upscaler(
+  name: str, upscaler: upscale.Upscaler, origin: str = ''
+) -> Method:
+  """A generator on the pairs' LR images."""
+  return Method(name, lambda pair: upscaler(pair.lr), origin)
+
+
+def finished(
+  folder: pathlib.Path, benchmark: pairs.Benchmark, name: str = ''
+) -> Method:
+  """Images that were upscaled already, found by their names.
+
+  They are of the original's size, before or after its crop to a multiple of 4.
+
+  Raises:
+    ValueError: naming a file that is missing, unmatched, or of another size.
+  """
+  files = pairs.match(benchmark.files, pairs.list_images(folder))
+  by_name = dict(zip(benchmark.names, files, strict=True))
+  for file, size in zip(files, benchmark.sizes, strict=True):
+    found = io.image_size(file, str(file))
+    cropped = tuple(length // SCALE * SCALE for length in size)
+    if found not in (size, cropped):
+      raise ValueError(
+        f'{file} has {found[0]}x{found[1]} pixels, its original '
+        f'{size[0]}x{size[1]}'
+      )
+
+  def read(pair: Pair) -> np.ndarray:
+    height, width = pair.hr.shape[:2]
+    file = by_name[pair.name]
+    return io.read_rgb(file, str(file))[:height, :width]
+
+  return Method(name or folder.name, read, str(folder))
+
+
+def parse(texts: Sequence[str]) -> dict[str, str]:
+  """NAME=MODEL of a command line, in order.
+
+  Raises:
+    ValueError: for a text of another form, or a name given twice.
+  """
+  result: dict[str, str] = {}
+  for text in texts:
+    name, _, model = text.partition('=')
+    if not name or not model:
+      raise ValueError(f'{text!r} is not NAME=MODEL')
+    if name in result:
+      raise ValueError(f'the method {name!r} is given twice')
+    result[name] = model
+  return result

@@ -1,0 +1,154 @@
+"""A method's figures on a benchmark: computed, as a table, as JSON and CSV.
+
+Every figure stands under the name of its protocol. PSNR is in dB; SSIM is at
+most 1; LPIPS is a distance, 0 for equal images. Means are over the images.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+import csv
+import dataclasses
+import io
+import math
+from typing import Any, Protocol
+
+import numpy as np
+
+from srgan_jax.evaluation import metrics
+from srgan_jax.evaluation.methods import Method
+from srgan_jax.evaluation.pairs import Pair
+
+
+class Distance(Protocol):
+  """A learned metric, such as `lpips.Lpips`."""
+
+  @property
+  def name(self) -> str:
+    """What its figures are called, e.g. 'lpips_alex'."""
+
+  def __call__(self, sr: np.ndarray, hr: np.ndarray) -> float:
+    """The figure of two uint8 images [H, W, 3]."""
+
+
+# What is measured: ('paper', 'psnr'), ('y', 'ssim'), ('lpips_alex', '').
+Figure = tuple[str, str]
+Scores = Mapping[Figure, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+  """The figures of one method.
+
+  Attributes:
+    method: its name.
+    origin: what it is: checkpoint, label, steps.
+    images: by image, in order, its figures.
+  """
+
+  method: str
+  origin: str
+  images: Mapping[str, Scores]
+
+  @property
+  def mean(self) -> Scores:
+    """The mean of every figure over the images."""
+    scores = list(self.images.values())
+    return {
+      figure: float(np.mean([score[figure] for score in scores]))
+      for figure in scores[0]
+    }
+
+  def table(self) -> str:
+    """A line an image and one for the mean, under the protocols' names."""
+    rows = [*self.images.items(), ('mean', self.mean)]
+    columns = [['protocol', 'image', *(name for name, _ in rows)]]
+    for protocol, measure in self.mean:
+      figures = [f'{scores[protocol, measure]:.4f}' for _, scores in rows]
+      columns.append([protocol, measure.upper(), *figures])
+    for i, column in enumerate(columns):
+      width = max(map(len, column))
+      align = str.rjust if i else str.ljust
+      columns[i] = [align(cell, width) for cell in column]
+    lines = ['  '.join(cells) for cells in zip(*columns, strict=True)]
+    rule = '-' * len(lines[0])
+    return '\n'.join([*lines[:2], rule, *lines[2:-1], rule, lines[-1]])
+
+  def as_json(self) -> dict[str, Any]:
+    """{'mean': {'paper': {'psnr', 'ssim'}, ..., 'lpips_alex'}, 'images': ...}.
+
+    The PSNR of equal images is null: JSON has no infinity.
+    """
+    return {
+      'method': self.method,
+      'origin': self.origin,
+      'mean': _nested(self.mean),
+      'images': {name: _nested(scores) for name, scores in self.images.items()},
+    }
+
+  def as_csv(self) -> str:
+    """A header, a line an image and one for the mean: 'psnr_paper', ...."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator='\n')
+    writer.writerow(['image', *flat(self.mean)])
+    for name, scores in [*self.images.items(), ('mean', self.mean)]:
+      writer.writerow([name, *(f'{v:.6f}' for v in scores.values())])
+    return text.getvalue()
+
+
+def evaluate(
+  method: Method,
+  pairs: Iterable[Pair],
+  protocols: Sequence[str],
+  distances: Sequence[Distance] = (),
+) -> Report:
+  """Upscales every image and scores it.
+
+  Args:
+    method: what makes the images.
+    pairs: the benchmark, one image at a time.
+    protocols: of `metrics.PROTOCOLS`.
+    distances: learned metrics.
+
+  Raises:
+    ValueError: naming the image, where it cannot be scored.
+  """
+  images = {}
+  for pair in pairs:
+    sr = method.upscale(pair)
+    try:
+      images[pair.name] = _score(sr, pair.hr, protocols, distances)
+    except ValueError as error:
+      raise ValueError(f'{pair.name}: {error}') from error
+  return Report(method.name, method.origin, images)
+
+
+def flat(scores: Scores) -> dict[str, float]:
+  """The figures by names in one piece: 'psnr_paper', 'lpips_alex'."""
+  return {
+    f'{measure}_{protocol}' if measure else protocol: value
+    for (protocol, measure), value in scores.items()
+  }
+
+
+def _score(
+  sr: np.ndarray,
+  hr: np.ndarray,
+  protocols: Sequence[str],
+  distances: Sequence[Distance],
+) -> Scores:
+  scores = {
+    (protocol, measure): value
+    for protocol in protocols
+    for measure, value in metrics.score(sr, hr, protocol).items()
+  }
+  return scores | {(metric.name, ''): metric(sr, hr) for metric in distances}
+
+
+def _nested(scores: Scores) -> dict[str, Any]:
+  result: dict[str, Any] = {}
+  for (protocol, measure), value in scores.items():
+    number = value if math.isfinite(value) else None
+    if measure:
+      result.setdefault(protocol, {})[measure] = number
+    else:
+      result[protocol] = number
+  return result

@@ -1,0 +1,33 @@
+"""Files that are there whole or not at all."""
+
+from collections.abc import Iterator
+import contextlib
+import os
+import pathlib
+
+Path = str | os.PathLike[str]
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[pathlib.Path]:
+  """Gives a file beside `path` to write, which then takes its place.
+
+  A reader, or a program that is stopped meanwhile, sees the old file or the
+  new one. Where the writing fails, the old one stays and nothing is left.
+
+  Args:
+    path: the file; its folder must exist.
+  """
+  path = pathlib.Path(path)
+  beside = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+  try:
+    yield beside
+    os.replace(beside, path)
+  finally:
+    beside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+  """Writes a UTF-8 text file."""
+  with replacing(path) as beside:
+    beside.write_text(text, encoding='utf-8')

@@ -1,0 +1,36 @@
+"""The generators that ship with the package, by the names of table 1."""
+
+import os
+import pathlib
+
+_FOLDER = pathlib.Path(__file__).parent
+
+# Every name that a generator may ship under, and its file.
+FILES = {
+  'srresnet': 'srresnet-mse',
+  'srresnet-mse': 'srresnet-mse',
+  'srresnet-vgg22': 'srresnet-vgg22',
+  'srgan-mse': 'srgan-mse',
+  'srgan-vgg22': 'srgan-vgg22',
+  'srgan': 'srgan-vgg54',
+  'srgan-vgg54': 'srgan-vgg54',
+}
+
+
+def find(model: str | os.PathLike[str]) -> pathlib.Path:
+  """The weights file of a shipped name; any other is a path already.
+
+  Raises:
+    ValueError: for a name whose generator this version does not have.
+  """
+  path = pathlib.Path(model)
+  if str(model) not in FILES or path.exists():
+    return path
+  path = _FOLDER / f'{FILES[str(model)]}.safetensors'
+  if not path.exists():
+    shipped = sorted(file.stem for file in _FOLDER.glob('*.safetensors'))
+    raise ValueError(
+      f'no generator called {model!r} ships with this version '
+      f'({", ".join(shipped) or "none does"}): give a weights file'
+    )
+  return path
