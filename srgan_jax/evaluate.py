@@ -14,7 +14,6 @@ from collections.abc import Iterable, Sequence
 import json
 import pathlib
 import sys
-from typing import Any
 
 import tqdm
 
@@ -89,7 +88,7 @@ def _run(options: argparse.Namespace) -> None:
     method,
     _progress(benchmark),
     options.protocol,
-    _distances(options.lpips),
+    report.load_distances(options.lpips),
   )
   source = options.lr or f'made by imresize, edge {options.edge}'
   print(f'{method.name} ({method.origin})')
@@ -115,14 +114,6 @@ def _protocols(text: str) -> list[str]:
         f'{name!r} is not one of {", ".join(metrics.PROTOCOLS)}'
       )
   return list(dict.fromkeys(names))
-
-
-def _distances(paths: Sequence[str]) -> list[Any]:
-  if not paths:
-    return []
-  from srgan_jax.evaluation import lpips
-
-  return [lpips.load(path) for path in paths]
 
 
 def _progress(benchmark: pairs.Benchmark) -> Iterable[pairs.Pair]:

@@ -38,7 +38,7 @@ from srgan_jax.data import pipeline, sources
 from srgan_jax.data.batch import make_batch
 from srgan_jax.evaluation import comparison, methods, report
 from srgan_jax.evaluation.pairs import Pair, make_pair
-from srgan_jax.models import layers, vgg
+from srgan_jax.models import architecture, layers, vgg
 from srgan_jax.models.discriminator import Discriminator
 from srgan_jax.models.generator import Generator
 
@@ -73,6 +73,7 @@ class Run:
       config.model.channels,
       self.dtype,
       config.model.init,
+      skip_connections=config.model.skip_connections,
     )
     self.discriminator = Discriminator(
       config.model.discriminator_channels, self.dtype
@@ -121,6 +122,10 @@ class Run:
         raise ValueError(
           f'{path} has {theirs} {name}, config.model.{name} is {ours}'
         )
+    # A generator of others may end in a tanh, say: it stays that network.
+    self.generator = generator.clone(
+      dtype=self.dtype, init_scheme=config.model.init
+    )
     return variables
 
   def _make_stages(self) -> list[stages.Stage]:
@@ -379,14 +384,16 @@ class Run:
   def _show(self, shown: list[methods.Method]) -> np.ndarray:
     """The methods beside bicubic and the original."""
     image = comparison.compare(
-      self.pairs[:_SAMPLES],
+      [
+        (pair, comparison.centre(pair, _SAMPLE_SIDE))
+        for pair in self.pairs[:_SAMPLES]
+      ],
       [methods.BASELINES['bicubic'], *shown],
-      functools.partial(comparison.centre, largest=_SAMPLE_SIDE),
     )
     return np.asarray(image)
 
   def _upscaler(self, variables: train_step.Variables) -> upscale.Upscaler:
-    generator = Generator(self.generator.blocks, self.generator.channels)
+    generator = self.generator.clone(dtype=jnp.dtype('float32'))
     return upscale.Upscaler(generator, variables)
 
   # What the run leaves.
@@ -406,10 +413,7 @@ class Run:
     weights.save_generator(
       path,
       variables,
-      architecture={
-        'blocks': config.model.blocks,
-        'channels': config.model.channels,
-      },
+      architecture=architecture.of_generator(self.generator),
       training={
         'label': stage.label,
         'stage': stage.name,

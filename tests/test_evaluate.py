@@ -101,6 +101,10 @@ def test_lr_given_equals_lr_made(benchmark, capsys):
   made = run(capsys, *common)
   given = run(capsys, *common, '--lr', benchmark / 'LR')
   assert made.splitlines()[2:] == given.splitlines()[2:]
+  write(benchmark / 'LR' / 'bx4.png', np.zeros((12, 16, 3), np.uint8))
+  black = run(capsys, *common, '--lr', benchmark / 'LR')
+  assert black.splitlines()[5] == made.splitlines()[5]
+  assert black.splitlines()[6] != made.splitlines()[6]
   mirrored = run(capsys, *common, '--edge', 'mirror')
   assert mirrored.splitlines()[2:] != made.splitlines()[2:]
 
@@ -262,7 +266,7 @@ def test_a_comparison_shows_regions_with_the_whole_images_scores():
   pair = pairs.make_pair('photo', picture(120, 160, 2), 'clamp')
   figure = np.asarray(
     comparison.compare(
-      [pair], [methods.BASELINES['bicubic']], lambda _: (30, 20, 64, 40)
+      [(pair, (30, 20, 64, 40))], [methods.BASELINES['bicubic']]
     )
   )
   for image in (methods.bicubic(pair), pair.hr):
@@ -271,7 +275,7 @@ def test_a_comparison_shows_regions_with_the_whole_images_scores():
     assert (windows[:, :, 0] == region).all((-1, -2, -3)).sum() == 1
   with pytest.raises(ValueError, match='photo has 160x120 pixels'):
     comparison.compare(
-      [pair], [methods.BASELINES['bicubic']], lambda _: (100, 20, 64, 40)
+      [(pair, (100, 20, 64, 40))], [methods.BASELINES['bicubic']]
     )
 
 

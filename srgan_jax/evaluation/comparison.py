@@ -17,19 +17,17 @@ Region = tuple[int, int, int, int]
 
 
 def compare(
-  pairs: Sequence[Pair],
+  rows: Sequence[tuple[Pair, Region]],
   methods: Sequence[Method],
-  region: Callable[[Pair], Region],
   *,
   protocol: str = 'paper',
   zoom: int = 1,
 ) -> Image.Image:
-  """Draws a row a pair, a column a method, and the original last.
+  """Draws a row an image, a column a method, and the original, named, last.
 
   Args:
-    pairs: the images.
+    rows: the images, and what is shown of each.
     methods: the columns, headed by their names.
-    region: what is shown of a pair.
     protocol: of the scores; its name is written below.
     zoom: how often every pixel is repeated along both axes.
 
@@ -37,19 +35,19 @@ def compare(
     ValueError: naming the image, for a region that does not lie inside or an
       image that cannot be scored.
   """
-  rows = []
-  for pair in pairs:
-    cut = _cutter(pair, region(pair))
+  cells = []
+  for pair, region in rows:
+    cut = _cutter(pair, region)
     row = []
     for method in methods:
       sr = method.upscale(pair)
       scores = metrics.score(sr, pair.hr, protocol)
       row.append((cut(sr), panel.caption(scores)))
-    rows.append([*row, (cut(pair.hr), '')])
+    cells.append([*row, (cut(pair.hr), pair.name)])
   headings = [*(method.name for method in methods), 'original']
   measures = ' / '.join(name.upper() for name in scores)
   footer = f'in brackets: {measures} of the whole image, protocol {protocol}'
-  return panel.panel(headings, rows, zoom=zoom, footer=footer)
+  return panel.panel(headings, cells, zoom=zoom, footer=footer)
 
 
 def whole(pair: Pair) -> Region:

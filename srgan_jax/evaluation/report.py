@@ -94,6 +94,15 @@ class Report:
     return text.getvalue()
 
 
+def load_distances(paths: Sequence[str]) -> list[Distance]:
+  """The learned metrics of weights files that tools/convert_lpips.py wrote."""
+  if not paths:
+    return []
+  from srgan_jax.evaluation import lpips  # the networks, only where asked for
+
+  return [lpips.load(path) for path in paths]
+
+
 def evaluate(
   method: Method,
   pairs: Iterable[Pair],
