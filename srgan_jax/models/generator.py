@@ -13,6 +13,8 @@ import jax.numpy as jnp
 from srgan_jax.models import layers
 
 Init = Literal['small', 'he']
+Middle = Literal['norm', 'prelu']
+Output = Literal['linear', 'tanh']
 
 SCALE = 4
 _SHUFFLE = 2  # two sub-pixel layers of x2 each
@@ -22,11 +24,12 @@ _small_init = nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')
 
 
 class ResidualBlock(nn.Module):
-  """conv k3, BN, PReLU, conv k3, BN and the elementwise sum."""
+  """conv k3, BN, PReLU, conv k3, BN and, with `skip`, the elementwise sum."""
 
   channels: int
   kernel_init: nn.initializers.Initializer
   dtype: jnp.dtype = jnp.float32
+  skip: bool = True
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -44,7 +47,7 @@ class ResidualBlock(nn.Module):
     y = norm('norm_0')(conv('conv_0')(x))
     y = layers.PReLU(name='prelu')(y)
     y = norm('norm_1')(conv('conv_1')(y))
-    return x + y
+    return x + y if self.skip else y
 
 
 class UpsampleBlock(nn.Module):
@@ -78,12 +81,28 @@ class Generator(nn.Module):
     init_scheme: 'he', He-normal kernels, or 'small': PyTorch's smaller ones and
       a residual trunk whose last BN starts at 0, so that the network begins as
       its own shallow path. The paper is silent; early on 'small' learns faster.
+    middle: what follows the convolution behind the residual blocks: 'norm', BN
+      as in the paper, or 'prelu'.
+    output: 'linear' as in the paper, or 'tanh'.
+    input_mean: RGB, subtracted from the input; seen at the borders, where the
+      first convolution pads with zeros: with the mean instead of black.
+    skip_connections: the sums of the residual blocks and over all of them.
+      Without, the same convolutions are a plain chain, which the paper compares
+      in figure 7; no BN starts at 0 then.
+
+  `middle`, `output` and `input_mean` are for generators of others;
+  `tools/convert_generator.py` folds into the parameters whatever else they do
+  differently.
   """
 
   blocks: int = 16
   channels: int = 64
   dtype: jnp.dtype = jnp.float32
   init_scheme: Init = 'small'
+  middle: Middle = 'norm'
+  output: Output = 'linear'
+  input_mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+  skip_connections: bool = True
 
   @nn.compact
   def __call__(self, lr: jax.Array, *, train: bool) -> jax.Array:
@@ -97,22 +116,35 @@ class Generator(nn.Module):
     conv = functools.partial(
       layers.Conv, kernel_init=kernel_init, dtype=self.dtype
     )
+    if any(self.input_mean):
+      lr = lr - jnp.array(self.input_mean, lr.dtype)
     x = conv(self.channels, (9, 9), name='conv_in')(lr)
     x = first = layers.PReLU(name='prelu_in')(x)
     for i in range(self.blocks):
       x = ResidualBlock(
-        self.channels, kernel_init, self.dtype, name=f'block_{i}'
+        self.channels,
+        kernel_init,
+        self.dtype,
+        self.skip_connections,
+        name=f'block_{i}',
       )(x, train=train)
-    x = conv(self.channels, (3, 3), use_bias=False, name='conv_mid')(x)
-    x = first + layers.BatchNorm(
-      use_running_average=not train,
-      scale_init=nn.initializers.constant(0.0 if is_small else 1.0),
-      dtype=self.dtype,
-      name='norm_mid',
-    )(x)
+    is_normed = self.middle == 'norm'
+    x = conv(self.channels, (3, 3), use_bias=not is_normed, name='conv_mid')(x)
+    if is_normed:
+      starts_at_0 = is_small and self.skip_connections
+      x = layers.BatchNorm(
+        use_running_average=not train,
+        scale_init=nn.initializers.constant(0.0 if starts_at_0 else 1.0),
+        dtype=self.dtype,
+        name='norm_mid',
+      )(x)
+    else:
+      x = layers.PReLU(name='prelu_mid')(x)
+    if self.skip_connections:
+      x = first + x
     for i in range(2):
       x = UpsampleBlock(
         self.channels, kernel_init, self.dtype, name=f'upsample_{i}'
       )(x)
-    x = conv(3, (9, 9), name='conv_out')(x)
-    return x.astype(jnp.float32)
+    x = conv(3, (9, 9), name='conv_out')(x).astype(jnp.float32)
+    return jnp.tanh(x) if self.output == 'tanh' else x
