@@ -39,6 +39,9 @@ def get_config() -> ConfigDict:
   # The generator's initial weights: 'small' (PyTorch's, and a trunk that starts
   # at 0) or 'he'. The paper says nothing; see models/generator.py.
   config.model.init = 'small'
+  # The sums of the residual blocks and over all of them; False: a plain chain
+  # of the same convolutions (figure 7, tools/depth_sweep.py).
+  config.model.skip_connections = True
   # Feature maps of the discriminator's first convolution.
   config.model.discriminator_channels = 64
 
@@ -84,11 +87,16 @@ def get_config() -> ConfigDict:
   config.data = ConfigDict()
   # Training images: 'tfds:NAME[:SPLIT]', 'folder:DIR' or 'tar:GLOB'.
   config.data.source = 'tfds:imagenet2012'
-  # How batches reach the device: 'tfdata'.
+  # How batches reach the device: 'tfdata' reads and cuts crops on the host;
+  # 'resident' keeps all images on the device, decoded, and cuts them there (no
+  # TensorFlow needed). Both give the same crops.
   config.data.loader = 'tfdata'
+  # Where resident images lie: 'replicated' on every device, 'sharded' over
+  # them, or 'auto': replicated where half of a device's memory holds them.
+  config.data.placement = 'auto'
   # HR images to validate on, in the same notation; '' is none.
   config.data.validation = ''
-  # RAM for decoded training images, in GiB.
+  # RAM for decoded training images, in GiB ('tfdata').
   config.data.cache_gib = 4.0
   # Random flips and quarter turns.
   config.data.augment = True
@@ -103,6 +111,9 @@ def get_config() -> ConfigDict:
   config.distributed.processes = 1
   config.distributed.process = 0
 
+  # Updates in one call of the compiled program. More than 1 keeps a device busy
+  # whose step takes only milliseconds; a stop signal waits for the call's end.
+  config.steps_per_call = 1
   # In steps: checkpoints, lines of metrics, and validation with sample images.
   config.save_every = 5_000
   config.log_every = 100

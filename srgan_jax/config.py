@@ -13,9 +13,11 @@ _CHANGEABLE = (
   'perceptual.weights',
   'data.source',
   'data.loader',
+  'data.placement',
   'data.validation',
   'data.cache_gib',
   'distributed.',
+  'steps_per_call',
   'save_every',
   'log_every',
   'validate_every',
@@ -36,7 +38,13 @@ def check(config: Any) -> None:
         value = value[part]
       raise ValueError(f'config.{field} must be {expected}, not {value!r}')
 
-  for field in ('batch_size', 'save_every', 'log_every', 'validate_every'):
+  for field in (
+    'batch_size',
+    'steps_per_call',
+    'save_every',
+    'log_every',
+    'validate_every',
+  ):
     require(config[field] >= 1, field, 'at least 1')
   require(
     config.crop_size >= 16 and config.crop_size % 16 == 0,
@@ -70,7 +78,16 @@ def check(config: Any) -> None:
     'loss.content_reduction',
     "'mean' or 'sum_channels'",
   )
-  require(config.data.loader == 'tfdata', 'data.loader', "'tfdata'")
+  require(
+    config.data.loader in ('tfdata', 'resident'),
+    'data.loader',
+    "'tfdata' or 'resident'",
+  )
+  require(
+    config.data.placement in ('auto', 'replicated', 'sharded'),
+    'data.placement',
+    "'auto', 'replicated' or 'sharded'",
+  )
   require(
     config.data.edge in ('clamp', 'mirror'), 'data.edge', "'clamp' or 'mirror'"
   )

@@ -1,6 +1,7 @@
 """What a run shows: JSON lines, TensorBoard, a progress bar, sample images."""
 
 from collections.abc import Iterator, Mapping
+import itertools
 import json
 import logging
 import pathlib
@@ -72,10 +73,10 @@ class Reporter:
       disable=not sys.stderr.isatty(),
     )
 
-  def advance(self) -> None:
-    """Counts a step on the progress bar."""
+  def advance(self, steps: int) -> None:
+    """Counts steps on the progress bar."""
     if self._active:
-      self._bar.update()
+      self._bar.update(steps)
 
   def metrics(self, step: int, values: Mapping[str, float]) -> None:
     """Writes one line of metrics."""
@@ -135,13 +136,13 @@ class Clock:
     self._waited = 0.0
     self._steps = 0
 
-  def wait_for(self, batches: Iterator[Batch]) -> Batch:
-    """The next batch; the time until it comes counts as waiting."""
+  def wait_for(self, batches: Iterator[Batch], count: int) -> list[Batch]:
+    """The next batches; the time until they come counts as waiting."""
     start = time.monotonic()
-    batch = next(batches)
+    taken = list(itertools.islice(batches, count))
     self._waited += time.monotonic() - start
-    self._steps += 1
-    return batch
+    self._steps += count
+    return taken
 
   def figures(self) -> dict[str, float]:
     """`images_per_s` and `input_wait`, a fraction, since the last reset."""

@@ -5,6 +5,7 @@ The states are replicated, a batch is split over all devices of all processes;
 batch, and the same step runs from one CPU to a TPU pod.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -53,4 +54,13 @@ def shard_batch(local: Any, mesh: Mesh) -> Any:
   """Joins the processes' rows of a batch, [B/processes, ...] each."""
   return jax.tree.map(
     lambda x: jax.make_array_from_process_local_data(batched(mesh), x), local
+  )
+
+
+def shard_batches(locals_: Sequence[Any], mesh: Mesh) -> Any:
+  """Joins the rows of several batches, stacked: [count, B, ...]."""
+  placement = NamedSharding(mesh, PartitionSpec(None, AXIS))
+  return jax.tree.map(
+    lambda *x: jax.make_array_from_process_local_data(placement, np.stack(x)),
+    *locals_,
   )

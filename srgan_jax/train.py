@@ -4,7 +4,6 @@ Builds what a stage needs, restores its checkpoint, and loops: step, log,
 validate, save. All that is computed is in `train_step`.
 """
 
-from collections.abc import Iterator
 import functools
 import hashlib
 import json
@@ -34,13 +33,13 @@ from srgan_jax import (
   weights,
 )
 from srgan_jax import config as config_lib
-from srgan_jax.data import pipeline, sources
-from srgan_jax.data.batch import make_batch
+from srgan_jax.data import pipeline, resident, sources
 from srgan_jax.evaluation import comparison, methods, report
 from srgan_jax.evaluation.pairs import Pair, make_pair
 from srgan_jax.models import architecture, layers, vgg
 from srgan_jax.models.discriminator import Discriminator
 from srgan_jax.models.generator import Generator
+from srgan_jax.update import make_update
 
 logger = logging.getLogger('srgan_jax')
 
@@ -80,13 +79,13 @@ class Run:
     )
     self.initial = self._load_initial_generator()
     self.stages = self._make_stages()
-    self.source = sources.CachedSource(
-      sources.open_source(config.data.source, min_size=config.crop_size),
-      gib=config.data.cache_gib,
+    self.source = sources.open_source(
+      config.data.source, min_size=config.crop_size
     )
     self.pairs = self._load_pairs()
     self._check_progress()
     self._claim_workdir()
+    self.loader = self.open_loader()
 
   def train(self) -> None:
     """Trains the stages in turn, each from where it stopped.
@@ -116,7 +115,7 @@ class Run:
     if not path:
       return None
     generator, variables, _ = weights.load_generator(pretrained.find(path))
-    for name in ('blocks', 'channels'):
+    for name in ('blocks', 'channels', 'skip_connections'):
       theirs, ours = getattr(generator, name), getattr(self.generator, name)
       if theirs != ours:
         raise ValueError(
@@ -171,6 +170,23 @@ class Run:
   def perceptual(self) -> vgg.PerceptualNetwork:
     """The VGG network, read when a stage's content loss first needs it."""
     return weights.load_vgg(self.config.perceptual.weights)
+
+  def open_loader(self) -> pipeline.TfDataLoader | resident.ResidentLoader:
+    config = self.config
+    settings = {
+      'seed': config.seed,
+      'batch_size': config.batch_size,
+      'crop_size': config.crop_size,
+      'scale': config.scale,
+      'augment': config.data.augment,
+      'edge': config.data.edge,
+    }
+    if config.data.loader == 'resident':
+      return resident.ResidentLoader(
+        self.source, self.mesh, placement=config.data.placement, **settings
+      )
+    cached = sources.CachedSource(self.source, gib=config.data.cache_gib)
+    return pipeline.TfDataLoader(cached, **settings)
 
   def _load_pairs(self) -> list[Pair]:
     if not self.config.data.validation:
@@ -227,7 +243,7 @@ class Run:
 
   # A stage.
 
-  def _create_state(
+  def create_state(
     self, stage: stages.Stage, variables: train_step.Variables | None
   ) -> train_step.PretrainState:
     """The state at step 0: G from `variables` or the seed, D from the seed."""
@@ -254,20 +270,6 @@ class Run:
       )
     return sharding.replicate(jax.device_get(state), self.mesh)
 
-  def _batches(self, start: int) -> Iterator[dict[str, np.ndarray]]:
-    return pipeline.batches(
-      self.source,
-      seed=self.config.seed,
-      start_step=start,
-      batch_size=self.config.batch_size,
-      crop_size=self.config.crop_size,
-      scale=self.config.scale,
-      augment=self.config.data.augment,
-      edge=self.config.data.edge,
-      shard_index=jax.process_index(),
-      shard_count=jax.process_count(),
-    )
-
   def _train_stage(
     self, stage: stages.Stage, variables: train_step.Variables | None
   ) -> tuple[train_step.Variables, dict[str, float]]:
@@ -279,30 +281,20 @@ class Run:
     config = self.config
     start, window = self._trained_steps(stage.name), []
     figures: dict[str, float] = {}
-    state = self._create_state(stage, variables)
+    state = self.create_state(stage, variables)
     saved = checkpoints.Checkpoints(self._checkpoint_folder(stage.name))
     if start:
       state, note = saved.restore(start, state)
       window = note['window']
       logger.info('%s: resumed at step %d', stage.name, start)
 
-    # One XLA program a step. The batch comes split over the devices, the state
-    # is whole on each and stays so; its memory is reused for the new one.
-    @functools.partial(
-      jax.jit,
-      donate_argnums=0,
-      out_shardings=sharding.replicated(self.mesh),
+    update = make_update(
+      stage,
+      self.loader.crops,
+      self.mesh,
+      scale=config.scale,
+      precision=self.precision,
     )
-    def update(
-      state: train_step.PretrainState,
-      crops: dict[str, jax.Array],
-      perceptual: vgg.PerceptualNetwork | None,
-    ) -> tuple[train_step.PretrainState, train_step.Metrics]:
-      batch = make_batch(crops['crop'], crops['symmetry'], config.scale)
-      # Accelerators would compute float32 products in TF32 or bfloat16.
-      with jax.default_matmul_precision(self.precision):
-        return stage.step(state, batch, perceptual, stage.objective)
-
     perceptual = stage.content.perceptual
     if perceptual is not None:
       perceptual = sharding.replicate(perceptual, self.mesh)
@@ -318,17 +310,24 @@ class Run:
 
     try:
       with interruption.StopSignal() as stop:
-        batches = self._batches(start) if start < stage.steps else iter(())
-        for step in range(start + 1, stage.steps + 1):
-          crops = sharding.shard_batch(clock.wait_for(batches), self.mesh)
-          state, metrics = update(state, crops, perceptual)
-          pending.append((step, metrics))
-          reporter.advance()
+        step = start
+        batches = (
+          self.loader.batches(start) if start < stage.steps else iter(())
+        )
+        while step < stage.steps:
+          count = self._steps_in_call(step, stage.steps)
+          rows = sharding.shard_batches(
+            clock.wait_for(batches, count), self.mesh
+          )
+          state, metrics = update(state, rows, self.loader.pictures, perceptual)
+          pending.append((step + 1, metrics))
           if len(pending) > _AHEAD:  # else the host queues steps without end
             jax.block_until_ready(pending[-1 - _AHEAD][1])
-          if step == start + 1:
+          if step == start:
             jax.block_until_ready(metrics)
             clock.reset()  # that was the compilation
+          step += count
+          reporter.advance(count)
 
           is_last = step == stage.steps
           logs = is_last or step % config.log_every == 0
@@ -367,6 +366,13 @@ class Run:
     if self.pairs and not figures:  # the stage had ended before
       figures, _ = self._validate(stage.method, variables)
     return variables, figures
+
+  def _steps_in_call(self, step: int, last: int) -> int:
+    """How many go into the next call: it ends where something else is due."""
+    config = self.config
+    intervals = (config.log_every, config.validate_every, config.save_every)
+    until_special = min(every - step % every for every in intervals)
+    return min(config.steps_per_call, last - step, until_special)
 
   def _validate(
     self, name: str, variables: train_step.Variables
@@ -473,15 +479,17 @@ def _fetch(
 ) -> list[dict[str, float]]:
   """Brings metrics from the device; stops at the first that is not finite."""
   fetched = []
-  for step, metrics in pending:
-    values = {name: float(value) for name, value in metrics.items()}
-    for name in sorted(values, key=train_step.CAUSES.index):
-      if not math.isfinite(value := values[name]):
-        raise FloatingPointError(
-          f'{stage.name} step {step}: {name} is {value}; the last checkpoint '
-          'is from before it'
-        )
-    fetched.append(values)
+  for first, metrics in pending:
+    names, columns = zip(*jax.device_get(metrics).items(), strict=True)
+    for step, row in enumerate(zip(*columns, strict=True), first):
+      values = dict(zip(names, map(float, row), strict=True))
+      for name in sorted(values, key=train_step.CAUSES.index):
+        if not math.isfinite(value := values[name]):
+          raise FloatingPointError(
+            f'{stage.name} step {step}: {name} is {value}; the last '
+            'checkpoint is from before it'
+          )
+      fetched.append(values)
   return fetched
 
 

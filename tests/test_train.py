@@ -17,6 +17,7 @@ import small
 
 from srgan_jax import config as config_lib
 from srgan_jax import train, train_step, upscale, weights
+from srgan_jax.models.generator import Generator
 
 CONFIGS = ('srresnet_mse', 'srresnet_vgg22', 'mse', 'vgg22', 'vgg54')
 
@@ -162,6 +163,25 @@ def test_a_gan_config_shares_a_trained_srresnet(tmp_path):
     )
 
 
+def test_a_generator_of_others_stays_that_network(tmp_path):
+  path = tmp_path / 'theirs.safetensors'
+  generator = Generator(1, 4, init_scheme='he', output='tanh')
+  lr = jnp.zeros((1, 8, 8, 3))
+  weights.save_generator(
+    path,
+    generator.init(jax.random.key(0), lr, train=False),
+    architecture={'blocks': 1, 'channels': 4, 'output': 'tanh'},
+    training={},
+  )
+  workdir = tmp_path / 'gan'
+  run = train.Run(tiny_config(init_generator=str(path)), workdir)
+  assert run.generator == generator.clone(init_scheme='small')
+  assert run._upscaler(run.initial)._generator.output == 'tanh'
+  run._export('generator.safetensors', run.stages[-1], run.initial, {})
+  ours, *_ = weights.load_generator(workdir / 'generator.safetensors')
+  assert ours == generator.clone(init_scheme='small')
+
+
 def test_an_srresnet_stage_goes_on_from_a_trained_generator(tmp_path):
   first = tmp_path / 'first'
   train.Run(tiny_config(**{'stages.gan.steps': 0}), first).train()
@@ -185,9 +205,85 @@ def test_an_srresnet_stage_goes_on_from_a_trained_generator(tmp_path):
   )
 
 
+def _logged(workdir):
+  lines = (workdir / 'metrics.jsonl').read_text().splitlines()
+  timed = ('images_per_s', 'input_wait')
+  return [
+    {k: v for k, v in json.loads(line).items() if k not in timed}
+    for line in lines
+  ]
+
+
+def test_resident_images_and_several_steps_a_call_train_the_same(tmp_path):
+  lengths = {'stages.pretrain.steps': 7, 'stages.gan.steps': 0, 'log_every': 4}
+  train.Run(tiny_config(**lengths), tmp_path / 'plain').train()
+  changed = tiny_config(
+    steps_per_call=3, **lengths | {'data.loader': 'resident'}
+  )
+  train.Run(changed, tmp_path / 'fast').train()
+  plain, fast = (_logged(tmp_path / name) for name in ('plain', 'fast'))
+  assert [line['step'] for line in plain] == [4, 7]
+  for ours, theirs in zip(fast, plain, strict=True):
+    # XLA compiles the loop's sums in another order.
+    assert ours.pop('stage') == theirs.pop('stage')
+    assert ours == pytest.approx(theirs, rel=1e-4)
+  ours, theirs = (
+    weights.load_generator(tmp_path / name / 'generator.safetensors')[1]
+    for name in ('fast', 'plain')
+  )
+  # Adam's first updates have the size of the rate, whatever the gradient's.
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), ours, theirs
+  )
+
+
+def test_several_steps_a_call_resume_exactly(tmp_path):
+  def run(workdir, **lengths):
+    config = tiny_config(
+      steps_per_call=3,
+      log_every=4,
+      save_every=50,
+      **{
+        'data.loader': 'resident',
+        'stages.gan.steps': 0,
+        'stages.pretrain.schedule': 'constant',
+      }
+      | lengths,
+    )
+    train.Run(config, workdir).train()
+
+  run(tmp_path / 'whole', **{'stages.pretrain.steps': 8})
+  run(tmp_path / 'parts', **{'stages.pretrain.steps': 4})
+  run(tmp_path / 'parts', **{'stages.pretrain.steps': 8})
+  whole, parts = (
+    (tmp_path / name / 'generator.safetensors').read_bytes()
+    for name in ('whole', 'parts')
+  )
+  assert whole == parts
+  assert _logged(tmp_path / 'whole') == _logged(tmp_path / 'parts')
+
+
+def test_the_first_bad_step_of_a_call_is_named(tmp_path):
+  config = tiny_config(
+    steps_per_call=4,
+    **{
+      'stages.pretrain.steps': 4,
+      'stages.gan.steps': 0,
+      'stages.pretrain.learning_rate': 1e30,
+    },
+  )
+  with pytest.raises(FloatingPointError, match=r'pretrain step [23]: content'):
+    train.Run(config, tmp_path / 'run').train()
+
+
 def test_a_vgg_content_loss_trains_and_labels_what_it_is(tmp_path):
   path = tmp_path / 'vgg16.safetensors'
-  weights.save_vgg(path, small.perceptual())
+  weights.save_vgg(
+    path,
+    small.perceptual().replace(source='random'),
+    source_sha256='0' * 64,
+    converter_version='0',
+  )
   config = tiny_config(
     **{
       'stages.gan.content': 'vgg22',
@@ -215,10 +311,11 @@ def test_a_vgg_content_loss_trains_and_labels_what_it_is(tmp_path):
   ],
 )
 def test_the_term_named_is_the_cause(values, cause):
-  metrics = {name: jnp.float32(value) for name, value in values.items()}
+  # The second step of a call that began with step 6.
+  metrics = {name: jnp.float32([1, value]) for name, value in values.items()}
   stage = types.SimpleNamespace(name='gan')
   with pytest.raises(FloatingPointError, match=f'gan step 7: {cause} is'):
-    train._fetch([(7, metrics)], stage)
+    train._fetch([(6, metrics)], stage)
 
 
 def test_not_a_number_stops_the_run_and_names_step_and_term(

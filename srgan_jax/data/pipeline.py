@@ -9,10 +9,12 @@ is made, not before.
 
 import atexit
 from collections.abc import Iterator
+import functools
 import os
 from typing import Any
 import weakref
 
+import jax
 import numpy as np
 
 from srgan_jax.data import draw as draw_lib
@@ -57,6 +59,29 @@ def host_batch(
     )
   ]
   return {'crop': np.stack(crops), 'symmetry': drawn.symmetry[rows]}
+
+
+class TfDataLoader:
+  """The loader of a training run: this process's crops, from tf.data."""
+
+  pictures = None  # nothing lies on the device
+
+  def __init__(self, source: Source, **settings: Any):
+    """Takes what `batches` takes."""
+    self._batches = functools.partial(batches, source, **settings)
+
+  def batches(self, start_step: int = 0) -> Iterator[dict[str, np.ndarray]]:
+    """This process's batches from `start_step` on, without end."""
+    return self._batches(
+      start_step=start_step,
+      shard_index=jax.process_index(),
+      shard_count=jax.process_count(),
+    )
+
+  def crops(self, pictures: None, crops: dict[str, Any]) -> dict[str, Any]:
+    """The crops come cut; see `resident.ResidentLoader.crops`."""
+    del pictures
+    return crops
 
 
 def batches(

@@ -1,0 +1,282 @@
+"""The resident loader: the pictures lie on the device, and crops are cut there.
+
+All pictures are decoded once into one uint8 array. What the host then ships a
+step is the draw alone, 16 bytes a crop; the crops are cut inside the compiled
+step, byte for byte those of `pipeline`. Needs no TensorFlow.
+
+The array has rows of 1024 RGB pixels, as one index over all bytes would not fit
+32 bits. A picture begins at a row of its own and runs on over the row's end, so
+that at most a row a picture is lost. Where the pictures do not fit into one
+device's memory, whole pictures are dealt out to the devices; each cuts what
+lies with it, and a sum over the devices puts the batch together.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent import futures
+import functools
+import itertools
+import logging
+import os
+from typing import Any, Literal, NamedTuple, cast, get_args
+
+import jax
+from jax.experimental import multihost_utils
+import jax.numpy as jnp
+from jax.sharding import Mesh, PartitionSpec
+import numpy as np
+
+from srgan_jax import sharding
+from srgan_jax.data import draw as draw_lib
+from srgan_jax.data.sources import Source
+from srgan_jax.imaging import resize
+
+Placement = Literal['auto', 'replicated', 'sharded']
+
+logger = logging.getLogger('srgan_jax')
+
+_PIXELS = 1024  # in a row
+_ROW = 3 * _PIXELS
+# Of a device's memory; the rest is for the step.
+_LARGEST_PART = 0.5
+
+
+class Pictures(NamedTuple):
+  """The pictures on the devices.
+
+  Attributes:
+    rows: uint8 [N, 3072], whole on every device or split over them.
+    device: int32 [M], the device that holds a picture (0 where all do).
+    first: int32 [M], the picture's first row there.
+    sizes: int32 [M, 2], height and width, multiples of the scale.
+  """
+
+  rows: jax.Array
+  device: jax.Array
+  first: jax.Array
+  sizes: jax.Array
+
+
+class ResidentLoader:
+  """The pictures of a source on a mesh's devices, and crops of them.
+
+  Attributes:
+    pictures: what `crops` cuts from.
+  """
+
+  def __init__(
+    self,
+    source: Source,
+    mesh: Mesh,
+    *,
+    seed: int,
+    batch_size: int,
+    crop_size: int,
+    scale: int = 4,
+    augment: bool = True,
+    edge: resize.Edge = 'clamp',
+    placement: Placement = 'auto',
+  ):
+    """Decodes the pictures and puts them on the devices.
+
+    Args:
+      source: the pictures.
+      mesh: the devices.
+      seed: the run's seed.
+      batch_size: the global batch.
+      crop_size: side of an HR crop in pixels, a multiple of `scale`.
+      scale: HR pixels per LR pixel.
+      augment: whether symmetries are drawn.
+      edge: what lies outside a picture.
+      placement: 'replicated' on every device, 'sharded' over them, or 'auto',
+        the former where half of a device's memory holds them all.
+
+    Raises:
+      ValueError: for another placement, and what `draw` and the source raise.
+    """
+    if placement not in get_args(Placement):
+      raise ValueError(
+        f'placement must be one of {get_args(Placement)}, not {placement!r}'
+      )
+    self._mesh, self._scale, self._edge = mesh, scale, edge
+    self._batch_size, self._crop_size = batch_size, crop_size
+    self._draw = functools.partial(
+      draw_lib.draw,
+      seed,
+      sizes=source.sizes,
+      batch_size=batch_size,
+      crop_size=crop_size,
+      scale=scale,
+      augment=augment,
+    )
+    self._draw(0)  # what is wrong with the arguments is said now
+    if placement == 'auto':
+      fits = _rows_needed(source.sizes).sum() * _ROW <= _room(mesh)
+      placement = 'replicated' if fits else 'sharded'
+    self._is_sharded = placement == 'sharded'
+    self.pictures, self._sizes = _load(source, mesh, scale, self._is_sharded)
+    logger.info(
+      '%d pictures, %.0f MiB on %s',
+      len(source),
+      self.pictures.rows.nbytes / 2**20,
+      f'{mesh.size} devices together' if self._is_sharded else 'each device',
+    )
+
+  def batches(self, start_step: int = 0) -> Iterator[draw_lib.Draw]:
+    """This process's rows of the draws from `start_step` on, without end."""
+    share = self._batch_size // jax.process_count()
+    mine = slice(jax.process_index() * share, (jax.process_index() + 1) * share)
+    for step in itertools.count(start_step):
+      drawn = self._draw(step)
+      # A picture that stands in for a broken one may be smaller; as `draw.cut`.
+      room = self._sizes[drawn.image] - self._crop_size + self._scale
+      drawn = drawn._replace(y=drawn.y % room[:, 0], x=drawn.x % room[:, 1])
+      yield draw_lib.Draw(*(field[mine] for field in drawn))
+
+  def crops(
+    self, pictures: Pictures, drawn: draw_lib.Draw
+  ) -> dict[str, jax.Array]:
+    """Cuts a batch inside a compiled function.
+
+    Args:
+      pictures: `self.pictures`.
+      drawn: what `batches` gives, of all processes.
+
+    Returns:
+      'crop' and 'symmetry', as `pipeline.host_batch` gives them.
+    """
+    cut = functools.partial(
+      _cut, crop_size=self._crop_size, scale=self._scale, edge=self._edge
+    )
+    if self._is_sharded:
+      everywhere, along = PartitionSpec(), PartitionSpec(sharding.AXIS)
+      split: list[Any] = [along, everywhere, everywhere, everywhere]
+      cut = jax.shard_map(
+        functools.partial(_cut_and_share, cut),
+        mesh=self._mesh,
+        in_specs=(Pictures(*split), everywhere),
+        out_specs=along,
+      )
+    return {
+      'crop': cut(pictures, drawn),
+      'symmetry': jnp.asarray(drawn.symmetry),
+    }
+
+
+def _cut_and_share(
+  cut: Callable[[Pictures, draw_lib.Draw], jax.Array],
+  local: Pictures,
+  drawn: draw_lib.Draw,
+) -> jax.Array:
+  """A device's rows of the batch, whose pictures lie anywhere."""
+  is_here = local.device[drawn.image] == jax.lax.axis_index(sharding.AXIS)
+  crops = cut(local, drawn) * is_here[:, None, None, None]
+  return cast(jax.Array, jax.lax.psum_scatter(crops, sharding.AXIS, tiled=True))
+
+
+def _cut(
+  pictures: Pictures,
+  drawn: draw_lib.Draw,
+  *,
+  crop_size: int,
+  scale: int,
+  edge: resize.Edge,
+) -> jax.Array:
+  """`draw.cut` of a whole batch: uint8 [N, S, S, 3]."""
+  context = resize.CONTEXT_PER_SCALE * scale
+  offsets = jnp.arange(-context, crop_size + context)
+  image, y, x = (jnp.asarray(field) for field in drawn[:3])
+  sizes = pictures.sizes[image]
+  rows = _inside(y[:, None] + offsets, sizes[:, :1], edge)
+  columns = _inside(x[:, None] + offsets, sizes[:, 1:], edge)
+  pixel = rows[:, :, None] * sizes[:, 1, None, None] + columns[:, None, :]
+  row = pictures.first[image][:, None, None] + pixel // _PIXELS
+  byte = pixel % _PIXELS * 3
+  return pictures.rows[row[..., None], byte[..., None] + jnp.arange(3)]
+
+
+def _inside(
+  index: jax.Array, length: jax.Array, edge: resize.Edge
+) -> jax.Array:
+  """Positions beyond a picture's ends, as the ones inside that they repeat."""
+  if edge == 'clamp':
+    return jnp.clip(index, 0, length - 1)
+  index = jnp.where(index < 0, -1 - index, index)
+  return jnp.where(index < length, index, 2 * length - 1 - index)
+
+
+def _load(
+  source: Source, mesh: Mesh, scale: int, is_sharded: bool
+) -> tuple[Pictures, np.ndarray]:
+  """Decodes what this process's devices hold; returns the sizes, too."""
+  count = len(source)
+  devices = mesh.devices.flat
+  parts = mesh.size if is_sharded else 1
+  device = _deal(source.sizes, parts)
+  mine = {
+    part
+    for part in range(parts)
+    if not is_sharded or devices[part].process_index == jax.process_index()
+  }
+  wanted = [i for i in range(count) if device[i] in mine]
+
+  def read(index: int) -> np.ndarray:
+    image = source.read(index)
+    height, width = (side // scale * scale for side in image.shape[:2])
+    return image[:height, :width]
+
+  with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    images = dict(zip(wanted, pool.map(read, wanted), strict=True))
+
+  # Not from the headers: another picture stands in for a broken one.
+  sizes = np.zeros((count, 2), np.int32)
+  for index, image in images.items():
+    sizes[index] = image.shape[:2]
+  if is_sharded and jax.process_count() > 1:
+    sizes = np.max(multihost_utils.process_allgather(sizes), axis=0)
+
+  needed = _rows_needed(sizes)
+  first = np.zeros(count, np.int32)
+  for part in range(parts):
+    here = device == part
+    first[here] = np.cumsum(needed[here]) - needed[here]
+  length = max(int(needed[device == part].sum()) for part in range(parts))
+
+  def fill(part: int) -> np.ndarray:
+    rows = np.zeros((length, _ROW), np.uint8)
+    for index, image in images.items():
+      if device[index] == part:
+        flat = rows[first[index] : first[index] + needed[index]].reshape(-1)
+        flat[: image.size] = image.reshape(-1)
+    return rows
+
+  if is_sharded:
+    rows = jax.make_array_from_callback(
+      (parts * length, _ROW),
+      sharding.batched(mesh),
+      lambda index: fill((index[0].start or 0) // length if index else 0),
+    )
+  else:
+    rows = sharding.replicate(fill(0), mesh)
+  tables = sharding.replicate((device, first, sizes), mesh)
+  return Pictures(rows, *tables), sizes
+
+
+def _deal(sizes: np.ndarray, parts: int) -> np.ndarray:
+  """The part of each picture: the largest first, each to the emptiest part."""
+  needed = _rows_needed(sizes)
+  filled = np.zeros(parts, np.int64)
+  part = np.zeros(len(sizes), np.int32)
+  for index in np.argsort(-needed, kind='stable') if parts > 1 else ():
+    part[index] = np.argmin(filled)
+    filled[part[index]] += needed[index]
+  return part
+
+
+def _rows_needed(sizes: np.ndarray) -> np.ndarray:
+  return -(-sizes.astype(np.int64).prod(axis=1) // _PIXELS)
+
+
+def _room(mesh: Mesh) -> float:
+  """Bytes of a device that pictures may take; no limit is known of a CPU."""
+  stats = mesh.local_devices[0].memory_stats() or {}
+  return _LARGEST_PART * stats.get('bytes_limit', float('inf'))

@@ -1,0 +1,122 @@
+"""The resident loader: the tf.data loader's bytes, wherever pictures lie."""
+
+import itertools
+
+import jax
+import numpy as np
+import pytest
+from test_pipeline import Pictures
+
+from srgan_jax import sharding
+from srgan_jax.data import draw as draw_lib
+from srgan_jax.data import pipeline, resident
+
+SETTINGS = {'seed': 3, 'batch_size': 8, 'crop_size': 32}
+
+
+def batches(count, source=None, start_step=0, **changes):
+  """The first crops of a loader on the mesh of four devices."""
+  mesh = sharding.make_mesh(SETTINGS['batch_size'])
+  loader = resident.ResidentLoader(
+    source or Pictures(), mesh, **SETTINGS | changes
+  )
+  cut = jax.jit(loader.crops)
+  result = []
+  for drawn in itertools.islice(loader.batches(start_step), count):
+    crops = cut(loader.pictures, sharding.shard_batch(drawn, mesh))
+    result.append(jax.tree.map(np.asarray, crops))
+  return result
+
+
+def plain(count, source=None, start_step=0, **changes):
+  source = source or Pictures()
+  settings = SETTINGS | changes
+  return [
+    pipeline.host_batch(
+      source,
+      draw_lib.draw(
+        settings['seed'],
+        step,
+        sizes=source.sizes,
+        batch_size=settings['batch_size'],
+        crop_size=settings['crop_size'],
+      ),
+      crop_size=settings['crop_size'],
+      edge=settings.get('edge', 'clamp'),
+    )
+    for step in range(start_step, start_step + count)
+  ]
+
+
+def assert_same(some, others):
+  for a, b in zip(some, others, strict=True):
+    assert a.keys() == b.keys() == {'crop', 'symmetry'}
+    for key in a:
+      assert a[key].dtype == b[key].dtype
+      np.testing.assert_array_equal(a[key], b[key])
+
+
+@pytest.mark.parametrize('placement', ['auto', 'replicated', 'sharded'])
+def test_crops_are_those_that_are_drawn(placement):
+  assert_same(batches(6, placement=placement), plain(6))
+
+
+@pytest.mark.parametrize('placement', ['replicated', 'sharded'])
+def test_mirrored_edges(placement):
+  changes = {'edge': 'mirror', 'crop_size': 16}
+  assert_same(batches(4, placement=placement, **changes), plain(4, **changes))
+
+
+def test_starts_at_any_step():
+  assert_same(batches(2, start_step=7), plain(2, start_step=7))
+
+
+def test_a_smaller_picture_that_stands_in_for_a_broken_one():
+  class Broken(Pictures):
+    """Its headers promise more than can be read of one."""
+
+    def __init__(self):
+      super().__init__(8)
+      self.sizes[3] = 400, 300
+
+  crops = batches(4, Broken(), placement='sharded')
+  assert_same(crops, plain(4, Broken()))
+
+
+def test_pictures_longer_than_a_row_and_a_batch_of_few():
+  class Large(Pictures):
+    def __init__(self):
+      super().__init__(3)
+      rng = np.random.default_rng(0)
+      self.pictures[1] = rng.integers(0, 256, (130, 1501, 3), np.uint8)
+      self.sizes[1] = 130, 1501
+
+  for placement in ('replicated', 'sharded'):
+    assert_same(batches(5, Large(), placement=placement), plain(5, Large()))
+
+
+def test_memory_is_at_most_a_tenth_more_than_the_pictures(shared_data):
+  """Of 300x300 pictures, the shared data's smallest."""
+  sizes = np.full((1000, 2), 300)
+  rows = resident._rows_needed(sizes).sum()
+  assert rows * resident._ROW <= 1.1 * 1000 * 300 * 300 * 3
+  part = resident._deal(sizes, 8)
+  assert np.bincount(part).tolist() == [125] * 8
+
+
+def test_each_device_holds_its_share_alone():
+  mesh = sharding.make_mesh(8)
+  loader = resident.ResidentLoader(
+    Pictures(), mesh, **SETTINGS, placement='sharded'
+  )
+  shards = loader.pictures.rows.addressable_shards
+  assert len({shard.device for shard in shards}) == 4
+  whole = resident._rows_needed(Pictures().sizes).sum()
+  assert all(shard.data.shape[0] < 0.4 * whole for shard in shards)
+
+
+def test_bad_arguments():
+  with pytest.raises(ValueError, match="not 'everywhere'"):
+    batches(1, placement='everywhere')
+  with pytest.raises(ValueError, match='smaller than crop_size 512'):
+    batches(1, crop_size=512)
