@@ -24,6 +24,9 @@ def get_config() -> ConfigDict:
   # accelerators and float32 on CPU. Parameters, batch statistics, losses and
   # updates are float32 always.
   config.precision = 'auto'
+  # Batch normalisation over the 'global' batch, or 'per_device': over each
+  # device's part of it, which saves the devices most of their talk.
+  config.batch_norm = 'global'
   # Decay of the moving average of G that is exported, e.g. 0.999; 0: none.
   config.ema_decay = 0.0
   # A trained generator to start the GAN stage from (`.safetensors`), e.g. the

@@ -58,6 +58,11 @@ def check(config: Any) -> None:
     'precision',
     "'auto', 'float32' or 'bfloat16'",
   )
+  require(
+    config.batch_norm in ('global', 'per_device'),
+    'batch_norm',
+    "'global' or 'per_device'",
+  )
   require(0 <= config.ema_decay < 1, 'ema_decay', 'in [0, 1)')
   for field in ('blocks', 'channels', 'discriminator_channels'):
     require(config.model[field] >= 1, f'model.{field}', 'at least 1')

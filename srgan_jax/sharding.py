@@ -3,9 +3,14 @@
 The states are replicated, a batch is split over all devices of all processes;
 `jit` then inserts the all-reduces. So batch normalisation sees the global
 batch, and the same step runs from one CPU to a TPU pod.
+
+With batch normalisation per device the batch statistics alone are not
+replicated: they have a leading axis, an entry a device (`spread`), and each
+device sees its own. What leaves the run is their mean (`average`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+import dataclasses
 from typing import Any
 
 import jax
@@ -63,4 +68,77 @@ def shard_batches(locals_: Sequence[Any], mesh: Mesh) -> Any:
   return jax.tree.map(
     lambda *x: jax.make_array_from_process_local_data(placement, np.stack(x)),
     *locals_,
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+  """How the states of a run lie on its devices.
+
+  Attributes:
+    mesh: the devices.
+    batch_norm: 'global' or 'per_device'.
+  """
+
+  mesh: Mesh
+  batch_norm: str
+
+  def place(self, state: Any) -> Any:
+    """Puts a state of the host, the same in every process, on the devices."""
+    if self.batch_norm == 'global':
+      return replicate(state, self.mesh)
+    state = spread(state, self.mesh.size)
+    return jax.tree.map(
+      lambda x, spec: jax.make_array_from_callback(
+        x.shape, NamedSharding(self.mesh, spec), lambda index: x[index]
+      ),
+      jax.tree.map(np.asarray, state),
+      state_specs(state),
+    )
+
+  def fetch(self, variables: Any) -> Any:
+    """Brings variables to the host; statistics per device are averaged."""
+    if self.batch_norm == 'per_device':
+      mean = jax.jit(average, out_shardings=replicated(self.mesh))
+      variables = mean(variables)
+    return jax.device_get(variables)
+
+
+def spread(tree: Any, devices: int) -> Any:
+  """Gives the batch statistics of a state an entry for each device."""
+  return _map_statistics(
+    lambda x: np.broadcast_to(x, (devices, *np.shape(x))), tree
+  )
+
+
+def average(tree: Any) -> Any:
+  """The means of batch statistics over their devices."""
+  return _map_statistics(lambda x: x.mean(axis=0), tree)
+
+
+def take_own(tree: Any) -> Any:
+  """On a device, inside `shard_map`: its statistics, without the axis."""
+  return _map_statistics(lambda x: x[0], tree)
+
+
+def put_back(tree: Any) -> Any:
+  """The reverse of `take_own`."""
+  return _map_statistics(lambda x: x[None], tree)
+
+
+def state_specs(state: Any) -> Any:
+  """The partition of a state whose statistics are spread."""
+  whole = jax.tree.map(lambda x: PartitionSpec(), state)
+  return _map_statistics(lambda x: PartitionSpec(AXIS), whole)
+
+
+def _map_statistics(function: Callable[[Any], Any], tree: Any) -> Any:
+  """Applies a function to the leaves under 'batch_stats' and to no others."""
+
+  def apply(path: Any, leaf: Any) -> Any:
+    names = {getattr(key, 'key', getattr(key, 'name', None)) for key in path}
+    return function(leaf) if 'batch_stats' in names else leaf
+
+  return jax.tree_util.tree_map_with_path(
+    apply, tree, is_leaf=lambda x: isinstance(x, PartitionSpec)
   )

@@ -64,6 +64,7 @@ class Run:
     self.workdir = workdir
     self.is_first = jax.process_index() == 0
     self.mesh = sharding.make_mesh(config.batch_size)
+    self.placement = sharding.Placement(self.mesh, config.batch_norm)
     self.dtype = _compute_dtype(config.precision)
     is_float32 = self.dtype == jnp.float32
     self.precision = 'highest' if is_float32 else 'default'
@@ -268,7 +269,7 @@ class Run:
       state = train_step.GanState(
         generator=generator, ema=ema, discriminator=discriminator
       )
-    return sharding.replicate(jax.device_get(state), self.mesh)
+    return self.placement.place(jax.device_get(state))
 
   def _train_stage(
     self, stage: stages.Stage, variables: train_step.Variables | None
@@ -282,7 +283,9 @@ class Run:
     start, window = self._trained_steps(stage.name), []
     figures: dict[str, float] = {}
     state = self.create_state(stage, variables)
-    saved = checkpoints.Checkpoints(self._checkpoint_folder(stage.name))
+    saved = checkpoints.Checkpoints(
+      self._checkpoint_folder(stage.name), self.placement
+    )
     if start:
       state, note = saved.restore(start, state)
       window = note['window']
@@ -294,6 +297,7 @@ class Run:
       self.mesh,
       scale=config.scale,
       precision=self.precision,
+      batch_norm=config.batch_norm,
     )
     perceptual = stage.content.perceptual
     if perceptual is not None:
@@ -349,7 +353,9 @@ class Run:
             window = []
             clock.reset()
           if validates:
-            figures, samples = self._validate(stage.method, _exported(state))
+            figures, samples = self._validate(
+              stage.method, self.placement.fetch(state.exported)
+            )
             reporter.metrics(step, figures)
             reporter.images(step, 'samples', samples)
             clock.reset()
@@ -362,7 +368,7 @@ class Run:
     finally:
       reporter.close()
       saved.close()
-    variables = jax.device_get(_exported(state))
+    variables = self.placement.fetch(state.exported)
     if self.pairs and not figures:  # the stage had ended before
       figures, _ = self._validate(stage.method, variables)
     return variables, figures
@@ -381,7 +387,7 @@ class Run:
 
     Every process does, so that none waits or fails alone.
     """
-    upscaler = self._upscaler(jax.device_get(variables))
+    upscaler = self._upscaler(variables)
     upscaled = {pair.name: upscaler(pair.lr) for pair in self.pairs}
     method = methods.Method(name, lambda pair: upscaled[pair.name])
     scores = report.evaluate(method, self.pairs, _PROTOCOLS).mean
@@ -467,11 +473,6 @@ def _initialize(
 def _log_size(name: str, network: train_step.NetworkState) -> None:
   count = layers.parameter_count(network.params)
   logger.info('%s: %s parameters', name, f'{count:,}')
-
-
-def _exported(state: train_step.PretrainState) -> train_step.Variables:
-  """What is evaluated and exported: the moving average where there is one."""
-  return state.generator.variables if state.ema is None else state.ema
 
 
 def _fetch(

@@ -14,6 +14,7 @@ from flax import linen as nn
 from flax import struct
 from flax.training import train_state
 import jax
+from jax import flatten_util
 import jax.numpy as jnp
 import optax
 
@@ -62,6 +63,11 @@ class PretrainState:
   generator: NetworkState
   ema: Variables | None
 
+  @property
+  def exported(self) -> Variables:
+    """What is evaluated and exported: the average, where there is one."""
+    return self.generator.variables if self.ema is None else self.ema
+
 
 @struct.dataclass
 class GanState(PretrainState):
@@ -81,6 +87,9 @@ class Objective:
     tv_weight: of the total variation; 2e-8 for SRResNet-VGG22, else 0.
     ema_decay: of the moving average of G, where the state has one.
     dtype: what the VGG network computes in; the loss is float32.
+    axis: the mesh axis over whose devices gradients and metrics are averaged,
+      where each device normalises its own part of the batch (`jax.shard_map`);
+      None where the step sees the global batch.
   """
 
   content_layer: str | None = None
@@ -89,6 +98,7 @@ class Objective:
   tv_weight: float = 0.0
   ema_decay: float = 0.0
   dtype: jnp.dtype = jnp.dtype('float32')
+  axis: str | None = None
 
 
 def create_network(
@@ -133,15 +143,14 @@ def pretrain_step(
   (loss, (content, tv, statistics)), gradients = jax.value_and_grad(
     loss_fn, has_aux=True
   )(generator.params)
+  gradients = _mean_over_devices(gradients, objective)
   generator = generator.apply_gradients(grads=gradients, batch_stats=statistics)
+  metrics = _mean_over_devices(
+    {'loss': loss, 'content': content, 'tv': tv}, objective
+  )
   return PretrainState(
     generator=generator, ema=_average(state.ema, generator, objective)
-  ), {
-    'loss': loss,
-    'content': content,
-    'tv': tv,
-    'generator_gradient_norm': optax.tree.norm(gradients),
-  }
+  ), metrics | {'generator_gradient_norm': optax.tree.norm(gradients)}
 
 
 def gan_step(
@@ -191,6 +200,7 @@ def gan_step(
       discriminator.params
     )
   )
+  gradients = _mean_over_devices(gradients, objective)
   discriminator_gradient_norm = optax.tree.norm(gradients)
   discriminator = discriminator.apply_gradients(
     grads=gradients, batch_stats=statistics
@@ -215,28 +225,42 @@ def gan_step(
     perceptual_loss_fn, has_aux=True
   )(sr)
   (gradients,) = pull_back(sr_gradient)
+  gradients = _mean_over_devices(gradients, objective)
   generator = generator.apply_gradients(
     grads=gradients, batch_stats=generator_statistics
   )
 
+  metrics = _mean_over_devices(
+    {
+      'loss': loss,
+      'content': content,
+      'adversarial': adversarial,
+      'tv': tv,
+      'discriminator_loss': discriminator_loss,
+      'd_real': jnp.mean(nn.sigmoid(real_logits)),
+      'd_fake': jnp.mean(nn.sigmoid(fake_logits)),
+    },
+    objective,
+  )
   return GanState(
     generator=generator,
     ema=_average(state.ema, generator, objective),
     discriminator=discriminator,
-  ), {
-    'loss': loss,
-    'content': content,
-    'adversarial': adversarial,
-    'tv': tv,
+  ), metrics | {
     'adversarial_to_content': (
-      objective.adversarial_weight * adversarial / content
+      objective.adversarial_weight * metrics['adversarial'] / metrics['content']
     ),
-    'discriminator_loss': discriminator_loss,
-    'd_real': jnp.mean(nn.sigmoid(real_logits)),
-    'd_fake': jnp.mean(nn.sigmoid(fake_logits)),
     'generator_gradient_norm': optax.tree.norm(gradients),
     'discriminator_gradient_norm': discriminator_gradient_norm,
   }
+
+
+def _mean_over_devices(tree: Any, objective: Objective) -> Any:
+  """The mean over the objective's axis, in one all-reduce for the tree."""
+  if objective.axis is None:
+    return tree
+  flat, unravel = flatten_util.ravel_pytree(tree)
+  return unravel(jax.lax.pmean(flat, objective.axis))
 
 
 def _apply(

@@ -5,14 +5,15 @@ nothing goes to the host in between.
 """
 
 from collections.abc import Callable
+import dataclasses
 import functools
 from typing import Any
 
 import jax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, PartitionSpec
 
 from srgan_jax import sharding, stages, train_step
-from srgan_jax.data.batch import make_batch
+from srgan_jax.data.batch import Batch, make_batch
 from srgan_jax.models import vgg
 
 Update = Callable[
@@ -28,11 +29,13 @@ def make_update(
   *,
   scale: int,
   precision: str,
+  batch_norm: str = 'global',
 ) -> Update:
   """Compiles, when it is first called, one or several updates of a stage.
 
   A batch comes split over the devices; the state is whole on each and stays
-  so, and its memory is reused for the new one.
+  so (but for batch statistics per device, see `sharding`), and its memory is
+  reused for the new one.
 
   Args:
     stage: the step and its objective.
@@ -41,16 +44,20 @@ def make_update(
     scale: HR pixels per LR pixel.
     precision: of matrix products: 'highest' for float32, for which
       accelerators would use TF32 or bfloat16; else 'default'.
+    batch_norm: 'global', or 'per_device': each device normalises its own part
+      of the batch, as the paper's one device did its 16 images, and only
+      gradients and metrics are averaged: three all-reduces an update.
 
   Returns:
     A function of the state, K steps' rows of data stacked (of the loader's
     `batches`, by `sharding.shard_batches`), the loader's `pictures` and the
     VGG network. It gives the state after K updates, and metrics [K].
   """
+  advance: Callable = stage.step
+  if batch_norm == 'per_device':
+    advance = functools.partial(_advance_per_device, stage.step, mesh)
 
-  @functools.partial(
-    jax.jit, donate_argnums=0, out_shardings=sharding.replicated(mesh)
-  )
+  @functools.partial(jax.jit, donate_argnums=0)
   def update(
     state: train_step.PretrainState,
     rows: Any,
@@ -63,12 +70,49 @@ def make_update(
       crops = cut(pictures, rows)
       batch = make_batch(crops['crop'], crops['symmetry'], scale)
       with jax.default_matmul_precision(precision):
-        return stage.step(state, batch, perceptual, stage.objective)
+        return advance(state, batch, perceptual, stage.objective)
 
     if len(jax.tree.leaves(rows)[0]) > 1:
-      return jax.lax.scan(step, state, rows)
-    # Without the loop, in which XLA's CPU backend is slow.
-    state, metrics = step(state, jax.tree.map(lambda x: x[0], rows))
-    return state, jax.tree.map(lambda x: x[None], metrics)
+      state, metrics = jax.lax.scan(step, state, rows)
+    else:
+      # Without the loop, in which XLA's CPU backend is slow.
+      state, metrics = step(state, jax.tree.map(lambda x: x[0], rows))
+      metrics = jax.tree.map(lambda x: x[None], metrics)
+    if batch_norm == 'global':
+      state = jax.lax.with_sharding_constraint(state, sharding.replicated(mesh))
+    return state, jax.lax.with_sharding_constraint(
+      metrics, sharding.replicated(mesh)
+    )
 
   return update
+
+
+def _advance_per_device(
+  step: Callable,
+  mesh: Mesh,
+  state: train_step.PretrainState,
+  batch: Batch,
+  perceptual: vgg.PerceptualNetwork | None,
+  objective: train_step.Objective,
+) -> tuple[train_step.PretrainState, train_step.Metrics]:
+  """One update in which a device sees its own rows and statistics alone."""
+  objective = dataclasses.replace(objective, axis=sharding.AXIS)
+  specs = sharding.state_specs(state)
+
+  def advance(
+    state: train_step.PretrainState,
+    batch: Batch,
+    perceptual: vgg.PerceptualNetwork | None,
+  ) -> tuple[train_step.PretrainState, train_step.Metrics]:
+    own = sharding.take_own(state)
+    new, metrics = step(own, batch, perceptual, objective)
+    return sharding.put_back(new), metrics
+
+  return jax.shard_map(
+    advance,
+    mesh=mesh,
+    in_specs=(specs, PartitionSpec(sharding.AXIS), PartitionSpec()),
+    out_specs=(specs, PartitionSpec()),
+    # Gradients are averaged by the step, once, and not where they arise.
+    check_vma=False,
+  )(state, batch, perceptual)

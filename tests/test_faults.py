@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import small
 
-from srgan_jax import checkpoints, losses, train_step
+from srgan_jax import checkpoints, losses, sharding, train_step
 from srgan_jax.imaging import resize
 from srgan_jax.models import layers, vgg
 from srgan_jax.models.generator import Generator
@@ -156,7 +156,9 @@ def optimizers_count_apart_after_resume(tmp_path):
       step=7, opt_state=(adam._replace(count=count), *rest)
     )
   )
-  saved = checkpoints.Checkpoints(tmp_path)
+  mesh = sharding.make_mesh(4)
+  placement = sharding.Placement(mesh, 'global')
+  saved = checkpoints.Checkpoints(tmp_path, placement)
   saved.save(1, state, {})
   restored, _ = saved.restore(1, state)
   saved.close()

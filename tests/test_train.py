@@ -263,6 +263,32 @@ def test_several_steps_a_call_resume_exactly(tmp_path):
   assert _logged(tmp_path / 'whole') == _logged(tmp_path / 'parts')
 
 
+def test_batch_norm_per_device_leaves_a_generator_of_the_usual_shape(tmp_path):
+  def run(steps):
+    config = tiny_config(
+      batch_norm='per_device',
+      ema_decay=0.9,
+      **{
+        'stages.pretrain.steps': steps,
+        'stages.gan.steps': 0,
+        'data.validation': f'folder:{conftest.PHOTOS}/validation',
+        'data.loader': 'resident',
+      },
+    )
+    train.Run(config, tmp_path / 'run').train()
+
+  run(2)
+  run(3)
+  path = tmp_path / 'run' / 'generator.safetensors'
+  _, variables, metadata = weights.load_generator(path)
+  assert metadata['training']['config']['batch_norm'] == 'per_device'
+  assert variables['batch_stats']['block_0']['norm_0']['mean'].shape == (4,)
+  with pytest.raises(ValueError, match='batch_norm .*per_device.* before'):
+    config = tiny_config(ema_decay=0.9)
+    config.stages.pretrain.steps, config.stages.gan.steps = 3, 0
+    train.Run(config, tmp_path / 'run')
+
+
 def test_the_first_bad_step_of_a_call_is_named(tmp_path):
   config = tiny_config(
     steps_per_call=4,

@@ -119,7 +119,12 @@ def measure(
   """
   config, mesh = run.config, run.mesh
   step = update.make_update(
-    stage, loader.crops, mesh, scale=config.scale, precision=run.precision
+    stage,
+    loader.crops,
+    mesh,
+    scale=config.scale,
+    precision=run.precision,
+    batch_norm=config.batch_norm,
   )
   state = run.create_state(stage, run.initial)
   perceptual = stage.content.perceptual
