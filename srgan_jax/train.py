@@ -247,7 +247,10 @@ class Run:
   def create_state(
     self, stage: stages.Stage, variables: train_step.Variables | None
   ) -> train_step.PretrainState:
-    """The state at step 0: G from `variables` or the seed, D from the seed."""
+    """The state at step 0: G from `variables` or the seed, D from the seed.
+
+    Not yet placed on the devices.
+    """
     generator_key, discriminator_key = jax.random.split(
       jax.random.key(self.config.seed)
     )
@@ -269,7 +272,7 @@ class Run:
       state = train_step.GanState(
         generator=generator, ema=ema, discriminator=discriminator
       )
-    return self.placement.place(jax.device_get(state))
+    return state
 
   def _train_stage(
     self, stage: stages.Stage, variables: train_step.Variables | None
@@ -283,6 +286,7 @@ class Run:
     start, window = self._trained_steps(stage.name), []
     figures: dict[str, float] = {}
     state = self.create_state(stage, variables)
+    state = self.placement.place(jax.device_get(state))
     saved = checkpoints.Checkpoints(
       self._checkpoint_folder(stage.name), self.placement
     )

@@ -36,10 +36,9 @@ from absl import app, flags
 import jax
 from ml_collections import config_flags
 import numpy as np
+import stand_ins
 
-import srgan_jax
-from srgan_jax import files, sharding, stages, train, update, weights
-from srgan_jax.models import vgg
+from srgan_jax import files, sharding, stages, train, update
 
 # Dense FLOP/s of one device, from the makers' data sheets: bfloat16, and what
 # float32 of the highest precision runs at. Matched in this order.
@@ -127,6 +126,7 @@ def measure(
     batch_norm=config.batch_norm,
   )
   state = run.create_state(stage, run.initial)
+  state = run.placement.place(jax.device_get(state))
   perceptual = stage.content.perceptual
   if perceptual is not None:
     perceptual = sharding.replicate(perceptual, mesh)
@@ -213,31 +213,6 @@ def _peak_memory(compiled: jax.stages.Compiled) -> int | None:
   )
 
 
-def _random_vgg(folder: pathlib.Path) -> str:
-  """A VGG19 file with random weights."""
-  module = vgg.VGG(19, 'conv5_4')
-  image = jax.ShapeDtypeStruct((1, 32, 32, 3), np.float32)
-  shapes = jax.eval_shape(module.init, jax.random.key(0), image)['params']
-  rng = np.random.default_rng(0)
-  params = jax.tree.map(
-    lambda x: rng.normal(0, 0.02, x.shape).astype(np.float32), shapes
-  )
-  network = vgg.PerceptualNetwork(
-    params=params,
-    depth=19,
-    preprocessing=vgg.Preprocessing(
-      'rgb', (0, 1), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    ),
-    feature_scale=tuple((layer, 1.0) for layer in params),
-    source='random',
-  )
-  path = folder / 'vgg19.safetensors'
-  weights.save_vgg(
-    path, network, source_sha256='0' * 64, converter_version='random'
-  )
-  return str(path)
-
-
 def _loader(kind: str, run: train.Run) -> Any:
   if kind == 'synthetic':
     return Synthetic(run.config)
@@ -265,10 +240,7 @@ def main(arguments: Sequence[str]) -> None:
   """The command."""
   del arguments
   config = _CONFIG.value
-  photos = pathlib.Path(srgan_jax.__file__).parent / 'assets' / 'train'
-  if config.data.source == 'tfds:imagenet2012':  # the default, hardly at hand
-    config.data.source = f'folder:{photos}'
-  config.data.validation = ''
+  stand_ins.use_photos(config)
   device = jax.devices()[0]
   facts = {
     'device': device.device_kind,
@@ -283,8 +255,7 @@ def main(arguments: Sequence[str]) -> None:
   results = []
   with tempfile.TemporaryDirectory() as scratch:
     folder = pathlib.Path(scratch)
-    if not pathlib.Path(config.perceptual.weights).exists():
-      config.perceptual.weights = _random_vgg(folder)
+    if stand_ins.use_random_vgg(config, folder):
       facts['perceptual'] = 'VGG19, random'
     print(', '.join(f'{name} {value}' for name, value in facts.items()))
     print(

@@ -1,0 +1,62 @@
+"""What a tool takes where a config's own images or VGG are not at hand.
+
+Not a command. Importing this also makes the package `configs` importable, which
+is not installed. How long a step takes does not depend on the values.
+"""
+
+import pathlib
+import sys
+
+import jax
+from ml_collections import ConfigDict
+import numpy as np
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT))
+
+from configs import default  # noqa: E402
+from srgan_jax import weights  # noqa: E402
+from srgan_jax.models import vgg  # noqa: E402
+
+
+def use_photos(config: ConfigDict) -> None:
+  """Takes the shipped photos where the config names no source of its own."""
+  if config.data.source == default.get_config().data.source:
+    config.data.source = f'folder:{ROOT / "srgan_jax" / "assets" / "train"}'
+  config.data.validation = ''
+
+
+def use_random_vgg(config: ConfigDict, folder: pathlib.Path) -> bool:
+  """Writes a VGG19 with random weights where the config's is no file.
+
+  Args:
+    config: its `perceptual.weights` is changed.
+    folder: for the file.
+
+  Returns:
+    Whether it did.
+  """
+  if pathlib.Path(config.perceptual.weights).exists():
+    return False
+  module = vgg.VGG(19, 'conv5_4')
+  image = jax.ShapeDtypeStruct((1, 32, 32, 3), np.float32)
+  shapes = jax.eval_shape(module.init, jax.random.key(0), image)['params']
+  rng = np.random.default_rng(0)
+  params = jax.tree.map(
+    lambda x: rng.normal(0, 0.02, x.shape).astype(np.float32), shapes
+  )
+  network = vgg.PerceptualNetwork(
+    params=params,
+    depth=19,
+    preprocessing=vgg.Preprocessing(
+      'rgb', (0, 1), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    ),
+    feature_scale=tuple((layer, 1.0) for layer in params),
+    source='random',
+  )
+  path = folder / 'vgg19.safetensors'
+  weights.save_vgg(
+    path, network, source_sha256='0' * 64, converter_version='random'
+  )
+  config.perceptual.weights = str(path)
+  return True
