@@ -14,6 +14,7 @@ import dataclasses
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 import numpy as np
 
@@ -107,7 +108,7 @@ class Placement:
 def spread(tree: Any, devices: int) -> Any:
   """Gives the batch statistics of a state an entry for each device."""
   return _map_statistics(
-    lambda x: np.broadcast_to(x, (devices, *np.shape(x))), tree
+    lambda x: jnp.broadcast_to(x, (devices, *np.shape(x))), tree
   )
 
 
