@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and where caches lie."""
 
 from collections.abc import Iterator
 import contextlib
@@ -31,3 +31,12 @@ def write_text(path: Path, text: str) -> None:
   """Writes a UTF-8 text file."""
   with replacing(path) as beside:
     beside.write_text(text, encoding='utf-8')
+
+
+def cache_folder(name: str) -> pathlib.Path:
+  """A folder of the user's cache for this package, not made yet.
+
+  $XDG_CACHE_HOME/srgan_jax/NAME, by default ~/.cache/srgan_jax/NAME.
+  """
+  home = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
+  return pathlib.Path(home, 'srgan_jax', name)

@@ -379,3 +379,31 @@ def test_tfds_without_an_image_is_refused(tfds_sets):
   assert_refused(
     'tfds:srgan_other', "no image feature 'hr' or 'image', only depth, label"
   )
+
+
+def test_a_large_sources_headers_are_read_once(tmp_path, monkeypatch):
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+  monkeypatch.setattr(sources, '_CACHED_FROM', 2)
+  scan, scanned = sources._scan, []
+  monkeypatch.setattr(
+    sources, '_scan', lambda entries: scanned.append(1) or scan(entries)
+  )
+  folder = tmp_path / 'photos'
+  folder.mkdir()
+  for i, size in enumerate([(40, 30), (50, 60)]):
+    Image.new('RGB', size).save(folder / f'{i}.png')
+  (folder / 'broken.png').write_bytes(b'no picture')
+
+  def sizes():
+    with pytest.warns(UserWarning, match='broken.png'):
+      source = sources.open_source(f'folder:{folder}', min_size=16)
+    return source.sizes.tolist()
+
+  assert sizes() == sizes() == [[30, 40], [60, 50]]
+  assert len(scanned) == 1
+  Image.new('RGB', (41, 31)).save(folder / '0.png')
+  assert sizes() == [[31, 41], [60, 50]]
+  assert len(scanned) == 2
+  for path in (tmp_path / 'cache').rglob('*.npy'):
+    path.write_bytes(b'cut off')
+  assert sizes() == [[31, 41], [60, 50]]

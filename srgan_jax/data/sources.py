@@ -16,8 +16,10 @@ picture on every host and after every restart.
 
 from collections.abc import Callable, Sequence
 from concurrent import futures
+import contextlib
 import functools
 import glob
+import hashlib
 import io
 import os
 import re
@@ -28,6 +30,7 @@ import warnings
 
 import numpy as np
 
+from srgan_jax import files
 from srgan_jax.imaging import io as image_io
 
 SUFFIXES = (
@@ -47,11 +50,16 @@ SUFFIXES = (
 _FORMS = 'tfds:NAME[:SPLIT], folder:DIR or tar:GLOB'
 _SCAN_THREADS = 16  # headers: mostly waiting for the disk
 _SCAN_CHUNK = 64
+# Of ImageNet's records, a header cannot be read without the whole.
+_CACHED_FROM = 10_000  # pictures
 
 
 class _Entry(NamedTuple):
+  """A picture: its name, how to open it, and what changes when it does."""
+
   name: str
   open: Callable[[], BinaryIO]
+  stamp: str = ''
 
 
 class Source:
@@ -178,7 +186,7 @@ def open_source(spec: str, *, min_size: int) -> Source:
     raise ValueError(f'data source {spec!r} is not of the form {_FORMS}')
   entries = openers[kind](spec, rest)
 
-  sizes = _scan(entries)
+  sizes = _sizes(entries)
   kept: list[_Entry] = []
   kept_sizes: list[tuple[int, int]] = []
   left_out: list[str] = []
@@ -202,6 +210,26 @@ def open_source(spec: str, *, min_size: int) -> Source:
       stacklevel=2,
     )
   return Source(spec, kept, np.array(kept_sizes, np.int32))
+
+
+def _sizes(entries: Sequence[_Entry]) -> list[tuple[int, int] | None]:
+  """`_scan`, which is done once for a large source that does not change."""
+  if len(entries) < _CACHED_FROM:
+    return _scan(entries)
+  digest = hashlib.sha256()
+  for entry in entries:
+    digest.update(f'{entry.name}\n{entry.stamp}\n'.encode())
+  path = files.cache_folder('sizes') / f'{digest.hexdigest()}.npy'
+  with contextlib.suppress(OSError, ValueError):
+    known = np.load(path, allow_pickle=False)
+    if known.shape == (len(entries), 2):
+      return [(int(h), int(w)) if h else None for h, w in known]
+  sizes = _scan(entries)
+  with contextlib.suppress(OSError):  # a cache that cannot be written
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with files.replacing(path) as beside, open(beside, 'wb') as file:
+      np.save(file, np.array([size or (0, 0) for size in sizes], np.int32))
+  return sizes
 
 
 def _scan(entries: Sequence[_Entry]) -> list[tuple[int, int] | None]:
@@ -269,6 +297,15 @@ class _Part(io.RawIOBase):
     super().close()
 
 
+def _stamp(path: str) -> str:
+  """What changes when a file does."""
+  try:
+    status = os.stat(path)
+  except OSError:  # a link to nowhere
+    return path
+  return f'{path} {status.st_size} {status.st_mtime_ns}'
+
+
 def _is_image(name: str) -> bool:
   base = os.path.basename(name)
   # '._x.jpg' is what macOS leaves beside x.jpg: metadata, no picture.
@@ -281,21 +318,22 @@ def _folder(spec: str, directory: str) -> list[_Entry]:
     raise ValueError(f'{spec}: no such folder: {root}')
   names: list[str] = []
   seen: set[str] = set()
-  for folder, subfolders, files in os.walk(root, followlinks=True):
+  for folder, subfolders, file_names in os.walk(root, followlinks=True):
     real = os.path.realpath(folder)
     if real in seen:  # a link back up the tree
       subfolders.clear()
       continue
     seen.add(real)
     subfolders.sort()
-    for file in filter(_is_image, files):
-      path = os.path.join(folder, file)
+    for name in filter(_is_image, file_names):
+      path = os.path.join(folder, name)
       names.append(os.path.relpath(path, root).replace(os.sep, '/'))
   if not names:
     raise ValueError(f'{spec}: no image file ({", ".join(SUFFIXES)}) in {root}')
   return [
-    _Entry(name, functools.partial(_open_file, os.path.join(root, name)))
+    _Entry(name, functools.partial(_open_file, path), _stamp(path))
     for name in sorted(names)
+    for path in [os.path.join(root, name)]
   ]
 
 
@@ -319,10 +357,12 @@ def _tar(spec: str, pattern: str) -> list[_Entry]:
           archive.members = []  # type: ignore[attr-defined]
     except (tarfile.TarError, OSError) as error:
       raise ValueError(f'{spec}: {path}: {_tar_fault(path, error)}') from error
+    stamp = _stamp(path)
     entries.extend(
       _Entry(
         f'{os.path.basename(path)}/{name}',
         functools.partial(_open_file, path, *members[name]),
+        stamp,
       )
       for name in sorted(members)
     )
@@ -415,6 +455,10 @@ def _tfds(spec: str, rest: str) -> list[_Entry]:
     return io.BytesIO(records[index][key])
 
   return [
-    _Entry(f'{name}:{split}#{index}', functools.partial(open_record, index))
+    _Entry(
+      f'{name}:{split}#{index}',
+      functools.partial(open_record, index),
+      str(builder.data_path),
+    )
     for index in range(len(records))
   ]
