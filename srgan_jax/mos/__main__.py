@@ -1,0 +1,179 @@
+"""The paper's opinion test on your own models (docs/opinion_scores.md).
+
+  python -m srgan_jax.mos prepare --hr data/Set5/HR --hr data/Set14/HR \
+    --method SRResNet-MSE=FILE --method SRGAN-VGG54=FILE -o study
+  python -m srgan_jax.mos serve study
+  python -m srgan_jax.mos report study
+
+Needs the extra `mos`.
+"""
+
+import argparse
+from collections.abc import Sequence
+import pathlib
+import sys
+
+_EXTRA = "pip install 'srgan_jax[mos]'"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+  """The command; its exit status."""
+  options = _parser().parse_args(arguments)
+  try:
+    options.run(options)
+  except ModuleNotFoundError as error:
+    print(f'mos: {error.name} is not installed: {_EXTRA}', file=sys.stderr)
+    return 1
+  except (ValueError, OSError, FloatingPointError) as error:
+    print(f'mos: {error}', file=sys.stderr)
+    return 1
+  return 0
+
+
+# Each imports what it needs: a server comes up without JAX, and images are
+# made without the extra.
+
+
+def _prepare(options: argparse.Namespace) -> None:
+  from srgan_jax.evaluation import methods, pairs
+  from srgan_jax.mos import prepare
+
+  calibration = options.calibration
+  study = prepare.prepare(
+    prepare.open_sets(options.hr, options.lr),
+    methods.parse(options.method),
+    options.output,
+    only=prepare.parse_only(options.only),
+    calibration=pairs.list_images(calibration) if calibration else (),
+    examples=options.examples,
+    repeats=options.repeats,
+    seed=options.seed,
+    say=print,
+  )
+  print(
+    f'wrote {options.output}: {len(study.versions)} images, '
+    f'{len(study.files)} ratings a rater with the repeated ones, '
+    f'{len(study.examples)} examples'
+  )
+
+
+def _serve(options: argparse.Namespace) -> None:
+  from srgan_jax.mos import server, study
+
+  folder = options.study
+  server.serve(folder, study.load(folder), host=options.host, port=options.port)
+
+
+def _report(options: argparse.Namespace) -> None:
+  from srgan_jax.mos import report
+
+  output = options.output or options.study / 'report'
+  print(
+    report.write(
+      options.study, output, pairing=options.pairs, without=options.without
+    )
+  )
+  print(f'wrote {output}')
+
+
+def _parser() -> argparse.ArgumentParser:
+  parser = argparse.ArgumentParser(
+    prog='python -m srgan_jax.mos',
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  commands = parser.add_subparsers(required=True, metavar='COMMAND')
+
+  command = commands.add_parser('prepare', help='make the images of a study')
+  command.set_defaults(run=_prepare)
+  add = command.add_argument
+  add(
+    '--hr',
+    action='append',
+    required=True,
+    metavar='[NAME=]DIR',
+    help='a set of originals; repeatable',
+  )
+  add(
+    '--lr',
+    action='append',
+    default=[],
+    metavar='DIR',
+    help="each set's LR images; by default LRx4 beside HR, or made from HR",
+  )
+  add(
+    '--method',
+    action='append',
+    default=[],
+    metavar='NAME=MODEL',
+    help='a weights file, a shipped name, or a folder of finished images '
+    '(DIR, or DIR/SET); repeatable. nearest, bicubic and HR are always there',
+  )
+  add(
+    '--only',
+    action='append',
+    default=[],
+    metavar='NAME=SET,...',
+    help='show a method on these sets alone; repeatable',
+  )
+  add(
+    '--calibration',
+    metavar='DIR',
+    help="photos for the examples, of no set; by default the package's own",
+  )
+  add('--examples', type=int, default=20, help='photos at most (20)')
+  add(
+    '--repeats',
+    type=int,
+    default=10,
+    help='images at most whose versions are shown twice (10)',
+  )
+  add('--seed', type=int, default=0)
+  add('-o', '--output', type=pathlib.Path, required=True, metavar='STUDY')
+
+  command = commands.add_parser('serve', help='show them to raters')
+  command.set_defaults(run=_serve)
+  add = command.add_argument
+  add('study', type=pathlib.Path, metavar='STUDY')
+  add(
+    '--host',
+    default='127.0.0.1',
+    help="the address to listen on; others than this machine's own need the "
+    'token that is then printed',
+  )
+  add('--port', type=_port, default=8000, help='0 for any that is free')
+
+  command = commands.add_parser('report', help='evaluate their scores')
+  command.set_defaults(run=_report)
+  add = command.add_argument
+  add('study', type=pathlib.Path, metavar='STUDY')
+  add('-o', '--output', type=pathlib.Path, metavar='DIR')
+  add(
+    '--pairs',
+    choices=('raters', 'ratings'),
+    default='raters',
+    help="what the tests compare: raters' means, or single ratings",
+  )
+  add(
+    '--without',
+    type=_numbers,
+    default=(),
+    metavar='N,...',
+    help='leave these raters out',
+  )
+  return parser
+
+
+def _port(text: str) -> int:
+  port = int(text)
+  if port not in range(65536):
+    raise ValueError
+  return port
+
+
+def _numbers(text: str) -> list[int]:
+  return [int(number) for number in text.split(',')]
+
+
+if __name__ == '__main__':
+  sys.exit(main())

@@ -1,0 +1,264 @@
+"""Makes a study: all versions of every image, from sets and methods.
+
+Versions are uint8 RGB [4h, 4w, 3] of the size of their HR image, which is
+cropped to a multiple of 4. The same arguments and seed make the same bytes.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import contextlib
+import dataclasses
+import os
+import pathlib
+import shutil
+import sqlite3
+
+import numpy as np
+from PIL import Image
+
+import srgan_jax
+from srgan_jax import files
+from srgan_jax.evaluation import comparison, methods, pairs
+from srgan_jax.evaluation.methods import BASELINES, Method
+from srgan_jax.mos import study as study_lib
+from srgan_jax.mos.study import BEST, IMAGES, ORIGINAL, WORST
+
+# Photos that come with the package and are of no benchmark.
+ASSETS = pathlib.Path(srgan_jax.__file__).parent / 'assets'
+# Examples are cut to this many pixels a side, to about the size of the paper's
+# (BSD300 has 481x321).
+_EXAMPLE_SIDE = 480
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSet:
+  """A benchmark under its name."""
+
+  name: str
+  pairs: pairs.Benchmark
+  lr: str
+
+
+def open_sets(hr: Sequence[str], lr: Sequence[str] = ()) -> list[ImageSet]:
+  """The sets of a command line.
+
+  Args:
+    hr: folders of originals, DIR or NAME=DIR; by default a set is called as
+      its folder, 'Set5' of data/Set5/HR.
+    lr: a folder of LR images for each, in the same order; by default LRx4
+      beside a folder HR is taken where there is one, else LR is made.
+
+  Raises:
+    ValueError: one line naming the folder, or sets of one name.
+  """
+  if lr and len(lr) != len(hr):
+    raise ValueError(f'{len(hr)} folders of originals, {len(lr)} of LR images')
+  sets: dict[str, ImageSet] = {}
+  for i, text in enumerate(hr):
+    name, equals, path = text.partition('=')
+    if not equals or os.path.exists(text):
+      name, path = _set_name(text), text
+    source = lr[i] if lr else _beside(path)
+    if not name or name in sets:
+      raise ValueError(
+        f'--hr {text}: the set needs a name of its own, NAME=DIR'
+      )
+    sets[name] = ImageSet(name, pairs.Benchmark(path, source), source or 'made')
+  return list(sets.values())
+
+
+def prepare(
+  sets: Sequence[ImageSet],
+  models: Mapping[str, str],
+  output: files.Path,
+  *,
+  only: Mapping[str, Collection[str]] | None = None,
+  calibration: Sequence[pathlib.Path] = (),
+  examples: int = 20,
+  repeats: int = 10,
+  seed: int = 0,
+  say: Callable[[str], None] = lambda line: None,
+) -> study_lib.Study:
+  """Writes a study; nearest, bicubic and the original are always in it.
+
+  Args:
+    sets: what is scored.
+    models: by name what `methods.open_method` takes, or a folder that has a
+      folder of finished images for every set.
+    output: the study's folder; made whole or not at all.
+    only: by method the sets that it is shown on, where it is not all.
+    calibration: image files for the examples; by default the package's photos.
+    examples: how many of them at most are shown, each by nearest and as it is.
+    repeats: of how many images, at most, all versions are shown twice.
+    seed: decides file names, examples, repeats and orders.
+    say: is told a line for every set and method.
+
+  Raises:
+    ValueError: one line naming the file, the method or the set; also where
+      `output` is no study, or one that has ratings.
+  """
+  output = pathlib.Path(output)
+  if seed < 0 or examples < 0 or repeats < 0:
+    raise ValueError('the seed, examples and repeats cannot be negative')
+  only = only or {}
+  _check_names(sets, models, only)
+  _check_output(output)
+  images = [(s.name, name) for s in sets for name in s.pairs.names]
+  rng = np.random.default_rng(seed)
+  chosen = rng.permutation(len(images))[:repeats]
+  origins: dict[str, str] = {}
+  versions = []
+  with _replacing_folder(output) as folder:
+    (folder / IMAGES).mkdir()
+    for image_set in sets:
+      for method in _methods_of(image_set, models, only):
+        say(f'{image_set.name}: {method.name} ({method.origin})')
+        origins.setdefault(method.name, method.origin)
+        for pair in image_set.pairs:
+          what = (image_set.name, pair.name, method.name)
+          version = study_lib.Version(*what, study_lib.file_name(seed, *what))
+          _save(folder, version.file, method.upscale(pair))
+          versions.append(version)
+    order = (*BASELINES, *models, ORIGINAL)
+    study = study_lib.Study(
+      seed=seed,
+      methods={name: origins[name] for name in order if name in origins},
+      versions=tuple(versions),
+      examples=tuple(
+        _examples(folder, calibration or _photos(), examples, seed, rng)
+      ),
+      repeated=tuple(images[i] for i in sorted(chosen)),
+      version=srgan_jax.__version__,
+    )
+    files.write_text(folder / study_lib.MANIFEST, study.as_json())
+  return study
+
+
+def parse_only(texts: Sequence[str]) -> dict[str, list[str]]:
+  """METHOD=SET,SET of a command line.
+
+  Raises:
+    ValueError: for a text of another form, or a method given twice.
+  """
+  return {name: sets.split(',') for name, sets in methods.parse(texts).items()}
+
+
+def _methods_of(
+  image_set: ImageSet,
+  models: Mapping[str, str],
+  only: Mapping[str, Collection[str]],
+) -> Iterator[Method]:
+  yield from BASELINES.values()
+  for name, model in models.items():
+    if image_set.name in only.get(name, (image_set.name,)):
+      of_set = pathlib.Path(model) / image_set.name
+      yield methods.open_method(
+        str(of_set) if of_set.is_dir() else model, image_set.pairs, name
+      )
+  yield Method(ORIGINAL, lambda pair: pair.hr, 'the original')
+
+
+def _examples(
+  folder: pathlib.Path,
+  photos: Sequence[pathlib.Path],
+  count: int,
+  seed: int,
+  rng: np.random.Generator,
+) -> Iterator[study_lib.Example]:
+  """Photo by photo first the worst, then the best."""
+  for index in rng.permutation(len(photos))[:count]:
+    pair = pairs.Benchmark(photos[index])[0]
+    left, top, width, height = comparison.centre(pair, _EXAMPLE_SIDE)
+    cut = pair.hr[top : top + height, left : left + width]
+    pair = pairs.make_pair(pair.name, cut, 'clamp')
+    for score, image in ((WORST, methods.nearest(pair)), (BEST, pair.hr)):
+      # By its number as well: photos of several folders may share a name.
+      what = ('', str(index), pair.name, str(score))
+      file = study_lib.file_name(seed, *what)
+      _save(folder, file, image)
+      yield study_lib.Example(pair.name, file, score)
+
+
+def _photos() -> list[pathlib.Path]:
+  return [
+    file
+    for folder in sorted(ASSETS.iterdir())
+    if folder.is_dir()
+    for file in pairs.list_images(folder)
+  ]
+
+
+def _save(folder: pathlib.Path, file: str, image: np.ndarray) -> None:
+  Image.fromarray(image).save(folder / IMAGES / file, format='PNG')
+
+
+def _set_name(path: str) -> str:
+  folder = pathlib.Path(path).resolve()
+  return folder.parent.name if folder.name.upper() == 'HR' else folder.name
+
+
+def _beside(path: str) -> str | None:
+  folder = pathlib.Path(path)
+  lr = folder.with_name('LRx4') if folder.name == 'HR' else None
+  return str(lr) if lr is not None and lr.is_dir() else None
+
+
+def _check_names(
+  sets: Sequence[ImageSet],
+  models: Mapping[str, str],
+  only: Mapping[str, Collection[str]],
+) -> None:
+  names = {image_set.name for image_set in sets}
+  reserved = {*BASELINES, ORIGINAL.lower(), 'original'}
+  for name in models:
+    if name.lower() in reserved:
+      raise ValueError(f'the method {name!r} is in every study already')
+  for name, wanted in only.items():
+    if name not in models:
+      raise ValueError(f'--only {name}: there is no such method')
+    for set_name in wanted:
+      if set_name not in names:
+        raise ValueError(
+          f'--only {name}={set_name}: the sets are {", ".join(names)}'
+        )
+
+
+def _check_output(folder: pathlib.Path) -> None:
+  """Refuses what must not be replaced."""
+  if not folder.parent.is_dir():
+    raise ValueError(f'{folder}: there is no folder {folder.parent}')
+  if not folder.exists():
+    return
+  if not folder.is_dir():
+    raise ValueError(f'{folder} is a file')
+  if any(folder.iterdir()) and not (folder / study_lib.MANIFEST).is_file():
+    raise ValueError(f'{folder} holds other things than a study')
+  path = folder / study_lib.RATINGS
+  if not path.exists():
+    return
+  try:
+    with contextlib.closing(sqlite3.connect(path)) as database:
+      count = database.execute('SELECT count(*) FROM ratings').fetchone()[0]
+  except sqlite3.Error as error:
+    raise ValueError(f'{path} cannot be read: {error}') from error
+  if count:
+    raise ValueError(
+      f'{folder} has {count} ratings, which belong to its images: give '
+      'another folder'
+    )
+
+
+@contextlib.contextmanager
+def _replacing_folder(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+  """A folder beside it to fill, which then takes its place, or nothing."""
+  beside = folder.with_name(f'.{folder.name}.{os.getpid()}.tmp')
+  old = folder.with_name(f'.{folder.name}.{os.getpid()}.old')
+  try:
+    beside.mkdir()
+    yield beside
+    _check_output(folder)  # raters may have come meanwhile
+    if folder.exists():
+      os.replace(folder, old)
+    os.replace(beside, folder)
+  finally:
+    shutil.rmtree(beside, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,377 @@
+"""A study's report: tables, tests and the figure, from its ratings.
+
+  mos.csv          set, method, mean, low, high, significant: what
+                   tools/table1.py reads
+  comparisons.csv  every two methods of a set, with the test's p values
+  raters.csv       every rater, and whether they are an outlier
+  ratings.csv      every score; raters are numbers
+  report.md        all of it to read
+  figure5.png, figure5.svg
+
+A version's first showing counts for everything but the reliability.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+import csv
+import dataclasses
+import io
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from srgan_jax import files
+from srgan_jax.mos import figure, statistics
+from srgan_jax.mos import ratings as ratings_lib
+from srgan_jax.mos import study as study_lib
+
+# Table 1's categories; a star is for the best loss of each.
+CATEGORIES = ('srresnet', 'srgan')
+
+
+@dataclasses.dataclass(frozen=True)
+class SetResult:
+  """One set: its methods, and what `statistics` says of them."""
+
+  name: str
+  methods: Sequence[str]
+  images: int
+  scores: np.ndarray
+  means: Sequence[statistics.Mean]
+  comparisons: Sequence[statistics.Comparison]
+  starred: Collection[int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+  """All sets, and what is said of the raters over all of them.
+
+  Attributes:
+    study: what was scored.
+    sets: those with scores.
+    raters: the numbers of those who scored anything and are not left out.
+    complete: how many of them scored everything.
+    without: the numbers of those left out.
+    agreement: Krippendorff's alpha between raters.
+    reliability: of versions shown twice; None where none was.
+    screening: by `raters`.
+    pairing: what the tests compare.
+  """
+
+  study: study_lib.Study
+  sets: Sequence[SetResult]
+  raters: Sequence[int]
+  complete: int
+  without: Sequence[int]
+  agreement: float
+  reliability: statistics.Reliability | None
+  screening: Sequence[statistics.Screening]
+  pairing: str
+
+
+def evaluate(
+  study: study_lib.Study,
+  ratings: Sequence[ratings_lib.Rating],
+  *,
+  pairing: str = 'raters',
+  without: Collection[int] = (),
+) -> Result:
+  """Evaluates scores.
+
+  Args:
+    study: what they are of.
+    ratings: the scores.
+    pairing: of `statistics.compare`.
+    without: numbers of raters who are left out.
+
+  Raises:
+    ValueError: where nothing is left, or nobody has a number of `without`.
+  """
+  everybody = {rating.rater for rating in ratings}
+  for number in without:
+    if number not in everybody:
+      raise ValueError(f'there are no ratings by a rater {number}')
+  raters = sorted(everybody - set(without))
+  if not raters:
+    raise ValueError('there are no ratings')
+  column = {number: i for i, number in enumerate(raters)}
+  row = {version.file: i for i, version in enumerate(study.versions)}
+  # [showing, version, rater]
+  table = np.full((2, len(row), len(column)), np.nan)
+  for rating in ratings:
+    if rating.rater in column:
+      place = rating.showing - 1, row[rating.file], column[rating.rater]
+      table[place] = rating.score
+  first, second = table
+  twice = ~np.isnan(first) & ~np.isnan(second)
+  counts = (~np.isnan(table)).sum((0, 1))
+  sets = [_evaluate_set(study, name, first, pairing) for name in study.sets]
+  return Result(
+    study=study,
+    sets=[result for result in sets if result is not None],
+    raters=raters,
+    complete=int((counts == len(study.files)).sum()),
+    without=sorted(without),
+    agreement=statistics.alpha(first),
+    reliability=statistics.reliability(first[twice], second[twice]),
+    screening=statistics.screen(first),
+    pairing=pairing,
+  )
+
+
+def write(
+  folder: pathlib.Path,
+  output: pathlib.Path,
+  *,
+  pairing: str = 'raters',
+  without: Collection[int] = (),
+) -> str:
+  """Writes a study's report; returns the text of report.md.
+
+  Raises:
+    ValueError: as `evaluate`, or where the study or its ratings are unfit.
+  """
+  study = study_lib.load(folder)
+  if not (folder / study_lib.RATINGS).exists():
+    raise ValueError(f'{folder} has no ratings yet')
+  database = ratings_lib.Ratings(folder, study)
+  try:
+    ratings = database.all()
+  finally:
+    database.close()
+  try:
+    result = evaluate(study, ratings, pairing=pairing, without=without)
+  except ValueError as error:
+    raise ValueError(f'{folder}: {error}') from error
+  output.mkdir(parents=True, exist_ok=True)
+  text = as_markdown(result)
+  for name, content in (
+    ('mos.csv', mos_csv(result)),
+    ('comparisons.csv', _comparisons_csv(result)),
+    ('raters.csv', _raters_csv(result)),
+    ('ratings.csv', ratings_csv(study, ratings)),
+    ('report.md', text),
+  ):
+    files.write_text(output / name, content)
+  figure.draw(
+    [_panel(entry) for entry in result.sets],
+    output / 'figure5.png',
+    output / 'figure5.svg',
+  )
+  return text
+
+
+def mos_csv(result: Result) -> str:
+  """A line a set and method: set, method, mean, low, high, significant."""
+  return _csv(
+    ('set', 'method', 'mean', 'low', 'high', 'significant'),
+    (
+      (
+        *(entry.name, method, f'{mean.mean:.4f}'),
+        *('' if x is None else f'{x:.4f}' for x in (mean.low, mean.high)),
+        str(i in entry.starred).lower(),
+      )
+      for entry in result.sets
+      for i, (method, mean) in enumerate(
+        zip(entry.methods, entry.means, strict=True)
+      )
+    ),
+  )
+
+
+def ratings_csv(
+  study: study_lib.Study, ratings: Iterable[ratings_lib.Rating]
+) -> str:
+  """A line a score, of all raters; `position` is its place in the order."""
+  return _csv(
+    ('rater', 'position', 'set', 'image', 'method', 'showing', 'score'),
+    (
+      (r.rater, r.position, v.set, v.image, v.method, r.showing, r.score)
+      for r in ratings
+      for v in [study.by_file[r.file]]
+    ),
+  )
+
+
+def as_markdown(result: Result) -> str:
+  """The report to read."""
+  raters = len(result.raters)
+  parts = [
+    '# Opinion scores',
+    f'{raters} {"rater" if raters == 1 else "raters"}, of whom '
+    f'{result.complete} scored everything; the others count for what they '
+    f'scored. {_left_out(result)}Mean opinion score (MOS): the mean over '
+    "raters of each one's mean over the images, with Student's 95 % interval "
+    'over raters. *: significantly above every other loss of its category '
+    '(SRResNet-, SRGAN-).',
+  ]
+  for entry in result.sets:
+    rows = [
+      [
+        method + '*' * (i in entry.starred),
+        f'{mean.mean:.2f}',
+        '' if mean.low is None else f'{mean.low:.2f} to {mean.high:.2f}',
+        str(mean.ratings),
+      ]
+      for i, (method, mean) in enumerate(
+        zip(entry.methods, entry.means, strict=True)
+      )
+    ]
+    parts.append(f'## {entry.name}, {entry.images} images')
+    parts.append(_table(['method', 'MOS', '95 % interval', 'scores'], rows))
+    parts.append(_not_different(entry, result.pairing))
+  parts.append('## Raters')
+  parts.append(
+    f'Agreement between raters: {_number(result.agreement)} '
+    "(Krippendorff's alpha, ordinal; 1 is agreement, 0 chance)."
+  )
+  parts.append(_reliability(result.reliability))
+  parts.append(_outliers(result))
+  origins = [f'- {name}: {what}' for name, what in result.study.methods.items()]
+  parts += ['## Methods', '\n'.join(origins)]
+  return '\n\n'.join(parts) + '\n'
+
+
+def _evaluate_set(
+  study: study_lib.Study, name: str, first: np.ndarray, pairing: str
+) -> SetResult | None:
+  """One set; None where nothing of it is scored."""
+  images = {image: i for i, image in enumerate(study.images(name))}
+  methods = {method: i for i, method in enumerate(study.methods_of(name))}
+  scores = np.full((first.shape[1], len(images), len(methods)), np.nan)
+  for version, given in zip(study.versions, first, strict=True):
+    if version.set == name:
+      scores[:, images[version.image], methods[version.method]] = given
+  means = [statistics.mean_score(scores[:, :, i]) for i in range(len(methods))]
+  scored = [i for i, mean in enumerate(means) if mean is not None]
+  if not scored:
+    return None
+  scores = scores[:, :, scored]
+  names = [list(methods)[i] for i in scored]
+  comparisons = statistics.compare(scores, pairing)
+  groups = [
+    [i for i, method in enumerate(names) if _category(method) == category]
+    for category in CATEGORIES
+  ]
+  starred = [statistics.best_of(group, comparisons) for group in groups]
+  return SetResult(
+    name=name,
+    methods=names,
+    images=len(images),
+    scores=scores,
+    means=[mean for mean in means if mean is not None],
+    comparisons=comparisons,
+    starred=set().union(*starred),
+  )
+
+
+def _category(method: str) -> str:
+  """'srgan' of 'SRGAN-VGG54'."""
+  return method.lower().partition('-')[0]
+
+
+def _panel(entry: SetResult) -> figure.Panel:
+  given = np.arange(1, 6)[:, np.newaxis, np.newaxis, np.newaxis] == entry.scores
+  counts = given.sum((1, 2))
+  raters = max(mean.raters for mean in entry.means)
+  return figure.Panel(
+    title=entry.name,
+    methods=entry.methods,
+    shares=counts / counts.sum(0),
+    means=entry.means,
+    caption=f'{_count(entry.images, "image")}, {_count(raters, "rater")}',
+  )
+
+
+def _count(number: int, what: str) -> str:
+  return f'{number} {what}{"s" * (number != 1)}'
+
+
+def _left_out(result: Result) -> str:
+  if not result.without:
+    return ''
+  return f'Left out: {", ".join(map(str, result.without))}. '
+
+
+def _not_different(entry: SetResult, pairing: str) -> str:
+  """Which differences are not significant: mostly the shorter list."""
+  open_pairs = [
+    f'{entry.methods[c.first]} and {entry.methods[c.second]} '
+    f'({c.difference:+.2f}, p = {c.corrected:.3f})'
+    for c in entry.comparisons
+    if not c.corrected < statistics.LEVEL
+  ]
+  what = "raters' means" if pairing == 'raters' else 'single ratings'
+  rule = f"paired two-sided Wilcoxon signed-rank tests of {what}, Holm's "
+  rule += f'correction over {_count(len(entry.comparisons), "pair")}'
+  if not open_pairs:
+    return f'All methods differ significantly ({rule}, p < 0.05).'
+  return f'Not significantly different ({rule}): {"; ".join(open_pairs)}.'
+
+
+def _reliability(found: statistics.Reliability | None) -> str:
+  if found is None:
+    return 'Reliability: nothing was scored twice.'
+  return (
+    f'Reliability: of {_count(found.pairs, "version")} scored twice by one '
+    f'rater, {found.same:.0%} got the same score and {found.within_one:.0%} '
+    f'one at most 1 off; second less first {found.difference:+.2f} '
+    f'(p = {found.p:.3f}); alpha {_number(found.alpha)}.'
+  )
+
+
+def _outliers(result: Result) -> str:
+  named = [
+    f'rater {number} ({" and ".join(found.reasons)}; correlation with the '
+    f'others {_number(found.correlation)})'
+    for number, found in zip(result.raters, result.screening, strict=True)
+    if found.reasons
+  ]
+  if not named:
+    return 'Outliers: none.'
+  return f'Outliers, which are counted all the same: {"; ".join(named)}.'
+
+
+def _comparisons_csv(result: Result) -> str:
+  return _csv(
+    ('set', 'method', 'other', 'difference', 'pairs', 'p', 'p_holm'),
+    (
+      (
+        *(entry.name, entry.methods[c.first], entry.methods[c.second]),
+        *(f'{c.difference:.4f}', c.pairs, f'{c.p:.4g}', f'{c.corrected:.4g}'),
+      )
+      for entry in result.sets
+      for c in entry.comparisons
+    ),
+  )
+
+
+def _raters_csv(result: Result) -> str:
+  return _csv(
+    ('rater', 'ratings', 'mean', 'correlation', 'above', 'below', 'outlier'),
+    (
+      (
+        *(number, found.ratings, f'{found.mean:.4f}'),
+        *(_number(found.correlation), f'{found.above:.4f}'),
+        *(f'{found.below:.4f}', ' '.join(found.reasons)),
+      )
+      for number, found in zip(result.raters, result.screening, strict=True)
+    ),
+  )
+
+
+def _number(value: float) -> str:
+  return 'undefined' if np.isnan(value) else f'{value:.3f}'
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+  lines = [head, ['---'] * len(head), *rows]
+  return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+
+
+def _csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+  text = io.StringIO()
+  writer = csv.writer(text, lineterminator='\n')
+  writer.writerow(head)
+  writer.writerows(rows)
+  return text.getvalue()

@@ -1,0 +1,335 @@
+"""What scores say: means, tests, reliability, agreement, odd raters.
+
+Scores of one set are an array [rater, image, method] of float, 1..5, NaN where
+a rater did not come to an image. Whoever stopped half-way counts for what they
+scored.
+
+- Mean opinion score (MOS): the mean over raters of each rater's mean over the
+  images; its interval is Student's t over the raters' means, so it says what
+  other raters of the same kind would give to these images.
+- Methods are compared by the paired two-sided Wilcoxon signed-rank test
+  (without zero differences), Holm's correction over all pairs of a set.
+- Agreement is Krippendorff's alpha for ordinal data.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+import itertools
+
+import numpy as np
+from scipy import stats
+
+LEVEL = 0.05
+# Too few scores to say of a rater that they are odd.
+_FEWEST = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Mean:
+  """A mean opinion score, its interval (None of one rater) and raters."""
+
+  mean: float
+  low: float | None
+  high: float | None
+  raters: int
+  ratings: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+  """Two methods of a set.
+
+  Attributes:
+    first: index of a method.
+    second: index of another.
+    difference: mean of the first less the second over the pairs.
+    pairs: how many there are.
+    p: of the Wilcoxon signed-rank test, two-sided.
+    corrected: p by Holm's correction.
+  """
+
+  first: int
+  second: int
+  difference: float
+  pairs: int
+  p: float
+  corrected: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Reliability:
+  """The same rater on the same version twice.
+
+  Attributes:
+    pairs: how many versions were scored twice, over all raters.
+    same: the share that got the same score.
+    within_one: the share that differs by at most one.
+    difference: mean of the second score less the first.
+    p: of that difference, Wilcoxon signed-rank test, two-sided.
+    alpha: Krippendorff's alpha between first and second scores.
+  """
+
+  pairs: int
+  same: float
+  within_one: float
+  difference: float
+  p: float
+  alpha: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Screening:
+  """How a rater's scores relate to those of the others.
+
+  Attributes:
+    ratings: how many scores the rater gave.
+    mean: of them.
+    correlation: Pearson's, with the means of the other raters; NaN where it
+      does not exist.
+    p: that it is this high by chance, one-sided.
+    above: the share of scores far above the mean (BT.500's P).
+    below: the share far below (Q).
+    reasons: why the rater is an outlier; empty for one who is not.
+  """
+
+  ratings: int
+  mean: float
+  correlation: float
+  p: float
+  above: float
+  below: float
+  reasons: tuple[str, ...]
+
+
+def mean_score(scores: np.ndarray, confidence: float = 0.95) -> Mean | None:
+  """The MOS of one method on one set.
+
+  Args:
+    scores: float [rater, image], NaN where there is none.
+    confidence: of the interval, which is cut to the scale's 1..5.
+
+  Returns:
+    None where nobody scored anything.
+  """
+  means = _row_means(scores)
+  means = means[~np.isnan(means)]
+  ratings = int((~np.isnan(scores)).sum())
+  if not len(means):
+    return None
+  mean = float(means.mean())
+  if len(means) == 1:
+    return Mean(mean, None, None, 1, ratings)
+  error = means.std(ddof=1) / np.sqrt(len(means))
+  half = float(stats.t.ppf((1 + confidence) / 2, len(means) - 1) * error)
+  low, high = max(mean - half, 1.0), min(mean + half, 5.0)
+  return Mean(mean, low, high, len(means), ratings)
+
+
+def compare(scores: np.ndarray, pairing: str = 'raters') -> list[Comparison]:
+  """Every two methods of a set.
+
+  Args:
+    scores: float [rater, image, method], NaN where there is none.
+    pairing: 'raters': a pair is a rater's means over the images of which both
+      versions were scored; 'ratings': a pair is a rater's two scores of an
+      image. The second counts scores of one rater as if they came from
+      different people.
+
+  Raises:
+    ValueError: for another pairing.
+  """
+  if pairing not in ('raters', 'ratings'):
+    raise ValueError(f'{pairing!r} are no pairs: raters, ratings')
+  found = []
+  for first, second in itertools.combinations(range(scores.shape[2]), 2):
+    differences = scores[:, :, first] - scores[:, :, second]
+    if pairing == 'raters':
+      differences = _row_means(differences)
+    differences = differences[~np.isnan(differences)]
+    if len(differences):
+      mean = float(differences.mean())
+      p = signed_rank(differences)
+      found.append((first, second, mean, len(differences), p))
+  corrected = holm([entry[-1] for entry in found])
+  return [
+    Comparison(*entry, corrected=p)
+    for entry, p in zip(found, corrected, strict=True)
+  ]
+
+
+def best_of(
+  group: Sequence[int], comparisons: Sequence[Comparison]
+) -> set[int]:
+  """The methods significantly above all others of a group: table 1's star.
+
+  Args:
+    group: indices of methods; of a single one there is no best.
+    comparisons: of `compare`.
+  """
+  above = {
+    pair if c.difference > 0 else pair[::-1]
+    for c in comparisons
+    for pair in [(c.first, c.second)]
+    if c.corrected < LEVEL
+  }
+  return {
+    one
+    for one in group
+    if len(group) > 1
+    and all((one, other) in above for other in group if other != one)
+  }
+
+
+def signed_rank(differences: np.ndarray) -> float:
+  """The two-sided Wilcoxon signed-rank test's p; 1 where all are equal.
+
+  Args:
+    differences: float [n], finite. Means of the same numbers in another order
+      differ in the last bits, which are not differences: 1e-9 is a zero.
+  """
+  differences = np.round(differences, 9)
+  differences = differences[differences != 0]
+  if not len(differences):
+    return 1.0
+  return float(stats.wilcoxon(differences).pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+  """Holm's step-down correction: p values to hold against one level."""
+  p = np.asarray(p_values, float)
+  order = np.argsort(p, kind='stable')
+  factors = len(p) - np.arange(len(p))
+  corrected = np.empty_like(p)
+  corrected[order] = np.maximum.accumulate(np.minimum(p[order] * factors, 1))
+  return [float(value) for value in corrected]
+
+
+def alpha(units: np.ndarray) -> float:
+  """Krippendorff's alpha for ordinal data: 1 is agreement, 0 is chance.
+
+  Krippendorff, "Computing Krippendorff's Alpha-Reliability", 2011.
+
+  Args:
+    units: float [unit, rater], whole numbers, NaN where there is none.
+
+  Returns:
+    NaN where nothing is scored twice or all scores are one number.
+  """
+  values = np.unique(units[~np.isnan(units)])
+  # [unit, value]: how often it was given.
+  counts = (units[:, :, np.newaxis] == values).sum(1).astype(float)
+  sizes = counts.sum(1)
+  counts, sizes = counts[sizes > 1], sizes[sizes > 1]
+  # Coincidences of values within units, each unit by its number of scores.
+  weighted = counts / (sizes - 1)[:, np.newaxis]
+  coincidences = weighted.T @ counts - np.diag(weighted.sum(0))
+  totals = coincidences.sum(0)
+  # Squared distances: the scores that lie between, half of both ends.
+  middles = np.cumsum(totals) - totals / 2
+  distances = (middles[:, np.newaxis] - middles) ** 2
+  observed = (coincidences * distances).sum()
+  expected = (np.outer(totals, totals) * distances).sum()
+  if not expected:
+    return float('nan')
+  return float(1 - (totals.sum() - 1) * observed / expected)
+
+
+def reliability(first: np.ndarray, second: np.ndarray) -> Reliability | None:
+  """How far raters agree with themselves.
+
+  Args:
+    first: float [n], scores of versions by raters.
+    second: float [n], the same raters' scores of the same versions again.
+
+  Returns:
+    None where nothing was scored twice.
+  """
+  if not len(first):
+    return None
+  differences = second - first
+  return Reliability(
+    pairs=len(differences),
+    same=float((differences == 0).mean()),
+    within_one=float((abs(differences) <= 1).mean()),
+    difference=float(differences.mean()),
+    p=signed_rank(differences),
+    alpha=alpha(np.stack([first, second], axis=1)),
+  )
+
+
+def screen(units: np.ndarray) -> list[Screening]:
+  """Which raters are outliers, by two rules.
+
+  'BT.500': ITU-R BT.500's screening. A score is far off where it lies at least
+  2 standard deviations from the image's mean (sqrt(20) where the kurtosis is
+  not between 2 and 4). A rater is out with more than 5 % far off, nearly as
+  many above as below: |P - Q| / (P + Q) < 0.3.
+
+  'unrelated': the rater's scores do not rise with the means of the others'
+  (Pearson's correlation, one-sided p >= 0.05). It finds those whose odd scores
+  lie on one side, whom BT.500 lets pass.
+
+  Of fewer than 20 scores neither is said.
+
+  Args:
+    units: float [unit, rater], a unit being a version; NaN where there is none.
+  """
+  given = ~np.isnan(units)
+  sizes = given.sum(1)
+  shared = units[sizes > 1], given[sizes > 1], sizes[sizes > 1][:, np.newaxis]
+  scores, given_shared, counts = shared
+  filled = np.where(given_shared, scores, 0)
+  sums = filled.sum(1, keepdims=True)
+  deviations = np.where(given_shared, scores - sums / counts, 0)
+  spread = np.sqrt((deviations**2).sum(1, keepdims=True) / (counts - 1))
+  second, fourth = (
+    (deviations**power).sum(1, keepdims=True) / counts for power in (2, 4)
+  )
+  varied = second > 1e-12
+  kurtosis = fourth / np.where(varied, second, 1) ** 2
+  factor = np.where((kurtosis >= 2) & (kurtosis <= 4), 2, np.sqrt(20))
+  limits = np.where(varied, factor * spread, np.inf)
+  above, below = deviations >= limits, deviations <= -limits
+  others = (sums - filled) / (counts - 1)
+
+  found = []
+  for rater in range(units.shape[1]):
+    mine = given_shared[:, rater]
+    count = int(mine.sum())
+    p, q = (int(side[:, rater].sum()) for side in (above, below))
+    correlation, chance = _correlate(scores[mine, rater], others[mine, rater])
+    reasons = []
+    if count >= _FEWEST:
+      if (p + q) / count > 0.05 and abs(p - q) / (p + q) < 0.3:
+        reasons.append('BT.500')
+      if not chance < LEVEL:
+        reasons.append('unrelated')
+    all_scores = units[given[:, rater], rater]
+    found.append(
+      Screening(
+        ratings=len(all_scores),
+        mean=float(all_scores.mean()) if len(all_scores) else float('nan'),
+        correlation=correlation,
+        p=chance,
+        above=p / max(count, 1),
+        below=q / max(count, 1),
+        reasons=tuple(reasons),
+      )
+    )
+  return found
+
+
+def _correlate(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+  """Pearson's correlation and its one-sided p; of constants it has none."""
+  if len(x) < 3 or not np.ptp(x) or not np.ptp(y):
+    return float('nan'), float('nan')
+  result = stats.pearsonr(x, y, alternative='greater')
+  return float(result.statistic), float(result.pvalue)
+
+
+def _row_means(values: np.ndarray) -> np.ndarray:
+  """Means along the second axis of what is there; NaN of nothing."""
+  present = ~np.isnan(values)
+  counts = present.sum(1)
+  sums = np.where(present, values, 0).sum(1)
+  return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)

@@ -1,0 +1,193 @@
+"""A study: a folder of images, and who sees which of them when.
+
+  manifest.json    what every image is; never shown to a rater
+  images/          PNG files, uint8 RGB, under names that tell nothing
+  ratings.sqlite   the scores (ratings.py), once the study is served
+
+A version is one image made by one method. Some images are repeated: all their
+versions are shown twice, which measures how far a rater agrees with herself.
+"""
+
+from collections.abc import Mapping
+import dataclasses
+import functools
+import hashlib
+import hmac
+import json
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+
+FORMAT = 1
+MANIFEST = 'manifest.json'
+IMAGES = 'images'
+RATINGS = 'ratings.sqlite'
+# What the scale's ends look like, and the method that calibrates each.
+WORST, BEST = 1, 5
+ORIGINAL = 'HR'
+
+Path = str | os.PathLike[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Version:
+  """One image of a set by one method, and its file."""
+
+  set: str
+  image: str
+  method: str
+  file: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+  """A calibration image: a file and the score it is shown with, 1 or 5."""
+
+  image: str
+  file: str
+  score: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+  """One showing of a version: 1 the first time, 2 where it is repeated."""
+
+  file: str
+  showing: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+  """What a manifest says.
+
+  Attributes:
+    seed: of the file names, the repeated images and the raters' orders.
+    methods: by name in order what it is; the original last.
+    versions: every image by every method that its set has.
+    examples: the calibration images in the order in which they are shown.
+    repeated: (set, image) of those whose versions are shown twice.
+    version: of the package that made it.
+  """
+
+  seed: int
+  methods: Mapping[str, str]
+  versions: tuple[Version, ...]
+  examples: tuple[Example, ...]
+  repeated: tuple[tuple[str, str], ...]
+  version: str
+
+  @property
+  def sets(self) -> list[str]:
+    """The sets' names in order."""
+    return list(dict.fromkeys(v.set for v in self.versions))
+
+  def images(self, set_name: str) -> list[str]:
+    """The names of a set's images in order."""
+    return list(
+      dict.fromkeys(v.image for v in self.versions if v.set == set_name)
+    )
+
+  def methods_of(self, set_name: str) -> list[str]:
+    """The methods that a set has, in order."""
+    used = {v.method for v in self.versions if v.set == set_name}
+    return [name for name in self.methods if name in used]
+
+  @functools.cached_property
+  def by_file(self) -> Mapping[str, Version]:
+    """The versions by their files' names."""
+    return {version.file: version for version in self.versions}
+
+  @functools.cached_property
+  def files(self) -> tuple[str, ...]:
+    """Every rating's file, those of repeated images twice."""
+    repeated = set(self.repeated)
+    return tuple(
+      v.file
+      for v in self.versions
+      for _ in range(2 if (v.set, v.image) in repeated else 1)
+    )
+
+  @functools.cached_property
+  def id(self) -> str:
+    """What ties ratings to this study: a digest of the manifest."""
+    return hashlib.sha256(self.as_json().encode()).hexdigest()[:16]
+
+  def order(self, rater: int) -> list[Trial]:
+    """All trials in a rater's own random order, the same whenever asked for.
+
+    Args:
+      rater: number of the rater, from 1.
+    """
+    rng = np.random.default_rng([self.seed, rater])
+    seen: set[str] = set()
+    trials = []
+    for index in rng.permutation(len(self.files)):
+      file = self.files[index]
+      trials.append(Trial(file, 2 if file in seen else 1))
+      seen.add(file)
+    return trials
+
+  def as_json(self) -> str:
+    """The manifest's text."""
+    facts = {'format': FORMAT} | dataclasses.asdict(self)
+    return json.dumps(facts, indent=1) + '\n'
+
+
+def file_name(seed: int, *what: str) -> str:
+  """A name for an image's file that tells nothing: keyed by the seed."""
+  message = json.dumps(what).encode()
+  digest = hmac.new(str(seed).encode(), message, hashlib.sha256).hexdigest()
+  return f'{digest[:32]}.png'
+
+
+def load(folder: Path) -> Study:
+  """Reads a study's manifest and sees that its images are there.
+
+  Raises:
+    ValueError: one line naming the file.
+  """
+  folder = pathlib.Path(folder)
+  path = folder / MANIFEST
+  try:
+    facts = json.loads(path.read_text(encoding='utf-8'))
+  except OSError as error:
+    raise ValueError(
+      f'{folder} is no study: {path} cannot be read ({error.strerror})'
+    ) from error
+  except ValueError as error:
+    raise ValueError(f'{path} is not JSON: {error}') from error
+  try:
+    study = _parse(facts)
+  except (KeyError, TypeError, ValueError) as error:
+    raise ValueError(f'{path} is no manifest of a study: {error}') from error
+  names = [version.file for version in study.versions]
+  for name in (*names, *(example.file for example in study.examples)):
+    # A name from the manifest becomes part of a path.
+    if pathlib.PurePath(name).name != name:
+      raise ValueError(f'{path}: {name!r} is not a file name')
+    if not (folder / IMAGES / name).is_file():
+      raise ValueError(f'{folder / IMAGES / name} is missing')
+  return study
+
+
+def _parse(facts: Any) -> Study:
+  if facts['format'] != FORMAT:
+    raise ValueError(f'format {facts["format"]!r}, not {FORMAT}')
+  study = Study(
+    seed=int(facts['seed']),
+    methods={str(k): str(v) for k, v in facts['methods'].items()},
+    versions=tuple(Version(**entry) for entry in facts['versions']),
+    examples=tuple(Example(**entry) for entry in facts['examples']),
+    repeated=tuple((str(a), str(b)) for a, b in facts['repeated']),
+    version=str(facts['version']),
+  )
+  if not study.versions:
+    raise ValueError('it has no images')
+  if len(study.by_file) != len(study.versions):
+    raise ValueError('two images have one file')
+  for entry in study.versions:
+    if entry.method not in study.methods:
+      raise ValueError(f'{entry.method!r} is not one of its methods')
+  return study
