@@ -1,16 +1,14 @@
 """Opinion scores in a real browser: headless Chromium, driven from outside."""
 
 import io
-import shutil
 
+import chromium
 import numpy as np
 import opinion
 from PIL import Image
 import pytest
 
-webdriver = pytest.importorskip(
-  'selenium.webdriver', reason='needs selenium, of the extra test'
-)
+chromium.skip_without()
 pytest.importorskip('starlette', reason='needs the extra mos')
 pytest.importorskip('uvicorn', reason='needs the extra mos')
 
@@ -23,18 +21,6 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from srgan_jax.mos import study
 
-CHROMIUM, DRIVER = shutil.which('chromium'), shutil.which('chromedriver')
-if not CHROMIUM or not DRIVER:
-  pytest.skip('needs chromium and chromedriver', allow_module_level=True)
-
-# The sandbox does not work for root, as in containers; nothing is to be asked
-# of the network.
-_FLAGS = (
-  *('--headless', '--no-sandbox', '--disable-gpu', '--disable-quic'),
-  *('--no-first-run', '--disable-background-networking'),
-  *('--disable-component-update', '--disable-sync', '--disable-dev-shm-usage'),
-  '--force-color-profile=srgb',
-)
 _PHONE = {'width': 360, 'height': 640, 'pixelRatio': 3, 'touch': True}
 
 
@@ -42,21 +28,15 @@ class Browser:
   """A browser of its own, with nothing in its memory, on a study's page."""
 
   def __init__(self, profile, url, *, ratio=1.0, phone=None):
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    flags = (
-      f'--user-data-dir={profile}',
-      '--window-size=900,700',
-      f'--force-device-scale-factor={ratio}',
+    options = chromium.options(
+      profile, 'window-size=900,700', f'force-device-scale-factor={ratio}'
     )
-    for flag in (*_FLAGS, *flags):
-      options.add_argument(flag)
     if phone:
       options.add_experimental_option(
         'mobileEmulation', {'deviceMetrics': phone}
       )
     options.set_capability('goog:loggingPrefs', {'browser': 'ALL'})
-    self.driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+    self.driver = chromium.start(options)
     self.driver.get(url)
 
   def wait(self, condition):
