@@ -19,6 +19,8 @@ from absl import logging as absl_logging
 import jax
 from ml_collections import ConfigDict, config_flags
 
+from srgan_jax import compilation_cache
+
 _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'The config file, e.g. configs/vgg54.py.'
 )
@@ -43,6 +45,7 @@ def main(arguments: Sequence[str]) -> None:
   logger.propagate = False
   warnings.formatwarning = lambda message, *_: f'srgan_jax: {message}\n'
 
+  compilation_cache.enable()
   try:
     _join(config.distributed)
     # After the processes have joined: this touches the devices.

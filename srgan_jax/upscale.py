@@ -1,151 +1,326 @@
-"""Upscales pictures by 4 with a trained generator.
+"""Upscales pictures by 4 with a trained generator: the command.
 
-From Python, `srgan_jax.load('generator.safetensors')(image)`; as a command,
+  python -m srgan_jax.upscale IN... -o OUT [--model srgan|srresnet|FILE]
 
-  python -m srgan_jax.upscale IN... -o OUT --model FILE
+IN: pictures, folders (all pictures in them, the structure kept) or - for
+standard input; OUT: a folder, a file for a single picture, or - for standard
+output. A picture is written in its own format with all that it kept
+(docs/upscaling.md). The call from Python is `srgan_jax.load`.
 """
 
 import argparse
 from collections.abc import Sequence
-import functools
+from concurrent import futures
+import contextlib
+import io
+import os
 import pathlib
+import signal
 import sys
-from typing import Any, cast
+import threading
+import time
+from typing import Any, BinaryIO, cast, get_args
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-from PIL import Image
+import tqdm
 
-from srgan_jax import files, pretrained, weights
-from srgan_jax.imaging import color, io
-from srgan_jax.models.generator import Generator
+from srgan_jax import compilation_cache, files
+from srgan_jax import jobs as jobs_lib
+from srgan_jax.imaging import pictures, writing
+from srgan_jax.jobs import FORMATS, STANDARD, Job
+from srgan_jax.models.generator import SCALE
+from srgan_jax.upscaler import Precision, Upscaler, load
 
+__all__ = ['Upscaler', 'load', 'main']
 
-class Upscaler:
-  """A generator with its weights, called on one picture.
-
-  It computes in float32 with the highest precision and with BN's running
-  statistics. A picture goes through the network whole: each new size compiles
-  once.
-  """
-
-  def __init__(self, generator: Generator, variables: Any):
-    self._generator = generator
-    self.variables = variables
-
-  def __call__(self, image: np.ndarray) -> np.ndarray:
-    """Upscales uint8 RGB [H, W, 3] to uint8 [4H, 4W, 3].
-
-    Raises:
-      ValueError: for another dtype or shape.
-      FloatingPointError: where the network's output is not finite.
-    """
-    image = np.asarray(image)
-    if (
-      image.dtype != np.uint8
-      or image.ndim != 3
-      or image.shape[-1] != 3
-      or 0 in image.shape
-    ):
-      raise ValueError(
-        'an image to upscale must be uint8 [H, W, 3], not '
-        f'{image.dtype} {list(image.shape)}'
-      )
-    sr, finite = _upscale(self._generator, self.variables, image)
-    if not finite:
-      raise FloatingPointError('the generator made values that are not finite')
-    return np.asarray(sr)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _upscale(
-  generator: Generator, variables: Any, image: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-  with jax.default_matmul_precision('highest'):
-    x = color.uint8_to_unit(image)[None]
-    sr = cast(jax.Array, generator.apply(variables, x, train=False))
-  return color.signed_to_uint8(sr[0]), jnp.isfinite(sr).all()
-
-
-def load(model: str | pathlib.Path) -> Upscaler:
-  """Loads a generator, ready to be called on pictures.
-
-  Args:
-    model: a shipped name ('srgan', 'srresnet') or a weights file.
-
-  Raises:
-    ValueError: one line, where the file is not a generator of this project.
-  """
-  generator, variables, _ = weights.load_generator(pretrained.find(model))
-  return Upscaler(generator, variables)
+_STOPPED = 130  # the exit status of a command that Ctrl-C ended
+_MAX_MEGAPIXELS = 1000  # of a result: 3 GB of 8-bit RGB
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-  """The command: upscales files and all pictures of folders into a folder."""
+  """The command; returns its exit status."""
+  options = _parser().parse_args(arguments)
+  try:
+    jobs = jobs_lib.plan(options.input, options.output, options.format)
+  except ValueError as error:
+    _say(str(error))
+    return 1
+  for job in jobs:
+    if not options.overwrite and _exists(job.target):
+      job.status = 'skipped'
+  if skipped := sum(job.status == 'skipped' for job in jobs):
+    _say(f'{skipped} there already, skipped (--overwrite makes them again)')
+  batch = _Batch(jobs, options)
+  code = 0
+  try:
+    with _sigterm_as_ctrl_c():
+      if any(job.status == 'waiting' for job in jobs):
+        compilation_cache.enable()
+        batch.run(
+          load(options.model, tile=options.tile, precision=options.precision)
+        )
+  except ValueError as error:  # of the model
+    _say(str(error))
+    code = 1
+  except KeyboardInterrupt:
+    _say('stopped; pictures that are finished stay')
+    code = _STOPPED
+  if options.report:
+    try:
+      jobs_lib.write_report(options.report, jobs)
+    except OSError as error:
+      _say(f'{options.report}: {error.strerror}')
+      code = code or 1
+  if code == _STOPPED and arguments is None:
+    # As a program: Python's own end would wait for the tiles under way.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+  return code or int(any(job.status == 'failed' for job in jobs))
+
+
+def _parser() -> argparse.ArgumentParser:
   parser = argparse.ArgumentParser(
     prog='srgan-upscale', description='Upscales pictures by 4.'
   )
-  parser.add_argument('input', nargs='+', type=pathlib.Path)
-  parser.add_argument('-o', '--output', required=True, type=pathlib.Path)
-  parser.add_argument(
-    '--model', required=True, help='a generator.safetensors of a training run'
+  add = parser.add_argument
+  add(
+    'input',
+    nargs='+',
+    type=pathlib.Path,
+    help='pictures, folders, or - for standard input',
   )
-  options = parser.parse_args(arguments)
-  try:
-    upscaler = load(options.model)
-    pictures = _plan(options.input, options.output)
-  except ValueError as error:
-    print(f'srgan-upscale: {error}', file=sys.stderr)
-    return 1
-  failed = 0
-  for source, target in pictures.items():
+  add(
+    '-o',
+    '--output',
+    required=True,
+    type=pathlib.Path,
+    help='a folder, a file for a single picture, or - for standard output',
+  )
+  add(
+    '--model',
+    default='srgan',
+    help='srgan (the default), srresnet, or a generator.safetensors',
+  )
+  add(
+    '--format',
+    choices=sorted(FORMATS),
+    help="of the results; by default each picture's own, PNG for the rest",
+  )
+  add(
+    '--quality',
+    type=_number(1, 100),
+    help='of JPEG, WebP and AVIF, 1 to 100; 95 by default, AVIF 90',
+  )
+  add(
+    '--tile',
+    type=lambda text: text if text == 'auto' else _number(1, 2**20)(text),
+    default='auto',
+    help='side of the tiles in pixels; by default as memory allows',
+  )
+  add(
+    '--precision',
+    choices=get_args(Precision),
+    default='float32',
+    help='bfloat16 is faster on GPUs and a few levels off; 8-bit pictures only',
+  )
+  add(
+    '--overwrite', action='store_true', help='also make what is there already'
+  )
+  add('--report', type=pathlib.Path, help='a CSV file with a line a picture')
+  add(
+    '--max-megapixels',
+    type=_number(1, 10**9),
+    default=_MAX_MEGAPIXELS,
+    help=f'the largest result that is made; {_MAX_MEGAPIXELS} by default',
+  )
+  return parser
+
+
+def _number(low: int, high: int) -> Any:
+  def parse(text: str) -> int:
+    value = int(text)
+    if not low <= value <= high:
+      raise argparse.ArgumentTypeError(f'{value} is not in {low}..{high}')
+    return value
+
+  parse.__name__ = 'number'  # for argparse's message
+  return parse
+
+
+class _Batch:
+  """The pictures of one command: read ahead, upscaled, written behind."""
+
+  def __init__(self, jobs: Sequence[Job], options: argparse.Namespace):
+    self._jobs = jobs
+    self._options = options
+    self._stop = threading.Event()
+    self._to_stdout = any(job.target == STANDARD for job in jobs)
+
+  def run(self, upscaler: Upscaler) -> None:
+    """Goes through the pictures; what fails is said and passed over."""
+    waiting = [job for job in self._jobs if job.status == 'waiting']
+    for job in waiting:
+      with contextlib.suppress(ValueError):  # said when it is read
+        if job.source != STANDARD:
+          job.height, job.width = pictures.size(job.source, str(job.source))
+    self._bar = tqdm.tqdm(
+      total=sum(job.result_pixels for job in waiting),
+      unit='px',
+      unit_scale=True,
+      smoothing=0.05,
+      dynamic_ncols=True,
+      disable=not sys.stderr.isatty(),
+    )
+    with (
+      self._bar,
+      futures.ThreadPoolExecutor(1) as reader,
+      futures.ThreadPoolExecutor(1) as writer,
+    ):
+      try:
+        self._go_through(waiting, upscaler, reader, writer)
+      except BaseException:
+        self._stop.set()  # the writer leaves its file
+        raise
+
+  def _go_through(
+    self,
+    jobs: Sequence[Job],
+    upscaler: Upscaler,
+    reader: futures.Executor,
+    writer: futures.Executor,
+  ) -> None:
+    ahead = reader.submit(self._read, jobs[0])
+    behind: tuple[Job, futures.Future[None]] | None = None
+    for job, following in zip(jobs, [*jobs[1:], None], strict=True):
+      written: futures.Future[None] | None = None
+      with self._may_fail(job):
+        picture = ahead.result()
+      if following:
+        ahead = reader.submit(self._read, following)
+      if job.status == 'waiting':
+        with self._may_fail(job):
+          sr = self._upscale(job, upscaler, picture)
+          written = writer.submit(self._write, job, sr)
+          del picture, sr
+      if behind:
+        self._finish(*behind)
+      behind = (job, written) if written else None
+    if behind:
+      self._finish(*behind)
+
+  def _read(self, job: Job) -> pictures.Picture:
+    name = str(job.source)
+    data = job.source if job.source != STANDARD else sys.stdin.buffer.read()
+    height, width = pictures.size(data, name)
+    result = SCALE**2 * height * width / 1e6
+    if result > self._options.max_megapixels:
+      raise ValueError(
+        f'{name}: {width}x{height} pixels would become {result:,.0f} '
+        f'megapixels, over the limit of {self._options.max_megapixels}: '
+        f'--max-megapixels {int(result) + 1} lifts it'
+      )
+    if job.form:
+      writing.check_format(job.form, SCALE * height, SCALE * width)
+    return pictures.read(data, name)
+
+  def _upscale(
+    self, job: Job, upscaler: Upscaler, picture: pictures.Picture
+  ) -> pictures.Picture:
+    job.height, job.width = picture.pixels.shape[:2]
+    job.note = '; '.join(picture.notes)
+    start, done = time.monotonic(), 0
+
+    def progress(pixels: int) -> None:
+      nonlocal done
+      done += pixels
+      self._bar.update(SCALE**2 * pixels)
+
     try:
-      sr = upscaler(io.read_rgb(source, str(source)))
-      target.parent.mkdir(parents=True, exist_ok=True)
-      with files.replacing(target) as beside:
-        Image.fromarray(sr).save(beside, format='PNG')
-    except (ValueError, OSError, FloatingPointError) as error:
-      print(f'srgan-upscale: {error}', file=sys.stderr)
-      failed += 1
-    else:
-      print(target)
-  return 1 if failed else 0
+      return picture.with_pixels(upscaler(picture.pixels, progress))
+    except Exception:
+      progress(-done)
+      raise
+    finally:
+      job.seconds = time.monotonic() - start
+
+  def _write(self, job: Job, picture: pictures.Picture) -> None:
+    form = job.form or writing.own_format(picture.format)
+    quality = self._options.quality
+    if job.target == STANDARD:
+      encoded = io.BytesIO()
+      writing.write(picture, encoded, form, quality)
+      sys.stdout.buffer.write(encoded.getbuffer())
+      sys.stdout.buffer.flush()
+      return
+    job.target.parent.mkdir(parents=True, exist_ok=True)
+    with files.replacing(job.target) as beside, open(beside, 'wb') as file:
+      stoppable = cast(BinaryIO, _Stoppable(file, self._stop))
+      writing.write(picture, stoppable, form, quality)
+
+  def _finish(self, job: Job, written: futures.Future[None]) -> None:
+    with self._may_fail(job):
+      written.result()
+      job.status = 'done'
+      if job.note:
+        _say(f'{job.source}: {job.note}')
+      if not self._to_stdout:
+        tqdm.tqdm.write(str(job.target))
+
+  @contextlib.contextmanager
+  def _may_fail(self, job: Job) -> Any:
+    """What goes wrong with one picture is one line, and the rest go on."""
+    try:
+      yield
+    except (ValueError, OSError, FloatingPointError, MemoryError) as error:
+      why = ' '.join(str(error).split()) or type(error).__name__
+      if isinstance(error, OSError) and error.strerror:
+        why = f'{job.target}: {error.strerror}'
+      elif str(job.source) not in why:
+        why = f'{job.source}: {why}'
+      job.status, job.note = 'failed', why
+      if self._bar.total:
+        self._bar.total -= min(self._bar.total, job.result_pixels)
+      _say(why)
 
 
-def _plan(
-  inputs: Sequence[pathlib.Path], output: pathlib.Path
-) -> dict[pathlib.Path, pathlib.Path]:
-  """Where each picture goes; no picture may take another's place.
+class _Stoppable:
+  """A file that can no longer be written to once the command is to stop."""
 
-  Raises:
-    ValueError: naming two pictures with one target, or one that would be
-      overwritten.
-  """
-  suffixes = {
-    suffix
-    for suffix, kind in Image.registered_extensions().items()
-    if kind in Image.OPEN
-  }
-  relative: dict[pathlib.Path, pathlib.Path] = {}
-  for path in inputs:
-    if path.is_dir():
-      for file in sorted(path.rglob('*')):
-        if file.suffix.lower() in suffixes:
-          relative[file] = file.relative_to(path)
-    else:
-      relative[path] = pathlib.Path(path.name)
-  sources = {path.resolve() for path in relative}
-  plan: dict[pathlib.Path, pathlib.Path] = {}
-  taken: dict[pathlib.Path, pathlib.Path] = {}
-  for path, name in relative.items():
-    target = (output / name).with_suffix('.png')
-    if target.resolve() in sources:
-      raise ValueError(f'{target} is an input and would be overwritten')
-    if target in taken:
-      raise ValueError(f'{taken[target]} and {path} would both be {target}')
-    plan[path], taken[target] = target, path
-  return plan
+  def __init__(self, file: BinaryIO, stop: threading.Event):
+    self._file = file
+    self._stop = stop
+    self.seek = file.seek
+    self.tell = file.tell
+    self.flush = file.flush
+
+  def write(self, data: bytes) -> int:
+    if self._stop.is_set():
+      raise InterruptedError('the command is stopping')
+    return self._file.write(data)
+
+
+@contextlib.contextmanager
+def _sigterm_as_ctrl_c() -> Any:
+  def interrupt(number: int, frame: object) -> None:
+    del number, frame
+    raise KeyboardInterrupt
+
+  if threading.current_thread() is not threading.main_thread():
+    yield
+    return
+  previous = signal.signal(signal.SIGTERM, interrupt)
+  try:
+    yield
+  finally:
+    signal.signal(signal.SIGTERM, previous)
+
+
+def _exists(target: pathlib.Path) -> bool:
+  return target != STANDARD and target.exists()
+
+
+def _say(line: str) -> None:
+  tqdm.tqdm.write(f'srgan-upscale: {line}', file=sys.stderr)
 
 
 if __name__ == '__main__':

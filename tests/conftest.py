@@ -1,8 +1,11 @@
 """Fixtures shared by the tests; four virtual devices for all of them."""
 
+import atexit
 import os
 import pathlib
+import shutil
 import sys
+import tempfile
 
 # Before JAX is imported: every test sees several devices, so that nothing can
 # rely on there being one.
@@ -14,6 +17,12 @@ os.environ['XLA_FLAGS'] = (
   + ' --xla_backend_optimization_level=0'
   + ' --xla_llvm_disable_expensive_passes=true'
 )
+# Each worker's tests, and the commands they run, compile a program once.
+_CACHE = tempfile.mkdtemp(prefix='srgan_jax_tests_')
+atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
+os.environ['JAX_COMPILATION_CACHE_DIR'] = _CACHE
+os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.1'
+os.environ['JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES'] = '0'
 
 import pytest
 

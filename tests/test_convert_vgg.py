@@ -117,7 +117,7 @@ def test_a_name_converts_what_is_downloaded(
 
   assert weights.load_vgg(output).depth == 16
   assert weights.load(output, 'vgg')[1]['source_sha256'] == digest
-  assert (tmp_path / 'srgan_jax' / 'x.ckpt').exists()
+  assert (tmp_path / 'srgan_jax' / 'downloads' / 'x.ckpt').exists()
 
 
 def test_the_depth_is_checked(checkpoint, tmp_path, capsys):

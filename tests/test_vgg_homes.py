@@ -59,7 +59,7 @@ def test_a_name_is_downloaded_once(home, tmp_path, digest):
 
   paths = {vgg_homes.fetch('timm'), vgg_homes.fetch('timm', 19)}
 
-  assert paths == {tmp_path / 'cache' / 'srgan_jax' / 'x.safetensors'}
+  assert paths == {tmp_path / 'cache' / 'srgan_jax' / 'downloads' / 'x.safetensors'}
   assert paths.pop().read_bytes() == CONTENT
   assert server.asked == ['/good']
 
@@ -101,7 +101,7 @@ def test_offline_says_what_to_fetch(home, tmp_path):
 
   message = info.value.code
   assert message.startswith(f'convert_vgg: {url}: no connection, offline?')
-  cached = tmp_path / 'cache' / 'srgan_jax' / 'x.safetensors'
+  cached = tmp_path / 'cache' / 'srgan_jax' / 'downloads' / 'x.safetensors'
   assert message.endswith(f'by hand to {cached}, or pass it as SOURCE')
   assert '\n' not in message
 

@@ -1,15 +1,17 @@
 """The public homes of VGG weights: names that `convert_vgg.py` downloads.
 
 Not a command. A download lies in the user's cache ($XDG_CACHE_HOME or ~/.cache,
-in srgan_jax/) and is verified against a published digest each time it is used.
+in srgan_jax/downloads/) and is verified against a published digest each time it
+is used.
 """
 
 import dataclasses
 import hashlib
-import os
 import pathlib
 
 import download
+
+from srgan_jax import files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,8 +103,7 @@ def fetch(name: str, depth: int | None = None) -> pathlib.Path:
   if home is None:
     raise ValueError(f'{name} has VGG{max(homes)}, not VGG{depth}')
   algorithm, _, digits = home.digest.partition(':')
-  cache = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
-  path = pathlib.Path(cache) / 'srgan_jax' / home.file_name
+  path = files.cache_folder('downloads') / home.file_name
   if not path.exists():
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -10,7 +10,7 @@ Layout: [..., height, width, 3], red first.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -80,15 +80,47 @@ def uint8_to_signed(x: Array) -> Array:
   return x.astype(np.float32) / np.float32(127.5) - np.float32(1)
 
 
-def signed_to_uint8(x: Array) -> Array:
-  """Floats in [-1, 1] to uint8: clipped first, so that nothing wraps around.
+def to_unit(x: Array) -> Array:
+  """Pixels to float32 in [0, 1] by their dtype: uint8, uint16, or float."""
+  if np.issubdtype(x.dtype, np.unsignedinteger):
+    return x.astype(np.float32) / np.float32(np.iinfo(x.dtype).max)
+  return x.astype(np.float32)
+
+
+def from_signed(x: Array, dtype: Any) -> Array:
+  """Floats in [-1, 1] to pixels: clipped first, so that nothing wraps around.
 
   Args:
-    x: any shape, float; values outside [-1, 1] become 0 or 255.
+    x: any shape, float; values outside [-1, 1] become black or white.
+    dtype: uint8 or uint16, rounded half up, or a float, in [0, 1].
+  """
+  x = x.astype(np.float32) + np.float32(1)
+  if not np.issubdtype(dtype, np.unsignedinteger):
+    return (x / np.float32(2)).clip(0, 1).astype(dtype)
+  top = np.iinfo(dtype).max
+  # Not below 0, so that cutting off the fraction rounds half up.
+  levels = (x * np.float32(top / 2)).clip(0, top)
+  return (levels + np.float32(0.5)).astype(dtype)
+
+
+def to_gray(x: Array) -> Array:
+  """RGB in [-1, 1] to its BT.601 luma in [-1, 1], as Pillow's mode L.
+
+  Args:
+    x: float [..., H, W, 3]; clipped first.
 
   Returns:
-    uint8 of the same shape, rounded half up; the inverse of `uint8_to_signed`.
+    float32 [..., H, W, 1].
   """
-  levels = (x.astype(np.float32) + np.float32(1)) * np.float32(127.5)
-  # Not below 0, so that cutting off the fraction rounds half up.
-  return (levels.clip(0, 255) + np.float32(0.5)).astype(np.uint8)
+  x = x.astype(np.float32).clip(-1, 1)
+  red, green, blue = (x[..., i : i + 1] for i in range(3))
+  return (
+    np.float32(0.299) * red
+    + np.float32(0.587) * green
+    + np.float32(0.114) * blue
+  )
+
+
+def signed_to_uint8(x: Array) -> Array:
+  """`from_signed` to uint8: the inverse of `uint8_to_signed`."""
+  return from_signed(x, np.uint8)

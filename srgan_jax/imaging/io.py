@@ -48,7 +48,7 @@ def read_rgb(file: ImageFile, name: str) -> np.ndarray:
     ValueError: the file is missing, truncated or otherwise unreadable, or has
       no known range (floating point); one line with `name`.
   """
-  with _opened(file, name) as (image, _):
+  with opened(file, name) as (image, _):
     image.load()
     # Pixels that can be read are not given up for broken metadata.
     with contextlib.suppress(Exception):
@@ -69,7 +69,7 @@ def image_size(file: ImageFile, name: str) -> tuple[int, int]:
   Raises:
     ValueError: no header that Pillow can read; one line with `name`.
   """
-  with _opened(file, name) as (image, stream):
+  with opened(file, name) as (image, stream):
     if isinstance(image, TiffImagePlugin.TiffImageFile):
       # Some versions of Pillow have already turned a TIFF's `size`.
       tags = image.tag_v2
@@ -83,10 +83,15 @@ def image_size(file: ImageFile, name: str) -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def _opened(
+def opened(
   file: ImageFile, name: str
 ) -> Iterator[tuple[Image.Image, BinaryIO]]:
-  """The image and its stream; any failure inside becomes a ValueError."""
+  """The image and its stream; any failure inside becomes a ValueError.
+
+  Args:
+    file: a path, the file's bytes, or a binary file (closed afterwards).
+    name: what to call the file in an error.
+  """
   try:
     stream: BinaryIO
     if isinstance(file, bytes):
