@@ -1,0 +1,291 @@
+"""A page in the browser to try a generator: drop a picture, see it x4.
+
+  pip install 'srgan_jax[demo]'
+  python -m srgan_jax.demo
+  python -m srgan_jax.demo --model runs/vgg54/generator.safetensors
+
+The page shows the picture enlarged by bicubic interpolation and by the chosen
+generator under one slider, and offers the result as a PNG file of full quality.
+It is served to this computer alone, loads nothing from elsewhere and reports to
+nobody; what was uploaded is deleted when the command ends.
+"""
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent import futures
+import contextlib
+import html
+import os
+import pathlib
+import signal
+import sys
+import tempfile
+import time
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from srgan_jax import compilation_cache, pretrained, upscaler
+from srgan_jax.imaging import pictures, writing
+from srgan_jax.models.generator import SCALE
+from srgan_jax.upscaler import Upscaler
+
+# What the slider shows has at most this many pixels a side; the download is
+# whole.
+_SHOWN_SIDE = 4096
+_POLL = 0.5  # seconds between two reports of progress
+_EXAMPLES = pathlib.Path(__file__).parent / 'assets' / 'validation'
+_CSS = """
+.gradio-container > main { width: 100%; max-width: 1280px; margin: auto; }
+#status { min-height: 4em; }
+#status .error { color: #dc2626; font-weight: 600; }
+footer { display: none !important; }
+"""
+
+
+def page(models: Mapping[str, Upscaler], max_megapixels: float) -> Any:
+  """Builds the page.
+
+  Args:
+    models: by the name to choose it by.
+    max_megapixels: larger pictures are refused.
+
+  Returns:
+    `gradio.Blocks`, not launched.
+  """
+  import gradio as gr
+
+  def show(path: str | None, name: str) -> Iterator[tuple[Any, Any, str]]:
+    """The slider, the download and the line below, until all is done."""
+    download = lambda file: gr.DownloadButton(
+      value=file, interactive=file is not None
+    )
+    if path is None:
+      yield None, download(None), ''
+      return
+    try:
+      lr = _read(path, max_megapixels)
+      height, width = lr.pixels.shape[:2]
+      before = _shown(lr.pixels, height, width)
+      text = f'Upscaling {width} x {height} pixels with {name} …'
+      yield (before, before), download(None), html.escape(text)
+      start = time.perf_counter()
+      counts: list[int] = []
+      with futures.ThreadPoolExecutor(1) as pool:
+        task = pool.submit(models[name], lr.pixels, counts.append)
+        while futures.wait([task], _POLL).not_done:
+          done = sum(counts) / (height * width)
+          yield gr.skip(), gr.skip(), html.escape(f'{text} {done:.0%}')
+      sr = lr.with_pixels(task.result())
+      seconds = time.perf_counter() - start
+      after = _shown(sr.pixels, height, width)
+      source = pathlib.Path(path)
+      target = source.with_name(f'{source.stem}_x{SCALE}_{_plain(name)}.png')
+      with open(target, 'wb') as file:
+        writing.write(sr, file, 'PNG')
+      text = (
+        f'{SCALE * width} x {SCALE * height} pixels in {seconds:.1f} s. '
+        f'Left of the slider: bicubic; right: {name}.'
+      )
+      text = ' '.join([text, *(f'Note: {note}.' for note in lr.notes)])
+      yield (before, after), download(str(target)), html.escape(text)
+    except (ValueError, OSError, MemoryError, FloatingPointError) as error:
+      yield None, download(None), _one_line(error)
+
+  names = list(models)
+  examples = sorted(str(path) for path in _EXAMPLES.glob('*.png'))
+  with gr.Blocks(
+    title='srgan_jax: upscale a picture',
+    analytics_enabled=False,
+    delete_cache=(600, 3600),
+  ) as blocks:
+    gr.Markdown(
+      f'# Upscale a picture x{SCALE}\nPictures stay on the computer that runs '
+      'this page, and are deleted when it stops.'
+    )
+    with gr.Row():
+      with gr.Column(scale=1, min_width=300):
+        picture = gr.File(
+          label=f'Picture, up to {max_megapixels:g} megapixels',
+          file_types=['image'],
+          type='filepath',
+          height=170,
+          elem_id='picture',
+        )
+        model = gr.Radio(names, value=names[0], label='Model', elem_id='model')
+        status = gr.HTML(elem_id='status')
+        result = gr.DownloadButton(
+          'Download the result (PNG)',
+          variant='primary',
+          interactive=False,
+          elem_id='download',
+        )
+        thumbnails = gr.Dataset(
+          components=[gr.Image(visible=False)],
+          samples=[[path] for path in examples],
+          label='Or try one of these',
+          type='index',
+        )
+      with gr.Column(scale=3, min_width=480):
+        slider = gr.ImageSlider(
+          label='Before and after',
+          format='png',
+          max_height=720,
+          interactive=False,
+          buttons=['fullscreen'],
+          elem_id='slider',
+        )
+    gr.on(
+      [picture.change, model.change],
+      show,
+      [picture, model],
+      [slider, result, status],
+      show_progress_on=[slider],
+      trigger_mode='always_last',
+    )
+    thumbnails.click(lambda i: examples[i], thumbnails, picture)
+  return blocks
+
+
+def _read(path: str, max_megapixels: float) -> pictures.Picture:
+  """The uploaded picture.
+
+  Raises:
+    ValueError: one line, where it cannot be read or is too large.
+  """
+  name = pathlib.Path(path).name
+  height, width = pictures.size(path, name)
+  if height * width > max_megapixels * 1e6:
+    raise ValueError(
+      f'{name} has {width} x {height} pixels, more than {max_megapixels:g} '
+      'megapixels: crop it, use python -m srgan_jax.upscale, or start this '
+      'page with --max-megapixels'
+    )
+  return pictures.read(path, name)
+
+
+def _shown(pixels: np.ndarray, height: int, width: int) -> Image.Image:
+  """What the slider shows: an LR picture of that size or its result, HR.
+
+  An LR picture is enlarged by bicubic interpolation.
+  """
+  scale = min(SCALE, _SHOWN_SIDE / max(height, width))
+  size = round(scale * width), round(scale * height)
+  pixels = writing.to_8_bit(pixels)
+  image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+  return image.resize(size, Image.Resampling.BICUBIC)
+
+
+def _plain(name: str) -> str:
+  """A model's name as a part of a file's name."""
+  stem = pathlib.Path(name).stem
+  return ''.join(c if c.isalnum() or c in '-_' else '_' for c in stem)
+
+
+def _one_line(error: BaseException) -> str:
+  text = ' '.join(str(error).split()) or type(error).__name__
+  return f'<span class="error">{html.escape(text)}</span>'
+
+
+def find_models(given: Sequence[str]) -> dict[str, Upscaler]:
+  """The generators to choose from: those given, then those shipped.
+
+  Args:
+    given: shipped names or weights files.
+
+  Raises:
+    ValueError: one line, where a file is no generator of ours or there is
+      nothing to choose from.
+  """
+  found = dict.fromkeys(pretrained.find(name) for name in given)
+  names = {file: _short_name(file) for file in found}
+  # Of two shipped names for one file, the short one.
+  for name in sorted(pretrained.FILES, key=len):
+    with contextlib.suppress(ValueError):
+      names.setdefault(pretrained.find(name), name)
+  if not names:
+    raise ValueError(
+      'no generator ships with this version: give one with --model FILE'
+    )
+  return {
+    name if list(names.values()).count(name) == 1 else str(file): (
+      upscaler.load(file)
+    )
+    for file, name in names.items()
+  }
+
+
+def _short_name(file: pathlib.Path) -> str:
+  """'vgg54/generator' of runs/vgg54/generator.safetensors."""
+  return str(pathlib.Path(file.parent.name, file.stem))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+  """The command: serves the page until it is interrupted."""
+  parser = argparse.ArgumentParser(
+    prog='python -m srgan_jax.demo',
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  add = parser.add_argument
+  add(
+    '--model',
+    action='append',
+    default=[],
+    metavar='NAME|FILE',
+    help='a shipped name or a weights file beside those shipped; repeat it '
+    'for more',
+  )
+  add('--host', default='127.0.0.1', help='0.0.0.0 serves the whole network')
+  add('--port', type=int, default=7860)
+  add(
+    '--share',
+    action='store_true',
+    help="a public address through Gradio's servers: the only option that "
+    'reaches the internet',
+  )
+  add('--max-megapixels', type=float, default=4.0, help='default: 4')
+  options = parser.parse_args(arguments)
+  with tempfile.TemporaryDirectory(prefix='srgan_jax_demo_') as folder:
+    # Read when Gradio is imported: no telemetry, and uploads that go with us.
+    os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'
+    os.environ['HF_HUB_DISABLE_TELEMETRY'] = '1'
+    os.environ['GRADIO_TEMP_DIR'] = folder
+    try:
+      import gradio as gr
+
+      blocks = page(find_models(options.model), options.max_megapixels)
+      compilation_cache.enable()
+      # As Ctrl-C, so that the pictures are deleted then as well.
+      signal.signal(signal.SIGTERM, signal.default_int_handler)
+      _, address, _ = blocks.queue(default_concurrency_limit=1).launch(
+        server_name=options.host,
+        server_port=options.port,
+        share=options.share,
+        theme=gr.themes.Soft(font=['system-ui', 'sans-serif']),
+        css=_CSS,
+        footer_links=[],
+        max_file_size='256mb',
+        ssr_mode=False,
+        prevent_thread_lock=True,
+        quiet=not options.share,
+      )
+      print(f'demo: open {address} in a browser; Ctrl-C ends it', flush=True)
+      blocks.block_thread()
+    except ImportError as error:
+      if error.name != 'gradio':
+        raise
+      print(
+        "demo: the page takes Gradio: pip install 'srgan_jax[demo]'",
+        file=sys.stderr,
+      )
+      return 1
+    except (ValueError, OSError) as error:
+      print(f'demo: {error}', file=sys.stderr)
+      return 1
+  return 0
+
+
+if __name__ == '__main__':
+  sys.exit(main())
