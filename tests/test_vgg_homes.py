@@ -59,7 +59,9 @@ def test_a_name_is_downloaded_once(home, tmp_path, digest):
 
   paths = {vgg_homes.fetch('timm'), vgg_homes.fetch('timm', 19)}
 
-  assert paths == {tmp_path / 'cache' / 'srgan_jax' / 'downloads' / 'x.safetensors'}
+  assert paths == {
+    tmp_path / 'cache' / 'srgan_jax' / 'downloads' / 'x.safetensors'
+  }
   assert paths.pop().read_bytes() == CONTENT
   assert server.asked == ['/good']
 
