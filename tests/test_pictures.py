@@ -50,7 +50,6 @@ KINDS = {
   'palette': (palette(), 3),
   'palette with transparency': (palette(bytes([255, 0, 51])), 4),
   'palette of grays': (encode(Image.new('L', (5, 4), 77).convert('P')), 1),
-  'YCbCr': (encode(Image.new('YCbCr', (5, 4)), 'TIFF'), 3),
 }
 
 

@@ -90,7 +90,7 @@ def test_bad_downloads_are_refused(
   assert url in message and '\n' not in message
   assert message.endswith('pass it as SOURCE')
   assert not output.exists()
-  assert not list((tmp_path / 'cache' / 'srgan_jax').iterdir())
+  assert not list((tmp_path / 'cache' / 'srgan_jax' / 'downloads').iterdir())
 
 
 def test_offline_says_what_to_fetch(home, tmp_path):
