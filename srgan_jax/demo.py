@@ -1,6 +1,6 @@
 """A page in the browser to try a generator: drop a picture, see it x4.
 
-  pip install 'srgan_jax[demo]'
+  pip install -e '.[demo]'
   python -m srgan_jax.demo
   python -m srgan_jax.demo --model runs/vgg54/generator.safetensors
 
@@ -277,7 +277,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
       if error.name != 'gradio':
         raise
       print(
-        "demo: the page takes Gradio: pip install 'srgan_jax[demo]'",
+        "demo: the page takes Gradio: pip install -e '.[demo]'",
         file=sys.stderr,
       )
       return 1

@@ -10,7 +10,7 @@ computes in float32.
 `.stablehlo` is a function serialized by `jax.export` for CPU, CUDA and TPU, all
 in one file. It maps uint8 RGB [N, H, W, 3] in 0..255 to uint8 [N, 4H, 4W, 3],
 rounded and clipped as `srgan_jax.load` does: there is no range to mistake. Its
-metadata is JSON in the function's name. To call it takes JAX alone:
+metadata is JSON in the function's name. To call it takes JAX and flatbuffers:
 
   import pathlib, jax
 
@@ -97,6 +97,9 @@ def to_stablehlo(
     generator: the module, float32.
     variables: {'params', 'batch_stats'}; they become constants.
     metadata: JSON-compatible; `json.loads(exported.fun_name)` gives it back.
+
+  Raises:
+    ValueError: where the package `flatbuffers`, which JAX asks for, is missing.
   """
   params = inference.fold(generator, variables)
 
@@ -112,7 +115,13 @@ def to_stablehlo(
   # The format has no place for metadata but the name, which is free and shows
   # in error messages.
   named = dataclasses.replace(exported, fun_name=json.dumps(metadata))
-  return bytes(named.serialize())
+  try:
+    return bytes(named.serialize())
+  except ImportError:
+    raise ValueError(
+      'StableHLO files take the package flatbuffers to write and to read: '
+      'pip install flatbuffers'
+    ) from None
 
 
 def to_onnx(

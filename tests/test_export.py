@@ -194,3 +194,15 @@ def test_without_onnx_one_line_says_so(model, tmp_path, capsys, monkeypatch):
   code = export.main([str(model), '-o', str(tmp_path / 'srgan.onnx')])
   assert code == 1 and not list(tmp_path.iterdir())
   assert 'pip install onnx' in capsys.readouterr().err
+
+
+def test_without_flatbuffers_one_line_says_so(
+  model, tmp_path, capsys, monkeypatch
+):
+  def serialize(self):
+    raise ImportError("Please install 'flatbuffers'")
+
+  monkeypatch.setattr(jax.export.Exported, 'serialize', serialize)
+  code = export.main([str(model), '-o', str(tmp_path / 'srgan.stablehlo')])
+  assert code == 1 and not list(tmp_path.iterdir())
+  assert 'pip install flatbuffers' in capsys.readouterr().err

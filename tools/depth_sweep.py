@@ -153,7 +153,7 @@ def draw(results: Mapping[str, Any], path: pathlib.Path) -> None:
   except ImportError as error:
     raise ValueError(
       'the results are written; the figure needs matplotlib: pip install '
-      "'srgan_jax[figures]' and run this again"
+      "-e '.[figures]' and run this again"
     ) from error
   points = results['points']
   # Without pyplot: nothing global, and no display is looked for.

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import pathlib
 import sys
 
-_EXTRA = "pip install 'srgan_jax[mos]'"
+_EXTRA = "pip install -e '.[mos]'"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
