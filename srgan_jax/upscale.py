@@ -23,7 +23,7 @@ from typing import Any, BinaryIO, cast, get_args
 
 import tqdm
 
-from srgan_jax import compilation_cache, files
+from srgan_jax import compilation_cache, files, pretrained
 from srgan_jax import jobs as jobs_lib
 from srgan_jax.imaging import pictures, writing
 from srgan_jax.jobs import FORMATS, STANDARD, Job
@@ -98,8 +98,8 @@ def _parser() -> argparse.ArgumentParser:
   )
   add(
     '--model',
-    default='srgan',
-    help='srgan (the default), srresnet, or a generator.safetensors',
+    default=pretrained.default(),
+    help='srgan, srresnet, or a generator.safetensors; %(default)s by default',
   )
   add(
     '--format',

@@ -23,7 +23,14 @@ import sys
 import numpy as np
 import tqdm
 
-from srgan_jax import compilation_cache, ffmpeg, files, matroska, upscaler
+from srgan_jax import (
+  compilation_cache,
+  ffmpeg,
+  files,
+  matroska,
+  pretrained,
+  upscaler,
+)
 from srgan_jax.models.generator import SCALE
 
 Upscale = Callable[[np.ndarray], np.ndarray]
@@ -126,7 +133,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     type=pathlib.Path,
     help=f'the file to write: {", ".join(ffmpeg.CONTAINERS)}',
   )
-  add('--model', default='srgan', help='a shipped name or a weights file')
+  add(
+    '--model',
+    default=pretrained.default(),
+    help='a shipped name or a weights file; %(default)s by default',
+  )
   add('--encoder', help="ffmpeg's name; default: libx264, in .webm libvpx-vp9")
   add('--crf', type=int, default=16, help='less is better; default: 16')
   add('--overwrite', action='store_true', help='also where OUT exists')

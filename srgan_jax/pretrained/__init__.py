@@ -34,3 +34,9 @@ def find(model: str | os.PathLike[str]) -> pathlib.Path:
       f'({", ".join(shipped) or "none does"}): give a weights file'
     )
   return path
+
+
+def default() -> str:
+  """What is taken where no model is named: SRGAN; SRResNet until it ships."""
+  has_srgan = (_FOLDER / f'{FILES["srgan"]}.safetensors').exists()
+  return 'srgan' if has_srgan else 'srresnet'
