@@ -10,6 +10,8 @@ Specs:
   folder:DIR          every image below it
   tar:GLOB            every image in plain tar files
 
+DIR and GLOB may be of an object store, as gs://BUCKET/photos (see `remote`).
+
 Pictures are ordered by name (TFDS: by record), so an index means the same
 picture on every host and after every restart.
 """
@@ -31,6 +33,7 @@ import warnings
 import numpy as np
 
 from srgan_jax import files
+from srgan_jax.data import remote
 from srgan_jax.imaging import io as image_io
 
 SUFFIXES = (
@@ -254,8 +257,13 @@ def _open_file(path: str, start: int = 0, size: int | None = None) -> BinaryIO:
   """A file, or `size` bytes of it from `start` on, as a stream of its own."""
   # A file of its own for each call: no position is shared between threads, and
   # none is held open, however many tars there are.
-  file = open(path, 'rb', buffering=0)
-  part = _Part(file, start, os.path.getsize(path) if size is None else size)
+  if remote.is_url(path):
+    file = cast(io.RawIOBase, remote.open_file(path))
+    size = remote.size(path) if size is None else size
+  else:
+    file = open(path, 'rb', buffering=0)
+    size = os.path.getsize(path) if size is None else size
+  part = _Part(file, start, size)
   return cast(BinaryIO, io.BufferedReader(part, 1 << 16))
 
 
@@ -299,6 +307,8 @@ class _Part(io.RawIOBase):
 
 def _stamp(path: str) -> str:
   """What changes when a file does."""
+  if remote.is_url(path):
+    return remote.stamp(path)
   try:
     status = os.stat(path)
   except OSError:  # a link to nowhere
@@ -313,6 +323,8 @@ def _is_image(name: str) -> bool:
 
 
 def _folder(spec: str, directory: str) -> list[_Entry]:
+  if remote.is_url(directory):
+    return _remote_folder(spec, directory)
   root = os.path.abspath(os.path.expanduser(directory))
   if not os.path.isdir(root):
     raise ValueError(f'{spec}: no such folder: {root}')
@@ -337,11 +349,30 @@ def _folder(spec: str, directory: str) -> list[_Entry]:
   ]
 
 
+def _remote_folder(spec: str, url: str) -> list[_Entry]:
+  found = remote.find(url)
+  entries = [
+    _Entry(name, functools.partial(_open_file, path), _stamp(path))
+    for name, path in found.items()
+    if _is_image(name)
+  ]
+  if not entries:
+    raise ValueError(f'{spec}: no image file ({", ".join(SUFFIXES)}) in {url}')
+  return entries
+
+
+def _match(pattern: str) -> list[str]:
+  """The files that match, of this machine or of a store."""
+  if remote.is_url(pattern):
+    return remote.glob(pattern)
+  found = glob.glob(pattern, recursive=True)
+  return sorted(path for path in found if os.path.isfile(path))
+
+
 def _tar(spec: str, pattern: str) -> list[_Entry]:
-  pattern = os.path.abspath(os.path.expanduser(pattern))
-  paths = sorted(
-    path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path)
-  )
+  if not remote.is_url(pattern):
+    pattern = os.path.abspath(os.path.expanduser(pattern))
+  paths = _match(pattern)
   if not paths:
     raise ValueError(f'{spec}: no file matches {pattern}')
   entries: list[_Entry] = []
@@ -349,7 +380,10 @@ def _tar(spec: str, pattern: str) -> list[_Entry]:
     members: dict[str, tuple[int, int]] = {}  # a later one replaces an earlier
     try:
       # 'r:' is without decompression: members must be at known offsets.
-      with tarfile.open(path, 'r:') as archive:
+      with (
+        _open_file(path) as file,
+        tarfile.open(fileobj=file, mode='r:') as archive,
+      ):
         for member in archive:
           if member.isreg() and _is_image(member.name):
             members[member.name] = (member.offset_data, member.size)
@@ -377,7 +411,7 @@ def _tar_fault(path: str, error: Exception) -> str:
   """Why a tar cannot be used, and what to do about it."""
   if isinstance(error, PermissionError):
     return 'permission denied'
-  with open(path, 'rb') as file:
+  with _open_file(path) as file:
     head = file.read(6)
   if head.startswith(
     (b'\x1f\x8b', b'BZh', b'\xfd7zXZ\x00', b'\x28\xb5\x2f\xfd')
