@@ -188,5 +188,5 @@ def test_draws_the_figure(swept, tmp_path):
 
 def test_says_what_the_figure_needs(tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, 'matplotlib', None)
-  with pytest.raises(ValueError, match=r"pip install 'srgan_jax\[figures\]'"):
+  with pytest.raises(ValueError, match=r"pip install -e '.\[figures\]'"):
     depth_sweep.draw({'points': []}, tmp_path / 'figure7.png')
