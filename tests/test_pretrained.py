@@ -1,0 +1,52 @@
+"""The shipped generators: whole, described, and worth shipping."""
+
+import conftest
+import numpy as np
+import pytest
+
+import srgan_jax
+from srgan_jax import pretrained, weights
+from srgan_jax.evaluation import methods, pairs, report
+
+FOLDER = conftest.ROOT / 'srgan_jax' / 'pretrained'
+SHIPPED = sorted(FOLDER.glob('*.safetensors'))
+
+
+def test_they_are_few_and_known_by_their_names():
+  assert SHIPPED
+  assert {path.stem for path in SHIPPED} <= set(pretrained.FILES.values())
+  assert sum(path.stat().st_size for path in SHIPPED) < 16 * 2**20
+  assert pretrained.find('srresnet') == pretrained.find('srresnet-mse')
+  assert pretrained.find(pretrained.default()) in SHIPPED
+  assert str(pretrained.find('my.safetensors')) == 'my.safetensors'
+
+
+@pytest.mark.parametrize('path', SHIPPED, ids=lambda path: path.stem)
+def test_each_says_what_it_is_as_the_card_does(path):
+  _, _, metadata = weights.load_generator(path)
+  training = metadata['training']
+  for fact in ('label', 'steps', 'data', 'hardware', 'licence', 'figures'):
+    assert training[fact]
+  card = (FOLDER / 'MODEL_CARD.md').read_text()
+  assert f'{training["steps"]:,} updates' in card
+  for name in ('Set5', 'Set14'):
+    figures = training['figures'][name]
+    row = f'{figures["psnr_y"]:.2f} / {figures["ssim_y"]:.4f}'
+    assert row in card, row
+
+
+@pytest.mark.parametrize('path', SHIPPED, ids=lambda path: path.stem)
+def test_each_beats_bicubic_and_keeps_colours(path):
+  """On the package's photos; of an SRGAN the PSNR says nothing."""
+  upscaler = srgan_jax.load(path)
+  benchmark = pairs.Benchmark(conftest.PHOTOS / 'validation')
+  upscaled = {pair.name: upscaler(pair.lr) for pair in benchmark}
+  method = methods.Method('ours', lambda pair: upscaled[pair.name])
+  ours, bicubic = (
+    report.evaluate(m, benchmark, ['y']).mean['y', 'psnr']
+    for m in (method, methods.BASELINES['bicubic'])
+  )
+  assert not path.stem.startswith('srresnet') or ours > bicubic + 0.2
+  for pair in benchmark:
+    shift = upscaled[pair.name].mean((0, 1)) - pair.lr.mean((0, 1))
+    assert np.abs(shift).max() < 1
