@@ -86,7 +86,7 @@ class Run:
     self.pairs = self._load_pairs()
     self._check_progress()
     self._claim_workdir()
-    self.loader = self.open_loader()
+    self.loader = self._open_loader()
 
   def train(self) -> None:
     """Trains the stages in turn, each from where it stopped.
@@ -172,7 +172,7 @@ class Run:
     """The VGG network, read when a stage's content loss first needs it."""
     return weights.load_vgg(self.config.perceptual.weights)
 
-  def open_loader(self) -> pipeline.TfDataLoader | resident.ResidentLoader:
+  def _open_loader(self) -> pipeline.TfDataLoader | resident.ResidentLoader:
     config = self.config
     settings = {
       'seed': config.seed,

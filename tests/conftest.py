@@ -36,7 +36,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PHOTOS = ROOT / 'srgan_jax' / 'assets'
 
 # The quickstart's recipe with the smallest networks that have every layer.
-_TINY = (
+TINY = (
   '--config=configs/quickstart.py',
   '--config.batch_size=4',
   '--config.crop_size=32',
@@ -57,7 +57,7 @@ def tiny_command(
     sys.executable,
     '-m',
     'srgan_jax.main',
-    *_TINY,
+    *TINY,
     f'--workdir={workdir}',
     f'--config.stages.pretrain.steps={pretrain}',
     f'--config.stages.gan.steps={gan}',

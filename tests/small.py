@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from srgan_jax import optimizers, train_step
+from srgan_jax import optimizers, train_step, weights
 from srgan_jax.data.batch import Batch
-from srgan_jax.models import vgg
+from srgan_jax.models import architecture, vgg
 from srgan_jax.models.discriminator import Discriminator
 from srgan_jax.models.generator import Generator
 
@@ -73,3 +73,14 @@ def gan_state(ema=False):
     ema=generator.variables if ema else None,
     discriminator=network_state(DISCRIMINATOR, 1),
   )
+
+
+def save_generator(path):
+  """Writes the small generator, of random weights, as a file."""
+  weights.save_generator(
+    path,
+    network_state(GENERATOR, 0).variables,
+    architecture=architecture.of_generator(GENERATOR),
+    training={},
+  )
+  return path

@@ -9,21 +9,13 @@ import sys
 import conftest
 import pytest
 
-_TINY = (
-  '--config=configs/quickstart.py',
-  '--config.batch_size=4',
-  '--config.crop_size=32',
-  '--config.model.blocks=1',
-  '--config.model.channels=4',
-  '--config.model.discriminator_channels=4',
-  '--config.stages.pretrain.warmup=0',
-  '--calls=2',
-)
-
 
 def _run(tool: str, output: pathlib.Path, *arguments: str):
   result = subprocess.run(
-    [sys.executable, f'tools/{tool}', *_TINY, f'--json={output}', *arguments],
+    [
+      *(sys.executable, f'tools/{tool}', *conftest.TINY),
+      *('--calls=2', f'--json={output}', *arguments),
+    ],
     cwd=conftest.ROOT,
     capture_output=True,
     text=True,

@@ -20,8 +20,7 @@ import pytest
 import small
 
 import srgan_jax
-from srgan_jax import demo, weights
-from srgan_jax.models import architecture
+from srgan_jax import demo
 
 PATIENCE = 60  # seconds
 
@@ -29,13 +28,7 @@ PATIENCE = 60  # seconds
 @pytest.fixture(scope='module')
 def model(tmp_path_factory):
   path = tmp_path_factory.mktemp('runs') / 'tiny.safetensors'
-  weights.save_generator(
-    path,
-    small.network_state(small.GENERATOR, 0).variables,
-    architecture=architecture.of_generator(small.GENERATOR),
-    training={},
-  )
-  return path
+  return small.save_generator(path)
 
 
 @pytest.fixture(scope='module')

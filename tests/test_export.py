@@ -56,17 +56,6 @@ def model(request, tmp_path_factory):
   return path
 
 
-def save_tiny(folder):
-  path = folder / 'generator.safetensors'
-  weights.save_generator(
-    path,
-    small.network_state(small.GENERATOR, 0).variables,
-    architecture=architecture.of_generator(small.GENERATOR),
-    training={},
-  )
-  return path
-
-
 def pictures():
   rng = np.random.default_rng(1)
   return [rng.integers(0, 256, (*size, 3), np.uint8) for size in SIZES]
@@ -109,7 +98,11 @@ def test_stablehlo_equals_ours_without_our_code(model, expected, tmp_path):
 
 def test_stablehlo_needs_jax_alone(tmp_path):
   export.main(
-    [str(save_tiny(tmp_path)), '-o', str(tmp_path / 'srgan.stablehlo')]
+    [
+      str(small.save_generator(tmp_path / 'generator.safetensors')),
+      '-o',
+      str(tmp_path / 'srgan.stablehlo'),
+    ]
   )
   np.save(tmp_path / 'lr.npy', np.zeros((1, 3, 2, 3), np.uint8))
   # As the module's docstring tells, without the packages.
@@ -181,7 +174,11 @@ def test_onnx_says_its_shape_as_desktop_upscalers_ask(model, tmp_path):
   ],
 )
 def test_bad_input_is_one_line(tmp_path, capsys, source, name, message):
-  source = save_tiny(tmp_path) if source == 'generator' else source
+  source = (
+    small.save_generator(tmp_path / 'generator.safetensors')
+    if source == 'generator'
+    else source
+  )
   code = export.main([str(source), '-o', str(tmp_path / name)])
   error = capsys.readouterr().err
   assert code == 1 and len(error.splitlines()) == 1

@@ -5,7 +5,7 @@ import itertools
 import jax
 import numpy as np
 import pytest
-from test_pipeline import Pictures
+from test_pipeline import Pictures, assert_same
 
 from srgan_jax import sharding
 from srgan_jax.data import draw as draw_lib
@@ -46,14 +46,6 @@ def plain(count, source=None, start_step=0, **changes):
     )
     for step in range(start_step, start_step + count)
   ]
-
-
-def assert_same(some, others):
-  for a, b in zip(some, others, strict=True):
-    assert a.keys() == b.keys() == {'crop', 'symmetry'}
-    for key in a:
-      assert a[key].dtype == b[key].dtype
-      np.testing.assert_array_equal(a[key], b[key])
 
 
 @pytest.mark.parametrize('placement', ['auto', 'replicated', 'sharded'])

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 import small
 
-from srgan_jax import ffmpeg, video, weights
-from srgan_jax.models import architecture
+from srgan_jax import ffmpeg, video
 
 needs_ffmpeg = pytest.mark.skipif(
   shutil.which('ffmpeg') is None or shutil.which('ffprobe') is None,
@@ -77,13 +76,7 @@ def frames(path, width, height):
 @pytest.fixture(scope='module')
 def model(tmp_path_factory):
   path = tmp_path_factory.mktemp('model') / 'generator.safetensors'
-  weights.save_generator(
-    path,
-    small.network_state(small.GENERATOR, 0).variables,
-    architecture=architecture.of_generator(small.GENERATOR),
-    training={},
-  )
-  return path
+  return small.save_generator(path)
 
 
 @pytest.fixture(scope='module')

@@ -213,13 +213,6 @@ def _peak_memory(compiled: jax.stages.Compiled) -> int | None:
   )
 
 
-def _loader(kind: str, run: train.Run) -> Any:
-  if kind == 'synthetic':
-    return Synthetic(run.config)
-  run.config.data.loader = kind
-  return run.open_loader()
-
-
 def _row(record: dict[str, Any]) -> str:
   figures = record['figures']
   fraction = figures['fraction_of_peak']
@@ -268,6 +261,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     for i, (precision, name, kind) in enumerate(wanted):
       config.precision = precision
+      config.data.loader = 'resident' if kind == 'resident' else 'tfdata'
       run = train.Run(config, folder / str(i))
       stage = next((s for s in run.stages if s.name == name), None)
       if stage is None:
@@ -279,7 +273,7 @@ def main(arguments: Sequence[str]) -> None:
         'figures': measure(
           run,
           stage,
-          _loader(kind, run),
+          Synthetic(config) if kind == 'synthetic' else run.loader,
           calls=_CALLS.value,
           profile=_PROFILE.value
           and pathlib.Path(_PROFILE.value, f'{name}_{i}'),

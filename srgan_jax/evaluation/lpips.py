@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from srgan_jax import weights
+from srgan_jax.evaluation import metrics
 from srgan_jax.imaging import color
 from srgan_jax.models import architecture, layers, vgg
 
@@ -294,16 +295,7 @@ def _strips(height: int, width: int) -> Iterator[tuple[int, int]]:
 
 
 def _check(sr: np.ndarray, hr: np.ndarray, name: str, least: int) -> None:
-  for role, image in (('sr', sr), ('hr', hr)):
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
-      raise ValueError(
-        f'{role} must be uint8 [H, W, 3], not {image.dtype} {list(image.shape)}'
-      )
-  if sr.shape != hr.shape:
-    raise ValueError(
-      'sr and hr must have the same shape, not '
-      f'{list(sr.shape)} and {list(hr.shape)}'
-    )
+  metrics.check_pair(sr, hr)
   if min(sr.shape[:2]) < least:
     raise ValueError(
       f'{name} needs images of at least {least}x{least} pixels, not '

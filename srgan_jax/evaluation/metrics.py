@@ -133,10 +133,12 @@ def daala_taps(height: int, width: int) -> np.ndarray:
   return taps
 
 
-def _check(sr: np.ndarray, hr: np.ndarray, protocol: str) -> None:
-  if protocol not in PROTOCOLS:
-    names = ', '.join(PROTOCOLS)
-    raise ValueError(f'protocol must be one of {names}, not {protocol!r}')
+def check_pair(sr: np.ndarray, hr: np.ndarray) -> None:
+  """Refuses what is not two uint8 images [H, W, 3] of one size.
+
+  Raises:
+    ValueError: naming the dtype and the shape.
+  """
   for name, image in (('sr', sr), ('hr', hr)):
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
       raise ValueError(
@@ -147,6 +149,13 @@ def _check(sr: np.ndarray, hr: np.ndarray, protocol: str) -> None:
       'sr and hr must have the same shape, not '
       f'{list(sr.shape)} and {list(hr.shape)}'
     )
+
+
+def _check(sr: np.ndarray, hr: np.ndarray, protocol: str) -> None:
+  if protocol not in PROTOCOLS:
+    names = ', '.join(PROTOCOLS)
+    raise ValueError(f'protocol must be one of {names}, not {protocol!r}')
+  check_pair(sr, hr)
   window = 2 * _WINDOW_RADIUS + 1 if protocol == 'y' else 1
   least = 2 * BORDER + window
   if min(sr.shape[:2]) < least:
