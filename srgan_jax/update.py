@@ -21,6 +21,12 @@ Update = Callable[
   tuple[train_step.PretrainState, train_step.Metrics],
 ]
 
+# YNNPACK, XLA's default on CPU, makes reductions several times faster, but
+# Eigen's convolutions are faster at this step's (docs/performance.md).
+_COMPILER_OPTIONS = {
+  'cpu': {'xla_cpu_experimental_ynn_fusion_type': 'LIBRARY_FUSION_TYPE_REDUCE'}
+}
+
 
 def make_update(
   stage: stages.Stage,
@@ -57,7 +63,11 @@ def make_update(
   if batch_norm == 'per_device':
     advance = functools.partial(_advance_per_device, stage.step, mesh)
 
-  @functools.partial(jax.jit, donate_argnums=0)
+  @functools.partial(
+    jax.jit,
+    donate_argnums=0,
+    compiler_options=_COMPILER_OPTIONS.get(mesh.devices.flat[0].platform),
+  )
   def update(
     state: train_step.PretrainState,
     rows: Any,

@@ -1,5 +1,6 @@
 """The networks: their sizes, layers, modes and orders (paper figure 4)."""
 
+from flax import linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -139,6 +140,53 @@ def test_pixel_shuffle_equals_torchs():
     torch.from_numpy(x).permute(0, 3, 1, 2), 3
   ).permute(0, 2, 3, 1)
   np.testing.assert_array_equal(layers.pixel_shuffle(x, 3), theirs.numpy())
+
+
+def test_a_shuffled_convolution_is_one_of_the_shuffled_image():
+  rng = np.random.default_rng(0)
+  x = rng.normal(size=(2, 5, 7, 8)).astype(np.float32)
+  dy = rng.normal(size=(2, 10, 14, 3)).astype(np.float32)
+  ours, plain = layers.ShuffledConv(3), layers.Conv(3, (9, 9))
+  params = ours.init(jax.random.key(0), x)['params']
+  params['bias'] = jnp.array([0.1, 0.2, 0.3])
+  y, pull_back = jax.vjp(lambda p, x: ours.apply({'params': p}, x), params, x)
+  expected, expected_pull_back = jax.vjp(
+    lambda p, x: plain.apply({'params': p}, layers.pixel_shuffle(x, 2)),
+    params,
+    x,
+  )
+  np.testing.assert_allclose(y, expected, atol=2e-5)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
+    pull_back(dy),
+    expected_pull_back(dy),
+  )
+
+
+def test_prelu_before_the_shuffle_is_prelu_behind_it():
+  x = np.random.default_rng(0).normal(size=(1, 3, 3, 12)).astype(np.float32)
+  variables = {'params': {'slope': jnp.array([0.1, 0.2, 0.3])}}
+  before = layers.PReLU(4).apply(variables, x)
+  behind = layers.PReLU().apply(variables, layers.pixel_shuffle(x, 2))
+  np.testing.assert_array_equal(layers.pixel_shuffle(before, 2), behind)
+
+
+@pytest.mark.parametrize('height, width', [(6, 8), (5, 7), (2, 3)])
+def test_max_pool_equals_flax_and_its_gradient(height, width):
+  rng = np.random.default_rng(0)
+  x = rng.normal(size=(2, height, width, 3)).astype(np.float32)
+  theirs = lambda x: nn.max_pool(x, (2, 2), strides=(2, 2), padding='VALID')
+  y, pull_back = jax.vjp(layers.max_pool, x)
+  expected, expected_pull_back = jax.vjp(theirs, x)
+  np.testing.assert_array_equal(y, expected)
+  np.testing.assert_array_equal(pull_back(y)[0], expected_pull_back(y)[0])
+
+
+def test_equal_values_share_the_gradient_of_their_maximum():
+  (gradient,) = jax.vjp(layers.max_pool, jnp.ones((1, 2, 2, 1)))[1](
+    jnp.ones((1, 1, 1, 1))
+  )
+  np.testing.assert_array_equal(gradient, np.full((1, 2, 2, 1), 0.25))
 
 
 @pytest.mark.parametrize('train', [False, True])

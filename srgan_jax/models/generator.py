@@ -51,7 +51,10 @@ class ResidualBlock(nn.Module):
 
 
 class UpsampleBlock(nn.Module):
-  """conv k3 to 4 times the channels, pixel shuffle x2, PReLU."""
+  """conv k3 to 4 times the channels and PReLU, for a pixel shuffle x2.
+
+  The shuffle is the caller's: PReLU gives the same before it.
+  """
 
   channels: int
   kernel_init: nn.initializers.Initializer
@@ -66,8 +69,7 @@ class UpsampleBlock(nn.Module):
       dtype=self.dtype,
       name='conv',
     )(x)
-    x = layers.pixel_shuffle(x, _SHUFFLE)
-    return layers.PReLU(name='prelu')(x)
+    return layers.PReLU(_SHUFFLE**2, name='prelu')(x)
 
 
 class Generator(nn.Module):
@@ -142,9 +144,11 @@ class Generator(nn.Module):
       x = layers.PReLU(name='prelu_mid')(x)
     if self.skip_connections:
       x = first + x
-    for i in range(2):
-      x = UpsampleBlock(
-        self.channels, kernel_init, self.dtype, name=f'upsample_{i}'
-      )(x)
-    x = conv(3, (9, 9), name='conv_out')(x).astype(jnp.float32)
+    upsample = functools.partial(
+      UpsampleBlock, self.channels, kernel_init, self.dtype
+    )
+    x = layers.pixel_shuffle(upsample(name='upsample_0')(x), _SHUFFLE)
+    x = upsample(name='upsample_1')(x)
+    x = layers.ShuffledConv(3, kernel_init, self.dtype, name='conv_out')(x)
+    x = x.astype(jnp.float32)
     return jnp.tanh(x) if self.output == 'tanh' else x

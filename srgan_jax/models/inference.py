@@ -32,7 +32,6 @@ from srgan_jax.models.generator import SCALE, Generator
 # convolution 4 HR pixels, the two before it 1 pixel of their grid each, so an
 # HR pixel of LR pixel 0 reads LR pixels -3..3.
 _TAIL_HALO = 3
-_EDGE = 4  # of the last convolution's 9x9 kernel
 
 Params = dict[str, Any]
 
@@ -96,13 +95,14 @@ def fold(generator: Generator, variables: Any) -> Params:
     layer = conv((f'upsample_{i}', 'conv'))
     slope = params[f'upsample_{i}']['prelu']['slope']
     folded[f'upsample_{i}'] = {
-      'kernel': _shuffled_last(layer['kernel']),
-      'bias': _shuffled_last(layer['bias']),
+      'kernel': _shuffled(layer['kernel']),
+      'bias': _shuffled(layer['bias']),
       'slope': np.tile(slope, 4),
     }
   last = conv(('conv_out',))
+  coarse = np.asarray(layers.coarser(last['kernel']))
   folded['conv_out'] = {
-    'kernel': _coarser(last['kernel']),
+    'kernel': _shuffled(_shuffled(coarse, axis=2), axis=3),
     'bias': np.tile(last['bias'], 4),
   }
   return jax.tree.map(lambda x: np.asarray(x, np.float32), folded)
@@ -232,28 +232,8 @@ def _shuffle(x: jax.Array) -> jax.Array:
   return x.reshape(n, 2 * height, 2 * width, channels // 4)
 
 
-def _shuffled_last(x: np.ndarray) -> np.ndarray:
-  """The last axis from PyTorch's order (C, row, column) to `_shuffle`'s."""
+def _shuffled(x: np.ndarray, axis: int = -1) -> np.ndarray:
+  """An axis from PyTorch's order (C, row, column) to `_shuffle`'s."""
+  x = np.moveaxis(x, axis, -1)
   split = x.reshape(*x.shape[:-1], -1, 2, 2)
-  return np.moveaxis(split, -3, -1).reshape(x.shape)
-
-
-def _coarser(kernel: np.ndarray) -> np.ndarray:
-  """A 9x9 kernel as a 5x5 one on the grid half as fine.
-
-  Args:
-    kernel: [9, 9, C, K].
-
-  Returns:
-    [5, 5, 4C, 4K]; both channel axes are ordered as `_shuffle`'s.
-  """
-  _, _, inputs, outputs = kernel.shape
-  coarse = np.zeros((5, 5, 2, 2, inputs, 2, 2, outputs))
-  for to_row, to_column in np.ndindex(2, 2):
-    for y, x in np.ndindex(9, 9):
-      row, from_row = divmod(to_row + y - _EDGE, 2)
-      column, from_column = divmod(to_column + x - _EDGE, 2)
-      coarse[
-        row + 2, column + 2, from_row, from_column, :, to_row, to_column
-      ] = kernel[y, x]
-  return coarse.reshape(5, 5, 4 * inputs, 4 * outputs)
+  return np.moveaxis(np.moveaxis(split, -3, -1).reshape(x.shape), -1, axis)

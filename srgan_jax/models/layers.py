@@ -18,13 +18,20 @@ class PReLU(nn.Module):
   """Parametric ReLU with one slope a channel, initially 0.25 (He et al. 2015).
 
   Flax's own `nn.PReLU` has a single slope for all channels, initially 0.01.
+
+  Attributes:
+    shared: how many channels in a row share a slope: those that `pixel_shuffle`
+      makes one of.
   """
+
+  shared: int = 1
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     slope = self.param(
-      'slope', nn.initializers.constant(0.25), (x.shape[-1],), jnp.float32
+      'slope', nn.initializers.constant(0.25), (x.shape[-1] // self.shared,)
     )
+    slope = jnp.repeat(slope, self.shared)
     return jnp.where(x >= 0, x, slope.astype(x.dtype) * x)
 
 
@@ -50,6 +57,74 @@ def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
   x = x.reshape(n, height, width, channels // factor**2, factor, factor)
   x = x.transpose(0, 1, 4, 2, 5, 3)
   return x.reshape(n, height * factor, width * factor, -1)
+
+
+class ShuffledConv(nn.Module):
+  """A 9x9 convolution, zero-padded, of an input that is yet to be shuffled x2.
+
+  `Conv(features, (9, 9))(pixel_shuffle(x, 2))` with the same parameters, but
+  computed on the grid half as fine (`coarser`): the largest feature map of the
+  generator is never shuffled, and its few outputs are four times as many, for
+  which processors are made.
+  """
+
+  features: int
+  kernel_init: nn.initializers.Initializer = kernel_init
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """[N, H, W, 4C] to [N, 2H, 2W, features]."""
+    shape = (9, 9, x.shape[-1] // 4, self.features)
+    kernel = self.param('kernel', self.kernel_init, shape)
+    bias = self.param('bias', nn.initializers.zeros, (self.features,))
+    y = jax.lax.conv_general_dilated(
+      x.astype(self.dtype),
+      coarser(kernel).astype(self.dtype),
+      window_strides=(1, 1),
+      padding='SAME',
+      dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+    )
+    return pixel_shuffle(y, 2) + bias.astype(self.dtype)
+
+
+def coarser(kernel: jax.Array) -> jax.Array:
+  """A 9x9 kernel as a 5x5 one between images that `pixel_shuffle` will double.
+
+  Output pixel 2i + a reads the inputs 2i + a - 4 to 2i + a + 4, which are
+  pixels i - 2 to i + 2 of the grid half as fine, for a in 0 and 1.
+
+  Args:
+    kernel: [9, 9, C, K].
+
+  Returns:
+    [5, 5, 4C, 4K]; both channel axes are ordered as `pixel_shuffle`'s.
+  """
+  _, _, inputs, outputs = kernel.shape
+  shifted = jnp.stack(
+    [
+      jnp.pad(kernel, ((a, 1 - a), (b, 1 - b), (0, 0), (0, 0)))
+      for a in range(2)
+      for b in range(2)
+    ],
+    axis=-1,
+  )
+  split = shifted.reshape(5, 2, 5, 2, inputs, outputs, 4)
+  return split.transpose(0, 2, 4, 1, 3, 5, 6).reshape(
+    5, 5, 4 * inputs, 4 * outputs
+  )
+
+
+def max_pool(x: jax.Array) -> jax.Array:
+  """The maxima of 2x2 blocks, [N, H, W, C] to [N, H/2, W/2, C] (rounded down).
+
+  From slices, whose gradient is a few comparisons: that of Flax's own scatters.
+  Equal values share it.
+  """
+  _, height, width, _ = x.shape
+  x = x[:, : height // 2 * 2, : width // 2 * 2]
+  x = jnp.maximum(x[:, ::2], x[:, 1::2])
+  return jnp.maximum(x[:, :, ::2], x[:, :, 1::2])
 
 
 def parameter_count(params: Any) -> int:

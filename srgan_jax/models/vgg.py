@@ -100,7 +100,7 @@ class VGG(nn.Module):
     for name in layers_up_to(self.depth, self.layer):
       block, index = map(int, name.removeprefix('conv').split('_'))
       if block > 1 and index == 1:
-        x = nn.max_pool(x, (2, 2), strides=(2, 2), padding='VALID')
+        x = layers.max_pool(x)
       x = layers.Conv(
         _CHANNELS[block - 1], (3, 3), dtype=self.dtype, name=name
       )(x)
