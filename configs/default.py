@@ -66,6 +66,8 @@ def get_config() -> ConfigDict:
   config.stages.gan = ConfigDict()
   config.stages.gan.steps = 200_000
   config.stages.gan.learning_rate = 1e-4
+  # Updates of linear warm-up.
+  config.stages.gan.warmup = 0
   # Updates after which the rate falls to a tenth.
   config.stages.gan.boundaries = (100_000,)
   config.stages.gan.content = 'vgg54'

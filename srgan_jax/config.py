@@ -73,6 +73,12 @@ def check(config: Any) -> None:
     require(
       config.stages[stage].learning_rate > 0, f'{name}.learning_rate', '> 0'
     )
+    steps = config.stages[stage].steps
+    require(
+      not steps or 0 <= config.stages[stage].warmup < steps,
+      f'{name}.warmup',
+      f'in 0..{steps - 1}',
+    )
     require(
       config.stages[stage].content in CONTENTS,
       f'{name}.content',

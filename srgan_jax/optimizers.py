@@ -25,12 +25,8 @@ def pretrain_schedule(
     warmup: updates over which the rate first rises linearly from 0.
 
   Raises:
-    ValueError: for another name, or a warm-up that fills the stage.
+    ValueError: for another name.
   """
-  if not 0 <= warmup < max(steps, 1):
-    raise ValueError(
-      f'stages.pretrain.warmup must lie in 0..{steps - 1}, not {warmup}'
-    )
   if name == 'constant':
     main = optax.constant_schedule(peak)
   elif name == 'cosine':
@@ -39,17 +35,31 @@ def pretrain_schedule(
     raise ValueError(
       f"stages.pretrain.schedule must be 'constant' or 'cosine', not {name!r}"
     )
+  return _after_warmup(main, peak, warmup)
+
+
+def gan_schedule(
+  initial: float, boundaries: Sequence[int], warmup: int = 0
+) -> optax.Schedule:
+  """The GAN stage's learning rate, for both networks.
+
+  Args:
+    initial: the rate after the warm-up, 1e-4 in the paper.
+    boundaries: the updates after each of which it falls to a tenth; in the
+      paper 1e5.
+    warmup: updates over which the rate first rises linearly from 0.
+  """
+  main = optax.piecewise_constant_schedule(
+    initial, {int(step) - warmup: 0.1 for step in boundaries}
+  )
+  return _after_warmup(main, initial, warmup)
+
+
+def _after_warmup(
+  main: optax.Schedule, peak: float, warmup: int
+) -> optax.Schedule:
   if not warmup:
     return main
   # The first update already moves: rates peak/warmup, 2*peak/warmup, ..., peak.
   rise = optax.linear_schedule(peak / warmup, peak, max(warmup - 1, 1))
   return optax.join_schedules([rise, main], [warmup])
-
-
-def gan_schedule(
-  initial: float, boundaries: Sequence[int], factor: float = 0.1
-) -> optax.Schedule:
-  """The GAN stage's: a tenth after each boundary (1e-4, then 1e-5 from 1e5)."""
-  return optax.piecewise_constant_schedule(
-    initial, {int(step): factor for step in boundaries}
-  )

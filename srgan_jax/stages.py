@@ -125,12 +125,13 @@ def gan_stage(
   steps: int,
   learning_rate: float,
   boundaries: Sequence[int],
+  warmup: int,
 ) -> Stage:
   """The GAN stage; see `optimizers.gan_schedule`."""
   return Stage(
     name=GAN,
     steps=steps,
-    schedule=optimizers.gan_schedule(learning_rate, boundaries),
+    schedule=optimizers.gan_schedule(learning_rate, boundaries, warmup),
     step=train_step.gan_step,
     objective=dataclasses.replace(objective, content_layer=content.layer),
     content=content,

@@ -163,6 +163,7 @@ class Run:
           steps=gan.steps,
           learning_rate=gan.learning_rate,
           boundaries=gan.boundaries,
+          warmup=gan.warmup,
         )
       )
     return result

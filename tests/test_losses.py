@@ -71,19 +71,21 @@ def test_pretrain_schedule_warms_up_and_decays():
   assert optimizers.pretrain_schedule('constant', 1.0, 10, 1)(0) == 1.0
 
 
-@pytest.mark.parametrize(
-  ('name', 'warmup', 'message'),
-  [('linear', 0, "'linear'"), ('cosine', 10, 'not 10'), ('cosine', -1, '-1')],
-)
-def test_pretrain_schedule_names_what_is_wrong(name, warmup, message):
-  with pytest.raises(ValueError, match=message):
-    optimizers.pretrain_schedule(name, 1e-4, 10, warmup)
+def test_pretrain_schedule_names_what_is_wrong():
+  with pytest.raises(ValueError, match="'linear'"):
+    optimizers.pretrain_schedule('linear', 1e-4, 10)
 
 
 def test_gan_schedule_is_the_papers():
   schedule = optimizers.gan_schedule(1e-4, (100_000,))
   rates = [float(schedule(step)) for step in (0, 99_999, 100_001, 199_999)]
   np.testing.assert_allclose(rates, [1e-4, 1e-4, 1e-5, 1e-5], rtol=1e-6)
+
+
+def test_gan_schedule_counts_its_boundaries_from_the_first_update():
+  schedule = optimizers.gan_schedule(1e-4, (500,), warmup=100)
+  rates = [float(schedule(step)) for step in (0, 49, 99, 499, 501)]
+  np.testing.assert_allclose(rates, [1e-6, 5e-5, 1e-4, 1e-4, 1e-5], rtol=1e-4)
 
 
 def test_adam_is_the_papers():
