@@ -32,6 +32,9 @@ def get_config() -> ConfigDict:
   # A trained generator to start the GAN stage from (`.safetensors`), e.g. the
   # `generator_pretrain.safetensors` of another run; SRResNet is not trained.
   config.init_generator = ''
+  # A discriminator for the GAN stage to go on against, e.g. the
+  # `discriminator.safetensors` of another run; '': from random weights.
+  config.init_discriminator = ''
   # Train the GAN stage from random weights, which the paper advises against.
   config.allow_random_generator = False
 
@@ -99,8 +102,11 @@ def get_config() -> ConfigDict:
   # Where resident images lie: 'replicated' on every device, 'sharded' over
   # them, or 'auto': replicated where half of a device's memory holds them.
   config.data.placement = 'auto'
-  # HR images to validate on, in the same notation; '' is none.
+  # HR images to validate on, in the same notation; or 'hold-out:N', N of the
+  # training images, on which the run then does not train; '' is none.
   config.data.validation = ''
+  # Weights of LPIPS (tools/convert_lpips.py) to validate with as well.
+  config.data.lpips = ''
   # RAM for decoded training images, in GiB ('tfdata').
   config.data.cache_gib = 4.0
   # Random flips and quarter turns.
@@ -123,5 +129,8 @@ def get_config() -> ConfigDict:
   config.save_every = 5_000
   config.log_every = 100
   config.validate_every = 5_000
+  # The validation figure by which the best generator of a stage is kept as well
+  # (`generator_best.safetensors`): 'psnr_y', 'lpips_alex', ...; '': none is.
+  config.keep_best_by = ''
 
   return config

@@ -15,12 +15,14 @@ _CHANGEABLE = (
   'data.loader',
   'data.placement',
   'data.validation',
+  'data.lpips',
   'data.cache_gib',
   'distributed.',
   'steps_per_call',
   'save_every',
   'log_every',
   'validate_every',
+  'keep_best_by',
 )
 
 
@@ -109,6 +111,16 @@ def check(config: Any) -> None:
     raise ValueError(
       'config.init_generator takes the place of the SRResNet stage and '
       'config.stages.gan.steps is 0: there is nothing to train'
+    )
+  if config.init_discriminator and not gan.steps:
+    raise ValueError(
+      'config.init_discriminator is for the GAN stage, and '
+      'config.stages.gan.steps is 0'
+    )
+  if config.keep_best_by and not config.data.validation:
+    raise ValueError(
+      f'config.keep_best_by is {config.keep_best_by!r}: it needs '
+      'config.data.validation'
     )
   if pretrain.init_generator and (config.init_generator or not pretrain.steps):
     raise ValueError(

@@ -65,6 +65,11 @@ class Stage:
     is_pretrain = self.name == PRETRAIN
     return f'generator{"_pretrain" if is_pretrain else ""}.safetensors'
 
+  @property
+  def best_file_name(self) -> str:
+    """What the generator that validated best is kept as."""
+    return self.file_name.replace('.', '_best.')
+
 
 def make_content(
   name: str,

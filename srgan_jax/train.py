@@ -26,16 +26,17 @@ from srgan_jax import (
   optimizers,
   pretrained,
   reporting,
+  run_weights,
   sharding,
   stages,
   train_step,
   upscale,
+  validation,
   weights,
 )
 from srgan_jax import config as config_lib
 from srgan_jax.data import pipeline, resident, sources
-from srgan_jax.evaluation import comparison, methods, report
-from srgan_jax.evaluation.pairs import Pair, make_pair
+from srgan_jax.evaluation import report
 from srgan_jax.models import architecture, layers, vgg
 from srgan_jax.models.discriminator import Discriminator
 from srgan_jax.models.generator import Generator
@@ -43,9 +44,6 @@ from srgan_jax.update import make_update
 
 logger = logging.getLogger('srgan_jax')
 
-_PROTOCOLS = ('y', 'paper')  # of the figures on the validation images
-_SAMPLES = 3  # validation images that are shown
-_SAMPLE_SIDE = 384  # at most, of what is shown of each, in pixels
 _AHEAD = 2  # steps that the host prepares while the device works
 
 
@@ -79,13 +77,27 @@ class Run:
       config.model.discriminator_channels, self.dtype
     )
     self.initial = self._load_initial_generator()
+    self.initial_discriminator = self._load_initial_discriminator()
     self.stages = self._make_stages()
-    self.source = sources.open_source(
-      config.data.source, min_size=config.crop_size
-    )
-    self.pairs = self._load_pairs()
+    self.source, self.validation = self._open_sources()
+    if (best_by := config.keep_best_by) not in ('', *self.validation.names):
+      raise ValueError(
+        f'config.keep_best_by must be one of {", ".join(self.validation.names)}'
+        f', not {best_by!r}'
+      )
     self._check_progress()
     self._claim_workdir()
+    self.weights = run_weights.RunWeights(
+      workdir,
+      generator=architecture.of_generator(self.generator),
+      discriminator=self._discriminator_fields(),
+      training={
+        'precision': self.dtype.name,
+        'inputs': self._fingerprint(),
+        'config': config.to_dict(),
+      },
+      active=self.is_first,
+    )
     self.loader = self._open_loader()
 
   def train(self) -> None:
@@ -101,9 +113,13 @@ class Run:
       if not is_last and self._trained_steps(self.stages[-1].name):
         continue  # the later stage's checkpoint holds all of it
       variables, figures = self._train_stage(stage, variables)
-      self._export(stage.file_name, stage, variables, figures)
+      names = [stage.file_name]
       if is_last and stage.name == stages.PRETRAIN:
-        self._export('generator.safetensors', stage, variables, figures)
+        names.append('generator.safetensors')
+      for name in names:
+        self.weights.write_generator(
+          name, stage, stage.steps, variables, figures
+        )
     if self.is_first:
       self._compare()
     multihost_utils.sync_global_devices('the run has ended')
@@ -127,6 +143,23 @@ class Run:
       dtype=self.dtype, init_scheme=config.model.init
     )
     return variables
+
+  def _load_initial_discriminator(self) -> train_step.Variables | None:
+    if not (path := self.config.init_discriminator):
+      return None
+    _, variables, metadata = weights.load_discriminator(path)
+    if (theirs := metadata['architecture']) != self._discriminator_fields():
+      raise ValueError(
+        f'{path} is a discriminator of {theirs}, the config has '
+        f'{self._discriminator_fields()}'
+      )
+    return variables
+
+  def _discriminator_fields(self) -> dict[str, int]:
+    return {
+      'channels': self.config.model.discriminator_channels,
+      'image_size': self.config.crop_size,
+    }
 
   def _make_stages(self) -> list[stages.Stage]:
     config = self.config
@@ -190,14 +223,21 @@ class Run:
     cached = sources.CachedSource(self.source, gib=config.data.cache_gib)
     return pipeline.TfDataLoader(cached, **settings)
 
-  def _load_pairs(self) -> list[Pair]:
-    if not self.config.data.validation:
-      return []
-    source = sources.open_source(self.config.data.validation, min_size=48)
-    return [
-      make_pair(source.names[i], source.read(i), self.config.data.edge)
-      for i in range(len(source))
-    ]
+  def _open_sources(self) -> tuple[sources.Source, validation.Validation]:
+    """What is trained on, and what is validated on."""
+    data = self.config.data
+    source = sources.open_source(data.source, min_size=self.config.crop_size)
+    held_out = None
+    if data.validation:
+      kind, _, count = data.validation.partition(':')
+      if kind == 'hold-out':
+        source, held_out = validation.hold_out(source, count)
+      else:
+        held_out = sources.open_source(
+          data.validation, min_size=validation.MIN_SIZE
+        )
+    distances = report.load_distances([data.lpips] if data.lpips else [])
+    return source, validation.Validation(held_out, data.edge, distances)
 
   def _checkpoint_folder(self, stage_name: str) -> pathlib.Path:
     return self.workdir / 'checkpoints' / stage_name
@@ -248,7 +288,7 @@ class Run:
   def create_state(
     self, stage: stages.Stage, variables: train_step.Variables | None
   ) -> train_step.PretrainState:
-    """The state at step 0: G from `variables` or the seed, D from the seed.
+    """The state at step 0: G from `variables`, D from its file, or the seed.
 
     Not yet placed on the devices.
     """
@@ -265,7 +305,9 @@ class Run:
     ema = generator.variables if self.config.ema_decay else None
     state = train_step.PretrainState(generator=generator, ema=ema)
     if stage.name == stages.GAN:
-      variables = _initialize(self.discriminator, hr_side, discriminator_key)
+      variables = self.initial_discriminator or _initialize(
+        self.discriminator, hr_side, discriminator_key
+      )
       discriminator = train_step.create_network(
         self.discriminator, variables, adam
       )
@@ -341,7 +383,7 @@ class Run:
           is_last = step == stage.steps
           logs = is_last or step % config.log_every == 0
           is_stopping = stop.requested(may_wait=logs)
-          validates = bool(self.pairs) and (
+          validates = bool(self.validation) and (
             is_last or step % config.validate_every == 0
           )
           saves = is_last or is_stopping or step % config.save_every == 0
@@ -358,9 +400,12 @@ class Run:
             window = []
             clock.reset()
           if validates:
-            figures, samples = self._validate(
-              stage.method, self.placement.fetch(state.exported)
-            )
+            variables = self.placement.fetch(state.exported)
+            figures, samples = self._validate(stage, variables)
+            if config.keep_best_by:
+              self.weights.keep_best(
+                stage, step, variables, figures, config.keep_best_by
+              )
             reporter.metrics(step, figures)
             reporter.images(step, 'samples', samples)
             clock.reset()
@@ -373,9 +418,13 @@ class Run:
     finally:
       reporter.close()
       saved.close()
+    if isinstance(state, train_step.GanState):
+      self.weights.write_discriminator(
+        stage, self.placement.fetch(state.discriminator.variables)
+      )
     variables = self.placement.fetch(state.exported)
-    if self.pairs and not figures:  # the stage had ended before
-      figures, _ = self._validate(stage.method, variables)
+    if self.validation and not figures:  # the stage had ended before
+      figures, _ = self._validate(stage, variables)
     return variables, figures
 
   def _steps_in_call(self, step: int, last: int) -> int:
@@ -386,28 +435,10 @@ class Run:
     return min(config.steps_per_call, last - step, until_special)
 
   def _validate(
-    self, name: str, variables: train_step.Variables
+    self, stage: stages.Stage, variables: train_step.Variables
   ) -> tuple[dict[str, float], np.ndarray]:
-    """Scores a generator on the validation images, and shows some of them.
-
-    Every process does, so that none waits or fails alone.
-    """
-    upscaler = self._upscaler(variables)
-    upscaled = {pair.name: upscaler(pair.lr) for pair in self.pairs}
-    method = methods.Method(name, lambda pair: upscaled[pair.name])
-    scores = report.evaluate(method, self.pairs, _PROTOCOLS).mean
-    return report.flat(scores), self._show([method])
-
-  def _show(self, shown: list[methods.Method]) -> np.ndarray:
-    """The methods beside bicubic and the original."""
-    image = comparison.compare(
-      [
-        (pair, comparison.centre(pair, _SAMPLE_SIDE))
-        for pair in self.pairs[:_SAMPLES]
-      ],
-      [methods.BASELINES['bicubic'], *shown],
-    )
-    return np.asarray(image)
+    """Every process scores them all, so that none waits or fails alone."""
+    return self.validation.score(stage.method, self._upscaler(variables))
 
   def _upscaler(self, variables: train_step.Variables) -> upscale.Upscaler:
     generator = self.generator.clone(dtype=jnp.dtype('float32'))
@@ -415,49 +446,17 @@ class Run:
 
   # What the run leaves.
 
-  def _export(
-    self,
-    name: str,
-    stage: stages.Stage,
-    variables: train_step.Variables,
-    figures: dict[str, float],
-  ) -> None:
-    """Writes a finished stage's generator with what it is and scores."""
-    if not self.is_first:
-      return
-    config = self.config
-    path = self.workdir / name
-    weights.save_generator(
-      path,
-      variables,
-      architecture=architecture.of_generator(self.generator),
-      training={
-        'label': stage.label,
-        'stage': stage.name,
-        'steps': stage.steps,
-        'precision': jnp.dtype(self.dtype).name,
-        'inputs': self._fingerprint(),
-        'config': config.to_dict(),
-        'figures': figures,
-      },
-    )
-    logger.info('wrote %s', path)
-
   def _compare(self) -> None:
     """Draws the methods beside each other: `samples/comparison.png`."""
-    if not self.pairs:
+    if not self.validation:
       return
     upscalers = {}
     if self.config.init_generator and self.initial is not None:
       upscalers['SRResNet'] = self._upscaler(self.initial)
     for stage in self.stages:
       upscalers[stage.method] = upscale.load(self.workdir / stage.file_name)
-    shown = [
-      methods.of_upscaler(name, upscaler)
-      for name, upscaler in upscalers.items()
-    ]
     path = self.workdir / 'samples' / 'comparison.png'
-    reporting.write_image(path, self._show(shown))
+    reporting.write_image(path, self.validation.compare(upscalers))
     logger.info('wrote %s', path)
 
 

@@ -199,6 +199,7 @@ def save_discriminator(
   *,
   architecture: Mapping[str, Any],
   training: Mapping[str, Any],
+  dtype: Dtype = 'float32',
 ) -> None:
   """Writes a discriminator.
 
@@ -208,6 +209,7 @@ def save_discriminator(
     architecture: {'channels', 'image_size'}: of `Discriminator`, and the side
       of the images that it was made for.
     training: as for a generator.
+    dtype: what the tensors are stored as.
 
   Raises:
     ValueError: where the variables are not those of the architecture.
@@ -219,7 +221,7 @@ def save_discriminator(
     'input_range': [-1, 1],
     'training': dict(training),
   }
-  save(path, 'discriminator', variables, metadata)
+  save(path, 'discriminator', variables, metadata, dtype=dtype)
 
 
 def load_discriminator(

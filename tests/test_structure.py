@@ -35,7 +35,8 @@ ORDER = (
     'upscale',
   ),
   ('stages', 'evaluation'),
-  ('update',),
+  ('update', 'validation'),
+  ('run_weights',),
   ('train', 'evaluate', 'mos', 'export', 'video', 'demo'),
   ('main',),
 )

@@ -16,7 +16,7 @@ import pytest
 import small
 
 from srgan_jax import config as config_lib
-from srgan_jax import train, train_step, upscale, weights
+from srgan_jax import train, train_step, upscale, validation, weights
 from srgan_jax.models.generator import Generator
 
 CONFIGS = ('srresnet_mse', 'srresnet_vgg22', 'mse', 'vgg22', 'vgg54')
@@ -177,7 +177,9 @@ def test_a_generator_of_others_stays_that_network(tmp_path):
   run = train.Run(tiny_config(init_generator=str(path)), workdir)
   assert run.generator == generator.clone(init_scheme='small')
   assert run._upscaler(run.initial)._generator.output == 'tanh'
-  run._export('generator.safetensors', run.stages[-1], run.initial, {})
+  run.weights.write_generator(
+    'generator.safetensors', run.stages[-1], 0, run.initial, {}
+  )
   ours, *_ = weights.load_generator(workdir / 'generator.safetensors')
   assert ours == generator.clone(init_scheme='small')
 
@@ -289,6 +291,85 @@ def test_batch_norm_per_device_leaves_a_generator_of_the_usual_shape(tmp_path):
     train.Run(config, tmp_path / 'run')
 
 
+def test_photos_held_out_are_validated_on_and_not_trained_on(tmp_path):
+  every = train.Run(tiny_config(), tmp_path / 'every').source
+  held_out = {'data.validation': 'hold-out:3'}
+  run = train.Run(tiny_config(**held_out), tmp_path / 'run')
+  names = [pair.name for pair in run.validation._pairs]
+  assert len(names) == 3 and len(run.source) == len(every) - 3
+  assert sorted([*names, *run.source.names]) == sorted(every.names)
+  for i, name in enumerate(run.source.names):
+    place = every.names.index(name)
+    assert tuple(run.source.sizes[i]) == tuple(every.sizes[place])
+    np.testing.assert_array_equal(run.source.read(i), every.read(place))
+
+
+@pytest.mark.parametrize('count', ['0', '10', 'x', ''])
+def test_a_wrong_number_held_out_is_refused(tmp_path, count):
+  config = tiny_config(**{'data.validation': f'hold-out:{count}'})
+  with pytest.raises(ValueError, match=f'hold-out:{count}.* 1 to 9 of the 10'):
+    train.Run(config, tmp_path / 'run')
+
+
+def test_the_best_generator_is_kept_with_its_step(tmp_path, monkeypatch):
+  config = tiny_config(
+    validate_every=1,
+    keep_best_by='psnr_y',
+    **{
+      'data.validation': 'hold-out:1',
+      'stages.pretrain.steps': 4,
+      'stages.gan.steps': 0,
+    },
+  )
+  figures = iter([20.0, 22.0, 21.0, 22.0])
+  kept = []
+
+  def score(self, name, upscaler):
+    kept.append(jax.device_get(upscaler._params))
+    return {'psnr_y': next(figures)}, np.zeros((4, 4, 3), np.uint8)
+
+  monkeypatch.setattr(validation.Validation, 'score', score)
+  train.Run(config, tmp_path / 'run').train()
+  path = tmp_path / 'run' / 'generator_pretrain_best.safetensors'
+  _, variables, metadata = weights.load_generator(path)
+  training = metadata['training']
+  assert training['steps'] == 2 and training['figures'] == {'psnr_y': 22.0}
+  ours = upscale.Upscaler(Generator(1, 4), variables)._params
+  jax.tree.map(np.testing.assert_array_equal, ours, kept[1])
+
+
+def test_a_smaller_lpips_is_better():
+  assert validation.is_better('lpips_alex', 0.2, 0.3)
+  assert not validation.is_better('lpips_alex', 0.3, 0.3)
+  assert validation.is_better('ssim_y', 0.3, 0.2)
+  assert validation.is_better('psnr_y', -1.0, None)
+
+
+def test_a_gan_stage_goes_on_against_a_trained_discriminator(tmp_path):
+  first = tmp_path / 'first'
+  run = train.Run(tiny_config(), first)
+  run.train()
+  config = tiny_config(
+    init_generator=str(first / 'generator.safetensors'),
+    init_discriminator=str(first / 'discriminator.safetensors'),
+  )
+  again = train.Run(config, tmp_path / 'second')
+  stage = again.stages[-1]
+  ours = again.create_state(stage, again.initial).discriminator.variables
+  fresh = run.create_state(stage, again.initial).discriminator.variables
+  _, saved, metadata = weights.load_discriminator(
+    first / 'discriminator.safetensors'
+  )
+  assert metadata['training']['steps'] == 2
+  jax.tree.map(np.testing.assert_array_equal, ours, saved)
+  assert not np.array_equal(
+    ours['params']['conv_1']['kernel'], fresh['params']['conv_1']['kernel']
+  )
+  config.crop_size = 48
+  with pytest.raises(ValueError, match="'image_size': 32.* 'image_size': 48"):
+    train.Run(config, tmp_path / 'third')
+
+
 def test_the_first_bad_step_of_a_call_is_named(tmp_path):
   config = tiny_config(
     steps_per_call=4,
@@ -380,6 +461,15 @@ def test_not_a_number_stops_the_run_and_names_step_and_term(
     ),
     ({'stages.pretrain.warmup': 2}, 'warmup must be in 0..1, not 2'),
     ({'stages.gan.warmup': -1}, 'stages.gan.warmup must be in 0..'),
+    ({'keep_best_by': 'psnr_y'}, 'needs config.data.validation'),
+    (
+      {'keep_best_by': 'lpips_alex', 'data.validation': 'hold-out:1'},
+      "ssim_paper, not 'lpips_alex'",
+    ),
+    (
+      {'init_discriminator': 'd.safetensors', 'stages.gan.steps': 0},
+      'init_discriminator is for the GAN stage',
+    ),
     ({'loss.content_reduction': 'sum'}, "not 'sum'"),
     ({'data.source': 'folder:/nowhere'}, 'folder:/nowhere'),
     ({'data.source': 'photos'}, 'photos'),

@@ -87,6 +87,11 @@ class Source:
   def __len__(self) -> int:
     return len(self.names)
 
+  def part(self, indices: Sequence[int]) -> 'Source':
+    """Some of the pictures, as a source of their own."""
+    entries = [self._entries[i] for i in indices]
+    return Source(self.spec, entries, self.sizes[list(indices)])
+
   def read(self, index: int) -> np.ndarray:
     """Reads and decodes one picture; safe to call from several threads.
 
