@@ -21,18 +21,13 @@ prints its curves, on BSD100, as a figure alone.
 """
 
 import argparse
-import ast
 from collections.abc import Callable, Mapping, Sequence
 import csv
 import dataclasses
-import functools
 import hashlib
 import io
 import json
-import logging
-import operator
 import pathlib
-import re
 import signal
 import sys
 import time
@@ -41,15 +36,12 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 import numpy as np
+import run_configs
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.append(str(ROOT))  # for the package `configs`, which is not installed
-
-from configs import srresnet_mse  # noqa: E402
-import srgan_jax  # noqa: E402
-from srgan_jax import files, interruption, train, upscale, weights  # noqa: E402
-from srgan_jax.evaluation import methods, metrics, pairs, report  # noqa: E402
-from srgan_jax.models import layers  # noqa: E402
+import srgan_jax
+from srgan_jax import files, interruption, train, upscale, weights
+from srgan_jax.evaluation import methods, metrics, pairs, report
+from srgan_jax.models import layers
 
 _SIDE = 64  # of the LR image that is timed, in pixels
 _CALLS = 100
@@ -315,31 +307,6 @@ def parse_blocks(text: str) -> list[int]:
   return blocks
 
 
-def override(config: ConfigDict, text: str) -> None:
-  """Sets the field of '--config.FIELD=VALUE'.
-
-  Raises:
-    ValueError: one line: another form, no such field, or of another type.
-  """
-  match = re.fullmatch(r'--config\.([\w.]+)=(.*)', text, re.DOTALL)
-  if not match:
-    raise ValueError(f'unknown argument {text!r}')
-  field, value = match.groups()
-  try:
-    *parents, name = field.split('.')
-    part = functools.reduce(operator.getitem, parents, config)
-    part[name] = value if isinstance(part[name], str) else _literal(value)
-  except (KeyError, TypeError, ValueError) as error:
-    raise ValueError(f'{text}: no such field, or not its type') from error
-
-
-def _literal(text: str) -> Any:
-  try:
-    return ast.literal_eval(text)
-  except SyntaxError as error:
-    raise ValueError(text) from error
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
   """The command."""
   parser = argparse.ArgumentParser(
@@ -354,16 +321,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
   options, overrides = parser.parse_known_args(arguments)
 
   def make_config() -> ConfigDict:
-    config = srresnet_mse.get_config()
+    config = run_configs.load('srresnet_mse')
     config.stages.pretrain.steps = options.steps
     for text in overrides:
-      override(config, text)
+      run_configs.override(config, text)
     return config
 
-  logger = logging.getLogger('srgan_jax')
-  logger.setLevel(logging.INFO)
-  logger.addHandler(logging.StreamHandler())
-  logger.propagate = False  # absl, which Orbax brings, would say it again
+  run_configs.log_to_stderr()
   try:
     make_config()
     results = sweep(

@@ -1,28 +1,23 @@
 """What a tool takes where a config's own images or VGG are not at hand.
 
-Not a command. Importing this also makes the package `configs` importable, which
-is not installed. How long a step takes does not depend on the values.
+Not a command. How long a step takes does not depend on the values.
 """
 
 import pathlib
-import sys
 
 import jax
 from ml_collections import ConfigDict
 import numpy as np
+import run_configs
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.append(str(ROOT))
-
-from configs import default  # noqa: E402
-from srgan_jax import weights  # noqa: E402
-from srgan_jax.models import vgg  # noqa: E402
+from srgan_jax import weights
+from srgan_jax.models import vgg
 
 
 def use_photos(config: ConfigDict) -> None:
   """Takes the shipped photos where the config names no source of its own."""
-  if config.data.source == default.get_config().data.source:
-    config.data.source = f'folder:{ROOT / "srgan_jax" / "assets" / "train"}'
+  if config.data.source == run_configs.load('default').data.source:
+    config.data.source = f'folder:{run_configs.ROOT / "srgan_jax/assets/train"}'
   config.data.validation = ''
 
 
