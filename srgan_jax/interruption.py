@@ -1,6 +1,8 @@
-"""SIGTERM and Ctrl-C, noticed so that the loop can save and end."""
+"""SIGTERM, Ctrl-C and a deadline, noticed so that the loop can save and end."""
 
+import math
 import signal
+import time
 from types import TracebackType
 from typing import Any
 
@@ -16,8 +18,12 @@ class Interrupted(Exception):
 class StopSignal:
   """A context in which SIGTERM and Ctrl-C only set a flag.
 
-  A second signal has its usual effect.
+  A second signal has its usual effect. The `deadline`, in the seconds of
+  `time.monotonic`, is as a signal.
   """
+
+  def __init__(self, deadline: float = math.inf):
+    self._deadline = deadline
 
   def __enter__(self) -> 'StopSignal':
     self._requested = False
@@ -46,10 +52,9 @@ class StopSignal:
     Several processes have to stop after the same step, so they ask each other,
     and only where `may_wait` (the same in all of them) says that it is time.
     """
+    own = self._requested or time.monotonic() >= self._deadline
     if jax.process_count() == 1:
-      return self._requested
+      return own
     if not may_wait:
       return False
-    return bool(
-      np.any(multihost_utils.process_allgather(np.asarray(self._requested)))
-    )
+    return bool(np.any(multihost_utils.process_allgather(np.asarray(own))))

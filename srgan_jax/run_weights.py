@@ -73,7 +73,7 @@ class RunWeights:
       )
 
   def write_discriminator(
-    self, stage: stages.Stage, variables: train_step.Variables
+    self, stage: stages.Stage, steps: int, variables: train_step.Variables
   ) -> None:
     """Writes D in bfloat16, so that another run can go on against it."""
     if self._active:
@@ -81,7 +81,7 @@ class RunWeights:
         self._workdir / 'discriminator.safetensors',
         variables,
         architecture=self._discriminator,
-        training=self._describe(stage, stage.steps),
+        training=self._describe(stage, steps),
         dtype='bfloat16',
       )
 

@@ -100,11 +100,15 @@ class Run:
     )
     self.loader = self._open_loader()
 
-  def train(self) -> None:
+  def train(self, deadline: float = math.inf) -> None:
     """Trains the stages in turn, each from where it stopped.
 
+    Args:
+      deadline: when to stop as if told to, by `time.monotonic`.
+
     Raises:
-      interruption.Interrupted: after SIGTERM or Ctrl-C, once that is saved.
+      interruption.Interrupted: after SIGTERM, Ctrl-C or the deadline, once that
+        is saved.
       FloatingPointError: naming the first step and term that is not finite.
     """
     variables = self.initial
@@ -112,7 +116,7 @@ class Run:
       is_last = stage is self.stages[-1]
       if not is_last and self._trained_steps(self.stages[-1].name):
         continue  # the later stage's checkpoint holds all of it
-      variables, figures = self._train_stage(stage, variables)
+      variables, figures = self._train_stage(stage, variables, deadline)
       names = [stage.file_name]
       if is_last and stage.name == stages.PRETRAIN:
         names.append('generator.safetensors')
@@ -318,7 +322,10 @@ class Run:
     return state
 
   def _train_stage(
-    self, stage: stages.Stage, variables: train_step.Variables | None
+    self,
+    stage: stages.Stage,
+    variables: train_step.Variables | None,
+    deadline: float,
   ) -> tuple[train_step.Variables, dict[str, float]]:
     """Trains a stage to its end.
 
@@ -360,7 +367,7 @@ class Run:
     pending: list[tuple[int, train_step.Metrics]] = []  # still on the device
 
     try:
-      with interruption.StopSignal() as stop:
+      with interruption.StopSignal(deadline) as stop:
         step = start
         batches = (
           self.loader.batches(start) if start < stage.steps else iter(())
@@ -412,16 +419,14 @@ class Run:
           if saves:
             saved.save(step, state, {'window': window})
           if is_stopping:
+            self._write_discriminator(stage, step, state)
             raise interruption.Interrupted(
               f'{stage.name} stopped at step {step} and was saved'
             )
     finally:
       reporter.close()
       saved.close()
-    if isinstance(state, train_step.GanState):
-      self.weights.write_discriminator(
-        stage, self.placement.fetch(state.discriminator.variables)
-      )
+    self._write_discriminator(stage, step, state)
     variables = self.placement.fetch(state.exported)
     if self.validation and not figures:  # the stage had ended before
       figures, _ = self._validate(stage, variables)
@@ -445,6 +450,13 @@ class Run:
     return upscale.Upscaler(generator, variables)
 
   # What the run leaves.
+
+  def _write_discriminator(
+    self, stage: stages.Stage, steps: int, state: train_step.PretrainState
+  ) -> None:
+    if isinstance(state, train_step.GanState):
+      variables = self.placement.fetch(state.discriminator.variables)
+      self.weights.write_discriminator(stage, steps, variables)
 
   def _compare(self) -> None:
     """Draws the methods beside each other: `samples/comparison.png`."""

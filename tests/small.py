@@ -8,6 +8,7 @@ import numpy as np
 
 from srgan_jax import optimizers, train_step, weights
 from srgan_jax.data.batch import Batch
+from srgan_jax.evaluation import lpips
 from srgan_jax.models import architecture, vgg
 from srgan_jax.models.discriminator import Discriminator
 from srgan_jax.models.generator import Generator
@@ -84,3 +85,24 @@ def save_generator(path):
     training={},
   )
   return path
+
+
+def lpips_metric(network):
+  """LPIPS with weights that nobody trained."""
+  rng = np.random.default_rng(0)
+  module = {'alex': lpips.AlexNet(), 'vgg16': vgg.VGG(16, 'conv5_3')}[network]
+  image = jax.ShapeDtypeStruct((1, 32, 32, 3), np.float32)
+  shapes = jax.eval_shape(module.init, jax.random.key(0), image)['params']
+  params = {}
+  for name, part in shapes.items():
+    shape = part['kernel'].shape
+    deviation = np.float32((2 / np.prod(shape[:3])) ** 0.5)
+    params[name] = {
+      'kernel': rng.standard_normal(shape, np.float32) * deviation,
+      'bias': rng.standard_normal(shape[3], np.float32) / 4,
+    }
+  linear = {
+    name: rng.random(len(params[name]['bias']), np.float32)
+    for name in lpips.layer_names(network)
+  }
+  return lpips.Lpips(network, {'params': params, 'linear': linear}, 'random')

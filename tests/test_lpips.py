@@ -11,11 +11,11 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 import pytest
+import small
 
 from srgan_jax import weights
 from srgan_jax.evaluation import lpips
 from srgan_jax.imaging import imresize
-from srgan_jax.models import vgg
 
 NETWORKS = ('alex', 'vgg16')
 
@@ -29,30 +29,9 @@ def make_pair(height, width, seed=0):
   return sr, hr
 
 
-def random_metric(network):
-  """LPIPS with weights that nobody trained."""
-  rng = np.random.default_rng(0)
-  module = {'alex': lpips.AlexNet(), 'vgg16': vgg.VGG(16, 'conv5_3')}[network]
-  image = jax.ShapeDtypeStruct((1, 32, 32, 3), np.float32)
-  shapes = jax.eval_shape(module.init, jax.random.key(0), image)['params']
-  params = {}
-  for name, part in shapes.items():
-    shape = part['kernel'].shape
-    deviation = np.float32((2 / np.prod(shape[:3])) ** 0.5)
-    params[name] = {
-      'kernel': rng.standard_normal(shape, np.float32) * deviation,
-      'bias': rng.standard_normal(shape[3], np.float32) / 4,
-    }
-  linear = {
-    name: rng.random(len(params[name]['bias']), np.float32)
-    for name in lpips.layer_names(network)
-  }
-  return lpips.Lpips(network, {'params': params, 'linear': linear}, 'random')
-
-
 @pytest.fixture(scope='module')
 def metrics():
-  return {network: random_metric(network) for network in NETWORKS}
+  return {network: small.lpips_metric(network) for network in NETWORKS}
 
 
 # --- against LPIPS in NumPy ---------------------------------------------------

@@ -54,5 +54,6 @@ def log_to_stderr() -> None:
   """Shows what a run says of its progress."""
   logger = logging.getLogger('srgan_jax')
   logger.setLevel(logging.INFO)
-  logger.addHandler(logging.StreamHandler())
+  if not logger.handlers:
+    logger.addHandler(logging.StreamHandler())
   logger.propagate = False  # absl, which Orbax brings, would say it again
