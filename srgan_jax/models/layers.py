@@ -118,9 +118,18 @@ def coarser(kernel: jax.Array) -> jax.Array:
 def max_pool(x: jax.Array) -> jax.Array:
   """The maxima of 2x2 blocks, [N, H, W, C] to [N, H/2, W/2, C] (rounded down).
 
-  From slices, whose gradient is a few comparisons: that of Flax's own scatters.
-  Equal values share it.
+  On CPU from slices, whose gradient is a few comparisons; the usual one's is a
+  scatter, which takes ten times as long there and is the faster one on TPUs.
   """
+  return jax.lax.platform_dependent(
+    x,
+    cpu=_max_pool_by_slices,
+    default=lambda x: nn.max_pool(x, (2, 2), strides=(2, 2), padding='VALID'),
+  )
+
+
+def _max_pool_by_slices(x: jax.Array) -> jax.Array:
+  """The same; equal values share the gradient of their maximum."""
   _, height, width, _ = x.shape
   x = x[:, : height // 2 * 2, : width // 2 * 2]
   x = jnp.maximum(x[:, ::2], x[:, 1::2])
