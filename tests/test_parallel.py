@@ -65,7 +65,7 @@ def test_a_batch_that_the_devices_do_not_divide_is_refused():
     sharding.make_mesh(6)
 
 
-def _run(workdir, *, processes, devices):
+def _run(workdir, *, processes, devices=1, pretrain=2, gan=2, more=()):
   """Trains a tiny config; the processes meet on loopback."""
   with socket.socket() as listener:
     listener.bind(('localhost', 0))
@@ -73,7 +73,8 @@ def _run(workdir, *, processes, devices):
   environment = os.environ | {
     'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}'
   }
-  command = conftest.tiny_command(workdir, pretrain=2, gan=2)
+  command = conftest.tiny_command(workdir, pretrain=pretrain, gan=gan)
+  command += more
   if processes > 1:
     command += [
       f'--config.distributed.coordinator=localhost:{port}',
@@ -100,9 +101,8 @@ def _run(workdir, *, processes, devices):
   return load_file(workdir / 'generator.safetensors'), lines
 
 
-def test_two_processes_train_as_one_with_as_many_devices(tmp_path):
-  ours, our_lines = _run(tmp_path / 'two', processes=2, devices=1)
-  theirs, their_lines = _run(tmp_path / 'one', processes=1, devices=2)
+def _assert_close(ours, our_lines, theirs, their_lines):
+  """The same run but for the order of sums."""
   assert ours.keys() == theirs.keys()
   for ours_line, theirs_line in zip(our_lines, their_lines, strict=True):
     assert ours_line.keys() == theirs_line.keys()
@@ -116,3 +116,27 @@ def test_two_processes_train_as_one_with_as_many_devices(tmp_path):
   differing = [np.abs(ours[name] - theirs[name]) for name in ours]
   assert max(x.max() for x in differing) < 1e-2
   assert np.mean(np.concatenate([x.ravel() for x in differing])) < 1e-5
+
+
+def test_two_processes_train_as_one_with_as_many_devices(tmp_path):
+  ours = _run(tmp_path / 'two', processes=2)
+  theirs = _run(tmp_path / 'one', processes=1, devices=2)
+  _assert_close(*ours, *theirs)
+
+
+def test_a_run_goes_on_with_another_number_of_processes(tmp_path):
+  run = functools.partial(
+    _run,
+    more=[
+      '--config.data.validation=hold-out:1',
+      '--config.validate_every=2',
+      '--config.ema_decay=0.9',
+    ],
+  )
+  parts = tmp_path / 'parts'
+  run(parts, processes=4)
+  ours = run(parts, processes=2, gan=4)
+  theirs = run(tmp_path / 'whole', processes=1, gan=4)
+  _assert_close(*ours, *theirs)
+  validated = [line['step'] for line in ours[1] if 'psnr_y' in line]
+  assert validated == [2, 2, 4]
