@@ -109,6 +109,10 @@ def get_config() -> ConfigDict:
   config.data.lpips = ''
   # RAM for decoded training images, in GiB ('tfdata').
   config.data.cache_gib = 4.0
+  # Steps in a row that cut the same images at other places. More than 1 saves
+  # decoding where the images fit neither the cache nor the device; the price is
+  # batches that resemble each other.
+  config.data.crops_per_image = 1
   # Random flips and quarter turns.
   config.data.augment = True
   # What the resize reads outside an image: 'clamp' or 'mirror'.

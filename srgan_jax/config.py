@@ -102,6 +102,9 @@ def check(config: Any) -> None:
     "'auto', 'replicated' or 'sharded'",
   )
   require(
+    config.data.crops_per_image >= 1, 'data.crops_per_image', 'at least 1'
+  )
+  require(
     config.data.edge in ('clamp', 'mirror'), 'data.edge', "'clamp' or 'mirror'"
   )
   pretrain, gan = config.stages.pretrain, config.stages.gan

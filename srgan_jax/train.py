@@ -219,6 +219,7 @@ class Run:
       'scale': config.scale,
       'augment': config.data.augment,
       'edge': config.data.edge,
+      'crops_per_image': config.data.crops_per_image,
     }
     if config.data.loader == 'resident':
       return resident.ResidentLoader(

@@ -17,6 +17,19 @@ def draws(steps, seed=0, **changes):
   return [draw(seed, step, **SETTINGS | changes) for step in steps]
 
 
+def test_several_crops_of_an_image_are_drawn_in_a_row():
+  once = draws(range(3))
+  thrice = draws(range(9), crops_per_image=3)
+  for step, drawn in enumerate(thrice):
+    np.testing.assert_array_equal(drawn.image, once[step // 3].image)
+  # Places and symmetries are the step's own.
+  assert not np.array_equal(thrice[0].y, thrice[1].y)
+  assert_same(thrice[0], once[0])
+  np.testing.assert_array_equal(
+    thrice[2].symmetry, draw(0, 2, **SETTINGS).symmetry
+  )
+
+
 def assert_same(a: draw_lib.Draw, b: draw_lib.Draw) -> None:
   for x, y in zip(a, b, strict=True):
     np.testing.assert_array_equal(x, y)

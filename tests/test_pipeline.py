@@ -84,6 +84,35 @@ def test_the_plain_loader_gives_the_same(first_six):
   assert_same(plain, first_six)
 
 
+def test_several_crops_of_an_image_are_those_that_are_drawn():
+  source = Pictures()
+  expected = [
+    pipeline.host_batch(
+      source,
+      draw_lib.draw(
+        3,
+        step,
+        sizes=source.sizes,
+        batch_size=8,
+        crop_size=32,
+        crops_per_image=3,
+      ),
+      crop_size=32,
+    )
+    for step in range(6)
+  ]
+  assert_same(take(6, crops_per_image=3), expected)
+
+
+def test_pictures_read_last_are_kept():
+  source = Pictures()
+  recent = sources.RecentSource(source, 2)
+  for index in (0, 1, 0, 1, 2, 0):
+    np.testing.assert_array_equal(recent.read(index), source.pictures[index])
+  assert source.reads == [0, 1, 2, 0]
+  assert recent.names == source.names
+
+
 def test_a_restart_goes_on_where_it_stopped(first_six):
   assert_same(take(2, start_step=4), first_six[4:])
 

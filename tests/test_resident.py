@@ -40,6 +40,7 @@ def plain(count, source=None, start_step=0, **changes):
         sizes=source.sizes,
         batch_size=settings['batch_size'],
         crop_size=settings['crop_size'],
+        crops_per_image=settings.get('crops_per_image', 1),
       ),
       crop_size=settings['crop_size'],
       edge=settings.get('edge', 'clamp'),
@@ -51,6 +52,11 @@ def plain(count, source=None, start_step=0, **changes):
 @pytest.mark.parametrize('placement', ['auto', 'replicated', 'sharded'])
 def test_crops_are_those_that_are_drawn(placement):
   assert_same(batches(6, placement=placement), plain(6))
+
+
+def test_several_crops_of_an_image():
+  changes = {'crops_per_image': 2}
+  assert_same(batches(5, **changes), plain(5, **changes))
 
 
 @pytest.mark.parametrize('placement', ['replicated', 'sharded'])

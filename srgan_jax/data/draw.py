@@ -44,6 +44,7 @@ def draw(
   crop_size: int,
   scale: int = 4,
   augment: bool = True,
+  crops_per_image: int = 1,
 ) -> Draw:
   """Draws the crops of one step; a pure function of its arguments.
 
@@ -51,6 +52,8 @@ def draw(
   at its end is dropped, so the pictures of a batch are distinct. Where there
   are fewer pictures than crops in a batch, permutations are chained, and no
   picture appears more than ceil(batch_size / pictures) times in a batch.
+  With several crops a picture, so many steps in a row cut the same pictures, at
+  other places: each has to be decoded only once for them.
 
   Args:
     seed: the run's seed, an integer of up to 64 bits.
@@ -60,6 +63,7 @@ def draw(
     crop_size: side of an HR crop, a multiple of `scale`.
     scale: HR pixels per LR pixel.
     augment: False leaves every symmetry 0.
+    crops_per_image: steps in a row with the same pictures.
 
   Returns:
     The draw.
@@ -73,12 +77,13 @@ def draw(
     raise ValueError(
       f'crop_size {crop_size} is not a positive multiple of scale {scale}'
     )
-  if step < 0 or batch_size < 1 or count < 1:
+  if step < 0 or min(batch_size, count, crops_per_image) < 1:
     raise ValueError(
-      f'cannot draw {batch_size} crops of {count} pictures at step {step}'
+      f'cannot draw {batch_size} crops of {count} pictures at step {step}, '
+      f'{crops_per_image} of each'
     )
 
-  image = _images(seed, step, count, batch_size)
+  image = _images(seed, step // crops_per_image, count, batch_size)
   starts = (np.asarray(sizes)[image].astype(np.int64) - crop_size) // scale + 1
   if starts.min() < 1:
     bad = image[np.argmin(starts.min(axis=1))]

@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 from srgan_jax.data import draw as draw_lib
-from srgan_jax.data.sources import Source
+from srgan_jax.data.sources import RecentSource, Source
 from srgan_jax.imaging import resize
 
 _PREFETCH = 8  # batches ready in memory; 0.6 MB each at 16 crops of 96
@@ -94,6 +94,7 @@ def batches(
   scale: int = 4,
   augment: bool = True,
   edge: resize.Edge = 'clamp',
+  crops_per_image: int = 1,
   shard_index: int = 0,
   shard_count: int = 1,
   threads: int | None = None,
@@ -112,6 +113,8 @@ def batches(
     scale: HR pixels per LR pixel.
     augment: whether symmetries are drawn.
     edge: what lies outside a picture.
+    crops_per_image: steps in a row that cut the same pictures, which are then
+      kept between them.
     shard_index: this process.
     shard_count: how many processes; divides `batch_size`.
     threads: crops read at a time, by default two a core, as some wait for the
@@ -142,11 +145,14 @@ def batches(
       crop_size=crop_size,
       scale=scale,
       augment=augment,
+      crops_per_image=crops_per_image,
     )
     return np.stack(drawn, axis=1)[mine]
 
   drawn_rows(start_step)  # what is wrong with the arguments is said now
 
+  if crops_per_image > 1:
+    source = RecentSource(source, 2 * rows)
   side = crop_size + 2 * resize.CONTEXT_PER_SCALE * scale
   failures: list[Exception] = []
 

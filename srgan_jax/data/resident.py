@@ -74,6 +74,7 @@ class ResidentLoader:
     scale: int = 4,
     augment: bool = True,
     edge: resize.Edge = 'clamp',
+    crops_per_image: int = 1,
     placement: Placement = 'auto',
   ):
     """Decodes the pictures and puts them on the devices.
@@ -87,6 +88,7 @@ class ResidentLoader:
       scale: HR pixels per LR pixel.
       augment: whether symmetries are drawn.
       edge: what lies outside a picture.
+      crops_per_image: see `draw`.
       placement: 'replicated' on every device, 'sharded' over them, or 'auto',
         the former where half of a device's memory holds them all.
 
@@ -107,6 +109,7 @@ class ResidentLoader:
       crop_size=crop_size,
       scale=scale,
       augment=augment,
+      crops_per_image=crops_per_image,
     )
     self._draw(0)  # what is wrong with the arguments is said now
     if placement == 'auto':

@@ -168,6 +168,19 @@ class CachedSource(Source):
     return image
 
 
+class RecentSource(Source):
+  """A source that keeps the pictures read last."""
+
+  def __init__(self, source: Source, count: int) -> None:
+    """Wraps a source; `count` pictures are kept."""
+    super().__init__(source.spec, source._entries, source.sizes)
+    self._read = functools.lru_cache(count)(source.read)
+
+  def read(self, index: int) -> np.ndarray:
+    """As `Source.read`; not to be written to."""
+    return self._read(index)
+
+
 def open_source(spec: str, *, min_size: int) -> Source:
   """Opens a source and reads every picture's header.
 
