@@ -57,7 +57,9 @@ class Stage:
   @property
   def label(self) -> str:
     """The variant, e.g. 'srgan-vgg54' or 'srgan-vgg16-conv5_3'."""
-    return f'{self.method.lower()}-{self.content.name}'
+    label = f'{self.method.lower()}-{self.content.name}'
+    has_pixels = self.content.layer and self.objective.pixel_weight
+    return f'{label}-mse' if has_pixels else label
 
   @property
   def file_name(self) -> str:

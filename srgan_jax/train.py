@@ -177,6 +177,7 @@ class Run:
     objective = functools.partial(
       train_step.Objective,
       content_reduction=config.loss.content_reduction,
+      pixel_weight=config.loss.pixel_weight,
       ema_decay=config.ema_decay,
       dtype=self.dtype,
     )

@@ -83,6 +83,8 @@ class Objective:
   Attributes:
     content_layer: the VGG layer compared, e.g. 'conv5_4', or None for l_MSE.
     content_reduction: see `losses.feature_loss`.
+    pixel_weight: of l_MSE beside a VGG content loss; 0 in the paper. Such a loss
+      alone buys likeness with contrast, until a run is long.
     adversarial_weight: of l_Gen; 1e-3 in the paper. Unused in pre-training.
     tv_weight: of the total variation; 2e-8 for SRResNet-VGG22, else 0.
     ema_decay: of the moving average of G, where the state has one.
@@ -94,6 +96,7 @@ class Objective:
 
   content_layer: str | None = None
   content_reduction: losses.ContentReduction = 'mean'
+  pixel_weight: float = 0.0
   adversarial_weight: float = 1e-3
   tv_weight: float = 0.0
   ema_decay: float = 0.0
@@ -295,6 +298,8 @@ def _content_terms(
     content = losses.feature_loss(
       features(sr), features(hr), objective.content_reduction
     )
+    if objective.pixel_weight:
+      content += objective.pixel_weight * losses.mse_loss(sr, hr)
   if objective.tv_weight:
     return content, losses.total_variation(sr)
   return content, jnp.zeros(())

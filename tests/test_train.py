@@ -403,6 +403,9 @@ def test_a_vgg_content_loss_trains_and_labels_what_it_is(tmp_path):
   train.Run(config, workdir).train()
   _, _, metadata = weights.load_generator(workdir / 'generator.safetensors')
   assert metadata['training']['label'] == 'srgan-vgg16-conv2_2'
+  config.loss.pixel_weight = 0.1
+  labels = [s.label for s in train.Run(config, tmp_path / 'pixels').stages]
+  assert labels == ['srresnet-mse', 'srgan-vgg16-conv2_2-mse']
 
   config.stages.gan.content = 'vgg54'
   with pytest.raises(ValueError, match='conv5_3'):

@@ -130,6 +130,18 @@ def test_both_networks_move_and_vgg_does_not():
   assert not any('conv1_1' in name for name in names)
 
 
+def test_a_pixel_weight_adds_the_squared_error_to_vggs():
+  batch, network = small.batch(), small.perceptual()
+  sr = 0.9 * batch.hr
+  content = lambda weight: train_step._content_terms(
+    sr,
+    batch.hr,
+    network,
+    train_step.Objective(content_layer='conv2_2', pixel_weight=weight),
+  )[0]
+  assert_close(content(3.0) - content(0.0), 3 * losses.mse_loss(sr, batch.hr))
+
+
 @pytest.mark.parametrize('content', ['mse', 'conv2_2'])
 @pytest.mark.parametrize('term', ['content', 'adversarial', 'tv'])
 def test_each_term_alone_moves_the_generator(content, term):

@@ -135,8 +135,12 @@ class Trainer:
       target = self.features(self.hr)
     squares = (self.features(sr) - target).square()
     if self.objective.content_reduction == 'mean':
-      return squares.mean()
-    return squares.sum(1).mean()
+      content = squares.mean()
+    else:
+      content = squares.sum(1).mean()
+    if self.objective.pixel_weight:
+      content = content + self.objective.pixel_weight * F.mse_loss(sr, self.hr)
+    return content
 
   def _tv(self, sr: torch.Tensor) -> torch.Tensor:
     rows = (sr[:, :, 1:] - sr[:, :, :-1]).abs().sum((1, 2, 3))
