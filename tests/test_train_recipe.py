@@ -139,6 +139,18 @@ def test_another_folder_goes_on_from_what_travelled(trained, metric, tmp_path):
   assert before == str(start / 'srresnet-mse.safetensors')
 
 
+def test_updates_are_planned_by_the_time_of_one(tmp_path, monkeypatch):
+  planned = []
+  monkeypatch.setattr(
+    train_recipe.Recipe,
+    '_plan',
+    lambda *a, plan=train_recipe.Recipe._plan: planned.append(plan(*a)) or 1,
+  )
+  train_recipe.main([*TINY, f'-o{tmp_path}', '--train=srresnet-mse=2m'])
+  # Of some milliseconds each, on any machine that runs this.
+  assert 0.85 * 120 / 1 < planned[0] < 0.85 * 120 / 1e-4
+
+
 def _optimistic(monkeypatch, steps):
   """Has the planning find this many updates for a few seconds."""
   monkeypatch.setattr(train_recipe.Budget, 'seconds', 8.0)
