@@ -83,8 +83,8 @@ class Objective:
   Attributes:
     content_layer: the VGG layer compared, e.g. 'conv5_4', or None for l_MSE.
     content_reduction: see `losses.feature_loss`.
-    pixel_weight: of l_MSE beside a VGG content loss; 0 in the paper. Such a loss
-      alone buys likeness with contrast, until a run is long.
+    pixel_weight: of l_MSE beside a VGG content loss; 0 in the paper. Without it
+      such a loss buys likeness with contrast, until a run is long.
     adversarial_weight: of l_Gen; 1e-3 in the paper. Unused in pre-training.
     tv_weight: of the total variation; 2e-8 for SRResNet-VGG22, else 0.
     ema_decay: of the moving average of G, where the state has one.
