@@ -49,4 +49,5 @@ def test_each_beats_bicubic_and_keeps_colours(path):
   assert not path.stem.startswith('srresnet') or ours > bicubic + 0.2
   for pair in benchmark:
     shift = upscaled[pair.name].mean((0, 1)) - pair.lr.mean((0, 1))
-    assert np.abs(shift).max() < 1
+    # The card says by how much an SRGAN of few updates moves them.
+    assert np.abs(shift).max() < (1 if path.stem.startswith('srresnet') else 6)
