@@ -120,6 +120,8 @@ def prelu_has_a_slope_per_channel(tmp_path):
 
 def share_prelu_slope(monkeypatch):
   class Shared(layers.nn.Module):
+    shared: int = 1
+
     @layers.nn.compact
     def __call__(self, x):
       slope = self.param('slope', layers.nn.initializers.constant(0.25), ())

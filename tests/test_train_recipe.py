@@ -1,6 +1,7 @@
 """The recipe: its plan, its chain of variants, and what travels."""
 
 import json
+import types
 
 import conftest
 import jax
@@ -10,7 +11,7 @@ import pytest
 import small
 import train_recipe
 
-from srgan_jax import interruption, weights
+from srgan_jax import interruption, validation, weights
 from srgan_jax.evaluation import lpips
 
 TINY = [
@@ -50,7 +51,7 @@ def trained(metric, tmp_path_factory):
     f'--lpips={metric}',
     f'--benchmarks={benchmarks.parent.parent}',
     f'-o{output}',
-    '--train=srresnet-mse=40,srgan-mse=2',
+    '--train=srresnet-mse=8,srgan-mse=2',
   ]
   train_recipe.main(command)
   return output, command
@@ -60,7 +61,7 @@ def test_variants_are_trained_from_one_srresnet(trained):
   output, _ = trained
   records = json.loads((output / 'recipe.json').read_text())
   assert list(records) == ['srresnet-mse', 'srgan-mse']
-  for label, steps in (('srresnet-mse', 40), ('srgan-mse', 2)):
+  for label, steps in (('srresnet-mse', 8), ('srgan-mse', 2)):
     record = records[label]
     assert record['ended'] and record['label'] == label
     assert record['steps'] == steps and record['seconds'] > 0
@@ -86,7 +87,7 @@ def test_the_best_by_its_own_figure_is_what_is_taken(trained):
   validated = {
     line['step']: line['psnr_y'] for line in lines if 'psnr_y' in line
   }
-  assert len(validated) == 20
+  assert len(validated) == 8
   record = json.loads((output / 'recipe.json').read_text())['srresnet-mse']
   assert record['best_step'] == max(validated, key=validated.get)
 
@@ -151,32 +152,39 @@ def test_updates_are_planned_by_the_time_of_one(tmp_path, monkeypatch):
   assert 0.85 * 120 / 1 < planned[0] < 0.85 * 120 / 1e-4
 
 
-def _optimistic(monkeypatch, steps):
-  """Has the planning find this many updates for a few seconds."""
-  monkeypatch.setattr(train_recipe.Budget, 'seconds', 8.0)
-  median = 1000 * 0.85 * 8 / steps
+def _plan_100_updates(monkeypatch, monotonic):
+  """For a minute by the clock that is given."""
   monkeypatch.setattr(
     train_recipe.benchmark,
     'measure',
-    lambda *a, **k: {'step_ms': {'median': median}},
+    lambda *a, **k: {'step_ms': {'median': 510.0}},
   )
+  clock = types.SimpleNamespace(monotonic=monotonic)
+  monkeypatch.setattr(train_recipe, 'time', clock)
+  monkeypatch.setattr(interruption, 'time', clock)
 
 
 def test_minutes_become_updates_and_end_the_training(tmp_path, monkeypatch):
-  _optimistic(monkeypatch, steps=5000)
+  validated, score = [], validation.Validation.score
+  monkeypatch.setattr(
+    validation.Validation,
+    'score',
+    lambda *a: validated.append(a) or score(*a),
+  )
+  late = lambda: 1e9 if len(validated) > 1 else 0.0
+  _plan_100_updates(monkeypatch, late)
   train_recipe.main([*TINY, f'-o{tmp_path}', '--train=srresnet-mse=1m'])
   record = json.loads((tmp_path / 'recipe.json').read_text())['srresnet-mse']
-  assert abs(record['steps'] - 5000) <= 1
-  assert record['ended'] and 250 <= record['best_step'] < 4000
+  assert abs(record['steps'] - 100) <= 1
+  assert record['ended'] and record['best_step'] <= 10 and len(validated) == 2
 
 
 def test_too_few_minutes_lose_nothing(tmp_path, monkeypatch):
-  _optimistic(monkeypatch, steps=1_000_000)
+  began = iter([0.0])
+  _plan_100_updates(monkeypatch, lambda: next(began, 1e9))
   with pytest.raises(SystemExit) as info:
     train_recipe.main([*TINY, f'-o{tmp_path}', '--train=srresnet-mse=1m'])
-  assert 'ended before the first validation; with more it goes' in str(
-    info.value
-  )
+  assert 'before the first validation; with more it goes' in str(info.value)
   record = json.loads((tmp_path / 'recipe.json').read_text())['srresnet-mse']
   assert not record['ended']
   assert list((tmp_path / 'srresnet-mse' / 'checkpoints').rglob('*'))
