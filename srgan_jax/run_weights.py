@@ -63,6 +63,8 @@ class RunWeights:
     by: str,
   ) -> None:
     """Writes G if it is the best of its stage so far by a figure's name."""
+    if not self._active:
+      return
     path, before = self._workdir / stage.best_file_name, None
     if path.exists():
       _, metadata = weights.load(path, 'generator')

@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
   add(
     '--model',
     default=pretrained.default(),
-    help='srgan, srresnet, or a generator.safetensors; %(default)s by default',
+    help='a shipped name or a generator.safetensors; %(default)s by default',
   )
   add(
     '--format',

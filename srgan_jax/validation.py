@@ -65,12 +65,12 @@ class Validation:
       edge: what the resize reads outside an image.
       distances: learned metrics beside the protocols' PSNR and SSIM.
     """
-    count = len(source) if source else 0
-    self._pairs = [
-      make_pair(source.names[i], source.read(i), edge)
-      for i in range(count)
-      if source
-    ]
+    self._pairs = []
+    if source is not None:
+      self._pairs = [
+        make_pair(name, source.read(i), edge)
+        for i, name in enumerate(source.names)
+      ]
     self._distances = distances
 
   def __bool__(self) -> bool:

@@ -28,8 +28,6 @@ import hashlib
 import io
 import json
 import pathlib
-import signal
-import sys
 import time
 from typing import Any
 
@@ -39,7 +37,7 @@ import numpy as np
 import run_configs
 
 import srgan_jax
-from srgan_jax import files, interruption, train, upscale, weights
+from srgan_jax import files, train, upscale, weights
 from srgan_jax.evaluation import methods, metrics, pairs, report
 from srgan_jax.models import layers
 
@@ -327,8 +325,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
       run_configs.override(config, text)
     return config
 
-  run_configs.log_to_stderr()
-  try:
+  with run_configs.command('depth_sweep'):
     make_config()
     results = sweep(
       make_config,
@@ -339,11 +336,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
       say=lambda line: print(line, flush=True),
     )
     draw(results, options.output / 'figure7.png')
-  except (ValueError, OSError, ImportError, FloatingPointError) as error:
-    sys.exit(f'depth_sweep: {" ".join(str(error).split())}')
-  except interruption.Interrupted as interrupted:
-    print(f'depth_sweep: {interrupted}; run again to go on', file=sys.stderr)
-    sys.exit(128 + signal.SIGTERM)
 
 
 if __name__ == '__main__':

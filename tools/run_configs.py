@@ -5,16 +5,21 @@ this puts the repository's root on the path.
 """
 
 import ast
+from collections.abc import Iterator
+import contextlib
 import functools
 import importlib
 import logging
 import operator
 import pathlib
 import re
+import signal
 import sys
 from typing import Any
 
 from ml_collections import ConfigDict
+
+from srgan_jax import interruption
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT))
@@ -50,8 +55,24 @@ def _literal(text: str) -> Any:
     raise ValueError(text) from error
 
 
-def log_to_stderr() -> None:
-  """Shows what a run says of its progress."""
+@contextlib.contextmanager
+def command(tool: str) -> Iterator[None]:
+  """What a tool that trains does: shows progress, and ends in one line.
+
+  Bad input exits with a line; a stop says that the tool goes on when it is run
+  again, and exits as SIGTERM does.
+  """
+  _log_to_stderr()
+  try:
+    yield
+  except (ValueError, OSError, ImportError, FloatingPointError) as error:
+    sys.exit(f'{tool}: {" ".join(str(error).split())}')
+  except interruption.Interrupted as interrupted:
+    print(f'{tool}: {interrupted}; run again to go on', file=sys.stderr)
+    sys.exit(128 + signal.SIGTERM)
+
+
+def _log_to_stderr() -> None:
   logger = logging.getLogger('srgan_jax')
   logger.setLevel(logging.INFO)
   if not logger.handlers:

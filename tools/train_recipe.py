@@ -29,8 +29,6 @@ import io
 import json
 import pathlib
 import re
-import signal
-import sys
 import tempfile
 import time
 from typing import Any
@@ -399,19 +397,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
   add('--hold-out', type=int, default=24, help='photos to validate on')
   add('--start', type=pathlib.Path, metavar='DIR', help='an earlier output')
   options, overrides = parser.parse_known_args(arguments)
-  run_configs.log_to_stderr()
   compilation_cache.enable()
-  try:
+  with run_configs.command('train_recipe'):
     check(options)
     recipe = Recipe(options, overrides)
     for name, budget in options.train.items():
       recipe.train(name, budget)
     recipe.report()
-  except (ValueError, OSError, FloatingPointError) as error:
-    sys.exit(f'train_recipe: {" ".join(str(error).split())}')
-  except interruption.Interrupted as interrupted:
-    print(f'train_recipe: {interrupted}; run again to go on', file=sys.stderr)
-    sys.exit(128 + signal.SIGTERM)
 
 
 if __name__ == '__main__':
