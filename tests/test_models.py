@@ -171,6 +171,23 @@ def test_prelu_before_the_shuffle_is_prelu_behind_it():
   np.testing.assert_array_equal(layers.pixel_shuffle(before, 2), behind)
 
 
+@pytest.mark.parametrize('height, width', [(6, 8), (5, 7), (2, 3), (1, 4)])
+def test_a_strided_convolution_equals_flax_and_its_gradients(height, width):
+  rng = np.random.default_rng(0)
+  x = rng.normal(size=(2, height, width, 4)).astype(np.float32)
+  ours = layers.StridedConv(5)
+  theirs = layers.Conv(5, (3, 3), strides=2, use_bias=False)
+  params = ours.init(jax.random.key(0), x)
+  y, pull_back = jax.vjp(ours.apply, params, x)
+  expected, expected_pull_back = jax.vjp(theirs.apply, params, x)
+  np.testing.assert_array_equal(y, expected)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5),
+    pull_back(y),
+    expected_pull_back(y),
+  )
+
+
 @pytest.mark.parametrize('height, width', [(6, 8), (5, 7), (2, 3)])
 def test_max_pool_equals_flax_and_its_gradient(height, width):
   rng = np.random.default_rng(0)

@@ -19,10 +19,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from srgan_jax import interruption
-
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT))
+
+from srgan_jax import interruption  # noqa: E402 (it may be found by that path)
 
 
 def load(name: str) -> ConfigDict:

@@ -1,5 +1,8 @@
 """The discriminator (paper section 2.1.1, figure 4 below). NHWC."""
 
+from collections.abc import Callable
+import functools
+
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
@@ -39,14 +42,12 @@ class Discriminator(nn.Module):
     )
     x = nn.leaky_relu(x, _LEAK)
     for i, (multiple, stride) in enumerate(_CONVOLUTIONS, start=1):
-      x = layers.Conv(
-        multiple * self.channels,
-        (3, 3),
-        strides=stride,
-        use_bias=False,
-        dtype=self.dtype,
-        name=f'conv_{i}',
-      )(x)
+      conv: Callable[..., nn.Module] = layers.StridedConv
+      if stride == 1:
+        conv = functools.partial(
+          layers.Conv, kernel_size=(3, 3), use_bias=False
+        )
+      x = conv(multiple * self.channels, dtype=self.dtype, name=f'conv_{i}')(x)
       x = layers.BatchNorm(
         use_running_average=not train, dtype=self.dtype, name=f'norm_{i}'
       )(x)
