@@ -98,7 +98,6 @@ class Run:
       },
       active=self.is_first,
     )
-    self.loader = self._open_loader()
 
   def train(self, deadline: float = math.inf) -> None:
     """Trains the stages in turn, each from where it stopped.
@@ -211,7 +210,9 @@ class Run:
     """The VGG network, read when a stage's content loss first needs it."""
     return weights.load_vgg(self.config.perceptual.weights)
 
-  def _open_loader(self) -> pipeline.TfDataLoader | resident.ResidentLoader:
+  @functools.cached_property
+  def loader(self) -> pipeline.TfDataLoader | resident.ResidentLoader:
+    """The crops' loader, opened when a stage has updates to make."""
     config = self.config
     settings = {
       'seed': config.seed,
@@ -349,7 +350,7 @@ class Run:
 
     update = make_update(
       stage,
-      self.loader.crops,
+      lambda pictures, rows: self.loader.crops(pictures, rows),
       self.mesh,
       scale=config.scale,
       precision=self.precision,

@@ -17,6 +17,7 @@ import small
 
 from srgan_jax import config as config_lib
 from srgan_jax import train, train_step, upscale, validation, weights
+from srgan_jax.data import resident
 from srgan_jax.models.generator import Generator
 
 CONFIGS = ('srresnet_mse', 'srresnet_vgg22', 'mse', 'vgg22', 'vgg54')
@@ -239,7 +240,7 @@ def test_resident_images_and_several_steps_a_call_train_the_same(tmp_path):
   )
 
 
-def test_several_steps_a_call_resume_exactly(tmp_path):
+def test_several_steps_a_call_resume_exactly(tmp_path, monkeypatch):
   def run(workdir, **lengths):
     config = tiny_config(
       steps_per_call=3,
@@ -263,6 +264,11 @@ def test_several_steps_a_call_resume_exactly(tmp_path):
   )
   assert whole == parts
   assert _logged(tmp_path / 'whole') == _logged(tmp_path / 'parts')
+
+  # What has ended decodes no photos for the device again.
+  monkeypatch.setattr(resident, 'ResidentLoader', None)
+  run(tmp_path / 'whole', **{'stages.pretrain.steps': 8})
+  assert (tmp_path / 'whole' / 'generator.safetensors').read_bytes() == whole
 
 
 def test_batch_norm_per_device_leaves_a_generator_of_the_usual_shape(tmp_path):
