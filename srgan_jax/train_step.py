@@ -14,7 +14,6 @@ from flax import linen as nn
 from flax import struct
 from flax.training import train_state
 import jax
-from jax import flatten_util
 import jax.numpy as jnp
 import optax
 
@@ -259,11 +258,10 @@ def gan_step(
 
 
 def _mean_over_devices(tree: Any, objective: Objective) -> Any:
-  """The mean over the objective's axis, in one all-reduce for the tree."""
+  """The mean over the objective's axis; XLA makes a tree one all-reduce."""
   if objective.axis is None:
     return tree
-  flat, unravel = flatten_util.ravel_pytree(tree)
-  return unravel(jax.lax.pmean(flat, objective.axis))
+  return jax.lax.pmean(tree, objective.axis)
 
 
 def _apply(
