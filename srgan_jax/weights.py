@@ -148,6 +148,7 @@ def save_generator(
   *,
   architecture: Mapping[str, Any],
   training: Mapping[str, Any],
+  dtype: Dtype = 'float32',
 ) -> None:
   """Writes a generator.
 
@@ -157,23 +158,16 @@ def save_generator(
     architecture: as `models.architecture` describes it.
     training: how it came to be, JSON-compatible: 'steps', 'data', 'figures'
       (by protocol and data set), 'config', whatever is known.
+    dtype: what the tensors are stored as. In float16 the file is half as large,
+      and 1 % of the shipped generators' pixels change by one level (measured
+      on Set5); bfloat16 is too coarse.
 
   Raises:
     ValueError: where the variables are not those of the architecture.
   """
-  fail = lambda fault: ValueError(f'{path}: {fault}')
-  _check(fail, 'generator', architecture, variables)
-  save(
-    path,
-    'generator',
-    variables,
-    {
-      'architecture': dict(architecture),
-      'scale': SCALE,
-      'input_range': [0, 1],
-      'output_range': [-1, 1],
-      'training': dict(training),
-    },
+  facts = {'scale': SCALE, 'input_range': [0, 1], 'output_range': [-1, 1]}
+  _save_network(
+    path, 'generator', variables, architecture, training, dtype, facts
   )
 
 
@@ -186,10 +180,7 @@ def load_generator(
     ValueError: as `load`, and where a tensor's name or shape is not the
       architecture's.
   """
-  flat, metadata = _read(path, 'generator')
-  variables = jax.tree.map(jnp.asarray, _unflatten(flat))
-  fail = functools.partial(_error, path, 'generator')
-  module = _check(fail, 'generator', metadata['architecture'], variables)
+  module, variables, metadata = _load_network(path, 'generator')
   return cast(Generator, module), variables, metadata
 
 
@@ -214,14 +205,10 @@ def save_discriminator(
   Raises:
     ValueError: where the variables are not those of the architecture.
   """
-  fail = lambda fault: ValueError(f'{path}: {fault}')
-  _check(fail, 'discriminator', architecture, variables)
-  metadata = {
-    'architecture': dict(architecture),
-    'input_range': [-1, 1],
-    'training': dict(training),
-  }
-  save(path, 'discriminator', variables, metadata, dtype=dtype)
+  facts = {'input_range': [-1, 1]}
+  _save_network(
+    path, 'discriminator', variables, architecture, training, dtype, facts
+  )
 
 
 def load_discriminator(
@@ -232,10 +219,7 @@ def load_discriminator(
   Raises:
     ValueError: as `load_generator`.
   """
-  flat, metadata = _read(path, 'discriminator')
-  variables = jax.tree.map(jnp.asarray, _unflatten(flat))
-  fail = functools.partial(_error, path, 'discriminator')
-  module = _check(fail, 'discriminator', metadata['architecture'], variables)
+  module, variables, metadata = _load_network(path, 'discriminator')
   return cast(Discriminator, module), variables, metadata
 
 
@@ -388,6 +372,36 @@ def find_placeholder(head: bytes) -> str | None:
   if head.startswith((b'<!doctype', b'<html', b'<?xml')):
     return 'a web page, not the file itself: its download went wrong'
   return None
+
+
+def _save_network(
+  path: Path,
+  kind: Kind,
+  variables: Any,
+  architecture: Mapping[str, Any],
+  training: Mapping[str, Any],
+  dtype: Dtype,
+  facts: Mapping[str, Any],
+) -> None:
+  """Writes a network's file, with `facts` of its own kind beside the rest."""
+  fail = lambda fault: ValueError(f'{path}: {fault}')
+  _check(fail, kind, architecture, variables)
+  metadata = {
+    'architecture': dict(architecture),
+    'training': dict(training),
+    **facts,
+  }
+  save(path, kind, variables, metadata, dtype=dtype)
+
+
+def _load_network(
+  path: Path, kind: Kind
+) -> tuple[Generator | Discriminator, dict[str, Any], dict[str, Any]]:
+  flat, metadata = _read(path, kind)
+  variables = jax.tree.map(jnp.asarray, _unflatten(flat))
+  fail = functools.partial(_error, path, kind)
+  module = _check(fail, kind, metadata['architecture'], variables)
+  return module, variables, metadata
 
 
 def _read(

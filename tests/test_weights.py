@@ -401,8 +401,8 @@ def test_half_precision_comes_back_as_float32(tmp_path, kind, dtype, error):
     loaded, original = weights.load_vgg(path).params, make_network().params
   else:
     original = make_variables()
-    metadata = {'architecture': ARCHITECTURE}
-    weights.save(path, 'generator', original, metadata, dtype=dtype)
+    facts = {'architecture': ARCHITECTURE, 'training': {}}
+    weights.save_generator(path, original, **facts, dtype=dtype)
     _, loaded, _ = weights.load_generator(path)
 
   errors = jax.tree.map(
