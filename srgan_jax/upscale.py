@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
   )
   add(
     '--model',
-    default=pretrained.default(),
+    default=pretrained.DEFAULT,
     help='a shipped name or a generator.safetensors; %(default)s by default',
   )
   add(

@@ -135,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
   )
   add(
     '--model',
-    default=pretrained.default(),
+    default=pretrained.DEFAULT,
     help='a shipped name or a weights file; %(default)s by default',
   )
   add('--encoder', help="ffmpeg's name; default: libx264, in .webm libvpx-vp9")

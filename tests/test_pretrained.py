@@ -17,7 +17,7 @@ def test_they_are_few_and_known_by_their_names():
   assert {path.stem for path in SHIPPED} <= set(pretrained.FILES.values())
   assert sum(path.stat().st_size for path in SHIPPED) < 16 * 2**20
   assert pretrained.find('srresnet') == pretrained.find('srresnet-mse')
-  assert pretrained.find(pretrained.default()) in SHIPPED
+  assert pretrained.find(pretrained.DEFAULT) in SHIPPED
   assert str(pretrained.find('my.safetensors')) == 'my.safetensors'
 
 

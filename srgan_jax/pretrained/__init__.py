@@ -16,6 +16,9 @@ FILES = {
   'srgan-vgg54': 'srgan-vgg54',
 }
 
+# What is taken where no model is named.
+DEFAULT = 'srgan'
+
 
 def find(model: str | os.PathLike[str]) -> pathlib.Path:
   """The weights file of a shipped name; any other is a path already.
@@ -34,9 +37,3 @@ def find(model: str | os.PathLike[str]) -> pathlib.Path:
       f'({", ".join(shipped) or "none does"}): give a weights file'
     )
   return path
-
-
-def default() -> str:
-  """What is taken where no model is named: SRGAN; SRResNet until it ships."""
-  has_srgan = (_FOLDER / f'{FILES["srgan"]}.safetensors').exists()
-  return 'srgan' if has_srgan else 'srresnet'
