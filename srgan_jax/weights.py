@@ -159,8 +159,8 @@ def save_generator(
     training: how it came to be, JSON-compatible: 'steps', 'data', 'figures'
       (by protocol and data set), 'config', whatever is known.
     dtype: what the tensors are stored as. In float16 the file is half as large,
-      and 1 % of the shipped generators' pixels change by one level (measured
-      on Set5); bfloat16 is too coarse.
+      and 1 % of the values that the shipped generators make of Set5 change by
+      one of 255 levels.
 
   Raises:
     ValueError: where the variables are not those of the architecture.
