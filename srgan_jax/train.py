@@ -58,14 +58,12 @@ class Run:
         or a folder that holds a run with another config.
     """
     config_lib.check(config)
-    self.config = config
-    self.workdir = workdir
+    self.config, self.workdir = config, workdir
     self.is_first = jax.process_index() == 0
     self.mesh = sharding.make_mesh(config.batch_size)
     self.placement = sharding.Placement(self.mesh, config.batch_norm)
     self.dtype = _compute_dtype(config.precision)
-    is_float32 = self.dtype == jnp.float32
-    self.precision = 'highest' if is_float32 else 'default'
+    self.precision = 'highest' if self.dtype == jnp.float32 else 'default'
     self.generator = Generator(
       config.model.blocks,
       config.model.channels,
@@ -98,6 +96,8 @@ class Run:
       },
       active=self.is_first,
     )
+    if self._trained_steps(self.stages[-1].name) < self.stages[-1].steps:
+      _ = self.loader  # what it refuses is wrong input: said before any update
 
   def train(self, deadline: float = math.inf) -> None:
     """Trains the stages in turn, each from where it stopped.
@@ -212,7 +212,7 @@ class Run:
 
   @functools.cached_property
   def loader(self) -> pipeline.TfDataLoader | resident.ResidentLoader:
-    """The crops' loader, opened when a stage has updates to make."""
+    """The crops' loader; a run that has ended opens none."""
     config = self.config
     settings = {
       'seed': config.seed,

@@ -271,6 +271,15 @@ def test_several_steps_a_call_resume_exactly(tmp_path, monkeypatch):
   assert (tmp_path / 'whole' / 'generator.safetensors').read_bytes() == whole
 
 
+def test_what_a_loader_refuses_is_said_before_training(tmp_path, monkeypatch):
+  def refuse(*arguments, **settings):
+    raise ValueError('too many pictures')
+
+  monkeypatch.setattr(resident, 'ResidentLoader', refuse)
+  with pytest.raises(ValueError, match='too many pictures'):
+    train.Run(tiny_config(**{'data.loader': 'resident'}), tmp_path / 'run')
+
+
 def test_batch_norm_per_device_leaves_a_generator_of_the_usual_shape(tmp_path):
   def run(steps):
     config = tiny_config(
