@@ -78,12 +78,7 @@ class ShuffledConv(nn.Module):
     shape = (9, 9, x.shape[-1] // 4, self.features)
     kernel = self.param('kernel', self.kernel_init, shape)
     bias = self.param('bias', nn.initializers.zeros, (self.features,))
-    y = _conv(
-      x.astype(self.dtype),
-      coarser(kernel).astype(self.dtype),
-      stride=1,
-      padding='SAME',
-    )
+    y = _conv(x.astype(self.dtype), coarser(kernel).astype(self.dtype))
     return pixel_shuffle(y, 2) + bias.astype(self.dtype)
 
 
@@ -142,7 +137,7 @@ def strided_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
   Returns:
     [N, H/2, W/2, K] (rounded up).
   """
-  return _conv(x, kernel, stride=2, padding='SAME')
+  return _conv(x, kernel, stride=2)
 
 
 def _strided_conv_forward(
@@ -155,7 +150,7 @@ def _strided_conv_backward(
   inputs: tuple[jax.Array, jax.Array], gradient: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
   x, kernel = inputs
-  plain = functools.partial(_conv, stride=2, padding='SAME')
+  plain = functools.partial(_conv, stride=2)
   gradient_by_x = lambda conv: jax.vjp(lambda x: conv(x, kernel), x)[1]
   (by_kernel,) = jax.vjp(lambda kernel: plain(x, kernel), kernel)[1](gradient)
   (by_x,) = jax.lax.platform_dependent(
@@ -180,7 +175,6 @@ def _by_phases(x: jax.Array, kernel: jax.Array) -> jax.Array:
     _conv(
       x[:, a::2, b::2],
       kernel[a::2, b::2],
-      stride=1,
       padding=((0, 1 - a), (0, 1 - b)),
     )
     for a in range(2)
@@ -190,7 +184,7 @@ def _by_phases(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _conv(
-  x: jax.Array, kernel: jax.Array, *, stride: int, padding: Any
+  x: jax.Array, kernel: jax.Array, *, stride: int = 1, padding: Any = 'SAME'
 ) -> jax.Array:
   return jax.lax.conv_general_dilated(
     x,
