@@ -1,14 +1,20 @@
 """The mean of several generators' weights, and what it is not made of."""
 
+import pathlib
+
 import average_generators
 import jax
 import numpy as np
 import pytest
 import small
 
+import srgan_jax
 from srgan_jax import weights
+from srgan_jax.data import batch, draw, pipeline, sources
 from srgan_jax.models import architecture
 from srgan_jax.models.generator import Generator
+
+PHOTOS = f'folder:{pathlib.Path(srgan_jax.__file__).parent / "assets/train"}'
 
 
 def save(path, seed, label='srgan-mse', generator=small.GENERATOR):
@@ -40,6 +46,37 @@ def test_the_mean_of_three_and_where_it_comes_from(tmp_path, capsys):
     'label': 'srgan-mse',
     'mean_of': [{'label': 'srgan-mse', 'steps': i} for i in range(3)],
   }
+
+
+def test_batch_statistics_are_measured_on_photos(tmp_path, monkeypatch):
+  monkeypatch.setattr(average_generators, '_CROPS', 24)
+  files = [save(tmp_path / f'{i}.safetensors', seed=i) for i in range(2)]
+  output = tmp_path / 'mean.safetensors'
+  average_generators.main([*files, '-o', str(output), '--data', PHOTOS])
+  generator, mean, metadata = weights.load_generator(output)
+
+  # By its own statistics or by those of that batch: the same images.
+  source = sources.open_source(PHOTOS, min_size=96)
+  drawn = draw.draw(0, 0, sizes=source.sizes, batch_size=24, crop_size=96)
+  crops = pipeline.host_batch(source, drawn, crop_size=96)
+  lr = batch.make_batch(**crops).lr
+  expected, _ = generator.apply(mean, lr, train=True, mutable=['batch_stats'])
+  actual = generator.apply(mean, lr, train=False)
+  np.testing.assert_allclose(actual, expected, atol=1e-4)
+  assert metadata['training']['statistics'] == {
+    'crops': 24,
+    'images': len(source),
+  }
+
+
+def test_photos_that_are_not_there_leave_no_file(tmp_path):
+  files = [save(tmp_path / f'{i}.safetensors', seed=i) for i in range(2)]
+  output = tmp_path / 'mean.safetensors'
+  with pytest.raises(SystemExit, match='average_generators: .*nowhere'):
+    average_generators.main(
+      [*files, '-o', str(output), '--data=folder:nowhere']
+    )
+  assert not output.exists()
 
 
 @pytest.mark.parametrize(

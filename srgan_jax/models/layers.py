@@ -11,7 +11,8 @@ import jax.numpy as jnp
 kernel_init = nn.initializers.variance_scaling(2.0, 'fan_in', 'normal')
 
 Conv = functools.partial(nn.Conv, padding='SAME', kernel_init=kernel_init)
-BatchNorm = functools.partial(nn.BatchNorm, momentum=0.9, epsilon=1e-5)
+MOMENTUM = 0.9  # of the running batch statistics, PyTorch's 0.1
+BatchNorm = functools.partial(nn.BatchNorm, momentum=MOMENTUM, epsilon=1e-5)
 
 
 class PReLU(nn.Module):
