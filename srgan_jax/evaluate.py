@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
   options = _parser().parse_args(arguments)
   try:
     _run(options)
-  except (ValueError, OSError, FloatingPointError) as error:
+  except (ValueError, OSError, FloatingPointError, MemoryError) as error:
     print(f'evaluate: {error}', file=sys.stderr)
     return 1
   return 0
@@ -77,8 +77,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> None:
   for path in (options.json, options.csv):
-    if path is not None and not path.parent.is_dir():
-      raise ValueError(f'{path}: there is no folder {path.parent}')
+    if path is not None:
+      files.require_folder(path)
   benchmark = pairs.Benchmark(options.hr, options.lr, options.edge)
   if options.sr:
     method = methods.finished(pathlib.Path(options.sr), benchmark)

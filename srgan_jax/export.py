@@ -68,8 +68,7 @@ def export(model: str | pathlib.Path, output: pathlib.Path) -> dict[str, Any]:
     raise ValueError(
       f'{output} must end in {" or ".join(_WRITERS)}, not {output.suffix!r}'
     )
-  if not output.parent.is_dir():
-    raise ValueError(f'{output}: there is no folder {output.parent}')
+  files.require_folder(output)
   path = pretrained.find(model)
   generator, variables, stated = weights.load_generator(path)
   serialize, pixels = _WRITERS[output.suffix]

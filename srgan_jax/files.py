@@ -33,6 +33,17 @@ def write_text(path: Path, text: str) -> None:
     beside.write_text(text, encoding='utf-8')
 
 
+def require_folder(path: Path) -> None:
+  """Refuses a file whose folder is not there, before work is done for it.
+
+  Raises:
+    ValueError: naming the file and the folder.
+  """
+  folder = pathlib.Path(path).parent
+  if not folder.is_dir():
+    raise ValueError(f'{path}: there is no folder {folder}')
+
+
 def cache_folder(name: str) -> pathlib.Path:
   """A folder of the user's cache for this package, not made yet.
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 import csv
 import dataclasses
 import io
+import os
 import pathlib
 
 from PIL import Image
@@ -14,6 +15,9 @@ from srgan_jax.models.generator import SCALE
 
 # Standard input or output.
 STANDARD = pathlib.Path('-')
+
+# What Pillow registers but cannot decode, or not without other programs.
+_NOT_PICTURES = {'BUFR', 'EPS', 'GRIB', 'HDF5', 'MPEG', 'WMF'}
 
 # The suffix of each format that can be asked for.
 FORMATS = {
@@ -64,7 +68,8 @@ def plan(
 
   Raises:
     ValueError: naming two pictures with one target, one that would be
-      overwritten, or a folder without pictures.
+      overwritten, a folder without pictures, or an output that cannot be
+      written to.
   """
   relative = _find(inputs, output)
   is_single = len(inputs) == 1 and not inputs[0].is_dir()
@@ -75,6 +80,8 @@ def plan(
     and not output.is_dir()
     and output.suffix.lower() in writing.SUFFIXES
   )
+  if output != STANDARD:
+    _check_output(output.parent if is_file else output)
   sources = {path.resolve() for path in relative if path != STANDARD}
   taken: dict[pathlib.Path, pathlib.Path] = {}
   jobs = []
@@ -106,7 +113,7 @@ def _find(
   suffixes = {
     suffix
     for suffix, kind in Image.registered_extensions().items()
-    if kind in Image.OPEN
+    if kind in Image.OPEN and kind not in _NOT_PICTURES
   }
   relative: dict[pathlib.Path, pathlib.Path] = {}
   for path in inputs:
@@ -118,6 +125,7 @@ def _find(
         file
         for file in sorted(path.rglob('*'))
         if file.suffix.lower() in suffixes
+        and not file.name.startswith('.')
         and file.is_file()
         # Results of an earlier run, in a folder in the input's.
         and not (inside and file.resolve().is_relative_to(output.resolve()))
@@ -128,6 +136,17 @@ def _find(
     else:
       relative[path] = pathlib.Path(path.name)
   return relative
+
+
+def _check_output(folder: pathlib.Path) -> None:
+  """Refuses a folder that is not there and could not be made."""
+  nearest = next(
+    path for path in (folder, *folder.absolute().parents) if path.exists()
+  )
+  if not nearest.is_dir():
+    raise ValueError(f'{nearest} is a file, not a folder')
+  if not os.access(nearest, os.W_OK):
+    raise ValueError(f'{nearest} cannot be written to')
 
 
 def write_report(path: pathlib.Path, jobs: Sequence[Job]) -> None:

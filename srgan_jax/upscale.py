@@ -41,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
   options = _parser().parse_args(arguments)
   try:
     jobs = jobs_lib.plan(options.input, options.output, options.format)
+    if options.report:
+      files.require_folder(options.report)
   except ValueError as error:
     _say(str(error))
     return 1

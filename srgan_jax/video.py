@@ -65,8 +65,7 @@ def upscale_video(
   if container not in ffmpeg.CONTAINERS:
     known = ', '.join(ffmpeg.CONTAINERS)
     raise ValueError(f'{target} must end in {known}, not {container!r}')
-  if not target.parent.is_dir():
-    raise ValueError(f'{target}: there is no folder {target.parent}')
+  files.require_folder(target)
   for program in ('ffmpeg', 'ffprobe'):
     if shutil.which(program) is None:
       raise ValueError(
@@ -157,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
       encoder=options.encoder,
       crf=options.crf,
     )
-  except (ValueError, OSError, FloatingPointError) as error:
+  except (ValueError, OSError, FloatingPointError, MemoryError) as error:
     print(f'video: {error}', file=sys.stderr)
     return 1
   except KeyboardInterrupt:

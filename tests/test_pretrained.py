@@ -21,6 +21,17 @@ def test_they_are_few_and_known_by_their_names():
   assert str(pretrained.find('my.safetensors')) == 'my.safetensors'
 
 
+def test_a_folder_takes_no_generators_name(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  shipped = pretrained.find('srgan')
+  (tmp_path / 'srgan').mkdir()
+  assert pretrained.find('srgan') == shipped
+  benchmark = pairs.Benchmark(conftest.PHOTOS / 'validation')
+  assert str(shipped) in methods.open_method('srgan', benchmark).origin
+  with pytest.raises(ValueError, match='srgan'):  # an empty folder of results
+    methods.open_method('./srgan', benchmark)
+
+
 @pytest.mark.parametrize('path', SHIPPED, ids=lambda path: path.stem)
 def test_each_says_what_it_is_as_the_card_does(path):
   _, _, metadata = weights.load_generator(path)

@@ -201,7 +201,11 @@ def nasty_files():
     'moving.gif': encode(photo, 'GIF', **frames),
     'pages.tiff': encode(photo, 'TIFF', **frames),
     'a jpeg.png': jpeg,
+    # Not taken for pictures:
     'notes.txt': b'no picture at all',
+    '._one.png': b'what macOS leaves beside a picture',
+    'deep/clip.mpg': b'a film',
+    'data.h5': b'numbers',
   }
 
 
@@ -329,8 +333,16 @@ def test_what_cannot_begin_is_one_line(model, tmp_path, capsys):
     ((tmp_path / 'a.png', '--model', 'no.safetensors'), 'no.safetensors: no'),
     ((tmp_path / 'a.png', '--model', model, '--tile', '20'), 'larger than 24'),
     ((tmp_path / 'no.png', '--model', model), 'No such file'),
+    (
+      (tmp_path / 'a.png', '--report', tmp_path / 'no' / 'r.csv'),
+      'r.csv: there is no folder',
+    ),
+    (
+      (tmp_path / 'a.png', '--output', tmp_path / 'a.png' / 'x' / 'y'),
+      'a.png is a file, not a folder',
+    ),
   ):
-    assert run(*arguments, '-o', tmp_path / 'out') == 1
+    assert run('-o', tmp_path / 'out', *arguments) == 1
     error = capsys.readouterr().err
     assert line in error and len(error.splitlines()) == 1
 
@@ -338,21 +350,21 @@ def test_what_cannot_begin_is_one_line(model, tmp_path, capsys):
 def test_a_failing_network_or_disk_is_one_line_a_picture(
   model, tmp_path, capsys, monkeypatch
 ):
+  folder, out = tmp_path / 'in', tmp_path / 'out'
+  for path in (folder / 'sub', out):
+    path.mkdir(parents=True)
   for name in ('a.png', 'b.png'):
-    Image.new('RGB', (6, 5)).save(tmp_path / name)
-  (tmp_path / 'out').write_text('a file, where a folder should be')
-  code = run(
-    tmp_path / 'a.png', tmp_path / 'b.png', '-o', tmp_path / 'out', '--model',
-    model,
-  )  # fmt: skip
+    Image.new('RGB', (6, 5)).save(folder / 'sub' / name)
+  (out / 'sub').write_text('a file, where a folder should be')
+  code = run(folder, '-o', out, '--model', model)
   lines = capsys.readouterr().err.splitlines()
-  assert code == 1 and len(lines) == 2 and all('out' in line for line in lines)
+  assert code == 1 and len(lines) == 2 and all('sub' in line for line in lines)
 
   def fail(self, image, progress=None):
     raise FloatingPointError('the generator made values that are not finite')
 
   monkeypatch.setattr(upscaler.Upscaler, '__call__', fail)
-  assert run(tmp_path / 'a.png', '-o', tmp_path / 'x', '--model', model) == 1
+  assert run(folder, '-o', tmp_path / 'x', '--model', model) == 1
   assert 'a.png: the generator made' in capsys.readouterr().err
 
 

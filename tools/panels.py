@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   options.zoom = options.zoom or (1 if options.full else 3)
   try:
     written = draw(options)
-  except (ValueError, OSError, FloatingPointError) as error:
+  except (ValueError, OSError, FloatingPointError, MemoryError) as error:
     sys.exit(f'panels: {error}')
   for path in written:
     print(f'wrote {path}')

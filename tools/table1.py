@@ -306,8 +306,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   add('-o', '--output', type=pathlib.Path, required=True, metavar='OUT')
   options = parser.parse_args(arguments)
   try:
-    if not options.output.parent.is_dir():
-      raise ValueError(f'there is no folder {options.output.parent}')
+    files.require_folder(options.output)
     models = {
       paper_figures.canonical(name): model
       for name, model in methods.parse(options.method).items()
@@ -318,7 +317,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
       {'nearest': 'nearest', 'bicubic': 'bicubic'} | models,
       report.load_distances(options.lpips),
     )
-  except (ValueError, OSError, FloatingPointError) as error:
+  except (ValueError, OSError, FloatingPointError, MemoryError) as error:
     sys.exit(f'table1: {error}')
   blocks = tabulate(figures, mos, starred)
   notes = [f'{name}: {origin}' for name, origin in origins.items()]

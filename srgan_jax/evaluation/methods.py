@@ -55,7 +55,8 @@ def open_method(
 
   Args:
     model: 'nearest', 'bicubic', a shipped generator's name, a weights file, or
-      a folder of finished images of the benchmark.
+      a folder of finished images of the benchmark (one called as a shipped
+      generator is ./NAME).
     benchmark: what it will be evaluated on.
     name: for headings; by default made from `model`.
 
@@ -64,7 +65,7 @@ def open_method(
   """
   if model in BASELINES:
     return dataclasses.replace(BASELINES[model], name=name or model)
-  if pathlib.Path(model).is_dir():
+  if model not in pretrained.FILES and pathlib.Path(model).is_dir():
     return finished(pathlib.Path(model), benchmark, name)
   path = pretrained.find(model)
   generator, variables, metadata = weights.load_generator(path)

@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
   except ModuleNotFoundError as error:
     print(f'mos: {error.name} is not installed: {_EXTRA}', file=sys.stderr)
     return 1
-  except (ValueError, OSError, FloatingPointError) as error:
+  except (ValueError, OSError, FloatingPointError, MemoryError) as error:
     print(f'mos: {error}', file=sys.stderr)
     return 1
   return 0

@@ -224,8 +224,7 @@ def _check_names(
 
 def _check_output(folder: pathlib.Path) -> None:
   """Refuses what must not be replaced."""
-  if not folder.parent.is_dir():
-    raise ValueError(f'{folder}: there is no folder {folder.parent}')
+  files.require_folder(folder)
   if not folder.exists():
     return
   if not folder.is_dir():

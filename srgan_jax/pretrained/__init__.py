@@ -23,11 +23,13 @@ DEFAULT = 'srgan'
 def find(model: str | os.PathLike[str]) -> pathlib.Path:
   """The weights file of a shipped name; any other is a path already.
 
+  A file of such a name in the working directory is meant, but not a folder.
+
   Raises:
     ValueError: for a name whose generator this version does not have.
   """
   path = pathlib.Path(model)
-  if str(model) not in FILES or path.exists():
+  if str(model) not in FILES or path.is_file():
     return path
   path = _FOLDER / f'{FILES[str(model)]}.safetensors'
   if not path.exists():
