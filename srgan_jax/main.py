@@ -52,12 +52,19 @@ def main(arguments: Sequence[str]) -> None:
     from srgan_jax import interruption, train
 
     run = train.Run(config, workdir)
-  except (ImportError, RuntimeError, ValueError) as error:
+  except (ImportError, OSError, RuntimeError, ValueError) as error:
     _fail(error)
   try:
     run.train()
-  except FloatingPointError as error:
+  except (FloatingPointError, OSError, ValueError) as error:
     _fail(error)
+  except jax.errors.JaxRuntimeError as error:
+    if 'RESOURCE_EXHAUSTED' not in str(error):
+      raise
+    _fail(
+      f'out of memory with config.batch_size={config.batch_size}: '
+      f'{str(error).splitlines()[0]}'
+    )
   except interruption.Interrupted as interrupted:
     print(f'srgan_jax: {interrupted}; run again to go on', file=sys.stderr)
     sys.exit(128 + signal.SIGTERM)

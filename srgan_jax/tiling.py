@@ -126,6 +126,11 @@ def shape(height: int, width: int, halo: int, limit: Limit) -> tuple[int, int]:
   return min(work)[1:]
 
 
+def smallest(halo: int) -> int:
+  """The smallest side of a tile that is worth computing."""
+  return math.ceil((2 * halo + 1) / _SMALLEST) * _SMALLEST
+
+
 def _sides(length: int, halo: int, steps: int) -> dict[int, int]:
   """The sides worth trying along one axis, and how many tiles each takes."""
   most = math.ceil((length - 2 * halo) / max(halo, _SMALLEST))
@@ -163,16 +168,18 @@ def _power_of_two(number: int) -> int:
 
 def fixed(side: int, device: jax.Device) -> Limit:
   """Tiles of one side, as asked for."""
-  limit = automatic(device, channels=64)
+  limit = automatic(device, channels=64, halo=0)
   return dataclasses.replace(limit, side=side)
 
 
-def automatic(device: jax.Device, channels: int) -> Limit:
+def automatic(device: jax.Device, channels: int, halo: int) -> Limit:
   """Tiles for the memory that a device has free.
 
   Args:
     device: what computes.
     channels: the network's feature maps.
+    halo: as for `spans`; a tile has something between its halos, however
+      little is free.
   """
   if device.platform == 'cpu':
     # Five feature maps of float32; the tail runs in strips.
@@ -186,7 +193,7 @@ def automatic(device: jax.Device, channels: int) -> Limit:
   # Two maps of 4 times the channels on the x2 grid, and the residual blocks'.
   per_pixel = 4 * channels * (2 * 16 + 8)
   fit = math.isqrt(max(1, int(_SHARE * free / per_pixel)))
-  side = min(_DEVICE_SIDE, max(_SMALLEST, fit // 64 * 64))
+  side = min(_DEVICE_SIDE, max(smallest(halo), fit // 64 * 64))
   return Limit(side, side**2, 1, min(_DEVICE_BATCH, side**2))
 
 

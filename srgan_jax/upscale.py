@@ -221,9 +221,9 @@ class _Batch:
         f'megapixels, over the limit of {self._options.max_megapixels}: '
         f'--max-megapixels {int(result) + 1} lifts it'
       )
-    if job.form:
-      writing.check_format(job.form, SCALE * height, SCALE * width)
-    return pictures.read(data, name)
+    picture = pictures.read(data, name)
+    writing.check_format(_form(job, picture), SCALE * height, SCALE * width)
+    return picture
 
   def _upscale(
     self, job: Job, upscaler: Upscaler, picture: pictures.Picture
@@ -246,7 +246,7 @@ class _Batch:
       job.seconds = time.monotonic() - start
 
   def _write(self, job: Job, picture: pictures.Picture) -> None:
-    form = job.form or writing.own_format(picture.format)
+    form = _form(job, picture)
     quality = self._options.quality
     if job.target == STANDARD:
       encoded = io.BytesIO()
@@ -315,6 +315,10 @@ def _sigterm_as_ctrl_c() -> Any:
     yield
   finally:
     signal.signal(signal.SIGTERM, previous)
+
+
+def _form(job: Job, picture: pictures.Picture) -> str:
+  return job.form or writing.own_format(picture.format)
 
 
 def _exists(target: pathlib.Path) -> bool:

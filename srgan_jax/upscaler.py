@@ -122,7 +122,9 @@ class Upscaler:
     if self._limit is None:
       device = jax.local_devices()[0]
       if self._tile == 'auto':
-        self._limit = tiling.automatic(device, self._generator.channels)
+        self._limit = tiling.automatic(
+          device, self._generator.channels, self.halo
+        )
       else:
         self._limit = tiling.fixed(self._tile, device)
     count, height, width, channels = images.shape
@@ -152,7 +154,8 @@ class Upscaler:
         "or 'auto'"
       ) from failure
     smaller = self._limit.halved(shape)
-    if smaller.pixels < (2 * self.halo + 8) ** 2:
+    is_least = smaller.pixels < tiling.smallest(self.halo) ** 2
+    if is_least or smaller == self._limit:
       raise MemoryError('out of memory with the smallest tiles') from failure
     self._limit = smaller
 

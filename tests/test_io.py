@@ -5,7 +5,7 @@ import struct
 import zlib
 
 import numpy as np
-from PIL import Image, ImageFile, PngImagePlugin
+from PIL import ExifTags, Image, ImageFile, PngImagePlugin
 import pytest
 
 from srgan_jax.imaging import io as image_io
@@ -84,6 +84,14 @@ MODES = {
       Image.frombytes('I;16B', (2, 1), struct.pack('>2H', 257, 65535)), 'TIFF'
     ),
     [(1, 1, 1), WHITE],
+  ),
+  '16 bit, 0 is white': (
+    encode(
+      Image.fromarray(np.array([[0, 257, 65535]], np.uint16)),
+      'TIFF',
+      tiffinfo={ExifTags.Base.PhotometricInterpretation: 0},
+    ),
+    [WHITE, (254, 254, 254), BLACK],
   ),
   '32 bit within 16': (
     encode(Image.fromarray(np.array([[0, 65535]], np.int32)), 'TIFF'),

@@ -6,11 +6,12 @@ import struct
 import zlib
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms
+from PIL import ExifTags, Image, ImageCms, TiffImagePlugin
 import pytest
 from test_io import TURNED, encode, noise, oriented, palette
 
 from srgan_jax.imaging import alpha, pictures, writing
+from srgan_jax.imaging import deep as deep_lib
 
 
 def read(data: bytes) -> pictures.Picture:
@@ -125,6 +126,43 @@ def test_16_bits_are_read_as_others_write_them():
     read(stream.getvalue())
 
 
+def test_gray_of_16_bits_whose_0_is_white_is_no_negative():
+  values = deep(4, 5)
+  white = {ExifTags.Base.PhotometricInterpretation: 0}
+  for options in ({}, {'compression': 'tiff_lzw'}):
+    data = encode(Image.fromarray(values), 'TIFF', tiffinfo=white, **options)
+    picture = read(data)
+    np.testing.assert_array_equal(picture.pixels[..., 0], 65535 - values)
+    np.testing.assert_array_equal(
+      read(write(picture, 'TIFF')).pixels, picture.pixels
+    )
+
+
+def test_gray_of_12_bits_reaches_white():
+  values = np.array([[0, 1, 2048], [4000, 4094, 4095]], np.uint16)
+  bits = (values[..., None] >> np.arange(11, -1, -1) & 1).astype(np.uint8)
+  rows = np.packbits(bits.reshape(2, 36), axis=1).tobytes()
+  directory = TiffImagePlugin.ImageFileDirectory_v2(prefix=b'II')
+  for tag, value in {
+    TiffImagePlugin.IMAGEWIDTH: 3,
+    TiffImagePlugin.IMAGELENGTH: 2,
+    TiffImagePlugin.BITSPERSAMPLE: 12,
+    TiffImagePlugin.COMPRESSION: 1,
+    TiffImagePlugin.PHOTOMETRIC_INTERPRETATION: 1,
+    TiffImagePlugin.STRIPOFFSETS: 0,
+    TiffImagePlugin.SAMPLESPERPIXEL: 1,
+    TiffImagePlugin.ROWSPERSTRIP: 2,
+    TiffImagePlugin.STRIPBYTECOUNTS: len(rows),
+  }.items():
+    directory[tag] = value
+  file = io.BytesIO()
+  directory.save(file)
+  pixels = read(file.getvalue() + rows).pixels[..., 0]
+  expected = np.round(values * (65535 / 4095))
+  assert np.abs(pixels - expected).max() <= 1
+  assert (pixels[0, 0], pixels[1, 2]) == (0, 65535)
+
+
 def png16(values: np.ndarray, *chunks: tuple[bytes, bytes], passes=()) -> bytes:
   """A PNG of 16-bit RGB without filters; `passes` for an interlaced one."""
   scans = [values[y::dy, x::dx] for y, x, dy, dx in passes] or [values]
@@ -210,6 +248,48 @@ def test_exif_profile_and_resolution_are_kept():
       assert again.dpi == pytest.approx((300, 300), rel=1e-3), form
 
 
+def test_what_is_true_of_the_old_pixels_alone_is_dropped():
+  exif = Image.Exif()
+  exif[ExifTags.Base.Make] = 'A maker'
+  exif[0x935C] = b'Adobe Photoshop Document Data Block'
+  exif[ExifTags.IFD.Exif] = {
+    ExifTags.Base.FNumber: 2.8,
+    ExifTags.Base.FocalPlaneXResolution: 2000.0,
+    ExifTags.Base.SubjectLocation: (10, 20),
+    ExifTags.IFD.Interop: 4711,  # where its directory was
+  }
+  pixels = noise(16, 24)
+  plain = pictures.Picture(pixels, exif=exif.tobytes())
+  exif[0x830E] = (0.5, 0.5, 0.0)  # metres a pixel
+  exif[0x8482] = (0.0, 0.0, 0.0, 440720.0, 3751320.0, 0.0)
+  exif[0x87AF] = (1, 1, 0, 1, 1024, 0, 1, 1)
+  on_a_map = pictures.Picture(pixels, exif=exif.tobytes())
+  for source, notes in (
+    (plain, ()),
+    (on_a_map, ('its georeference is for other pixels: dropped',)),
+  ):
+    picture = read(write(source, 'TIFF'))
+    assert picture.notes == notes
+    kept = Image.Exif()
+    kept.load(picture.exif)
+    assert set(kept) == {ExifTags.Base.Make, ExifTags.IFD.Exif}
+    assert set(kept.get_ifd(ExifTags.IFD.Exif)) == {ExifTags.Base.FNumber}
+
+
+@pytest.mark.parametrize('form', ['JPEG', 'PNG', 'WEBP', 'TIFF', 'AVIF'])
+def test_exif_too_long_for_a_jpeg_does_not_fail(form):
+  try:
+    writing.check_format(form, 16, 24)
+  except ValueError as error:
+    pytest.skip(str(error))
+  for length, is_kept in ((65000, True), (66000, form != 'JPEG')):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = 'A' * length
+    picture = pictures.Picture(noise(16, 24), exif=exif.tobytes())
+    with Image.open(io.BytesIO(write(picture, form))) as image:
+      assert (ExifTags.Base.Make in image.getexif()) == is_kept
+
+
 def test_a_profile_for_other_pixels_is_dropped_and_said():
   gray = Image.fromarray(noise(16, 16)[..., 0])
   kept = read(encode(gray, icc_profile=profile('GRAY')))
@@ -269,6 +349,17 @@ def test_a_lossless_webp_stays_so():
   assert not lossy.lossless and not read(write(lossy, 'WEBP')).lossless
 
 
+@pytest.mark.parametrize('lossless', [False, True])
+def test_a_lossless_webp_is_known_behind_metadata_and_in_an_animation(lossless):
+  image, other = (Image.fromarray(noise(9, 9, seed)) for seed in range(2))
+  for options in (
+    {'icc_profile': b'odd'},  # whose chunk is padded
+    {'save_all': True, 'append_images': [other]},
+  ):
+    picture = read(encode(image, 'WEBP', lossless=lossless, **options))
+    assert picture.lossless == lossless
+
+
 @pytest.mark.parametrize('form', ['JPEG', 'PNG', 'WEBP', 'TIFF', 'BMP', 'AVIF'])
 @pytest.mark.parametrize('channels', [1, 2, 3, 4])
 @pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
@@ -301,6 +392,43 @@ def test_what_a_format_cannot_hold_is_refused():
   ):
     writing.check_format('WEBP', 10, 16400)
   writing.check_format('PNG', 10, 70000)
+
+
+@pytest.mark.parametrize(
+  ('form', 'side'), [('JPEG', 65500), ('WEBP', 16383), ('AVIF', 32768)]
+)
+def test_the_largest_side_can_be_written_and_read(form, side):
+  try:
+    writing.check_format(form, 8, 8)
+  except ValueError as error:
+    pytest.skip(str(error))
+  for shape in ((side, 1), (1, side)):
+    writing.check_format(form, *shape)
+    picture = pictures.Picture(np.zeros((*shape, 3), np.uint8))
+    assert read(write(picture, form)).pixels.shape == (*shape, 3)
+  with pytest.raises(ValueError, match=f'at most {side} pixels a side'):
+    writing.check_format(form, 1, side + 1)
+  if form == 'AVIF':
+    with pytest.raises(ValueError, match='pixels, not 20000x20000'):
+      writing.check_format(form, 20000, 20000)
+
+
+def test_a_tiff_is_written_strip_by_strip_and_refused_beyond_4_gib(monkeypatch):
+  monkeypatch.setattr(deep_lib, '_STRIP_BYTES', 5000)
+  values = deep(200, 20, 3)
+  data = write(pictures.Picture(values, icc_profile=profile()), 'TIFF')
+  np.testing.assert_array_equal(read(data).pixels, values)
+  with Image.open(io.BytesIO(data)) as image:
+    starts = image.tag_v2[ExifTags.Base.StripOffsets]
+    sizes = image.tag_v2[ExifTags.Base.StripByteCounts]
+  assert len(starts) == 5 and starts[-1] + sizes[-1] == len(data)
+  monkeypatch.setattr(deep_lib, '_MOST_TIFF_BYTES', len(data))
+  assert write(pictures.Picture(values, icc_profile=profile()), 'TIFF') == data
+  monkeypatch.setattr(deep_lib, '_MOST_TIFF_BYTES', starts[2])
+  stream = io.BytesIO()
+  with pytest.raises(ValueError, match='at most 4 GiB: --format png'):
+    deep_lib.write_tiff(stream, values, icc_profile=profile())
+  assert len(stream.getvalue()) == starts[2]  # what was done is not in memory
 
 
 def test_quality_is_obeyed():

@@ -1,5 +1,6 @@
 """The tf.data loader: the draw's crops and no others, on however many hosts."""
 
+import importlib.util
 import itertools
 import os
 import pathlib
@@ -183,6 +184,12 @@ def test_another_seed_gives_other_crops(first_six):
 def test_bad_arguments_are_refused_before_anything_runs(changes, why):
   with pytest.raises(ValueError, match=why):
     pipeline.batches(Pictures(), **SETTINGS | changes)
+
+
+def test_without_tensorflow_it_is_refused_at_once(monkeypatch):
+  monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
+  with pytest.raises(ImportError, match="'tfdata' takes TensorFlow"):
+    pipeline.TfDataLoader(Pictures(), **SETTINGS)
 
 
 def test_an_error_in_a_thread_arrives_as_it_was_raised():

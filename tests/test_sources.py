@@ -386,7 +386,9 @@ def test_a_large_sources_headers_are_read_once(tmp_path, monkeypatch):
   monkeypatch.setattr(sources, '_CACHED_FROM', 2)
   scan, scanned = sources._scan, []
   monkeypatch.setattr(
-    sources, '_scan', lambda entries: scanned.append(1) or scan(entries)
+    sources,
+    '_scan',
+    lambda entries: scanned.append(len(entries)) or scan(entries),
   )
   folder = tmp_path / 'photos'
   folder.mkdir()
@@ -400,10 +402,10 @@ def test_a_large_sources_headers_are_read_once(tmp_path, monkeypatch):
     return source.sizes.tolist()
 
   assert sizes() == sizes() == [[30, 40], [60, 50]]
-  assert len(scanned) == 1
+  assert scanned == [3, 1]  # the broken one, lest the fault was a passing one
   Image.new('RGB', (41, 31)).save(folder / '0.png')
   assert sizes() == [[31, 41], [60, 50]]
-  assert len(scanned) == 2
+  assert scanned == [3, 1, 3]
   for path in (tmp_path / 'cache').rglob('*.npy'):
     path.write_bytes(b'cut off')
   assert sizes() == [[31, 41], [60, 50]]

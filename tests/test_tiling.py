@@ -168,7 +168,7 @@ def test_automatic_tiles_fit_the_memory_and_do_little_twice():
     assert waste < 1.35 or max(size) < 9 or min(size) < 9, (size, waste)
   # Not even a pixel between the halos: the smallest tiles all the same.
   assert min(tiling.shape(2500, 2500, 40, limit(1))) > 80
-  cpu = tiling.automatic(jax.devices()[0], channels=64)
+  cpu = tiling.automatic(jax.devices()[0], channels=64, halo=40)
   assert cpu.side is None and 0 < cpu.pixels <= 720**2
 
 
@@ -183,11 +183,12 @@ class Device:
 
 
 def test_on_an_accelerator_tiles_are_of_one_side_by_its_free_memory():
-  side = lambda free: tiling.automatic(Device(free), 64).side
+  side = lambda free: tiling.automatic(Device(free), 64, 40).side
   assert side(100 * 2**30) == 1024
   assert 256 <= side(6 * 2**30) <= 640
   assert side(6 * 2**30) < side(12 * 2**30)
-  gpu = tiling.automatic(Device(100 * 2**30), 64)
+  assert side(2**20) == 88 and tiling.spans(200, 88, halo=40)
+  gpu = tiling.automatic(Device(100 * 2**30), 64, 40)
   assert tiling.shape(5000, 3000, 40, gpu) == (1024, 1024)
   smaller = gpu.halved((1024, 1024))
   assert tiling.shape(5000, 3000, 40, smaller) == (720, 720)
@@ -223,7 +224,13 @@ def test_after_running_out_of_memory_it_goes_on_with_smaller_tiles(monkeypatch):
 
 
 def test_memory_that_does_for_no_tile_is_said(monkeypatch):
-  out_of_memory_above(monkeypatch, 0)
+  seen = out_of_memory_above(monkeypatch, 0)
+  # 32 blocks: no shape is smaller than one whose half is large enough.
+  deep = Generator(32, 2)
+  variables = deep.init(jax.random.key(0), jnp.zeros((1, 4, 4, 3)), train=False)
+  with pytest.raises(MemoryError, match='with the smallest tiles'):
+    upscaler.Upscaler(deep, variables)(noise(1000, 1000, 3))
+  assert len(seen) < 10
   with pytest.raises(MemoryError, match='with the smallest tiles'):
     upscaler.Upscaler(*network())(noise(40, 40, 3))
   with pytest.raises(MemoryError, match='tiles of 32 pixels'):

@@ -538,14 +538,41 @@ def test_a_gan_from_random_weights_when_asked_for(tmp_path):
     ([], '--config'),
     (['--config=configs/vgg54.py', 'more'], "'more'"),
     (
+      ['--config=configs/quickstart.py', '--workdir=setup.cfg'],
+      "File exists: 'setup.cfg'",
+    ),
+    (
       ['--config=configs/vgg54.py', '--config.perceptual.weights=no.file'],
       'python tools/convert_vgg.py SOURCE -o no.file',
     ),
   ],
 )
 def test_the_command_says_in_one_line_what_is_wrong(flags, message):
+  assert_one_line(['-m', 'srgan_jax.main', *flags], message)
+
+
+_FULL = """
+import jax
+from srgan_jax import main, train
+
+def fail(self):
+  raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory\\nof all')
+
+train.Run.train = fail
+main.start()
+"""
+
+
+def test_a_batch_that_is_too_large_is_said_in_one_line(tmp_path):
+  assert_one_line(
+    ['-c', _FULL, '--config=configs/quickstart.py', f'--workdir={tmp_path}'],
+    'out of memory with config.batch_size=',
+  )
+
+
+def assert_one_line(arguments, message):
   result = subprocess.run(
-    [sys.executable, '-m', 'srgan_jax.main', *flags],
+    [sys.executable, *arguments],
     cwd=conftest.ROOT,
     capture_output=True,
     text=True,

@@ -10,6 +10,7 @@ is made, not before.
 import atexit
 from collections.abc import Iterator
 import functools
+import importlib.util
 import os
 from typing import Any
 import weakref
@@ -67,7 +68,16 @@ class TfDataLoader:
   pictures = None  # nothing lies on the device
 
   def __init__(self, source: Source, **settings: Any):
-    """Takes what `batches` takes."""
+    """Takes what `batches` takes.
+
+    Raises:
+      ImportError: where TensorFlow is not installed.
+    """
+    if importlib.util.find_spec('tensorflow') is None:
+      raise ImportError(
+        "config.data.loader 'tfdata' takes TensorFlow (pip install -e "
+        "'.[train]'), 'resident' does not"
+      )
     self._batches = functools.partial(batches, source, **settings)
 
   def batches(self, start_step: int = 0) -> Iterator[dict[str, np.ndarray]]:

@@ -241,16 +241,20 @@ def _sizes(entries: Sequence[_Entry]) -> list[tuple[int, int] | None]:
   for entry in entries:
     digest.update(f'{entry.name}\n{entry.stamp}\n'.encode())
   path = files.cache_folder('sizes') / f'{digest.hexdigest()}.npy'
+  known = np.zeros((len(entries), 2), np.int32)
   with contextlib.suppress(OSError, ValueError):
-    known = np.load(path, allow_pickle=False)
-    if known.shape == (len(entries), 2):
-      return [(int(h), int(w)) if h else None for h, w in known]
-  sizes = _scan(entries)
-  with contextlib.suppress(OSError):  # a cache that cannot be written
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with files.replacing(path) as beside, open(beside, 'wb') as file:
-      np.save(file, np.array([size or (0, 0) for size in sizes], np.int32))
-  return sizes
+    if (stored := np.load(path, allow_pickle=False)).shape == known.shape:
+      known = stored
+  # What could not be read may have been a store's passing trouble.
+  unknown = np.flatnonzero(known[:, 0] == 0)
+  if len(unknown):
+    found = _scan([entries[int(i)] for i in unknown])
+    known[unknown] = [size or (0, 0) for size in found]
+    with contextlib.suppress(OSError):  # a cache that cannot be written
+      path.parent.mkdir(parents=True, exist_ok=True)
+      with files.replacing(path) as beside, open(beside, 'wb') as file:
+        np.save(file, known)
+  return [(int(h), int(w)) if h else None for h, w in known]
 
 
 def _scan(entries: Sequence[_Entry]) -> list[tuple[int, int] | None]:

@@ -24,6 +24,7 @@ _SWAPPED = {'L': 'B', 'B': 'L', 'N': _FOREIGN}
 _PNG_COLOUR_TYPES = {2: 4, 3: 2, 4: 6}
 _BAND = 64  # rows that are filtered at a time
 _STRIP_BYTES = 2**20
+_MOST_TIFF_BYTES = 2**32  # its offsets have 32 bits
 _METRE_PER_INCH = 0.0254
 
 
@@ -155,21 +156,19 @@ def write_tiff(
   Pillow's own writer has no 16-bit colour, and fails on much EXIF.
 
   Args:
-    file: open for writing.
+    file: open for writing, empty; it can seek.
     pixels: uint8 or uint16 [H, W, C], C of 1 to 4.
     icc_profile: for these pixels.
     exif: as Pillow writes it.
     dpi: horizontally and vertically.
+
+  Raises:
+    ValueError: the file would be larger than 4 GiB.
   """
   height, width, channels = pixels.shape
   bits = 8 * pixels.dtype.itemsize
   rows = max(1, _STRIP_BYTES // (bits // 8 * channels * width))
-  strips = []
-  for first in range(0, height, rows):
-    strip = pixels[first : first + rows].astype(f'<u{bits // 8}')
-    strip[:, 1:] -= strip[:, :-1].copy()  # predictor 2: differences
-    strips.append(zlib.compress(strip.tobytes()))
-  sizes = [len(strip) for strip in strips]
+  starts = range(0, height, rows)
   tags: dict[int, object] = {
     TiffImagePlugin.IMAGEWIDTH: width,
     TiffImagePlugin.IMAGELENGTH: height,
@@ -180,9 +179,9 @@ def write_tiff(
     TiffImagePlugin.ROWSPERSTRIP: rows,
     TiffImagePlugin.PLANAR_CONFIGURATION: 1,
     TiffImagePlugin.PREDICTOR: 2,
-    # Relative to the end of the directory, as Pillow's writer takes them.
-    TiffImagePlugin.STRIPOFFSETS: tuple(np.cumsum([0, *sizes[:-1]]).tolist()),
-    TiffImagePlugin.STRIPBYTECOUNTS: tuple(sizes),
+    # Known, and written again, once the strips behind the directory are.
+    TiffImagePlugin.STRIPOFFSETS: (0,) * len(starts),
+    TiffImagePlugin.STRIPBYTECOUNTS: (0,) * len(starts),
   }
   if channels in (2, 4):
     tags[TiffImagePlugin.EXTRASAMPLES] = 2  # alpha, not premultiplied
@@ -193,11 +192,8 @@ def write_tiff(
     tags[TiffImagePlugin.Y_RESOLUTION] = dpi[1]
     tags[TiffImagePlugin.RESOLUTION_UNIT] = 2  # inch
   directory = TiffImagePlugin.ImageFileDirectory_v2(prefix=b'II')
-  for offsets in (
-    TiffImagePlugin.STRIPOFFSETS,
-    TiffImagePlugin.STRIPBYTECOUNTS,
-  ):
-    directory.tagtype[offsets] = 4  # LONG, also where few bits would do
+  for tag in (TiffImagePlugin.STRIPOFFSETS, TiffImagePlugin.STRIPBYTECOUNTS):
+    directory.tagtype[tag] = 4  # LONG, also where few bits would do
   if exif:
     fields = Image.Exif()
     fields.load(exif)
@@ -209,5 +205,18 @@ def write_tiff(
   for tag, value in tags.items():
     directory[tag] = value
   directory.save(file)
-  for data in strips:
+  sizes = []
+  for first in starts:
+    strip = pixels[first : first + rows].astype(f'<u{bits // 8}')
+    strip[:, 1:] -= strip[:, :-1].copy()  # predictor 2: differences
+    data = zlib.compress(strip.tobytes())
+    if file.tell() + len(data) > _MOST_TIFF_BYTES:
+      raise ValueError('TIFF holds at most 4 GiB: --format png')
     file.write(data)
+    sizes.append(len(data))
+  # Relative to the end of the directory, as Pillow's writer takes them.
+  offsets = np.cumsum([0, *sizes[:-1]]).tolist()
+  directory[TiffImagePlugin.STRIPOFFSETS] = tuple(offsets)
+  directory[TiffImagePlugin.STRIPBYTECOUNTS] = tuple(sizes)
+  file.seek(0)
+  directory.save(file)

@@ -82,6 +82,28 @@ def image_size(file: ImageFile, name: str) -> tuple[int, int]:
     return height, width
 
 
+def gray16(image: Image.Image) -> np.ndarray:
+  """The samples of a loaded image of mode I or I;16.
+
+  Returns:
+    uint16 [H, W], 0 is black.
+
+  Raises:
+    ValueError: there are values beyond 16 bits.
+  """
+  values = np.asarray(image)
+  if values.min() < 0 or values.max() > 65535:
+    raise ValueError('32-bit integer pixels have no known range')
+  values = values.astype(np.uint16)
+  if isinstance(image, TiffImagePlugin.TiffImageFile):
+    if image.tag_v2.get(ExifTags.Base.BitsPerSample) == (12,):
+      values = values << 4 | values >> 8
+    # Where 0 is white, Pillow inverts 8 bits but not 16.
+    if image.tag_v2.get(ExifTags.Base.PhotometricInterpretation) == 0:
+      values = 65535 - values
+  return values
+
+
 @contextlib.contextmanager
 def opened(
   file: ImageFile, name: str
@@ -128,10 +150,8 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
 
 def _gray16_to_rgb(image: Image.Image) -> np.ndarray:
   """16-bit samples; Pillow's own conversion would clip them at 255."""
-  values = np.asarray(image).astype(np.int64)
-  if values.min() < 0 or values.max() > 65535:
-    raise ValueError('32-bit integer pixels have no known range')
-  gray = ((values + 128) // 257).astype(np.uint8)
+  values = gray16(image)
+  gray = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
   transparent = image.info.get('transparency')
   if isinstance(transparent, int):
     gray[values == transparent] = 255

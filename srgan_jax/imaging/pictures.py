@@ -14,6 +14,7 @@ import contextlib
 import dataclasses
 import io
 import os
+import struct
 import threading
 from typing import Any, BinaryIO
 
@@ -23,16 +24,22 @@ from PIL import ExifTags, Image, ImageCms
 from srgan_jax.imaging import deep
 from srgan_jax.imaging import io as image_io
 
-_LOSSLESS_WEBP = b'VP8L'
-
 # EXIF tags that describe how the file's pixels were stored: no longer true.
+# The last is Photoshop's layers.
 _STORAGE_TAGS = {
   *(0xFE, 0xFF, 0x100, 0x101, 0x102, 0x103, 0x106, 0x10A, 0x111, 0x112),
   *(0x115, 0x116, 0x117, 0x11A, 0x11B, 0x11C, 0x128, 0x13D, 0x140, 0x142),
   *(0x143, 0x144, 0x145, 0x14A, 0x152, 0x153, 0x15B, 0x201, 0x202, 0x211),
   *(0x212, 0x213, 0x214, 0x2BC, 0x83BB, 0x8649, 0x8773),
+  0x935C,
 }
-_SIZE_TAGS = {0xA002, 0xA003}  # of the Exif directory: width and height
+# Tags that place the old file's pixels on a map, and GeoTIFF's keys to them.
+_GEOREFERENCE_TAGS = {
+  *(0x830E, 0x8480, 0x8482, 0x85D8, 0x87AF, 0x87B0, 0x87B1, 0xC69C),
+}
+# Of the Exif directory: what counts pixels, and the Interop directory, of which
+# only the place is known here.
+_PIXEL_TAGS = {0x9214, 0xA002, 0xA003, 0xA005, 0xA20E, 0xA20F, 0xA210, 0xA214}
 
 _lock = threading.Lock()
 
@@ -90,8 +97,7 @@ def read(file: image_io.ImageFile, name: str) -> Picture:
     image.load()
     picture = from_image(image, low)
     if image.format == 'WEBP':
-      stream.seek(12)
-      lossless = stream.read(4) == _LOSSLESS_WEBP
+      lossless = _is_lossless_webp(stream)
       picture = dataclasses.replace(picture, lossless=lossless)
     return picture
 
@@ -133,7 +139,9 @@ def from_image(image: Image.Image, low: np.ndarray | None = None) -> Picture:
   elif profile and not _fits(profile, pixels):
     notes.append('its ICC profile is for another kind of pixels: dropped')
     profile = None
-  orientation, exif = _metadata(image)
+  orientation, exif, is_georeferenced = _metadata(image)
+  if is_georeferenced:
+    notes.append('its georeference is for other pixels: dropped')
   form = image.format or ''
   return Picture(
     np.ascontiguousarray(_TURNS.get(orientation, _as_stored)(pixels)),
@@ -165,6 +173,18 @@ def _no_limit() -> Iterator[None]:
       yield
     finally:
       Image.MAX_IMAGE_PIXELS = limit
+
+
+def _is_lossless_webp(stream: BinaryIO) -> bool:
+  """Whether a WebP's pixels, or its first frame's, are kept without loss."""
+  stream.seek(12)
+  while len(header := stream.read(8)) == 8:
+    kind, length = struct.unpack('<4sI', header)
+    if kind in (b'VP8 ', b'VP8L'):
+      return kind == b'VP8L'
+    # A frame's own chunks lie within it, behind 16 bytes.
+    stream.seek(16 if kind == b'ANMF' else length + length % 2, os.SEEK_CUR)
+  return False
 
 
 def _to_plain_mode(
@@ -215,15 +235,13 @@ def _to_array(
   image: Image.Image, low: np.ndarray | None, transparent: Any
 ) -> np.ndarray:
   """The pixels of an image in a plain mode, [H, W, C]."""
-  values = np.asarray(image)
   if image.mode.startswith('I'):
-    values = values.astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-      raise ValueError('32-bit integer pixels have no known range')
-    values = values.astype(np.uint16)
+    values = image_io.gray16(image)
     if isinstance(transparent, int):
       alpha = np.where(values == transparent, 0, 65535).astype(np.uint16)
       return np.stack([values, alpha], axis=-1)
+  else:
+    values = np.asarray(image)
   if values.ndim == 2:
     values = values[..., None]
   if low is None:
@@ -254,24 +272,31 @@ def _resolution(image: Image.Image) -> tuple[float, float] | None:
   return None
 
 
-def _metadata(image: Image.Image) -> tuple[int, bytes | None]:
-  """The orientation 1..8, and EXIF without what is no longer true."""
-  orientation, data = 1, None
+def _metadata(image: Image.Image) -> tuple[int, bytes | None, bool]:
+  """What EXIF says.
+
+  Returns:
+    The orientation 1..8, EXIF without what is no longer true, and whether a
+    georeference was among that.
+  """
+  orientation, data, is_georeferenced = 1, None, False
+  directories = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
   with contextlib.suppress(Exception):  # broken metadata is no broken picture
     exif = image.getexif()
     orientation = int(exif.get(ExifTags.Base.Orientation, 1))
+    is_georeferenced = not _GEOREFERENCE_TAGS.isdisjoint(exif)
     kept = Image.Exif()
     for tag, value in exif.items():
-      if tag not in _STORAGE_TAGS | {ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo}:
+      if tag not in _STORAGE_TAGS | _GEOREFERENCE_TAGS | {*directories}:
         kept[tag] = value
-    for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+    for directory in directories:
       fields = exif.get_ifd(directory)
-      fields = {k: v for k, v in fields.items() if k not in _SIZE_TAGS}
+      fields = {k: v for k, v in fields.items() if k not in _PIXEL_TAGS}
       if fields:
         kept[directory] = fields
     if len(kept):
       data = kept.tobytes()
-  return orientation, data
+  return orientation, data, is_georeferenced
 
 
 def _as_stored(pixels: np.ndarray) -> np.ndarray:

@@ -11,9 +11,8 @@ from PIL import Image, features
 from srgan_jax.imaging import alpha, deep
 from srgan_jax.imaging.pictures import Picture
 
-# The format that a file's suffix stands for, and the largest side it can hold.
-# Whatever else is read (GIF among it, whose 256 colours are too few) is written
-# as PNG.
+# The format that a file's suffix stands for. Whatever else is read (GIF among
+# it, whose 256 colours are too few) is written as PNG.
 SUFFIXES = {
   '.jpg': 'JPEG',
   '.jpeg': 'JPEG',
@@ -27,7 +26,10 @@ SUFFIXES = {
   '.dib': 'BMP',
   '.avif': 'AVIF',
 }
-_LARGEST = {'JPEG': 65535, 'WEBP': 16383, 'AVIF': 65535}
+# Pixels a side: what libjpeg and libwebp write, and what libavif reads.
+_LARGEST = {'JPEG': 65500, 'WEBP': 16383, 'AVIF': 32768}
+_MOST_AVIF = 2**28  # pixels; libavif reads no more
+_MOST_JPEG_EXIF = 65533  # bytes, of one marker
 _QUALITY = {'JPEG': 95, 'WEBP': 95, 'AVIF': 90}
 
 
@@ -38,12 +40,17 @@ def output_format(suffix: str) -> str:
 
 def check_format(form: str, height: int, width: int) -> None:
   """Raises a ValueError where a format cannot hold a size, or is missing."""
-  if form == 'AVIF' and not features.check('avif'):
+  if form == 'AVIF' and 'avif' not in features.get_supported_modules():
     raise ValueError('this Pillow was built without AVIF: --format png')
   largest = _LARGEST.get(form)
   if largest and max(height, width) > largest:
     raise ValueError(
       f'{form} holds at most {largest} pixels a side, not {height}x{width}: '
+      '--format png'
+    )
+  if form == 'AVIF' and height * width > _MOST_AVIF:
+    raise ValueError(
+      f'AVIF holds at most {_MOST_AVIF} pixels, not {height}x{width}: '
       '--format png'
     )
 
@@ -54,7 +61,8 @@ def write(
   """Writes a picture.
 
   What the format cannot hold is converted: transparency is composited over
-  white for JPEG and BMP, 16 bits are rounded to 8 outside PNG and TIFF.
+  white for JPEG and BMP, 16 bits are rounded to 8 outside PNG and TIFF, and
+  EXIF too long for a JPEG is left out.
 
   Args:
     picture: what to write.
@@ -62,6 +70,9 @@ def write(
     form: 'JPEG', 'PNG', 'WEBP', 'TIFF', 'BMP' or 'AVIF'.
     quality: 1..100 for JPEG, WebP and AVIF; 95 (AVIF 90) by default, and
       without loss for a WebP that came so.
+
+  Raises:
+    ValueError: a TIFF would be larger than 4 GiB.
   """
   pixels = picture.pixels
   kept: dict[str, Any] = {
@@ -73,6 +84,8 @@ def write(
     kept = {'dpi': picture.dpi}
   elif form in ('WEBP', 'AVIF'):
     del kept['dpi']
+  elif form == 'JPEG' and len(picture.exif or b'') > _MOST_JPEG_EXIF:
+    del kept['exif']
   kept = {key: value for key, value in kept.items() if value}
   is_deep = pixels.dtype == np.uint16
   if form == 'TIFF':
