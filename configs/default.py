@@ -43,7 +43,8 @@ def get_config() -> ConfigDict:
   config.model.blocks = 16
   config.model.channels = 64
   # The generator's initial weights: 'small' (PyTorch's, and a trunk that starts
-  # at 0) or 'he'. The paper says nothing; see models/generator.py.
+  # at 0), 'icnr' (that, and sub-pixel layers without a checkerboard) or 'he'.
+  # The paper says nothing; see models/generator.py.
   config.model.init = 'small'
   # The sums of the residual blocks and over all of them; False: a plain chain
   # of the same convolutions (figure 7, tools/depth_sweep.py).

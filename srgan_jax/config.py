@@ -68,7 +68,11 @@ def check(config: Any) -> None:
   require(0 <= config.ema_decay < 1, 'ema_decay', 'in [0, 1)')
   for field in ('blocks', 'channels', 'discriminator_channels'):
     require(config.model[field] >= 1, f'model.{field}', 'at least 1')
-  require(config.model.init in ('small', 'he'), 'model.init', "'small' or 'he'")
+  require(
+    config.model.init in ('small', 'he', 'icnr'),
+    'model.init',
+    "'small', 'he' or 'icnr'",
+  )
   for stage in ('pretrain', 'gan'):
     name = f'stages.{stage}'
     require(config.stages[stage].steps >= 0, f'{name}.steps', 'at least 0')

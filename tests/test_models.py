@@ -315,6 +315,19 @@ def test_small_initial_weights_begin_as_the_shallow_path():
       assert std == pytest.approx(np.sqrt(gain / fan_in), rel=0.1)
 
 
+def test_icnr_begins_without_a_checkerboard():
+  flat = jnp.full((1, 16, 16, 3), 0.7)
+
+  def pattern(scheme):
+    generator = Generator(1, 8, init_scheme=scheme)
+    variables = generator.init(jax.random.key(0), flat, train=False)
+    sr = generator.apply(variables, flat, train=False)
+    inside = sr[0, 28:36, 28:36]  # two LR pixels, far from the borders
+    return np.ptp(inside, axis=(0, 1)).max()
+
+  assert pattern('icnr') < 1e-6 < 1e-3 < pattern('small')
+
+
 def test_inference_uses_running_statistics_and_leaves_them():
   generator = Generator(1, 4, init_scheme='he')
   lr = jax.random.uniform(jax.random.key(0), (2, 4, 4, 3))

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from srgan_jax.models import layers
 
-Init = Literal['small', 'he']
+Init = Literal['small', 'he', 'icnr']
 Middle = Literal['norm', 'prelu']
 Output = Literal['linear', 'tanh']
 
@@ -83,6 +83,8 @@ class Generator(nn.Module):
     init_scheme: 'he', He-normal kernels, or 'small': PyTorch's smaller ones and
       a residual trunk whose last BN starts at 0, so that the network begins as
       its own shallow path. The paper is silent; early on 'small' learns faster.
+      'icnr' is 'small' with sub-pixel layers that begin without a checkerboard
+      (`layers.icnr`).
     middle: what follows the convolution behind the residual blocks: 'norm', BN
       as in the paper, or 'prelu'.
     output: 'linear' as in the paper, or 'tanh'.
@@ -113,7 +115,7 @@ class Generator(nn.Module):
     With `train`, BN normalises by the batch's own statistics and updates the
     running ones, so `batch_stats` must be mutable.
     """
-    is_small = self.init_scheme == 'small'
+    is_small = self.init_scheme != 'he'
     kernel_init = _small_init if is_small else layers.kernel_init
     conv = functools.partial(
       layers.Conv, kernel_init=kernel_init, dtype=self.dtype
@@ -144,8 +146,12 @@ class Generator(nn.Module):
       x = layers.PReLU(name='prelu_mid')(x)
     if self.skip_connections:
       x = first + x
+    is_icnr = self.init_scheme == 'icnr'
     upsample = functools.partial(
-      UpsampleBlock, self.channels, kernel_init, self.dtype
+      UpsampleBlock,
+      self.channels,
+      layers.icnr(kernel_init, _SHUFFLE) if is_icnr else kernel_init,
+      self.dtype,
     )
     x = layers.pixel_shuffle(upsample(name='upsample_0')(x), _SHUFFLE)
     x = upsample(name='upsample_1')(x)

@@ -60,6 +60,26 @@ def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
   return x.reshape(n, height * factor, width * factor, -1)
 
 
+def icnr(
+  kernel_init: nn.initializers.Initializer, factor: int
+) -> nn.initializers.Initializer:
+  """Initial kernels for a convolution before `pixel_shuffle`, r*r alike.
+
+  The shuffled map begins as one upscaled by nearest neighbours, in which no
+  pixel of a block differs from the others (Aitken et al. 2017, ICNR).
+
+  Args:
+    kernel_init: of a kernel to the channels behind the shuffle.
+    factor: r.
+  """
+
+  def initialize(key: Any, shape: Any, *rest: Any) -> jax.Array:
+    fewer = (*shape[:-1], shape[-1] // factor**2)
+    return jnp.repeat(kernel_init(key, fewer, *rest), factor**2, axis=-1)
+
+  return initialize
+
+
 class ShuffledConv(nn.Module):
   """A 9x9 convolution, zero-padded, of an input that is yet to be shuffled x2.
 
