@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import time
+import types
 import zlib
 
 import conftest
@@ -366,6 +367,18 @@ def test_a_failing_network_or_disk_is_one_line_a_picture(
   monkeypatch.setattr(upscaler.Upscaler, '__call__', fail)
   assert run(folder, '-o', tmp_path / 'x', '--model', model) == 1
   assert 'a.png: the generator made' in capsys.readouterr().err
+
+
+def test_a_result_too_large_for_its_format_is_not_computed(
+  model, monkeypatch, capsys
+):
+  monkeypatch.setitem(writing._LARGEST, 'JPEG', 20)
+  monkeypatch.setattr(upscaler.Upscaler, '__call__', None)
+  data = encode(Image.new('RGB', (6, 5)), 'JPEG')
+  stdin = types.SimpleNamespace(buffer=io.BytesIO(data))
+  monkeypatch.setattr(sys, 'stdin', stdin)
+  assert run('-', '-o', '-', '--model', model) == 1
+  assert 'at most 20 pixels a side, not 20x24' in capsys.readouterr().err
 
 
 def nearest_neighbour():
