@@ -328,6 +328,20 @@ def test_icnr_begins_without_a_checkerboard():
   assert pattern('icnr') < 1e-6 < 1e-3 < pattern('small')
 
 
+def test_running_statistics_take_a_tenth_of_a_batchs():
+  norm = layers.BatchNorm(use_running_average=False)
+  x = jax.random.normal(jax.random.key(0), (8, 4, 4, 3)) + 2
+  _, updated = norm.apply(
+    norm.init(jax.random.key(1), x), x, mutable=['batch_stats']
+  )
+  running = updated['batch_stats']
+  np.testing.assert_allclose(
+    running['mean'], 0.1 * x.mean((0, 1, 2)), rtol=1e-5
+  )
+  expected = 0.9 + 0.1 * x.var((0, 1, 2))
+  np.testing.assert_allclose(running['var'], expected, rtol=1e-5)
+
+
 def test_inference_uses_running_statistics_and_leaves_them():
   generator = Generator(1, 4, init_scheme='he')
   lr = jax.random.uniform(jax.random.key(0), (2, 4, 4, 3))

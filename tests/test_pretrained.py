@@ -18,6 +18,7 @@ def test_they_are_few_and_known_by_their_names():
   assert sum(path.stat().st_size for path in SHIPPED) < 16 * 2**20
   assert pretrained.find('srresnet') == pretrained.find('srresnet-mse')
   assert pretrained.find(pretrained.DEFAULT) in SHIPPED
+  assert pretrained.find('srgan') == pretrained.find('srgan-vgg54')
   assert str(pretrained.find('my.safetensors')) == 'my.safetensors'
 
 
@@ -44,6 +45,17 @@ def test_each_says_what_it_is_as_the_card_does(path):
     figures = training['figures'][name]
     row = f'{figures["psnr_y"]:.2f} / {figures["ssim_y"]:.4f}'
     assert row in card, row
+
+
+@pytest.mark.parametrize('path', SHIPPED, ids=lambda path: path.stem)
+def test_each_has_the_figures_that_it_states(path, shared_data):
+  folder = shared_data / 'benchmarks' / 'Set5'
+  benchmark = pairs.Benchmark(folder / 'HR', folder / 'LRx4')
+  method = methods.open_method(str(path), benchmark)
+  mean = report.evaluate(method, benchmark, ['y']).mean
+  stated = weights.load_generator(path)[2]['training']['figures']['Set5']
+  assert mean['y', 'psnr'] == pytest.approx(stated['psnr_y'], abs=0.01)
+  assert mean['y', 'ssim'] == pytest.approx(stated['ssim_y'], abs=0.001)
 
 
 @pytest.mark.parametrize('path', SHIPPED, ids=lambda path: path.stem)

@@ -22,6 +22,7 @@ TINY = [
   '--config.model.discriminator_channels=4',
   '--config.batch_size=4',
   '--config.crop_size=32',
+  '--config.save_every=3',
 ]
 
 
@@ -71,6 +72,7 @@ def test_variants_are_trained_from_one_srresnet(trained):
     assert training['label'] == label
     assert training['steps'] == record['best_step'] <= steps
     assert training['config']['data']['loader'] == 'resident'
+    assert training['config']['save_every'] == 3
     assert training['inputs']['images'] == 9
   assert training['config']['init_generator'].endswith(
     'srresnet-mse.safetensors'

@@ -167,8 +167,6 @@ class Recipe:
     else:
       stage.boundaries = (steps // 2,)
     self._start(name, config)
-    for text in self.overrides:
-      run_configs.override(config, text)
 
     unit = config.steps_per_call
 
@@ -177,6 +175,8 @@ class Recipe:
 
     config.log_every, config.validate_every = interval(200), interval(20)
     config.save_every = interval(10)
+    for text in self.overrides:
+      run_configs.override(config, text)
     return config
 
   def _start(self, name: str, config: ConfigDict) -> None:
