@@ -195,6 +195,29 @@ def test_raters_whose_true_scores_are_known_are_understood(tmp_path):
   assert 'Left out: 7.' in text and 'Outliers: none' in text
 
 
+@pytest.mark.parametrize('again_first', [False, True])
+def test_a_first_showing_counts_and_reliability_is_second_less_first(
+  again_first,
+):
+  """Rater 1 says 2, then 5; rater 2 stopped before the second showing."""
+  what = make_study(images=1, repeats=1, methods=('HR',))
+  (version,) = what.versions
+  ratings = [
+    ratings_lib.Rating(1, 0, version.file, 1, 2),
+    ratings_lib.Rating(1, 1, version.file, 2, 5),
+  ]
+  ratings = ratings[:: -1 if again_first else 1]  # as they may be listed
+  found = report.evaluate(what, ratings)
+  (mean,) = found.sets[0].means
+  assert (mean.mean, mean.ratings) == (2, 1)
+  assert (found.reliability.pairs, found.reliability.difference) == (1, 3)
+  assert 'second less first +3.00' in report.as_markdown(found)
+  ratings.append(ratings_lib.Rating(2, 0, version.file, 1, 4))
+  found = report.evaluate(what, ratings)
+  (mean,) = found.sets[0].means
+  assert (mean.mean, mean.ratings, found.reliability.pairs) == (3, 2, 1)
+
+
 def test_intervals_hold_the_true_score_as_often_as_they_say():
   """400 studies of 12 raters: 95 % within 4 standard errors (1.1 % each).
 

@@ -6,7 +6,7 @@ import struct
 import zlib
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, TiffImagePlugin
+from PIL import ExifTags, Image, ImageCms, JpegImagePlugin, TiffImagePlugin
 import pytest
 from test_io import TURNED, encode, noise, oriented, palette
 
@@ -22,6 +22,13 @@ def write(picture: pictures.Picture, form: str, **options) -> bytes:
   stream = io.BytesIO()
   writing.write(picture, stream, form, **options)
   return stream.getvalue()
+
+
+def skip_unless_written(form: str) -> None:
+  try:
+    writing.check_format(form, 8, 8)
+  except ValueError as error:
+    pytest.skip(str(error))
 
 
 def deep(*shape: int) -> np.ndarray:
@@ -248,6 +255,49 @@ def test_exif_profile_and_resolution_are_kept():
       assert again.dpi == pytest.approx((300, 300), rel=1e-3), form
 
 
+@pytest.mark.parametrize('form', ['JPEG', 'PNG', 'TIFF', 'WEBP', 'AVIF'])
+def test_a_cameras_gps_position_is_kept(form):
+  skip_unless_written(form)
+  position = {
+    ExifTags.GPS.GPSLatitudeRef: 'N',
+    ExifTags.GPS.GPSLatitude: (52.0, 31.0, 12.5),
+    ExifTags.GPS.GPSLongitudeRef: 'W',
+    ExifTags.GPS.GPSLongitude: (13.0, 24.0, 18.25),
+  }
+  exif = Image.Exif()
+  exif[ExifTags.IFD.GPSInfo] = position
+  picture = read(encode(Image.fromarray(noise(16, 24)), 'JPEG', exif=exif))
+  assert not picture.notes
+  with Image.open(io.BytesIO(write(picture, form))) as image:
+    assert image.getexif().get_ifd(ExifTags.IFD.GPSInfo) == position
+
+
+@pytest.mark.parametrize('channels', [1, 3, 4])
+def test_a_bmp_keeps_its_resolution(channels):
+  source = encode(Image.fromarray(noise(16, 24)), 'BMP', dpi=(300, 200))
+  picture = read(source).with_pixels(np.zeros((8, 8, channels), np.uint8))
+  again = read(write(picture, 'BMP'))
+  assert again.format == 'BMP'
+  assert again.dpi == pytest.approx((300, 200), rel=1e-3)
+
+
+def test_an_avif_keeps_its_profile_and_exif():
+  skip_unless_written('AVIF')
+  exif = Image.Exif()
+  exif[ExifTags.Base.Make] = 'A maker'
+  source = encode(
+    Image.fromarray(noise(16, 24)), 'AVIF', icc_profile=profile(), exif=exif
+  )
+  again = read(write(read(source), 'AVIF'))
+  assert again.format == 'AVIF' and again.icc_profile == profile()
+  kept = Image.Exif()
+  kept.load(again.exif)
+  assert dict(kept) == {ExifTags.Base.Make: 'A maker'}
+  # Gray becomes RGB, of which a gray profile says nothing.
+  gray = pictures.Picture(noise(8, 8)[..., :1], icc_profile=profile('GRAY'))
+  assert read(write(gray, 'AVIF')).icc_profile != profile('GRAY')
+
+
 def test_what_is_true_of_the_old_pixels_alone_is_dropped():
   exif = Image.Exif()
   exif[ExifTags.Base.Make] = 'A maker'
@@ -364,10 +414,7 @@ def test_a_lossless_webp_is_known_behind_metadata_and_in_an_animation(lossless):
 @pytest.mark.parametrize('channels', [1, 2, 3, 4])
 @pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
 def test_every_kind_goes_into_every_format(form, channels, dtype):
-  try:
-    writing.check_format(form, 8, 8)
-  except ValueError as error:
-    pytest.skip(str(error))
+  skip_unless_written(form)
   top = np.iinfo(dtype).max
   values = np.full((8, 8, channels), top // 5, dtype)
   if channels in (2, 4):
@@ -398,10 +445,7 @@ def test_what_a_format_cannot_hold_is_refused():
   ('form', 'side'), [('JPEG', 65500), ('WEBP', 16383), ('AVIF', 32768)]
 )
 def test_the_largest_side_can_be_written_and_read(form, side):
-  try:
-    writing.check_format(form, 8, 8)
-  except ValueError as error:
-    pytest.skip(str(error))
+  skip_unless_written(form)
   for shape in ((side, 1), (1, side)):
     writing.check_format(form, *shape)
     picture = pictures.Picture(np.zeros((*shape, 3), np.uint8))
@@ -435,6 +479,17 @@ def test_quality_is_obeyed():
   picture = pictures.Picture(noise(64, 64))
   sizes = [len(write(picture, 'JPEG', quality=q)) for q in (30, 80, 95)]
   assert sizes == sorted(sizes) and sizes[0] < sizes[2] / 2
+
+
+@pytest.mark.parametrize(
+  ('quality', 'subsampling'),
+  [(None, 0), (100, 0), (90, 0), (89, 2), (50, 2), (1, 2)],
+)
+def test_a_jpeg_is_444_from_quality_90_and_420_below(quality, subsampling):
+  data = write(pictures.Picture(noise(32, 32)), 'JPEG', quality=quality)
+  with Image.open(io.BytesIO(data)) as image:
+    found = JpegImagePlugin.get_sampling(image)  # 0: 4:4:4, 2: 4:2:0
+  assert found == subsampling
 
 
 def test_hidden_colours_give_way_to_visible_ones():
