@@ -65,13 +65,16 @@ def test_a_batch_that_the_devices_do_not_divide_is_refused():
     sharding.make_mesh(6)
 
 
-def _run(workdir, *, processes, gan=2, more=()):
-  """Trains a tiny config; the processes meet on loopback."""
+def _run(workdir, *, processes, devices=1, gan=2, more=()):
+  """Trains a tiny config; the processes meet on loopback.
+
+  `devices` are those of each process.
+  """
   with socket.socket() as listener:
     listener.bind(('localhost', 0))
     port = listener.getsockname()[1]
   environment = os.environ | {
-    'XLA_FLAGS': '--xla_force_host_platform_device_count=1'
+    'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}'
   }
   command = conftest.tiny_command(workdir, pretrain=2, gan=gan)
   command += more
@@ -133,3 +136,22 @@ def test_processes_train_as_one_and_go_on_with_another_number(tmp_path):
   _assert_close(*ours, *theirs)
   validated = [line['step'] for line in ours[1] if 'psnr_y' in line]
   assert validated == [2, 2, 4]
+
+
+def test_processes_with_resident_photos_train_as_one_with_their_devices(
+  tmp_path,
+):
+  run = functools.partial(
+    _run,
+    gan=0,
+    more=[
+      '--config.data.loader=resident',
+      '--config.data.placement=sharded',
+      '--config.batch_norm=per_device',
+      '--config.steps_per_call=2',
+      '--config.log_every=2',
+    ],
+  )
+  ours = run(tmp_path / 'parts', processes=2)
+  theirs = run(tmp_path / 'whole', processes=1, devices=2)
+  _assert_close(*ours, *theirs)

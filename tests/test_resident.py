@@ -40,6 +40,7 @@ def plain(count, source=None, start_step=0, **changes):
         sizes=source.sizes,
         batch_size=settings['batch_size'],
         crop_size=settings['crop_size'],
+        augment=settings.get('augment', True),
         crops_per_image=settings.get('crops_per_image', 1),
       ),
       crop_size=settings['crop_size'],
@@ -63,6 +64,12 @@ def test_several_crops_of_an_image():
 def test_mirrored_edges(placement):
   changes = {'edge': 'mirror', 'crop_size': 16}
   assert_same(batches(4, placement=placement, **changes), plain(4, **changes))
+
+
+def test_crops_that_are_not_turned():
+  crops = batches(3, augment=False)
+  assert_same(crops, plain(3, augment=False))
+  assert not any(batch['symmetry'].any() for batch in crops)
 
 
 def test_starts_at_any_step():

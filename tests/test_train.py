@@ -15,8 +15,15 @@ from PIL import Image
 import pytest
 import small
 
+from srgan_jax import (
+  checkpoints,
+  train,
+  train_step,
+  upscale,
+  validation,
+  weights,
+)
 from srgan_jax import config as config_lib
-from srgan_jax import train, train_step, upscale, validation, weights
 from srgan_jax.data import resident
 from srgan_jax.models.generator import Generator
 
@@ -138,6 +145,45 @@ def test_both_stages_leave_their_files(tmp_path, photos, caplog):
     }  # fmt: skip
     sr = upscale.load(path)(np.zeros((5, 7, 3), np.uint8))
     assert sr.shape == (20, 28, 3) and sr.dtype == np.uint8
+
+
+@pytest.fixture(scope='module')
+def two_stages(tmp_path_factory):
+  """A run with a moving average, and what G was when each stage began."""
+  begun = []
+
+  class Run(train.Run):
+    def create_state(self, stage, variables):
+      state = super().create_state(stage, variables)
+      begun.append(jax.device_get(state.generator.variables))
+      return state
+
+  run = Run(tiny_config(ema_decay=0.9), tmp_path_factory.mktemp('two_stages'))
+  run.train()
+  return run, tuple(begun)
+
+
+def test_the_gan_stage_begins_with_the_average_that_srresnet_left(two_stages):
+  run, (first, second) = two_stages
+  path = run.workdir / 'generator_pretrain.safetensors'
+  _, left, _ = weights.load_generator(path)
+  jax.tree.map(np.testing.assert_array_equal, second, left)
+  changed = jax.tree.map(lambda a, b: np.any(a != b), first, second)
+  assert all(changed['batch_stats']['block_0']['norm_0'].values())
+
+
+def test_what_each_stage_leaves_is_the_average(two_stages):
+  run, _ = two_stages
+  for stage in run.stages:
+    state = run.placement.place(jax.device_get(run.create_state(stage, None)))
+    folder = run.workdir / 'checkpoints' / stage.name
+    saved = checkpoints.Checkpoints(folder, run.placement)
+    state, _ = saved.restore(2, state)
+    saved.close()
+    _, ours, _ = weights.load_generator(run.workdir / stage.file_name)
+    jax.tree.map(np.testing.assert_array_equal, ours, dict(state.ema))
+    last = state.generator.variables['params']['conv_in']['kernel']
+    assert np.any(ours['params']['conv_in']['kernel'] != last)
 
 
 def test_a_gan_config_shares_a_trained_srresnet(tmp_path):
@@ -360,10 +406,11 @@ def test_a_smaller_lpips_is_better():
   assert validation.is_better('psnr_y', -1.0, None)
 
 
-def test_a_gan_stage_goes_on_against_a_trained_discriminator(tmp_path):
-  first = tmp_path / 'first'
-  run = train.Run(tiny_config(), first)
-  run.train()
+def test_a_gan_stage_goes_on_against_a_trained_discriminator(
+  tmp_path, two_stages
+):
+  run, _ = two_stages
+  first = run.workdir
   config = tiny_config(
     init_generator=str(first / 'generator.safetensors'),
     init_discriminator=str(first / 'discriminator.safetensors'),

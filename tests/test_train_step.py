@@ -142,6 +142,25 @@ def test_a_pixel_weight_adds_the_squared_error_to_vggs():
   assert_close(content(3.0) - content(0.0), 3 * losses.mse_loss(sr, batch.hr))
 
 
+def test_a_sum_over_channels_is_as_many_times_the_mean():
+  @jax.jit
+  def contents(batch, network):
+    return [
+      train_step._content_terms(
+        0.9 * batch.hr,
+        batch.hr,
+        network,
+        train_step.Objective(
+          content_layer='conv2_2', content_reduction=reduction
+        ),
+      )[0]
+      for reduction in ('mean', 'sum_channels')
+    ]
+
+  mean, total = contents(small.batch(), small.perceptual())
+  assert_close(total, 128 * mean)
+
+
 @pytest.mark.parametrize('content', ['mse', 'conv2_2'])
 @pytest.mark.parametrize('term', ['content', 'adversarial', 'tv'])
 def test_each_term_alone_moves_the_generator(content, term):
@@ -252,3 +271,30 @@ def test_ema_follows_the_generator_with_its_statistics():
     )
   assert_close(state.ema, expected, 1e-6)
   assert set(state.ema) == {'params', 'batch_stats'}
+
+
+def test_what_is_exported_is_the_average_where_there_is_one():
+  generator = small.network_state(small.GENERATOR, 0)
+  average = jax.tree.map(lambda x: x + 1, generator.variables)
+  with_average = train_step.PretrainState(generator, average)
+  assert with_average.exported is average
+  exported = train_step.PretrainState(generator, None).exported
+  jax.tree.map(np.testing.assert_array_equal, exported, generator.variables)
+
+
+def test_the_step_has_no_convolution_that_it_does_not_need():
+  """G's forward pass once; no gradient by VGG, or by LR's or HR's values."""
+  step = jax.jit(
+    functools.partial(train_step.gan_step, objective=small.VGG_OBJECTIVE)
+  )
+  arguments = small.gan_state(), small.batch(), small.perceptual()
+  # On CPU some gradients are made of several (`layers.strided_conv`).
+  program = step.trace(*arguments).lower(lowering_platforms=('tpu',)).as_text()
+  g, d, vgg_layers = 2 * small.GENERATOR.blocks + 5, 8, 4
+  expected = {
+    'G: forward, by kernels, by inputs but LR': g + g + (g - 1),
+    "D's update: real and fake, but not by images": 2 * (d + d + (d - 1)),
+    'D for G: forward, by inputs': d + d,
+    'VGG: SR and HR, by SR': 3 * vgg_layers,
+  }
+  assert program.count('stablehlo.convolution') == sum(expected.values())
