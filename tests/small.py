@@ -87,6 +87,17 @@ def save_generator(path):
   return path
 
 
+def save_vgg(path, **changes):
+  """Writes the small VGG, with changes to its fields, as a file."""
+  weights.save_vgg(
+    path,
+    perceptual().replace(source='random', **changes),
+    source_sha256='0' * 64,
+    converter_version='0',
+  )
+  return path
+
+
 def lpips_metric(network):
   """LPIPS with weights that nobody trained."""
   rng = np.random.default_rng(0)

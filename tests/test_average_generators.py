@@ -1,20 +1,18 @@
 """The mean of several generators' weights, and what it is not made of."""
 
-import pathlib
-
 import average_generators
+import conftest
 import jax
 import numpy as np
 import pytest
 import small
 
-import srgan_jax
 from srgan_jax import weights
 from srgan_jax.data import batch, draw, pipeline, sources
 from srgan_jax.models import architecture
 from srgan_jax.models.generator import Generator
 
-PHOTOS = f'folder:{pathlib.Path(srgan_jax.__file__).parent / "assets/train"}'
+PHOTOS = f'folder:{conftest.PHOTOS / "train"}'
 
 
 def save(path, seed, label='srgan-mse', generator=small.GENERATOR):

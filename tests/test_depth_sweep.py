@@ -178,6 +178,12 @@ def test_bad_arguments_are_one_line(swept, argument, expected):
   assert expected in message
 
 
+def test_a_protocol_without_ssim_is_refused(swept, capsys):
+  with pytest.raises(SystemExit):
+    depth_sweep.main([*swept[1], '--protocol=rgb'])
+  assert "invalid choice: 'rgb'" in capsys.readouterr().err
+
+
 def test_draws_the_figure(swept, tmp_path):
   pytest.importorskip('matplotlib', reason='needs the extra figures')
   results = json.loads((swept[0] / 'results.json').read_text())

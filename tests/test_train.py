@@ -446,13 +446,7 @@ def test_the_first_bad_step_of_a_call_is_named(tmp_path):
 
 
 def test_a_vgg_content_loss_trains_and_labels_what_it_is(tmp_path):
-  path = tmp_path / 'vgg16.safetensors'
-  weights.save_vgg(
-    path,
-    small.perceptual().replace(source='random'),
-    source_sha256='0' * 64,
-    converter_version='0',
-  )
+  path = small.save_vgg(tmp_path / 'vgg16.safetensors')
   config = tiny_config(
     **{
       'stages.gan.content': 'vgg22',
