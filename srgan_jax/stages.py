@@ -1,8 +1,9 @@
 """The two stages of the recipe (paper section 3.2) as the loop sees them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -103,43 +104,71 @@ def make_content(
   )
 
 
-def pretrain_stage(
-  content: Content,
-  objective: train_step.Objective,
-  *,
-  steps: int,
-  learning_rate: float,
-  schedule: optimizers.ScheduleName,
-  warmup: int,
-) -> Stage:
-  """The SRResNet stage; see `optimizers.pretrain_schedule`."""
-  return Stage(
-    name=PRETRAIN,
-    steps=steps,
-    schedule=optimizers.pretrain_schedule(
-      schedule, learning_rate, steps, warmup
-    ),
-    step=train_step.pretrain_step,
-    objective=dataclasses.replace(objective, content_layer=content.layer),
-    content=content,
-  )
+def from_config(
+  config: Any,
+  load_perceptual: Callable[[], vgg.PerceptualNetwork],
+  dtype: jnp.dtype,
+) -> list[Stage]:
+  """The stages that a run trains, in their order.
 
+  Args:
+    config: a checked configuration (`config.check`).
+    load_perceptual: gives the VGG network; called where a stage needs it.
+    dtype: what the networks compute in.
 
-def gan_stage(
-  content: Content,
-  objective: train_step.Objective,
-  *,
-  steps: int,
-  learning_rate: float,
-  boundaries: Sequence[int],
-  warmup: int,
-) -> Stage:
-  """The GAN stage; see `optimizers.gan_schedule`."""
-  return Stage(
-    name=GAN,
-    steps=steps,
-    schedule=optimizers.gan_schedule(learning_rate, boundaries, warmup),
-    step=train_step.gan_step,
-    objective=dataclasses.replace(objective, content_layer=content.layer),
-    content=content,
+  Raises:
+    ValueError: see `make_content`.
+  """
+  pretrain, gan, loss = config.stages.pretrain, config.stages.gan, config.loss
+
+  def make_objective(content: Content, **fields: Any) -> train_step.Objective:
+    return train_step.Objective(
+      content_layer=content.layer,
+      content_reduction=loss.content_reduction,
+      pixel_weight=loss.pixel_weight,
+      ema_decay=config.ema_decay,
+      dtype=dtype,
+      **fields,
+    )
+
+  resolve = functools.partial(
+    make_content,
+    load_perceptual=load_perceptual,
+    layer=config.perceptual.layer,
+    crop_size=config.crop_size,
   )
+  result = []
+  if pretrain.steps and not config.init_generator:
+    content = resolve(pretrain.content)
+    result.append(
+      Stage(
+        name=PRETRAIN,
+        steps=pretrain.steps,
+        schedule=optimizers.pretrain_schedule(
+          pretrain.schedule,
+          pretrain.learning_rate,
+          pretrain.steps,
+          pretrain.warmup,
+        ),
+        step=train_step.pretrain_step,
+        objective=make_objective(content, tv_weight=loss.tv_weight),
+        content=content,
+      )
+    )
+  if gan.steps:
+    content = resolve(gan.content)
+    result.append(
+      Stage(
+        name=GAN,
+        steps=gan.steps,
+        schedule=optimizers.gan_schedule(
+          gan.learning_rate, gan.boundaries, gan.warmup
+        ),
+        step=train_step.gan_step,
+        objective=make_objective(
+          content, adversarial_weight=loss.adversarial_weight
+        ),
+        content=content,
+      )
+    )
+  return result

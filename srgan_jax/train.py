@@ -76,7 +76,9 @@ class Run:
     )
     self.initial = self._load_initial_generator()
     self.initial_discriminator = self._load_initial_discriminator()
-    self.stages = self._make_stages()
+    self.stages = stages.from_config(
+      config, lambda: self.perceptual, self.dtype
+    )
     self.source, self.validation = self._open_sources()
     if (best_by := config.keep_best_by) not in ('', *self.validation.names):
       raise ValueError(
@@ -163,47 +165,6 @@ class Run:
       'channels': self.config.model.discriminator_channels,
       'image_size': self.config.crop_size,
     }
-
-  def _make_stages(self) -> list[stages.Stage]:
-    config = self.config
-    pretrain, gan = config.stages.pretrain, config.stages.gan
-    make_content = functools.partial(
-      stages.make_content,
-      load_perceptual=lambda: self.perceptual,
-      layer=config.perceptual.layer,
-      crop_size=config.crop_size,
-    )
-    objective = functools.partial(
-      train_step.Objective,
-      content_reduction=config.loss.content_reduction,
-      pixel_weight=config.loss.pixel_weight,
-      ema_decay=config.ema_decay,
-      dtype=self.dtype,
-    )
-    result = []
-    if pretrain.steps and not config.init_generator:
-      result.append(
-        stages.pretrain_stage(
-          make_content(pretrain.content),
-          objective(tv_weight=config.loss.tv_weight),
-          steps=pretrain.steps,
-          learning_rate=pretrain.learning_rate,
-          schedule=pretrain.schedule,
-          warmup=pretrain.warmup,
-        )
-      )
-    if gan.steps:
-      result.append(
-        stages.gan_stage(
-          make_content(gan.content),
-          objective(adversarial_weight=config.loss.adversarial_weight),
-          steps=gan.steps,
-          learning_rate=gan.learning_rate,
-          boundaries=gan.boundaries,
-          warmup=gan.warmup,
-        )
-      )
-    return result
 
   @functools.cached_property
   def perceptual(self) -> vgg.PerceptualNetwork:
