@@ -75,6 +75,10 @@ def get_config() -> ConfigDict:
   # Updates after which the rate falls to a tenth.
   config.stages.gan.boundaries = (100_000,)
   config.stages.gan.content = 'vgg54'
+  # Normalise G by the statistics that it came with, frozen, as it will be used;
+  # False: by each batch's own, as the paper. Runs of few updates learn sooner
+  # with it (docs/training.md).
+  config.stages.gan.freeze_batch_norm = False
 
   config.loss = ConfigDict()
   # Equation 5 divides by W*H ('sum_channels'); most code by everything

@@ -145,6 +145,11 @@ def check(config: Any) -> None:
       '--config.init_generator=FILE or --config.stages.pretrain.steps=N, or '
       'insist with --config.allow_random_generator=True'
     )
+  if gan.freeze_batch_norm and config.allow_random_generator:
+    raise ValueError(
+      'config.stages.gan.freeze_batch_norm takes the batch statistics of a '
+      'trained generator, not of one from random weights'
+    )
 
 
 def changed_fields(

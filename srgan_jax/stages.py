@@ -166,7 +166,9 @@ def from_config(
         ),
         step=train_step.gan_step,
         objective=make_objective(
-          content, adversarial_weight=loss.adversarial_weight
+          content,
+          adversarial_weight=loss.adversarial_weight,
+          freeze_batch_norm=gan.freeze_batch_norm,
         ),
         content=content,
       )

@@ -86,6 +86,9 @@ class Objective:
       such a loss buys likeness with contrast, until a run is long.
     adversarial_weight: of l_Gen; 1e-3 in the paper. Unused in pre-training.
     tv_weight: of the total variation; 2e-8 for SRResNet-VGG22, else 0.
+    freeze_batch_norm: whether the GAN stage normalises G by its stored
+      statistics, which stay as they are, as it will be used; else by each
+      batch's own, as the paper. D's are always each batch's own.
     ema_decay: of the moving average of G, where the state has one.
     dtype: what the VGG network computes in; the loss is float32.
     axis: the mesh axis over whose devices gradients and metrics are averaged,
@@ -98,6 +101,7 @@ class Objective:
   pixel_weight: float = 0.0
   adversarial_weight: float = 1e-3
   tv_weight: float = 0.0
+  freeze_batch_norm: bool = False
   ema_decay: float = 0.0
   dtype: jnp.dtype = jnp.dtype('float32')
   axis: str | None = None
@@ -180,6 +184,10 @@ def gan_step(
   # 1. G's forward pass, once: `pull_back` takes a gradient by SR to one by
   #    G's parameters.
   def generate(params: Any) -> tuple[jax.Array, Any]:
+    if objective.freeze_batch_norm:
+      variables = generator.variables | {'params': params}
+      sr = generator.apply_fn(variables, batch.lr, train=False)
+      return sr, generator.batch_stats
     return _apply(generator, params, generator.batch_stats, batch.lr)
 
   sr, pull_back, generator_statistics = jax.vjp(

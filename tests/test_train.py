@@ -529,6 +529,10 @@ def test_not_a_number_stops_the_run_and_names_step_and_term(
       {'init_discriminator': 'd.safetensors', 'stages.gan.steps': 0},
       'init_discriminator is for the GAN stage',
     ),
+    (
+      {'stages.gan.freeze_batch_norm': True, 'allow_random_generator': True},
+      'not of one from random weights',
+    ),
     ({'loss.content_reduction': 'sum'}, "not 'sum'"),
     ({'data.source': 'folder:/nowhere'}, 'folder:/nowhere'),
     ({'data.source': 'photos'}, 'photos'),

@@ -240,6 +240,41 @@ def test_discriminator_statistics_take_real_first_and_drop_gs_pass():
     assert_close(new.discriminator.batch_stats, wrong)
 
 
+def test_frozen_statistics_normalise_g_and_stay():
+  """G's output and gradient are those of the generator as it is used."""
+  batch, state = small.batch(), small.gan_state()
+  statistics = jax.tree.map(
+    lambda x: x + jnp.linspace(0.1, 0.4, x.size).reshape(x.shape),
+    state.generator.batch_stats,
+  )
+  by_gradient = optax.sgd(1.0)
+  generator = state.generator.replace(
+    batch_stats=statistics,
+    tx=by_gradient,
+    opt_state=by_gradient.init(state.generator.params),
+  )
+  objective = train_step.Objective(
+    adversarial_weight=0.0, freeze_batch_norm=True
+  )
+  new, metrics = compiled(train_step.gan_step, objective)(
+    state.replace(generator=generator), batch, None
+  )
+
+  def content(params):
+    sr = generator.apply_fn(
+      {'params': params, 'batch_stats': statistics}, batch.lr, train=False
+    )
+    return losses.mse_loss(sr, batch.hr)
+
+  value, gradients = jax.jit(jax.value_and_grad(content))(generator.params)
+  assert_close(metrics['content'], value)
+  moved = jax.tree.map(jnp.subtract, generator.params, new.generator.params)
+  assert_close(moved, gradients, tolerance=1e-3)
+  jax.tree.map(
+    np.testing.assert_array_equal, new.generator.batch_stats, statistics
+  )
+
+
 def test_pretraining_learns_a_batch_and_reports_its_tv():
   state, batch = small.pretrain_state(), small.batch()
   objective = train_step.Objective(tv_weight=2e-8)

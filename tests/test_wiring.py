@@ -52,6 +52,7 @@ def test_the_objectives_are_the_configs(tmp_path, vgg_file):
       'loss.pixel_weight': 0.125,
       'stages.pretrain.content': 'vgg22',
       'stages.gan.content': 'vgg54',
+      'stages.gan.freeze_batch_norm': True,
       'perceptual.layer': 'conv1_2',
       'perceptual.weights': vgg_file,
     },
@@ -67,10 +68,11 @@ def test_the_objectives_are_the_configs(tmp_path, vgg_file):
   }
   ours = dataclasses.asdict(pretrain.objective)
   del ours['adversarial_weight']  # a GAN's
-  assert ours == shared | {'tv_weight': 0.25}
+  assert ours == shared | {'tv_weight': 0.25, 'freeze_batch_norm': False}
   assert dataclasses.asdict(gan.objective) == shared | {
     'adversarial_weight': 0.5,
     'tv_weight': 0.0,
+    'freeze_batch_norm': True,
   }
 
 
