@@ -50,8 +50,20 @@ _AHEAD = 2  # steps that the host prepares while the device works
 class Run:
   """A training run in one folder: `Run(config, workdir).train()`."""
 
-  def __init__(self, config: ConfigDict, workdir: pathlib.Path):
+  def __init__(
+    self,
+    config: ConfigDict,
+    workdir: pathlib.Path,
+    *,
+    opens_loader: bool = True,
+  ):
     """Checks all that the run needs before anything is compiled or written.
+
+    Args:
+      config: the fields of configs/default.py.
+      workdir: the run's folder; made where it is missing.
+      opens_loader: whether the loader is opened at once, which refuses wrong
+        input; False for tools that bring batches of their own.
 
     Raises:
       ValueError: one line: a wrong value, a missing or unfit file or source,
@@ -98,7 +110,10 @@ class Run:
       },
       active=self.is_first,
     )
-    if self._trained_steps(self.stages[-1].name) < self.stages[-1].steps:
+    has_ended = (
+      self._trained_steps(self.stages[-1].name) >= self.stages[-1].steps
+    )
+    if opens_loader and not has_ended:
       _ = self.loader  # what it refuses is wrong input: said before any update
 
   def train(self, deadline: float = math.inf) -> None:

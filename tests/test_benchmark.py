@@ -6,14 +6,26 @@ import pathlib
 import subprocess
 import sys
 
+import benchmark
 import conftest
 import pytest
+from test_train import tiny_config
+
+from srgan_jax import train
+
+# Runs a tool as if TensorFlow were not installed.
+_WITHOUT_TENSORFLOW = (
+  "import runpy, sys; sys.modules['tensorflow'] = None; sys.argv.pop(0); "
+  "sys.path.insert(0, 'tools'); runpy.run_path(sys.argv[0], None, '__main__')"
+)
 
 
-def _run(tool: str, output: pathlib.Path, *arguments: str):
+def _run(
+  tool: str, output: pathlib.Path, *arguments: str, python: tuple[str, ...] = ()
+):
   result = subprocess.run(
     [
-      *(sys.executable, f'tools/{tool}', *conftest.TINY),
+      *(sys.executable, *python, f'tools/{tool}', *conftest.TINY),
       *('--calls=2', f'--json={output}', *arguments),
     ],
     cwd=conftest.ROOT,
@@ -52,6 +64,49 @@ def test_every_input_is_timed(tmp_path):
   assert len(said.splitlines()) == 5
 
 
+def test_nothing_but_its_own_input_takes_tensorflow(tmp_path):
+  """And every figure is kept when a later one cannot be had."""
+  without = ('-c', _WITHOUT_TENSORFLOW)
+  output = tmp_path / 'out.json'
+  _, figures = _run('benchmark.py', output, '--stage=gan', python=without)
+  assert [entry['input'] for entry in figures['results']] == ['synthetic']
+  arguments = ['--stage=gan', '--input=resident,tfdata']
+  with pytest.raises(AssertionError, match='benchmark: .* takes TensorFlow'):
+    _run('benchmark.py', output, *arguments, python=without)
+  (entry,) = json.loads(output.read_text())['results']
+  assert entry['input'] == 'resident'
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'message'),
+  [
+    (['--input=residnet'], 'of synthetic, resident, tfdata'),
+    (['--config.stages.gan.steps=0', '--stage=gan'], 'has no gan stage'),
+    (['--config.batch_size=0'], 'config.batch_size must be at least 1'),
+  ],
+)
+def test_what_cannot_be_timed_is_said(tmp_path, arguments, message):
+  with pytest.raises(AssertionError) as caught:
+    _run('benchmark.py', tmp_path / 'out.json', *arguments)
+  assert message in str(caught.value)
+  assert 'Traceback' not in str(caught.value)
+
+
+@pytest.mark.parametrize('batch_norm', ['global', 'per_device'])
+def test_flops_are_those_of_all_devices(tmp_path, batch_norm):
+  """However the batch is split, and counted without the devices' plugin."""
+  config = tiny_config(batch_norm=batch_norm, **{'stages.gan.steps': 0})
+  run = train.Run(config, tmp_path, opens_loader=False)
+  assert run.mesh.size == 4
+  # Of 16 LR pixels a crop, forward: 9x9 in, three 3x3 of 4 channels, two to 16
+  # channels on 1 and 4 times the pixels, and 9x9 out (as 5x5) on 4 times.
+  pixels = config.batch_size * 8 * 8
+  kernels = 81 * 3 * 4 + 9 * 4 * 4 * 3 + 9 * 4 * 16 * (1 + 4)
+  forward = 2 * pixels * (kernels + 25 * 16 * 12 * 4)
+  flops = benchmark.flops_per_step(run, run.stages[0])
+  assert 2 < flops / forward < 3.5  # and backward, to the parameters and back
+
+
 def test_pytorch_computes_the_same_losses(tmp_path):
   pytest.importorskip('torch', reason='PyTorch is not installed')
   _, figures = _run(
@@ -68,3 +123,24 @@ def test_pytorch_computes_the_same_losses(tmp_path):
   }  # fmt: skip
   assert max(gan['differences'].values()) < 1e-3
   assert gan['median_ms'].keys() == {'ours', 'channels_last'}
+
+
+@pytest.mark.parametrize(
+  ('kind', 'precision', 'expected'),
+  [
+    ('NVIDIA H200', 'default', 989e12),
+    ('NVIDIA H200', 'highest', 67e12),
+    ('NVIDIA H100 80GB HBM3', 'default', 989e12),
+    ('NVIDIA H100 PCIe', 'default', 756e12),
+    ('NVIDIA A100-SXM4-40GB', 'highest', 19.5e12),
+    ('NVIDIA L4', 'default', 121e12),
+    ('NVIDIA L40S', 'default', 362e12),
+    ('TPU v5 lite', 'default', 197e12),
+    ('TPU v5', 'default', 459e12),  # as JAX calls a v5p
+    ('TPU v6 lite', 'default', 918e12),
+    ('TPU v4', 'highest', None),
+    ('cpu', 'default', None),
+  ],
+)
+def test_a_devices_peak_is_found_by_its_name(kind, precision, expected):
+  assert benchmark.peak_flops(kind, precision) == expected

@@ -17,42 +17,57 @@ several steps into one call of the program.
   step_ms              time of a step: the median and the 95th percentile over
                        the calls, each the time between two calls' ends
   images_per_s         HR crops a second, over all devices
-  flops_per_step       as XLA counts the program before it is optimised
+  flops_per_step       of all devices, as XLA counts the program before it is
+                       optimised
   fraction_of_peak     of what the devices' maker promises at that precision
   input_wait_fraction  of the time, the part spent waiting for the loader
-  peak_memory_bytes    of one device; on CPU what the compiled program plans
+  peak_memory_bytes    of one device, as the compiled program plans it, with
+                       the state and resident pictures
 """
 
 from collections.abc import Iterator, Sequence
-import contextlib
 import itertools
 import json
+import math
+import os
 import pathlib
+import re
+import sys
 import tempfile
 import time
 from typing import Any
 
 from absl import app, flags
 import jax
-from ml_collections import config_flags
+from jax.sharding import Mesh
+from ml_collections import ConfigDict, config_flags
 import numpy as np
 import stand_ins
 
 from srgan_jax import files, sharding, stages, train, update
+from srgan_jax.data import pipeline
 
 # Dense FLOP/s of one device, from the makers' data sheets: bfloat16, and what
-# float32 of the highest precision runs at. Matched in this order.
+# float32 of the highest precision runs at. Whole words of a device's kind,
+# matched in this order.
 _PEAKS = {
+  'H200 NVL': (835e12, 60e12),
   'H200': (989e12, 67e12),
+  'H100 NVL': (835e12, 60e12),
+  'H100 PCIe': (756e12, 51e12),
   'H100': (989e12, 67e12),
+  'GH200': (989e12, 67e12),
   'A100': (312e12, 19.5e12),
+  'L40S': (362e12, 91.6e12),
+  'L40': (181e12, 90.5e12),
   'L4': (121e12, 30e12),
   'V100': (None, 15.7e12),
-  'TPU v6': (918e12, None),
-  'TPU v5p': (459e12, None),
-  'TPU v5': (197e12, None),
+  'TPU v6 lite': (918e12, None),
+  'TPU v5 lite': (197e12, None),
+  'TPU v5': (459e12, None),  # v5p
   'TPU v4': (275e12, None),
 }
+_TRACED = 4  # calls in a trace
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'A config file.')
 _STAGES = flags.DEFINE_list('stage', ['pretrain', 'gan'], 'Of pretrain, gan.')
 _INPUTS = flags.DEFINE_list(
@@ -69,6 +84,16 @@ _PROFILE = flags.DEFINE_string(
   'A folder for a trace of a few calls (TensorBoard, Perfetto).',
 )
 flags.mark_flag_as_required('config')
+for _name, _words in (
+  ('stage', ('pretrain', 'gan')),
+  ('input', ('synthetic', 'resident', 'tfdata')),
+  ('precision', ('float32', 'bfloat16')),
+):
+  flags.register_validator(
+    _name,
+    lambda given, words=_words: set(given or words) <= set(words),
+    f'of {", ".join(_words)}',
+  )
 
 
 class Synthetic:
@@ -111,7 +136,7 @@ def measure(
     stage: what is timed.
     loader: where its batches come from.
     calls: how many are timed, after two that are not.
-    profile: a folder for a trace of the last calls.
+    profile: a folder for a trace of a few calls after those.
 
   Returns:
     The figures that the module's docstring names.
@@ -143,36 +168,38 @@ def measure(
     waited += time.perf_counter() - start
     return sharding.shard_batches(taken, mesh)
 
-  one = step.lower(state, take(1), loader.pictures, perceptual)
-  flops = one.cost_analysis().get('flops')
   rows = take(count)
   start = time.perf_counter()
   compiled = step.lower(state, rows, loader.pictures, perceptual).compile()
   compile_s = time.perf_counter() - start
 
-  ends = []
-  previous = None
-  with contextlib.ExitStack() as stack:
-    for call in range(calls + 2):
-      if call == 2:
-        waited = 0.0
-      if profile and call == max(2, calls - 3):
-        profile.mkdir(parents=True, exist_ok=True)
-        stack.enter_context(jax.profiler.trace(str(profile)))
-      if not is_synthetic and call:
+  def make_calls(how_many: int) -> list[float]:
+    """When each ended; one runs while the next is prepared, as in training."""
+    nonlocal state, rows
+    ends = []
+    previous = None
+    for _ in range(how_many):
+      if not is_synthetic:
         rows = take(count)
       state, metrics = compiled(state, rows, loader.pictures, perceptual)
-      # One call runs while the next is prepared, as in training.
       if previous is not None:
         jax.block_until_ready(previous)
         ends.append(time.perf_counter())
       previous = metrics
     jax.block_until_ready(previous)
-    ends.append(time.perf_counter())
+    return [*ends, time.perf_counter()]
+
+  make_calls(1 + _calls_read_ahead(loader, config))
+  waited = 0.0
+  ends = make_calls(calls + 1)
+  if profile:
+    profile.mkdir(parents=True, exist_ok=True)
+    with jax.profiler.trace(str(profile)):
+      make_calls(_TRACED)
 
   seconds = np.diff(ends) / count
   total = ends[-1] - ends[0]
-  peak = _peak(run)
+  flops, peak = flops_per_step(run, stage), _peak(run)
   rate = flops / float(np.median(seconds)) if flops else None
   return {
     'compile_s': compile_s,
@@ -184,24 +211,62 @@ def measure(
     'flops_per_step': flops,
     'fraction_of_peak': rate / peak if rate and peak else None,
     'input_wait_fraction': min(1.0, waited / total),
-    'peak_memory_bytes': _peak_memory(compiled),
+    'peak_memory_bytes': _planned_memory(compiled),
   }
 
 
-def _peak(run: train.Run) -> float | None:
-  """FLOP/s that all devices together promise, where that is known."""
-  device = run.mesh.devices.flat[0]
+def _calls_read_ahead(loader: Any, config: Any) -> int:
+  """How many calls a loader may have ready when it is first asked."""
+  if not isinstance(loader, pipeline.TfDataLoader):
+    return 0
+  rows = config.batch_size // jax.process_count()
+  steps = pipeline.PREFETCH + 2 * (os.cpu_count() or 1) / rows
+  return math.ceil(steps / config.steps_per_call)
+
+
+def flops_per_step(run: train.Run, stage: stages.Stage) -> float | None:
+  """What a step of the whole batch computes, of whatever devices.
+
+  Counted for one CPU device, as the plugins of accelerators cannot be asked for
+  programs that they have not compiled. None where JAX was told to leave CPUs
+  out.
+  """
+  try:
+    mesh = Mesh(jax.local_devices(backend='cpu')[:1], (sharding.AXIS,))
+  except RuntimeError:
+    return None
+  whole = lambda x: jax.ShapeDtypeStruct(
+    np.shape(x), x.dtype, sharding=sharding.replicated(mesh)
+  )
+  state = jax.eval_shape(lambda: run.create_state(stage, run.initial))
+  rows = stand_ins.abstract_crops(run.config)
+  step = update.make_update(
+    stage,
+    lambda pictures, rows: rows,
+    mesh,
+    scale=run.config.scale,
+    precision=run.precision,
+  )
+  lowered = step.lower(
+    *jax.tree.map(whole, (state, rows, None, stage.content.perceptual))
+  )
+  return (lowered.cost_analysis() or {}).get('flops')
+
+
+def peak_flops(kind: str, precision: str) -> float | None:
+  """FLOP/s that a device promises, by JAX's name of it, where that is known."""
   for name, (bfloat16, float32) in _PEAKS.items():
-    if name.lower() in device.device_kind.lower():
-      one = float32 if run.precision == 'highest' else bfloat16
-      return one * run.mesh.size if one else None
+    if re.search(rf'\b{name}\b', kind, re.IGNORECASE):
+      return float32 if precision == 'highest' else bfloat16
   return None
 
 
-def _peak_memory(compiled: jax.stages.Compiled) -> int | None:
-  stats = jax.local_devices()[0].memory_stats() or {}
-  if 'peak_bytes_in_use' in stats:
-    return int(stats['peak_bytes_in_use'])
+def _peak(run: train.Run) -> float | None:
+  one = peak_flops(run.mesh.devices.flat[0].device_kind, run.precision)
+  return one * run.mesh.size if one else None
+
+
+def _planned_memory(compiled: jax.stages.Compiled) -> int | None:
   plan = compiled.memory_analysis()
   if plan is None:
     return None
@@ -229,6 +294,43 @@ def _row(record: dict[str, Any]) -> str:
   )
 
 
+def time_all(config: ConfigDict, folder: pathlib.Path) -> Iterator[dict]:
+  """Measures every combination asked for, and prints its row.
+
+  Args:
+    config: its precision and loader are changed.
+    folder: for the runs' folders.
+
+  Yields:
+    An entry of `results`.
+  """
+  wanted = itertools.product(
+    _PRECISIONS.value or [config.precision], _STAGES.value, _INPUTS.value
+  )
+  for i, (precision, name, kind) in enumerate(wanted):
+    config.precision = precision
+    config.data.loader = 'tfdata' if kind == 'tfdata' else 'resident'
+    run = None  # and its pictures, before the next one's
+    run = train.Run(config, folder / str(i), opens_loader=kind != 'synthetic')
+    stage = next((s for s in run.stages if s.name == name), None)
+    if stage is None:
+      continue  # a config with one stage
+    record = {
+      'stage': name,
+      'input': kind,
+      'precision': run.dtype.name,
+      'figures': measure(
+        run,
+        stage,
+        Synthetic(config) if kind == 'synthetic' else run.loader,
+        calls=_CALLS.value,
+        profile=_PROFILE.value and pathlib.Path(_PROFILE.value, f'{name}_{i}'),
+      ),
+    }
+    print(_row(record), flush=True)
+    yield record
+
+
 def main(arguments: Sequence[str]) -> None:
   """The command."""
   del arguments
@@ -245,7 +347,7 @@ def main(arguments: Sequence[str]) -> None:
     'steps_per_call': config.steps_per_call,
     'perceptual': config.perceptual.weights,
   }
-  results = []
+  results: list[dict] = []
   with tempfile.TemporaryDirectory() as scratch:
     folder = pathlib.Path(scratch)
     if stand_ins.use_random_vgg(config, folder):
@@ -256,36 +358,22 @@ def main(arguments: Sequence[str]) -> None:
       f'{"p95 ms":>10} {"images/s":>10} {"GFLOP":>10} {"peak":>7} {"wait":>7} '
       f'{"MiB":>8}'
     )
-    wanted = itertools.product(
-      _PRECISIONS.value or [config.precision], _STAGES.value, _INPUTS.value
-    )
-    for i, (precision, name, kind) in enumerate(wanted):
-      config.precision = precision
-      config.data.loader = 'resident' if kind == 'resident' else 'tfdata'
-      run = train.Run(config, folder / str(i))
-      stage = next((s for s in run.stages if s.name == name), None)
-      if stage is None:
-        continue  # a config with one stage
-      record = {
-        'stage': name,
-        'input': kind,
-        'precision': run.dtype.name,
-        'figures': measure(
-          run,
-          stage,
-          Synthetic(config) if kind == 'synthetic' else run.loader,
-          calls=_CALLS.value,
-          profile=_PROFILE.value
-          and pathlib.Path(_PROFILE.value, f'{name}_{i}'),
-        ),
-      }
-      results.append(record)
-      print(_row(record), flush=True)
-  if _JSON.value:
-    # The config's last stage stands for it, with the first input asked for.
-    last = [r for r in results if r['stage'] == results[-1]['stage']]
-    facts |= {**last[0]['figures'], 'results': results}
-    files.write_text(_JSON.value, json.dumps(facts, indent=2) + '\n')
+    try:
+      for record in time_all(config, folder):
+        results.append(record)
+        if _JSON.value:  # now, lest a later one fails
+          _write(facts, results, _JSON.value)
+    except (ValueError, OSError, ImportError) as error:
+      sys.exit(f'benchmark: {" ".join(str(error).split())}')
+  if not results:
+    sys.exit(f'benchmark: the config has no {" or ".join(_STAGES.value)} stage')
+
+
+def _write(facts: dict, results: Sequence[dict], path: str) -> None:
+  # The config's last stage stands for it, with the first input asked for.
+  last = [r for r in results if r['stage'] == results[-1]['stage']]
+  whole = facts | {**last[0]['figures'], 'results': results}
+  files.write_text(path, json.dumps(whole, indent=2) + '\n')
 
 
 if __name__ == '__main__':

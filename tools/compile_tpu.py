@@ -6,6 +6,8 @@
 
 XLA's own TPU compiler, which is in libtpu, says whether the step fits and what
 it costs; nothing is run. The global batch is `batch_per_chip` times the chips.
+The program is one step on crops that come cut: neither resident pictures nor
+--config.steps_per_call are in it.
 
   flops                   of a step, as XLA counts the optimised program, a chip
   bytes                   that a step moves to and from a chip's memory
@@ -25,6 +27,7 @@ import json
 import os
 import pathlib
 import re
+import sys
 import tempfile
 import time
 from typing import Any
@@ -112,13 +115,6 @@ def compile_step(
   if config.batch_norm == 'per_device':
     specs = sharding.state_specs(state)
     state = jax.eval_shape(lambda x: sharding.spread(x, mesh.size), state)
-  side = config.crop_size + 16  # with the context
-  rows = {
-    'crop': jax.ShapeDtypeStruct(
-      (1, config.batch_size, side, side, 3), np.uint8
-    ),
-    'symmetry': jax.ShapeDtypeStruct((1, config.batch_size), np.int32),
-  }
 
   def place(x: Any, spec: PartitionSpec) -> Any:
     placed = NamedSharding(mesh, spec)
@@ -128,7 +124,8 @@ def compile_step(
     lambda x: place(x, PartitionSpec()), stage.content.perceptual
   )
   rows = jax.tree.map(
-    lambda x: place(x, PartitionSpec(None, sharding.AXIS)), rows
+    lambda x: place(x, PartitionSpec(None, sharding.AXIS)),
+    stand_ins.abstract_crops(config),
   )
   lowered = step.lower(
     jax.tree.map(place, state, specs), rows, None, perceptual
@@ -210,7 +207,9 @@ def main(arguments: Sequence[str]) -> None:
   with tempfile.TemporaryDirectory() as scratch:
     folder = pathlib.Path(scratch)
     stand_ins.use_random_vgg(config, folder)
-    run = train.Run(config, folder / 'run')
+    run = train.Run(config, folder / 'run', opens_loader=False)
+    if _STAGE.value not in (None, *(stage.name for stage in run.stages)):
+      sys.exit(f'compile_tpu: the config has no {_STAGE.value} stage')
     figures = compile_step(run, _STAGE.value, devices)
   figures = {'topology': _TOPOLOGY.value, **figures}
   for name, value in figures.items():

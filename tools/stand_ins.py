@@ -21,6 +21,16 @@ def use_photos(config: ConfigDict) -> None:
   config.data.validation = ''
 
 
+def abstract_crops(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
+  """The shapes of one step's crops, of all devices, as they come cut."""
+  side = config.crop_size + 16  # with the context
+  shape = (1, config.batch_size, side, side, 3)
+  return {
+    'crop': jax.ShapeDtypeStruct(shape, np.uint8),
+    'symmetry': jax.ShapeDtypeStruct(shape[:2], np.int32),
+  }
+
+
 def use_random_vgg(config: ConfigDict, folder: pathlib.Path) -> bool:
   """Writes a VGG19 with random weights where the config's is no file.
 

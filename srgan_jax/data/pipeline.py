@@ -22,7 +22,7 @@ from srgan_jax.data import draw as draw_lib
 from srgan_jax.data.sources import RecentSource, Source
 from srgan_jax.imaging import resize
 
-_PREFETCH = 8  # batches ready in memory; 0.6 MB each at 16 crops of 96
+PREFETCH = 8  # batches ready in memory; 0.6 MB each at 16 crops of 96
 
 
 def host_batch(
@@ -194,7 +194,7 @@ def batches(
   dataset = tf.data.Dataset.range(start_step, np.iinfo(np.int64).max)
   dataset = dataset.flat_map(to_rows)
   dataset = dataset.map(to_crop, num_parallel_calls=threads, deterministic=True)
-  dataset = dataset.batch(rows, drop_remainder=True).prefetch(_PREFETCH)
+  dataset = dataset.batch(rows, drop_remainder=True).prefetch(PREFETCH)
   options = tf.data.Options()
   options.threading.private_threadpool_size = threads
   dataset = dataset.with_options(options)
