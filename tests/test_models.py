@@ -98,6 +98,26 @@ def test_bfloat16_is_what_the_convolutions_compute_in():
   assert all('bf16' in line.split('=')[0] for line in convolutions)
 
 
+@pytest.mark.parametrize(
+  'layer', [layers.Conv(4, (3, 3)), layers.ShuffledConv(4), layers.PReLU()]
+)
+def test_gradients_summed_over_many_pixels_survive_bfloat16(layer):
+  """bfloat16 holds 8 bits: a sum in it stops at some 256 times its terms."""
+  half = jnp.dtype('bfloat16')
+  x = jnp.where(jnp.arange(8) % 2, -1, 1) * jnp.ones((4, 64, 64, 8))
+  params = layer.init(jax.random.key(0), x)
+
+  def vectors(layer, x):
+    total = lambda params: layer.apply(params, x).astype(jnp.float32).sum()
+    gradients = jax.grad(total)(params)['params']
+    return gradients['bias' if 'bias' in gradients else 'slope']
+
+  lower = layer.clone(dtype=half) if hasattr(layer, 'dtype') else layer
+  np.testing.assert_allclose(
+    vectors(lower, x.astype(half)), vectors(layer, x), rtol=1e-2
+  )
+
+
 def test_no_bias_in_front_of_batch_norm():
   params = _shapes(Generator(2, 8), 8)['params']
   for name in ('conv_0', 'conv_1'):
@@ -176,7 +196,7 @@ def test_a_strided_convolution_equals_flax_and_its_gradients(height, width):
   rng = np.random.default_rng(0)
   x = rng.normal(size=(2, height, width, 4)).astype(np.float32)
   ours = layers.StridedConv(5)
-  theirs = layers.Conv(5, (3, 3), strides=2, use_bias=False)
+  theirs = nn.Conv(5, (3, 3), strides=2, padding='SAME', use_bias=False)
   params = ours.init(jax.random.key(0), x)
   y, pull_back = jax.vjp(ours.apply, params, x)
   expected, expected_pull_back = jax.vjp(theirs.apply, params, x)

@@ -26,7 +26,7 @@ import numpy as np
 from srgan_jax import weights
 from srgan_jax.evaluation import metrics
 from srgan_jax.imaging import color
-from srgan_jax.models import architecture, layers, vgg
+from srgan_jax.models import architecture, vgg
 
 Network = Literal['alex', 'vgg16']
 
@@ -70,7 +70,7 @@ class AlexNet(nn.Module):
     for name, (channels, size, stride, padding) in _ALEXNET.items():
       if name in ('conv2', 'conv3'):
         x = nn.max_pool(x, (3, 3), strides=(2, 2), padding='VALID')
-      x = layers.Conv(
+      x = nn.Conv(
         channels, (size, size), strides=stride, padding=padding, name=name
       )(x)
       x = nn.relu(x)

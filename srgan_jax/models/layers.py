@@ -1,4 +1,8 @@
-"""The layers that both networks are made of (paper figure 4). NHWC."""
+"""The layers that both networks are made of (paper figure 4). NHWC.
+
+Where they compute in bfloat16, biases and slopes still act in float32: their
+gradients are sums over all pixels, which bfloat16 stops adding to.
+"""
 
 import functools
 from typing import Any
@@ -10,9 +14,29 @@ import jax.numpy as jnp
 # He et al. 2015, fan-in.
 kernel_init = nn.initializers.variance_scaling(2.0, 'fan_in', 'normal')
 
-Conv = functools.partial(nn.Conv, padding='SAME', kernel_init=kernel_init)
 MOMENTUM = 0.9  # of the running batch statistics, PyTorch's 0.1
 BatchNorm = functools.partial(nn.BatchNorm, momentum=MOMENTUM, epsilon=1e-5)
+
+
+class Conv(nn.Module):
+  """A convolution, zero-padded to keep the size."""
+
+  features: int
+  kernel_size: tuple[int, int]
+  use_bias: bool = True
+  kernel_init: nn.initializers.Initializer = kernel_init
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """[N, H, W, C] to [N, H, W, features]."""
+    shape = (*self.kernel_size, x.shape[-1], self.features)
+    kernel = self.param('kernel', self.kernel_init, shape)
+    y = _conv(x.astype(self.dtype), kernel.astype(self.dtype))
+    if not self.use_bias:
+      return y
+    bias = self.param('bias', nn.initializers.zeros, (self.features,))
+    return (y + bias).astype(self.dtype)
 
 
 class PReLU(nn.Module):
@@ -33,7 +57,7 @@ class PReLU(nn.Module):
       'slope', nn.initializers.constant(0.25), (x.shape[-1] // self.shared,)
     )
     slope = jnp.repeat(slope, self.shared)
-    return jnp.where(x >= 0, x, slope.astype(x.dtype) * x)
+    return jnp.where(x >= 0, x, (slope * x).astype(x.dtype))
 
 
 def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
@@ -100,7 +124,7 @@ class ShuffledConv(nn.Module):
     kernel = self.param('kernel', self.kernel_init, shape)
     bias = self.param('bias', nn.initializers.zeros, (self.features,))
     y = _conv(x.astype(self.dtype), coarser(kernel).astype(self.dtype))
-    return pixel_shuffle(y, 2) + bias.astype(self.dtype)
+    return (pixel_shuffle(y, 2) + bias).astype(self.dtype)
 
 
 def coarser(kernel: jax.Array) -> jax.Array:
