@@ -11,14 +11,16 @@ Lengths are in LR pixels.
 import dataclasses
 import itertools
 import math
-import pathlib
 
 import jax
+
+from srgan_jax import memory
 
 # A short side is rounded up to one of this many lengths between two powers of
 # two: at most an eighth is computed in vain, and a folder of pictures of all
 # sizes still needs few programs. Where compiling is dear and computing cheap,
-# it is the power of two itself.
+# it is the power of two itself, of twice the area on average: for a TPU a
+# program took libtpu 0.0.42 two to three minutes on two busy cores.
 _STEPS = 8
 _SMALLEST = 8
 
@@ -184,7 +186,9 @@ def automatic(device: jax.Device, channels: int, halo: int) -> Limit:
   if device.platform == 'cpu':
     # Five feature maps of float32; the tail runs in strips.
     per_pixel = 5 * 4 * channels
-    fit = int(_CPU_SHARE * _free_memory() / per_pixel)
+    free = memory.free()
+    free = _UNKNOWN_MEMORY if free is None else free
+    fit = int(_CPU_SHARE * free / per_pixel)
     pixels = max(_SMALLEST**2, min(fit, _CPU_PIXELS))
     return Limit(None, pixels, _STEPS, _CPU_BATCH)
   stats = device.memory_stats() or {}
@@ -197,6 +201,12 @@ def automatic(device: jax.Device, channels: int, halo: int) -> Limit:
   return Limit(side, side**2, 1, min(_DEVICE_BATCH, side**2))
 
 
+def fitted(device: jax.Device, channels: int, halo: int) -> Limit:
+  """As `automatic`, with the shape that does least work on any device."""
+  limit = automatic(device, channels, halo)
+  return dataclasses.replace(limit, side=None, steps=_STEPS)
+
+
 def strips(shape: tuple[int, int], count: int, device: jax.Device) -> int:
   """Into how many strips of rows a program's tail is cut."""
   if device.platform != 'cpu':
@@ -204,24 +214,3 @@ def strips(shape: tuple[int, int], count: int, device: jax.Device) -> int:
   height, width = shape
   rows = max(_STRIP_ROWS, _STRIP_PIXELS // (width * count))
   return 1 if height < 2 * rows else math.ceil(height / rows)
-
-
-def _free_memory() -> int:
-  """Bytes that the machine or the container has left, as far as known."""
-  known = []
-  meminfo = _read('/proc/meminfo')
-  for line in meminfo.splitlines():
-    if line.startswith('MemAvailable:'):
-      known.append(int(line.split()[1]) * 1024)
-  limit = _read('/sys/fs/cgroup/memory.max').strip()
-  used = _read('/sys/fs/cgroup/memory.current').strip()
-  if limit.isdigit() and used.isdigit():
-    known.append(int(limit) - int(used))
-  return max(0, min(known)) if known else _UNKNOWN_MEMORY
-
-
-def _read(path: str) -> str:
-  try:
-    return pathlib.Path(path).read_text()
-  except OSError:
-    return ''

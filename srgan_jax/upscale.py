@@ -115,9 +115,10 @@ def _parser() -> argparse.ArgumentParser:
   )
   add(
     '--tile',
-    type=lambda text: text if text == 'auto' else _number(1, 2**20)(text),
+    type=_tile,
     default='auto',
-    help='side of the tiles in pixels; by default as memory allows',
+    help="side of the tiles in pixels; by default as memory allows; 'fit': so, "
+    'but for many pictures of one size',
   )
   add(
     '--precision',
@@ -147,6 +148,10 @@ def _number(low: int, high: int) -> Any:
 
   parse.__name__ = 'number'  # for argparse's message
   return parse
+
+
+def _tile(text: str) -> Any:
+  return text if text in ('auto', 'fit') else _number(1, 2**20)(text)
 
 
 class _Batch:

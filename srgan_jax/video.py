@@ -152,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     count, notes = upscale_video(
       options.input,
       output,
-      upscaler.load(options.model),
+      upscaler.load(options.model, tile='fit'),
       encoder=options.encoder,
       crf=options.crf,
     )

@@ -1,13 +1,14 @@
 """The resident loader: the tf.data loader's bytes, wherever pictures lie."""
 
 import itertools
+import tracemalloc
 
 import jax
 import numpy as np
 import pytest
 from test_pipeline import Pictures, assert_same
 
-from srgan_jax import sharding
+from srgan_jax import memory, sharding
 from srgan_jax.data import draw as draw_lib
 from srgan_jax.data import pipeline, resident
 
@@ -76,15 +77,18 @@ def test_starts_at_any_step():
   assert_same(batches(2, start_step=7), plain(2, start_step=7))
 
 
-def test_a_smaller_picture_that_stands_in_for_a_broken_one():
+@pytest.mark.parametrize('placement', ['replicated', 'sharded'])
+def test_pictures_of_another_size_that_stand_in_for_broken_ones(placement):
   class Broken(Pictures):
-    """Its headers promise more than can be read of one."""
+    """What is read is not of the size that the headers promise."""
 
     def __init__(self):
       super().__init__(8)
       self.sizes[3] = 400, 300
+      self.sizes[4:7] = 32, 32
 
-  crops = batches(4, Broken(), placement='sharded')
+  assert (Pictures(8).sizes[4:7] > 32).all()
+  crops = batches(4, Broken(), placement=placement)
   assert_same(crops, plain(4, Broken()))
 
 
@@ -118,6 +122,74 @@ def test_each_device_holds_its_share_alone():
   assert len({shard.device for shard in shards}) == 4
   whole = resident._rows_needed(Pictures().sizes).sum()
   assert all(shard.data.shape[0] < 0.4 * whole for shard in shards)
+
+
+def test_while_they_are_decoded_pictures_are_held_once():
+  class Decoded(Pictures):
+    def __init__(self):
+      super().__init__(40)
+      self.sizes[:] = 400, 400
+
+    def read(self, index):
+      return np.full((400, 400, 3), index, np.uint8)
+
+  source = Decoded()
+  tracemalloc.start()  # NumPy's arrays, and not what the devices hold
+  batches(1, source)
+  peak = tracemalloc.get_traced_memory()[1]
+  tracemalloc.stop()
+  assert peak < 1.5 * 40 * 400 * 400 * 3
+
+
+class Unread(Pictures):
+  """5.6 GiB of pictures, none of which is decoded."""
+
+  def __init__(self):
+    super().__init__(20)
+    self.sizes[:] = 10_000, 10_000
+
+  def read(self, index):
+    raise AssertionError('too late')
+
+
+@pytest.mark.parametrize(
+  ('gib', 'placement', 'message'),
+  [
+    (6, 'replicated', "5.59 GiB of each device's memory, which has 4.8 GiB"),
+    (1, 'auto', "1.4 GiB of each device's memory, which has 0.8 GiB"),
+  ],
+)
+def test_pictures_that_do_not_fit_the_devices_are_not_decoded(
+  monkeypatch, gib, placement, message
+):
+  monkeypatch.setattr(memory, 'free', lambda: None)
+  monkeypatch.setattr(resident, '_device_memory', lambda mesh: gib * 2**30)
+  with pytest.raises(ValueError, match=message):
+    batches(1, Unread(), placement=placement)
+
+
+@pytest.mark.parametrize(
+  ('placement', 'gib'),
+  # The array itself, and on CPU its copies on the four devices.
+  [('replicated', 5 * 5.59), ('sharded', 2 * 5.59)],
+)
+def test_pictures_that_do_not_fit_the_host_are_not_decoded(
+  monkeypatch, placement, gib
+):
+  monkeypatch.setattr(memory, 'free', lambda: 3 * 2**30)
+  message = f"{gib:.3g} GiB of this machine's memory, which has 3 GiB"
+  with pytest.raises(ValueError, match=message):
+    batches(1, Unread(), placement=placement)
+
+
+def test_automatic_placement_is_whole_in_half_of_a_device(monkeypatch):
+  whole = resident._rows_needed(Pictures().sizes).sum() * resident._ROW
+  mesh = sharding.make_mesh(8)
+  for room, is_split in ((2 * whole, False), (2 * whole - 1, True)):
+    monkeypatch.setattr(resident, '_device_memory', lambda mesh, m=room: m)
+    loader = resident.ResidentLoader(Pictures(), mesh, **SETTINGS)
+    shard = loader.pictures.rows.addressable_shards[0].data
+    assert (shard.nbytes < whole) == is_split
 
 
 def test_bad_arguments():

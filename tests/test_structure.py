@@ -13,7 +13,7 @@ FILES = sorted(PACKAGE.rglob('*.py'))
 
 # Innermost first: a module imports only from its own line or those above it.
 ORDER = (
-  ('imaging', 'files', 'compilation_cache', 'matroska', 'ffmpeg'),
+  ('imaging', 'files', 'compilation_cache', 'memory', 'matroska', 'ffmpeg'),
   ('models',),
   (
     'data',

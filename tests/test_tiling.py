@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from srgan_jax import tiling, upscaler
+from srgan_jax import memory, tiling, upscaler
 from srgan_jax.models import inference
 from srgan_jax.models.generator import Generator
 
@@ -155,16 +155,20 @@ def limit(pixels):
   return tiling.Limit(None, pixels, 8, 0)
 
 
+def computed(size, shape):
+  """Pixels of all tiles to one of the picture."""
+  rows, columns = (
+    len(tiling.spans(length, side, 40))
+    for length, side in zip(size, shape, strict=True)
+  )
+  return rows * columns * np.prod(shape) / np.prod(size)
+
+
 def test_automatic_tiles_fit_the_memory_and_do_little_twice():
   for size in ((2500, 2500), (3, 4000), (600, 400), (100, 101), (1, 1)):
-    height, width = tiling.shape(*size, 40, limit(720**2))
-    assert height * width <= 720**2
-    rows, columns = (
-      len(tiling.spans(length, side, 40))
-      for length, side in zip(size, (height, width), strict=True)
-    )
-    work = rows * columns * height * width
-    waste = work / (size[0] * size[1])
+    shape = tiling.shape(*size, 40, limit(720**2))
+    assert np.prod(shape) <= 720**2
+    waste = computed(size, shape)
     assert waste < 1.35 or max(size) < 9 or min(size) < 9, (size, waste)
   # Not even a pixel between the halos: the smallest tiles all the same.
   assert min(tiling.shape(2500, 2500, 40, limit(1))) > 80
@@ -196,6 +200,46 @@ def test_on_an_accelerator_tiles_are_of_one_side_by_its_free_memory():
   assert [tiling.batch_size((256, 256), n, 1, gpu) for n in (15, 16)] == [1, 16]
 
 
+def test_tiles_that_fit_a_video_on_an_accelerator_do_little_in_vain():
+  gpu = Device(100 * 2**30)
+  automatic, fitted = (
+    make(gpu, 64, 40) for make in (tiling.automatic, tiling.fitted)
+  )
+  for size in ((360, 640), (600, 800), (1080, 1920), (2160, 3840)):
+    shape = tiling.shape(*size, 40, fitted)
+    assert np.prod(shape) <= 1024**2
+    least = computed(size, shape)
+    assert least < 1.2
+    assert computed(size, tiling.shape(*size, 40, automatic)) > 1.3 * least
+
+
+FILES = {
+  '/proc/meminfo': 'MemTotal: 9 kB\nMemAvailable:    7 kB\n',
+  '/sys/fs/cgroup/memory.max': '6000\n',
+  '/sys/fs/cgroup/memory.current': '5000\n',
+  '/sys/fs/cgroup/memory.stat': 'file 9\nactive_file 30\ninactive_file 4\n',
+}
+
+
+@pytest.mark.parametrize(
+  ('changes', 'free'),
+  [
+    ({}, 1034),
+    ({'/sys/fs/cgroup/memory.max': 'max\n'}, 7168),
+    ({'/sys/fs/cgroup/memory.current': '9000\n'}, 0),
+    (dict.fromkeys(FILES, ''), None),
+  ],
+)
+def test_free_memory_is_the_machines_or_the_containers(
+  monkeypatch, changes, free
+):
+  """With the files that a container has read, which make room."""
+  monkeypatch.setattr(memory, '_read', (FILES | changes).get)
+  assert memory.free() == free
+  cpu = tiling.automatic(jax.devices()[0], channels=64, halo=40)
+  assert cpu.side is None and cpu.pixels > 0
+
+
 def out_of_memory_above(monkeypatch, pixels, once=0):
   """The device has memory for so many pixels a call, but fails call `once`."""
   run, seen, total = upscaler._network, [], itertools.count(1)
@@ -210,10 +254,13 @@ def out_of_memory_above(monkeypatch, pixels, once=0):
   return seen
 
 
-def test_after_running_out_of_memory_it_goes_on_with_smaller_tiles(monkeypatch):
+@pytest.mark.parametrize('tile', ['auto', 'fit'])
+def test_after_running_out_of_memory_it_goes_on_with_smaller_tiles(
+  monkeypatch, tile
+):
   seen = out_of_memory_above(monkeypatch, 3500, once=3)
   image, done = noise(70, 90, 3), []
-  automatic = upscaler.Upscaler(*network())
+  automatic = upscaler.Upscaler(*network(), tile=tile)
   sr = automatic(image, done.append)
   assert np.abs(sr - plain(image)).max() <= 0.51
   assert seen[0] == 72 * 96 and seen[1] < seen[0]

@@ -143,8 +143,27 @@ def test_floats_of_another_range_are_refused(upscaler_, value):
 def test_wrong_settings_are_refused(model):
   with pytest.raises(ValueError, match='tile of 24 .* larger than 24'):
     srgan_jax.load(model, tile=24)
+  with pytest.raises(ValueError, match="tile must be .* not 'small'"):
+    srgan_jax.load(model, tile='small')
   with pytest.raises(ValueError, match="precision must be one of .*'half'"):
     srgan_jax.load(model, precision='half')
+
+
+@pytest.mark.parametrize('seconds', [0.0, 4e-4, 3e-3, 0.04, 3.0])
+def test_a_result_is_taken_soon_after_it_is_there(monkeypatch, seconds):
+  """Without looking every moment for one that takes long."""
+  waits = []
+  clock = types.SimpleNamespace(sleep=waits.append)
+  monkeypatch.setattr(upscaler, 'time', clock)
+
+  class Late(int):
+    def is_ready(self):
+      return sum(waits) >= seconds
+
+  assert upscaler._wait_for(Late(True)) is True
+  late = sum(waits) - seconds
+  assert late <= min(1e-4 + 0.1 * seconds, 2e-3)
+  assert len(waits) <= 30 + seconds / 1.9e-3
 
 
 def test_output_that_is_not_finite_is_refused():

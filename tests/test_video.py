@@ -269,7 +269,7 @@ def test_a_stopped_run_leaves_nothing(clip, model, tmp_path, number):
     'def slow(lr):\n'
     '  print("frame", flush=True); time.sleep(0.5)\n'
     '  return lr.repeat(4, 0).repeat(4, 1)\n'
-    'video.upscaler.load = lambda name: slow\n'
+    'video.upscaler.load = lambda name, **options: slow\n'
     'sys.exit(video.main(sys.argv[1:]))\n'
   )
   process = subprocess.Popen(

@@ -1,6 +1,6 @@
 """The resident loader: the pictures lie on the device, and crops are cut there.
 
-All pictures are decoded once into one uint8 array. What the host then ships a
+All pictures are decoded once, into one uint8 array. What the host then ships a
 step is the draw alone, 16 bytes a crop; the crops are cut inside the compiled
 step, byte for byte those of `pipeline`. Needs no TensorFlow.
 
@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 import numpy as np
 
-from srgan_jax import sharding
+from srgan_jax import memory, sharding
 from srgan_jax.data import draw as draw_lib
 from srgan_jax.data.sources import Source
 from srgan_jax.imaging import resize
@@ -36,8 +36,10 @@ logger = logging.getLogger('srgan_jax')
 
 _PIXELS = 1024  # in a row
 _ROW = 3 * _PIXELS
-# Of a device's memory; the rest is for the step.
-_LARGEST_PART = 0.5
+# Of a device's memory, all pictures and at most as many as are dealt to it; the
+# rest is for the step.
+_LARGEST_WHOLE = 0.5
+_LARGEST_PART = 0.8
 
 
 class Pictures(NamedTuple):
@@ -93,7 +95,8 @@ class ResidentLoader:
         the former where half of a device's memory holds them all.
 
     Raises:
-      ValueError: for another placement, and what `draw` and the source raise.
+      ValueError: for another placement or pictures that do not fit, before
+        any is decoded, and what `draw` and the source raise.
     """
     if placement not in get_args(Placement):
       raise ValueError(
@@ -113,7 +116,8 @@ class ResidentLoader:
     )
     self._draw(0)  # what is wrong with the arguments is said now
     if placement == 'auto':
-      fits = _rows_needed(source.sizes).sum() * _ROW <= _room(mesh)
+      whole = _rows_needed(source.sizes).sum() * _ROW
+      fits = whole <= _LARGEST_WHOLE * _device_memory(mesh)
       placement = 'replicated' if fits else 'sharded'
     self._is_sharded = placement == 'sharded'
     self.pictures, self._sizes = _load(source, mesh, scale, self._is_sharded)
@@ -214,54 +218,85 @@ def _load(
   count = len(source)
   devices = mesh.devices.flat
   parts = mesh.size if is_sharded else 1
-  device = _deal(source.sizes, parts)
-  mine = {
+  mine = [
     part
     for part in range(parts)
     if not is_sharded or devices[part].process_index == jax.process_index()
-  }
-  wanted = [i for i in range(count) if device[i] in mine]
-
-  def read(index: int) -> np.ndarray:
-    image = source.read(index)
-    height, width = (side // scale * scale for side in image.shape[:2])
-    return image[:height, :width]
-
-  with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-    images = dict(zip(wanted, pool.map(read, wanted), strict=True))
-
-  # Not from the headers: another picture stands in for a broken one.
-  sizes = np.zeros((count, 2), np.int32)
-  for index, image in images.items():
-    sizes[index] = image.shape[:2]
-  if is_sharded and jax.process_count() > 1:
-    sizes = np.max(multihost_utils.process_allgather(sizes), axis=0)
-
-  needed = _rows_needed(sizes)
+  ]
+  device = _deal(source.sizes, parts)
+  room = _rows_needed(source.sizes)
   first = np.zeros(count, np.int32)
+  end = np.zeros(parts, np.int64)
   for part in range(parts):
     here = device == part
-    first[here] = np.cumsum(needed[here]) - needed[here]
-  length = max(int(needed[device == part].sum()) for part in range(parts))
+    first[here] = np.cumsum(room[here]) - room[here]
+    end[part] = room[here].sum()
+  _check_memory(int(end.max()) * _ROW, len(mine), mesh)
 
-  def fill(part: int) -> np.ndarray:
-    rows = np.zeros((length, _ROW), np.uint8)
-    for index, image in images.items():
-      if device[index] == part:
-        flat = rows[first[index] : first[index] + needed[index]].reshape(-1)
-        flat[: image.size] = image.reshape(-1)
-    return rows
+  rows = {part: np.zeros((end.max(), _ROW), np.uint8) for part in mine}
+  sizes = np.zeros((count, 2), np.int32)
+  larger: dict[int, np.ndarray] = {}
+
+  def put(index: int, image: np.ndarray) -> None:
+    flat = rows[device[index]][first[index] :].reshape(-1)
+    flat[: image.size].reshape(image.shape)[:] = image
+
+  def read(index: int) -> None:
+    image = source.read(index)
+    height, width = (side // scale * scale for side in image.shape[:2])
+    image = image[:height, :width]
+    sizes[index] = height, width
+    if _rows_needed(sizes[index]) > room[index]:
+      larger[index] = image
+    else:
+      put(index, image)
+
+  # Straight into its rows: nothing else holds what is decoded.
+  with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    for _ in pool.map(read, np.flatnonzero(np.isin(device, mine)).tolist()):
+      pass
+
+  # Not from the headers: another picture stands in for a broken one. Where that
+  # is larger, it lies behind all others.
+  if is_sharded and jax.process_count() > 1:
+    sizes = np.max(multihost_utils.process_allgather(sizes), axis=0)
+  needed = _rows_needed(sizes)
+  for index in np.flatnonzero(needed > room).tolist():
+    first[index] = end[device[index]]
+    end[device[index]] += needed[index]
+  length = int(end.max())
+  for part in mine:
+    rows[part].resize((length, _ROW), refcheck=False)
+  for index, image in larger.items():
+    put(index, image)
 
   if is_sharded:
-    rows = jax.make_array_from_callback(
+    placed = jax.make_array_from_callback(
       (parts * length, _ROW),
       sharding.batched(mesh),
-      lambda index: fill((index[0].start or 0) // length if index else 0),
+      lambda index: rows[(index[0].start or 0) // length if index else 0],
     )
   else:
-    rows = sharding.replicate(fill(0), mesh)
+    placed = sharding.replicate(rows[0], mesh)
   tables = sharding.replicate((device, first, sizes), mesh)
-  return Pictures(rows, *tables), sizes
+  return Pictures(placed, *tables), sizes
+
+
+def _check_memory(part: int, parts: int, mesh: Mesh) -> None:
+  """Refuses parts, of so many bytes each, that do not fit where they go."""
+  here = parts * part
+  if mesh.devices.flat[0].platform == 'cpu':
+    here += len(mesh.local_devices) * part  # the devices' memory is this one
+  free = memory.free()
+  for whose, need, room in (
+    ("each device's", part, _LARGEST_PART * _device_memory(mesh)),
+    ("this machine's", here, float('inf') if free is None else free),
+  ):
+    if need > room:
+      raise ValueError(
+        f'the pictures take {need / 2**30:.3g} GiB of {whose} memory, which '
+        f"has {room / 2**30:.3g} GiB for them: the loader 'tfdata' holds none"
+      )
 
 
 def _deal(sizes: np.ndarray, parts: int) -> np.ndarray:
@@ -276,10 +311,10 @@ def _deal(sizes: np.ndarray, parts: int) -> np.ndarray:
 
 
 def _rows_needed(sizes: np.ndarray) -> np.ndarray:
-  return -(-sizes.astype(np.int64).prod(axis=1) // _PIXELS)
+  return -(-sizes.astype(np.int64).prod(axis=-1) // _PIXELS)
 
 
-def _room(mesh: Mesh) -> float:
-  """Bytes of a device that pictures may take; no limit is known of a CPU."""
+def _device_memory(mesh: Mesh) -> float:
+  """Bytes of a device; no limit is known of a CPU."""
   stats = mesh.local_devices[0].memory_stats() or {}
-  return _LARGEST_PART * stats.get('bytes_limit', float('inf'))
+  return float(stats.get('bytes_limit', float('inf')))

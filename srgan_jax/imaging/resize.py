@@ -77,7 +77,8 @@ def downscale_crops(crops: jax.Array, scale: int = 4) -> jax.Array:
     crops: uint8 [N, s*h + 4*s, s*w + 4*s, C]: HR crops on the LR grid with a
       context of 2*s pixels on each side (8 at x4).
     scale: s, a power of two: then every weight is a multiple of a power of two
-      and the products below are exact in float32, but not in bfloat16 or TF32,
+      and the products below are exact in float32. At x4 a weight has 10
+      significant bits, which TF32 holds, but not bfloat16, a TPU's default:
       hence the precision asked for.
 
   Returns:
