@@ -1,7 +1,8 @@
 """The recipe: its plan, its chain of variants, and what travels."""
 
+import importlib.util
 import json
-import types
+import shutil
 
 import conftest
 import jax
@@ -11,7 +12,7 @@ import pytest
 import small
 import train_recipe
 
-from srgan_jax import interruption, validation, weights
+from srgan_jax import interruption, train, validation, weights
 from srgan_jax.evaluation import lpips
 
 TINY = [
@@ -142,65 +143,233 @@ def test_another_folder_goes_on_from_what_travelled(trained, metric, tmp_path):
   assert before == str(start / 'srresnet-mse.safetensors')
 
 
-def test_updates_are_planned_by_the_time_of_one(tmp_path, monkeypatch):
-  planned = []
-  monkeypatch.setattr(
-    train_recipe.Recipe,
-    '_plan',
-    lambda *a, plan=train_recipe.Recipe._plan: planned.append(plan(*a)) or 1,
-  )
-  train_recipe.main([*TINY, f'-o{tmp_path}', '--train=srresnet-mse=2m'])
-  # Of some milliseconds each, on any machine that runs this.
-  assert 0.85 * 120 / 1 < planned[0] < 0.85 * 120 / 1e-4
+def _planned(folder, *arguments):
+  """What the recipe plans for SRResNet-MSE; nothing is trained."""
 
-
-def _plan_100_updates(monkeypatch, monotonic):
-  """For a minute by the clock that is given."""
-  monkeypatch.setattr(
-    train_recipe.benchmark,
-    'measure',
-    lambda *a, **k: {'step_ms': {'median': 510.0}},
-  )
-  clock = types.SimpleNamespace(monotonic=monotonic)
-  monkeypatch.setattr(train_recipe, 'time', clock)
-  monkeypatch.setattr(interruption, 'time', clock)
-
-
-def test_minutes_become_updates_and_end_the_training(tmp_path, monkeypatch):
-  validated, score = [], validation.Validation.score
-  monkeypatch.setattr(
-    validation.Validation,
-    'score',
-    lambda *a: validated.append(a) or score(*a),
-  )
-  late = lambda: 1e9 if len(validated) > 1 else 0.0
-  _plan_100_updates(monkeypatch, late)
-  train_recipe.main([*TINY, f'-o{tmp_path}', '--train=srresnet-mse=1m'])
-  record = json.loads((tmp_path / 'recipe.json').read_text())['srresnet-mse']
-  assert abs(record['steps'] - 100) <= 1
-  assert record['ended'] and record['best_step'] <= 10 and len(validated) == 2
-
-
-def test_too_few_minutes_lose_nothing(tmp_path, monkeypatch):
-  began = iter([0.0])
-  _plan_100_updates(monkeypatch, lambda: next(began, 1e9))
-  with pytest.raises(SystemExit) as info:
-    train_recipe.main([*TINY, f'-o{tmp_path}', '--train=srresnet-mse=1m'])
-  assert 'before the first validation; with more it goes' in str(info.value)
-  record = json.loads((tmp_path / 'recipe.json').read_text())['srresnet-mse']
-  assert not record['ended']
-  assert list((tmp_path / 'srresnet-mse' / 'checkpoints').rglob('*'))
-
-
-def test_a_stop_is_no_end(tmp_path, monkeypatch):
   def stop(self, deadline):
     raise interruption.Interrupted('pretrain stopped at step 1')
 
-  monkeypatch.setattr('train_recipe.train.Run.train', stop)
-  with pytest.raises(SystemExit) as info:
-    train_recipe.main([*TINY, f'-o{tmp_path}', '--train=srresnet-mse=5'])
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(train.Run, 'train', stop)
+    with pytest.raises(SystemExit) as info:
+      train_recipe.main([*TINY, f'-o{folder}', *arguments])
   assert info.value.code == 143
+  return json.loads((folder / 'recipe.json').read_text())['srresnet-mse']
+
+
+def test_updates_are_planned_by_the_time_of_one(tmp_path, monkeypatch):
+  # As where TensorFlow is not installed.
+  find = importlib.util.find_spec
+  monkeypatch.setattr(
+    importlib.util,
+    'find_spec',
+    lambda name, *a: None if name == 'tensorflow' else find(name, *a),
+  )
+  opened, loader = [], train.resident.ResidentLoader
+  monkeypatch.setattr(
+    train.resident,
+    'ResidentLoader',
+    lambda *a, **k: opened.append(a) or loader(*a, **k),
+  )
+  record = _planned(tmp_path, '--train=srresnet-mse=10m')
+  assert len(opened) == 1  # for training alone
+  # Of some milliseconds each, on any machine that runs this; half of the time
+  # at most is not theirs.
+  assert 0.85 * 300 / 1 < record['steps'] < 0.85 * 600 / 1e-4
+
+
+class Clock:
+  """In place of the module `time`: goes on when it is told to."""
+
+  def __init__(self, monkeypatch, *, update, compilation):
+    self.now = 0.0
+    monkeypatch.setattr(
+      train_recipe.benchmark,
+      'measure',
+      lambda *a, **k: {
+        'step_ms': {'median': 1000 * update},
+        'compile_s': compilation,
+      },
+    )
+    monkeypatch.setattr(train_recipe, 'time', self)
+    monkeypatch.setattr(interruption, 'time', self)
+
+  def monotonic(self):
+    return self.now
+
+
+@pytest.mark.parametrize(
+  ('validation_s', 'compilation', 'expected'),
+  [
+    # A minute less two validations that are timed, the compilation and 20.
+    (1, 10, {'steps': 47, 'validations': 20}),
+    # Half of 42 seconds are too few for six.
+    (4, 10, {'steps': 37, 'validations': 5}),
+    (1, 100, {'steps': 1, 'validations': 1}),
+  ],
+)
+def test_the_minutes_are_all_that_a_variant_takes(
+  tmp_path, monkeypatch, validation_s, compilation, expected
+):
+  clock = Clock(monkeypatch, update=0.5, compilation=compilation)
+
+  def score(self, name, upscaler):
+    clock.now += validation_s
+
+  monkeypatch.setattr(validation.Validation, 'score', score)
+  record = _planned(tmp_path, '--train=srresnet-mse=1m')
+  assert {name: record[name] for name in expected} == expected
+  config = json.loads((tmp_path / 'srresnet-mse/config.json').read_text())
+  every = config['validate_every']
+  assert -(-record['steps'] // every) <= expected['validations']
+
+
+def test_all_calls_are_whole(tmp_path):
+  record = _planned(
+    tmp_path,
+    '--config.steps_per_call=4',
+    '--config.save_every=8',
+    '--train=srresnet-mse=1001',
+  )
+  assert record['steps'] == 1004
+  config = json.loads((tmp_path / 'srresnet-mse/config.json').read_text())
+  assert config['log_every'] == 8
+  assert config['validate_every'] == 52 and config['save_every'] == 8
+
+
+def test_minutes_become_updates_and_end_the_training(tmp_path, monkeypatch):
+  clock = Clock(monkeypatch, update=0.5, compilation=0)
+  times, score = [], validation.Validation.score
+
+  def validate(*arguments):
+    times.append(clock.now)
+    clock.now += 0.5
+    if len(times) == 4:  # two in planning, two in training
+      clock.now = 1e9
+    return score(*arguments)
+
+  monkeypatch.setattr(validation.Validation, 'score', validate)
+  train_recipe.main([*TINY, f'-o{tmp_path}', '--train=srresnet-mse=1m'])
   record = json.loads((tmp_path / 'recipe.json').read_text())['srresnet-mse']
+  assert record['steps'] == 83 and len(times) == 4
+  assert record['ended'] and record['best_step'] <= 10
+
+
+def _end_the_minutes(clock, monkeypatch):
+  """As soon as a variant is trained."""
+  on_time = train.Run.train
+
+  def late(self, deadline):
+    clock.now += 1000
+    on_time(self, deadline)
+
+  monkeypatch.setattr(train.Run, 'train', late)
+  monkeypatch.setattr(train_recipe, '_time_validation', lambda *a: 0.1)
+
+
+def test_too_few_minutes_stop_no_other_variant(
+  trained, metric, tmp_path, monkeypatch, capsys
+):
+  output, command = trained
+  shutil.copy(output / 'srresnet-mse.safetensors', tmp_path)
+  vgg = small.save_vgg(tmp_path / 'vgg.safetensors')
+  _end_the_minutes(Clock(monkeypatch, update=0.5, compilation=0), monkeypatch)
+  with pytest.raises(SystemExit) as info:
+    train_recipe.main(
+      [
+        *command,
+        f'-o{tmp_path}',
+        f'--vgg={vgg}',
+        '--train=srgan-mse=1m,srresnet-vgg22=1',
+      ]
+    )
+  assert info.value.code == 'train_recipe: no generator of srgan-mse: see above'
+  error = capsys.readouterr().err
+  assert (
+    'srgan-mse: its minutes ended before the first validation; with more it '
+    'goes on'
+  ) in error
+  records = json.loads((tmp_path / 'recipe.json').read_text())
+  assert not records['srgan-mse']['ended']
+  assert list((tmp_path / 'srgan-mse' / 'checkpoints').rglob('*'))
+  assert records['srresnet-vgg22']['ended']
+  assert (tmp_path / 'table1.md').exists()
+  assert (tmp_path / 'panels-Set5.png').exists()
+
+
+def test_nothing_starts_from_an_srresnet_that_is_not_there(
+  metric, tmp_path, monkeypatch, capsys
+):
+  _end_the_minutes(Clock(monkeypatch, update=0.5, compilation=0), monkeypatch)
+  with pytest.raises(SystemExit) as info:
+    train_recipe.main(
+      [
+        *TINY,
+        f'--lpips={metric}',
+        f'-o{tmp_path}',
+        '--train=srresnet-mse=1m,srgan-mse=1',
+      ]
+    )
+  assert 'no generator of srresnet-mse, srgan-mse' in info.value.code
+  assert 'srgan-mse starts from ' in capsys.readouterr().err
+
+
+def test_curves_are_written_after_each_variant(tmp_path, monkeypatch):
+  there = []
+
+  def write_a_line(self, name, budget):
+    there.append((tmp_path / 'curves.csv').exists())
+    folder = tmp_path / name
+    folder.mkdir()
+    line = {'step': 1, 'stage': 'pretrain', 'content': 0.5}
+    (folder / 'metrics.jsonl').write_text(json.dumps(line) + '\n{"step": 2')
+    self.records[name] = {'ended': False}
+    if name == 'srgan-mse':
+      raise interruption.Interrupted('gan stopped at step 1')
+
+  monkeypatch.setattr(train_recipe.Recipe, 'train', write_a_line)
+  with pytest.raises(SystemExit) as info:
+    train_recipe.main(
+      [
+        *TINY,
+        f'-o{tmp_path}',
+        '--lpips=x',
+        '--train=srresnet-mse=1,srgan-mse=1',
+      ]
+    )
+  assert info.value.code == 143
+  assert there == [False, True]
+  rows = (tmp_path / 'curves.csv').read_text().splitlines()
+  assert rows[1:] == ['srresnet-mse,1,content,0.5', 'srgan-mse,1,content,0.5']
+
+
+def test_panels_show_the_first_six_of_a_set(tmp_path, monkeypatch):
+  folder = tmp_path / 'benchmarks' / 'BSD100' / 'HR'
+  folder.mkdir(parents=True)
+  for i in range(8):
+    Image.new('RGB', (48, 48)).save(folder / f'{i}_HR.png')
+  shown = []
+  monkeypatch.setattr(train_recipe.Recipe, 'train', _end_at_once)
+  monkeypatch.setattr(train_recipe.table1, 'main', lambda arguments: None)
+  monkeypatch.setattr(train_recipe.panels, 'main', shown.extend)
+  train_recipe.main(
+    [
+      *TINY,
+      f'-o{tmp_path / "out"}',
+      f'--benchmarks={tmp_path / "benchmarks"}',
+      '--train=srresnet-mse=1',
+    ]
+  )
+  crops = [argument for argument in shown if argument.startswith('--crop=')]
+  assert crops == [f'--crop={i}' for i in range(6)]
+
+
+def _end_at_once(self, name, budget):
+  self.records[name] = {'ended': True, 'label': name}
+
+
+def test_a_stop_is_no_end(tmp_path):
+  record = _planned(tmp_path, '--train=srresnet-mse=5')
   assert not record['ended'] and record['steps'] == 5
 
 
@@ -225,6 +394,8 @@ def test_a_file_comes_back_from_its_pieces(tmp_path, monkeypatch):
     (['--train=srresnet-mse=5,srgan=5', '--lpips=x'], 'need --vgg'),
     (['--train=srresnet-mse=5', '--config.sead=1'], '--config.sead=1: no such'),
     (['--train=srresnet-mse=5', '--start=/nowhere'], '/nowhere/recipe.json'),
+    (['--train=srresnet-mse=5', '--vgg=/nowhere.st'], '/nowhere.st'),
+    (['--train=srresnet-mse=5', '--benchmarks=/nowhere'], '/nowhere holds no'),
   ],
 )
 def test_bad_arguments_are_one_line(tmp_path, arguments, expected):
@@ -233,6 +404,7 @@ def test_bad_arguments_are_one_line(tmp_path, arguments, expected):
   message = info.value.code
   assert message.startswith('train_recipe: ') and '\n' not in message
   assert expected in message
+  assert not (tmp_path / 'out' / 'srresnet-mse').exists()
 
 
 @pytest.mark.parametrize('plan', ['srgan', 'srgan=0', 'x=5', 'srgan=5,srgan=5'])

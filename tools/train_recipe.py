@@ -5,30 +5,35 @@
     [--train srresnet-mse=10m,srgan=8m,srgan-vgg22=2m,srgan-mse=1m,
      srresnet-vgg22=2m] [--hold-out 24] [--start DIR] [--config.FIELD=VALUE ...]
 
-A variant's budget is a number of updates (20000) or of minutes (8m), from which
-the updates follow by the time that one takes here. Where the minutes are over
-sooner all the same, training stops and the best so far is taken. All but
-srresnet-mse start from the folder's srresnet-mse. The data lie on the device
-(no TensorFlow), some of them are held out, and of each variant the generator is
-kept that does best on those: by PSNR for srresnet-mse, by LPIPS for the rest.
-It can be stopped at any time: run again, it goes on, exactly.
+A variant's budget is a number of updates (20000), rounded up to whole calls, or
+of minutes (8m). The minutes are all that it takes: planning, compilation, 20
+validations (fewer where they are slow) and the updates, whose number follows
+from the times of these here. Where the minutes are over sooner all the same,
+training stops and the best so far is taken; with no validation yet, the other
+variants go on and the command fails at its end. All but srresnet-mse start from
+the folder's srresnet-mse. The data lie on the device (no TensorFlow), some of
+them are held out, and of each variant the generator is kept that does best on
+those: by PSNR for srresnet-mse, by LPIPS for the rest. It can be stopped at any
+time: run again, it goes on, exactly.
 
 DIR gets LABEL.safetensors of each variant (with VGG16, srgan-vgg16-conv5_3, for
 instance), LABEL-discriminator.N-of-M.part, which are pieces of one file below
-16 MB, recipe.json (updates, minutes, figures), curves.csv, curves.png where
+16 MB, recipe.json (updates, seconds, figures), curves.csv, curves.png where
 matplotlib is installed, and with --benchmarks (a folder of Set5/HR, ...)
-table1.{md,csv,png} and panels-SET.png. What travels is these files: --start
-takes such a folder and goes on from its networks with fresh optimizers.
+table1.{md,csv,png} and panels-SET.png of each set's first six images. What
+travels is these files: --start takes such a folder and goes on from its
+networks with fresh optimizers.
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import csv
 import dataclasses
 import io
 import json
 import pathlib
 import re
+import sys
 import tempfile
 import time
 from typing import Any
@@ -46,16 +51,20 @@ from srgan_jax import (
   interruption,
   stages,
   train,
+  upscale,
   weights,
 )
+from srgan_jax.evaluation import pairs
 
 _RESNET = 'srresnet-mse'
 _PLAN = (
   'srresnet-mse=10m,srgan=8m,srgan-vgg22=2m,srgan-mse=1m,srresnet-vgg22=2m'
 )
 _PART = 15 * 2**20  # bytes of a piece of a discriminator
-_SAFETY = 0.85  # of the minutes, for what is not an update
+_SAFETY = 0.85  # of the updates' time, for what is not measured
 _CALLS = 5  # timed to plan by
+_VALIDATIONS = 20  # of a variant, at most
+_SHOWN = 6  # images of a set in its panels: no picture grows over 16 MB
 _CURVES = ('psnr_y', 'lpips_alex', 'content', 'd_real', 'd_fake')
 
 
@@ -105,22 +114,28 @@ class Recipe:
   def train(self, name: str, budget: Budget) -> None:
     """Trains a variant to its end, unless it has ended.
 
+    Where there is nothing to take at its minutes' end, or to start from, a line
+    on stderr says so.
+
     Raises:
       interruption.Interrupted: after SIGTERM or Ctrl-C, once that is saved.
-      ValueError: one line, as `train.Run`; or where the minutes were too few.
+      ValueError: one line, as `train.Run`.
     """
     record = self.records.setdefault(name, {'seconds': 0.0, 'ended': False})
     if record['ended']:
       return
+    first = self._first(name)
+    if first and not first.exists():
+      _warn(f'{name} starts from {first}, which there is not')
+      return
     began, spent = time.monotonic(), record['seconds']
-    if 'steps' not in record:
-      record['steps'] = budget.steps or self._plan(name, budget)
-      self._save()
-    config = self._config(name, record['steps'])
-    print(f'{name}: {record["steps"]:,} updates', flush=True)
     deadline = began + budget.seconds - spent
-    workdir = self.output / name
-    run = train.Run(config, workdir)
+    if 'steps' not in record:
+      record |= self._plan(name, budget, deadline)
+      self._save()
+    config = self._config(name, record['steps'], record.get('validations'))
+    print(f'{name}: {record["steps"]:,} updates', flush=True)
+    run = train.Run(config, self.output / name)
     stage = run.stages[-1]
     try:
       run.train(deadline)
@@ -133,22 +148,41 @@ class Recipe:
       self._save()
     self._collect(name, stage)
 
-  def _plan(self, name: str, budget: Budget) -> int:
-    """How many updates fit into the budget's minutes."""
-    config = self._config(name, 1_000_000)
-    config.data.loader, config.data.validation = 'tfdata', ''  # neither is used
-    config.keep_best_by = ''
-    with tempfile.TemporaryDirectory() as scratch:
-      run = train.Run(config, pathlib.Path(scratch))
-      figures = benchmark.measure(
-        run, run.stages[-1], benchmark.Synthetic(config), calls=_CALLS
-      )
-    step = figures['step_ms']['median'] / 1000
-    steps = int(_SAFETY * budget.seconds / step)
-    unit = config.steps_per_call
-    return max(unit, steps // unit * unit)
+  def _plan(self, name: str, budget: Budget, deadline: float) -> dict[str, int]:
+    """How many updates and validations fit in before the deadline.
 
-  def _config(self, name: str, steps: int) -> ConfigDict:
+    Returns:
+      'steps', whole calls and at least one, and 'validations'.
+    """
+    config = self._config(name, budget.steps or 1_000_000)
+    unit = config.steps_per_call
+    if budget.steps:
+      steps = -(-budget.steps // unit) * unit  # a part of one compiles anew
+      return {'steps': steps, 'validations': _VALIDATIONS}
+    with tempfile.TemporaryDirectory() as scratch:
+      began = time.monotonic()
+      run = train.Run(config, pathlib.Path(scratch), opens_loader=False)
+      preparing = time.monotonic() - began  # which training does again
+      stage = run.stages[-1]
+      figures = benchmark.measure(
+        run, stage, benchmark.Synthetic(config), calls=_CALLS
+      )
+      validating = _time_validation(run, stage)
+    # Again, as the program with the resident pictures is another one.
+    preparing += figures['compile_s']
+    left = deadline - time.monotonic() - preparing
+    # Slow ones are fewer, so that half of the time goes into updates.
+    validations = max(1, min(_VALIDATIONS, int(left / 2 / validating)))
+    updating = _SAFETY * (left - validations * validating)
+    steps = int(updating / (figures['step_ms']['median'] / 1000))
+    return {
+      'steps': max(unit, steps // unit * unit),
+      'validations': validations,
+    }
+
+  def _config(
+    self, name: str, steps: int, validations: int | None = None
+  ) -> ConfigDict:
     options, variant = self.options, VARIANTS[name]
     config = run_configs.load(variant.config)
     config.data.source = options.data
@@ -167,25 +201,34 @@ class Recipe:
     else:
       stage.boundaries = (steps // 2,)
     self._start(name, config)
-
+    self._override(config)  # before the intervals: they are in whole calls
     unit = config.steps_per_call
 
-    def interval(parts: int) -> int:  # in whole calls
-      return max(unit, steps // parts // unit * unit)
+    def interval(parts: int) -> int:
+      return -(-steps // (parts * unit)) * unit
 
-    config.log_every, config.validate_every = interval(200), interval(20)
-    config.save_every = interval(10)
+    config.log_every, config.save_every = interval(200), interval(10)
+    config.validate_every = interval(validations or _VALIDATIONS)
+    self._override(config)
+    return config
+
+  def _override(self, config: ConfigDict) -> None:
     for text in self.overrides:
       run_configs.override(config, text)
-    return config
+
+  def _first(self, name: str) -> pathlib.Path | None:
+    """The generator that a variant starts from, if any."""
+    if before := self._before(name):
+      return self.options.start / f'{before["label"]}.safetensors'
+    return self.output / f'{_RESNET}.safetensors' if name != _RESNET else None
+
+  def _before(self, name: str) -> dict[str, Any] | None:
+    """What the folder that is gone on from says of a variant."""
+    return self.options.start and _record(self.options.start, name)
 
   def _start(self, name: str, config: ConfigDict) -> None:
     """Says which networks a variant starts from."""
-    before = self.options.start and _record(self.options.start, name)
-    resnet = self.output / f'{_RESNET}.safetensors'
-    first = resnet if name != _RESNET else None
-    if before:
-      first = self.options.start / f'{before["label"]}.safetensors'
+    before, first = self._before(name), self._first(name)
     if VARIANTS[name].stage == stages.PRETRAIN:
       config.stages.pretrain.init_generator = str(first or '')
     else:
@@ -199,14 +242,15 @@ class Recipe:
       config.init_discriminator = str(path)
 
   def _collect(self, name: str, stage: stages.Stage) -> None:
-    """Takes out of a finished run what is to travel."""
+    """Takes out of a run that is over what is to travel, if there is any."""
     record, workdir = self.records[name], self.output / name
     best = workdir / stage.best_file_name
     if not best.exists():
-      raise ValueError(
+      _warn(
         f'{name}: its minutes ended before the first validation; with more it '
         'goes on'
       )
+      return
     _, metadata = weights.load(best, 'generator')
     with files.replacing(self.output / f'{stage.label}.safetensors') as beside:
       pathlib.Path(beside).write_bytes(best.read_bytes())
@@ -225,40 +269,75 @@ class Recipe:
     self.output.mkdir(parents=True, exist_ok=True)
     files.write_text(self.path, json.dumps(self.records, indent=2) + '\n')
 
-  def report(self) -> None:
-    """Writes curves, table and panels of what has ended."""
-    ended = {n: r for n, r in self.records.items() if r['ended']}
+  def save_curves(self) -> None:
+    """Writes the curves of what has been trained so far, if anything."""
     curves = [
       line | {'variant': name}
-      for name in ended
-      for line in map(
-        json.loads,
-        (self.output / name / 'metrics.jsonl').read_text().splitlines(),
-      )
+      for name in self.records
+      for line in _metrics(self.output / name / 'metrics.jsonl')
     ]
-    write_curves(curves, self.output / 'curves.csv')
-    draw_curves(curves, self.output / 'curves.png')
+    if curves:
+      write_curves(curves, self.output / 'curves.csv')
+      draw_curves(curves, self.output / 'curves.png')
+
+  def report(self) -> None:
+    """Writes table and panels of what has ended."""
     if not self.options.benchmarks:
       return
-    folder: pathlib.Path = self.options.benchmarks
     shown = [
       f'--method={VARIANTS[name].column}={self.output}/{record["label"]}'
       '.safetensors'
-      for name, record in ended.items()
+      for name, record in self.records.items()
+      if record['ended']
     ]
+    folder: pathlib.Path = self.options.benchmarks
     lpips = [f'--lpips={self.options.lpips}'] if self.options.lpips else []
     output = self.output / 'table1'
     table1.main([f'--benchmarks={folder}', f'-o{output}', *lpips, *shown])
-    for benchmarks in sorted(folder.glob('*/HR')):
-      lr = benchmarks.with_name('LRx4')
+    for path, images in open_benchmarks(folder).items():
+      lr = path / 'LRx4'
       panels.main(
         [
-          f'--hr={benchmarks}',
+          f'--hr={path / "HR"}',
           *([f'--lr={lr}'] if lr.is_dir() else []),
-          f'-o{self.output}/panels-{benchmarks.parent.name}.png',
+          *(f'--crop={image}' for image in images.names[:_SHOWN]),
+          f'-o{self.output}/panels-{path.name}.png',
           *shown,
         ]
       )
+
+
+def _time_validation(run: train.Run, stage: stages.Stage) -> float:
+  """Seconds that a validation takes once its programs are compiled."""
+  variables = run.create_state(stage, run.initial).exported
+  for _ in range(2):
+    began = time.monotonic()
+    upscaler = upscale.Upscaler(run.generator, variables)
+    run.validation.score(stage.method, upscaler)
+    seconds = time.monotonic() - began
+  return seconds
+
+
+def _warn(text: str) -> None:
+  print(f'train_recipe: {text}', file=sys.stderr, flush=True)
+
+
+def open_benchmarks(
+  folder: pathlib.Path,
+) -> dict[pathlib.Path, pairs.Benchmark]:
+  """The benchmarks of a folder, by their own folders.
+
+  Raises:
+    ValueError: one line: it holds none, or a file in one is unfit.
+  """
+  sets = {}
+  for hr in sorted(folder.glob('*/HR')):
+    if hr.is_dir():
+      lr = hr.with_name('LRx4')
+      sets[hr.parent] = pairs.Benchmark(hr, lr if lr.is_dir() else None)
+  if not sets:
+    raise ValueError(f'{folder} holds no benchmark (a folder NAME/HR)')
+  return sets
 
 
 def split(path: pathlib.Path, folder: pathlib.Path, label: str) -> None:
@@ -299,6 +378,17 @@ def _record(folder: pathlib.Path, name: str) -> dict[str, Any] | None:
   except (OSError, ValueError) as error:
     raise ValueError(f'{path} cannot be read: {error}') from error
   return record if record and record['ended'] else None
+
+
+def _metrics(path: pathlib.Path) -> Iterator[dict[str, Any]]:
+  """The lines of a run's metrics; none before it has begun."""
+  if not path.exists():
+    return
+  for line in path.read_text(encoding='utf-8').splitlines():
+    try:
+      yield json.loads(line)
+    except json.JSONDecodeError:
+      continue  # cut off in a run that was killed
 
 
 def write_curves(
@@ -370,7 +460,7 @@ def check(options: argparse.Namespace) -> None:
   """Refuses what would only be missed after the first variant.
 
   Raises:
-    ValueError: one line naming the option.
+    ValueError: one line naming the option or the file.
   """
   resnet = options.output / f'{_RESNET}.safetensors'
   others = [name for name in options.train if name != _RESNET]
@@ -380,6 +470,10 @@ def check(options: argparse.Namespace) -> None:
     raise ValueError(f'{others[0]} is chosen by LPIPS: give --lpips')
   if any('mse' not in name for name in others) and not options.vgg:
     raise ValueError('the VGG losses need --vgg')
+  if options.vgg:
+    weights.load_vgg(options.vgg)
+  if options.benchmarks:
+    open_benchmarks(options.benchmarks)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -402,8 +496,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check(options)
     recipe = Recipe(options, overrides)
     for name, budget in options.train.items():
-      recipe.train(name, budget)
+      try:
+        recipe.train(name, budget)
+      finally:
+        recipe.save_curves()
     recipe.report()
+    lacking = [n for n in options.train if not recipe.records[n]['ended']]
+    if lacking:
+      raise ValueError(f'no generator of {", ".join(lacking)}: see above')
 
 
 if __name__ == '__main__':
