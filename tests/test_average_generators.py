@@ -67,6 +67,24 @@ def test_batch_statistics_are_measured_on_photos(tmp_path, monkeypatch):
   }
 
 
+def test_batch_statistics_are_measured_in_float32():
+  """Accelerators would take TF32 or bfloat16, unless asked for more."""
+  generator = small.GENERATOR
+  variables = small.network_state(generator, 0).variables
+  crops = np.zeros((4, 48, 48, 3), np.uint8)
+  lowered = average_generators.measure.lower(
+    generator, variables, crops, np.zeros(4, np.int32)
+  )
+  convolutions = [
+    line
+    for line in lowered.as_text().splitlines()
+    if ' = stablehlo.convolution(' in line
+  ]
+  assert len(convolutions) == 4  # those before a batch normalisation
+  for line in convolutions:
+    assert line.count('precision HIGHEST') == 2, line
+
+
 def test_photos_that_are_not_there_leave_no_file(tmp_path):
   files = [save(tmp_path / f'{i}.safetensors', seed=i) for i in range(2)]
   output = tmp_path / 'mean.safetensors'

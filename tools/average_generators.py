@@ -104,12 +104,13 @@ def measure(
   """
   lr = batch.make_batch(crop, symmetry).lr
   zeros = jax.tree.map(jnp.zeros_like, variables['batch_stats'])
-  _, updated = generator.apply(
-    {'params': variables['params'], 'batch_stats': zeros},
-    lr,
-    train=True,
-    mutable=['batch_stats'],
-  )
+  with jax.default_matmul_precision('highest'):
+    _, updated = generator.apply(
+      {'params': variables['params'], 'batch_stats': zeros},
+      lr,
+      train=True,
+      mutable=['batch_stats'],
+    )
   return jax.tree.map(
     lambda x: x / (1 - layers.MOMENTUM), updated['batch_stats']
   )
