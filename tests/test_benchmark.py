@@ -68,9 +68,9 @@ def test_nothing_but_its_own_input_takes_tensorflow(tmp_path):
   """And every figure is kept when a later one cannot be had."""
   without = ('-c', _WITHOUT_TENSORFLOW)
   output = tmp_path / 'out.json'
-  _, figures = _run('benchmark.py', output, '--stage=gan', python=without)
+  _, figures = _run('benchmark.py', output, '--stage=pretrain', python=without)
   assert [entry['input'] for entry in figures['results']] == ['synthetic']
-  arguments = ['--stage=gan', '--input=resident,tfdata']
+  arguments = ['--stage=pretrain', '--input=resident,tfdata']
   with pytest.raises(AssertionError, match='benchmark: .* takes TensorFlow'):
     _run('benchmark.py', output, *arguments, python=without)
   (entry,) = json.loads(output.read_text())['results']

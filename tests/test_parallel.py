@@ -65,7 +65,7 @@ def test_a_batch_that_the_devices_do_not_divide_is_refused():
     sharding.make_mesh(6)
 
 
-def _run(workdir, *, processes, devices=1, gan=2, more=()):
+def _run(workdir, *, processes, devices=1, gan=2, more=(), loader=()):
   """Trains a tiny config; the processes meet on loopback.
 
   `devices` are those of each process.
@@ -74,10 +74,12 @@ def _run(workdir, *, processes, devices=1, gan=2, more=()):
     listener.bind(('localhost', 0))
     port = listener.getsockname()[1]
   environment = os.environ | {
-    'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}'
+    # The last of a flag counts.
+    'XLA_FLAGS': os.environ['XLA_FLAGS']
+    + f' --xla_force_host_platform_device_count={devices}'
   }
   command = conftest.tiny_command(workdir, pretrain=2, gan=gan)
-  command += more
+  command += [*more, *loader]
   if processes > 1:
     command += [
       f'--config.distributed.coordinator=localhost:{port}',
@@ -130,9 +132,10 @@ def test_processes_train_as_one_and_go_on_with_another_number(tmp_path):
       '--config.ema_decay=0.9',
     ],
   )
-  run(tmp_path / 'parts', processes=4)
+  resident = ('--config.data.loader=resident',)  # starts sooner: no TensorFlow
+  run(tmp_path / 'parts', processes=4, loader=resident)
   ours = run(tmp_path / 'parts', processes=2, gan=4)
-  theirs = run(tmp_path / 'whole', processes=1, gan=4)
+  theirs = run(tmp_path / 'whole', processes=1, gan=4, loader=resident)
   _assert_close(*ours, *theirs)
   validated = [line['step'] for line in ours[1] if 'psnr_y' in line]
   assert validated == [2, 2, 4]

@@ -32,7 +32,7 @@ def abstract_crops(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
 
 
 def use_random_vgg(config: ConfigDict, folder: pathlib.Path) -> bool:
-  """Writes a VGG19 with random weights where the config's is no file.
+  """Writes a VGG19 with random weights where one is needed and there is none.
 
   Args:
     config: its `perceptual.weights` is changed.
@@ -41,6 +41,9 @@ def use_random_vgg(config: ConfigDict, folder: pathlib.Path) -> bool:
   Returns:
     Whether it did.
   """
+  stages = config.stages.values()
+  if all(stage.content == 'mse' for stage in stages if stage.steps):
+    return False
   if pathlib.Path(config.perceptual.weights).exists():
     return False
   module = vgg.VGG(19, 'conv5_4')
