@@ -9,7 +9,7 @@ weights, the photos those that the package ships; nothing is downloaded.
   LR crops        made on the device, and their HR: exactly the CPU's
   resident crops  cut on the device: exactly the host's
   STAGE float32   one update's losses and gradients, both sides in float32
-  STAGE bfloat16  the same where the device computes in bfloat16
+  STAGE bfloat16  G's or D's loss, where the device computes in bfloat16
   upscaling NAME  a photo by a shipped generator, in levels of 255
 
 Losses and gradients (Adam's first moments) are compared by the length of the
@@ -41,9 +41,13 @@ from srgan_jax.imaging import io
 _LIMITS = {
   ('float32', stages.PRETRAIN): 1e-3,
   ('float32', stages.GAN): 1e-2,
-  ('bfloat16', stages.PRETRAIN): 0.1,
-  ('bfloat16', stages.GAN): 0.3,
+  ('bfloat16', stages.PRETRAIN): 0.05,
+  ('bfloat16', stages.GAN): 0.05,
 }
+_LOSSES = ('loss', 'content', 'adversarial', 'discriminator_loss')
+# In bfloat16. In random networks the gradients by real and fake images nearly
+# cancel, and so do their features in a random VGG.
+_STABLE = {stages.PRETRAIN: 'loss', stages.GAN: 'discriminator_loss'}
 _GENERATORS = ('srresnet', 'srgan')
 _PHOTO = 'srgan_jax/assets/validation/bee.png'
 
@@ -85,6 +89,7 @@ def compare(config: ConfigDict, cpu: jax.Device) -> Iterator[Check]:
           _distance(
             _update(ours, stage, rows, run.mesh),
             _update(run, exact, rows, reference),
+            None if precision == 'float32' else _STABLE[stage.name],
           ),
           _LIMITS[precision, stage.name],
         )
@@ -172,18 +177,23 @@ def _update(
   gradients = {'generator': new.generator.opt_state[0].mu}
   if stage.name == stages.GAN:
     gradients['discriminator'] = new.discriminator.opt_state[0].mu
-  losses = ('loss', 'content', 'adversarial', 'discriminator_loss')
-  return gradients | {name: metrics[name] for name in losses if name in metrics}
+  losses = {name: metrics[name] for name in _LOSSES if name in metrics}
+  return losses | gradients
 
 
-def _distance(ours: dict[str, Any], theirs: dict[str, Any]) -> float:
-  """The largest relative difference of what `_update` gives."""
+def _distance(
+  ours: dict[str, Any],
+  theirs: dict[str, Any],
+  only: str | None = None,
+) -> float:
+  """The largest relative difference of what `_update` gives, or that of one."""
   return max(
     float(
       optax.tree.norm(optax.tree.sub(ours[name], theirs[name]))
       / optax.tree.norm(theirs[name])
     )
     for name in theirs
+    if only in (None, name)
   )
 
 
