@@ -240,14 +240,7 @@ def flops_per_step(run: train.Run, stage: stages.Stage) -> float | None:
   )
   state = jax.eval_shape(lambda: run.create_state(stage, run.initial))
   rows = stand_ins.abstract_crops(run.config)
-  step = update.make_update(
-    stage,
-    lambda pictures, rows: rows,
-    mesh,
-    scale=run.config.scale,
-    precision=run.precision,
-  )
-  lowered = step.lower(
+  lowered = stand_ins.make_update(run, stage, mesh).lower(
     *jax.tree.map(whole, (state, rows, None, stage.content.perceptual))
   )
   return (lowered.cost_analysis() or {}).get('flops')

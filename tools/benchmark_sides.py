@@ -8,11 +8,12 @@ from typing import Any
 
 import jax
 import numpy as np
+import stand_ins
 import torch
 from torch.nn import functional as F
 import torch_networks
 
-from srgan_jax import sharding, stages, train, update
+from srgan_jax import sharding, stages, train
 from srgan_jax.data.batch import Batch
 
 # Of a loss, relative: sums run in another order.
@@ -204,13 +205,8 @@ class Ours:
   """
 
   def __init__(self, run: train.Run, stage: stages.Stage, rows: Any):
-    self._update = update.make_update(
-      stage,
-      lambda pictures, rows: rows,
-      run.mesh,
-      scale=run.config.scale,
-      precision=run.precision,
-      batch_norm=run.config.batch_norm,
+    self._update = stand_ins.make_update(
+      run, stage, run.mesh, run.config.batch_norm
     )
     state = run.create_state(stage, run.initial)
     self._state = run.placement.place(jax.device_get(state))

@@ -32,8 +32,8 @@ import run_configs
 import stand_ins
 
 import srgan_jax
-from srgan_jax import sharding, stages, train, update
-from srgan_jax.data import batch, draw, pipeline, resident
+from srgan_jax import sharding, stages, train
+from srgan_jax.data import batch, draw, pipeline
 from srgan_jax.imaging import io
 
 # Sums run in another order. D's update comes before G's loss, and Adam's first
@@ -79,8 +79,14 @@ def compare(config: ConfigDict, cpu: jax.Device) -> Iterator[Check]:
     folder = pathlib.Path(scratch)
     stand_ins.use_random_vgg(config, folder)
     run = _open(config, 'float32', folder)
-    rows = _first_batch(run)
-    yield from _compare_crops(run, rows, reference)
+    drawn = next(run.loader.batches())
+    rows = pipeline.host_batch(
+      run.source,
+      drawn,
+      crop_size=config.crop_size,
+      edge=config.data.edge,
+    )
+    yield from _compare_crops(run, drawn, rows, reference)
     for precision in ('float32', 'bfloat16'):
       ours = _open(config, precision, folder)
       for exact, stage in zip(run.stages, ours.stages, strict=True):
@@ -109,21 +115,11 @@ def _open(
   return train.Run(config, folder / precision, opens_loader=False)
 
 
-def _first_batch(run: train.Run) -> dict[str, np.ndarray]:
-  """What the host cuts for a run's first step."""
-  config = run.config
-  drawn = draw.draw(
-    config.seed,
-    0,
-    sizes=run.source.sizes,
-    batch_size=config.batch_size,
-    crop_size=config.crop_size,
-  )
-  return pipeline.host_batch(run.source, drawn, crop_size=config.crop_size)
-
-
 def _compare_crops(
-  run: train.Run, rows: dict[str, np.ndarray], reference: Mesh
+  run: train.Run,
+  drawn: draw.Draw,
+  rows: dict[str, np.ndarray],
+  reference: Mesh,
 ) -> Iterator[Check]:
   make = jax.jit(batch.make_batch)
   there, here = (
@@ -131,14 +127,8 @@ def _compare_crops(
     for mesh in (run.mesh, reference)
   )
   yield Check('LR crops', _count_differing(there, here), 0)
-  loader = resident.ResidentLoader(
-    run.source,
-    run.mesh,
-    seed=run.config.seed,
-    batch_size=run.config.batch_size,
-    crop_size=run.config.crop_size,
-  )
-  drawn = sharding.shard_batch(next(loader.batches()), run.mesh)
+  loader = run.loader
+  drawn = sharding.shard_batch(drawn, run.mesh)
   cut = jax.device_get(jax.jit(loader.crops)(loader.pictures, drawn))
   yield Check('resident crops', _count_differing(cut['crop'], rows['crop']), 0)
 
@@ -155,13 +145,7 @@ def _update(
   mesh: Mesh,
 ) -> dict[str, Any]:
   """The losses of one update on a mesh, and its gradients by network."""
-  step = update.make_update(
-    stage,
-    lambda pictures, rows: rows,
-    mesh,
-    scale=run.config.scale,
-    precision=run.precision,
-  )
+  step = stand_ins.make_update(run, stage, mesh)
   perceptual = stage.content.perceptual
   if perceptual is not None:
     perceptual = sharding.replicate(perceptual, mesh)
@@ -209,6 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for text in overrides:
       run_configs.override(config, text)
     stand_ins.use_photos(config)
+    config.data.loader = 'resident'
     print(f'{jax.device_count()} x {jax.devices()[0].device_kind}')
     checks = []
     for check in compare(config, cpu):

@@ -44,7 +44,7 @@ from ml_collections import config_flags  # noqa: E402
 import numpy as np  # noqa: E402
 import stand_ins  # noqa: E402
 
-from srgan_jax import files, sharding, train, update  # noqa: E402
+from srgan_jax import files, sharding, train  # noqa: E402
 
 # FLOP/s in bfloat16, bytes/s of memory, and bytes/s in and out of a chip over
 # all its links, by the kind that libtpu names: cloud.google.com/tpu/docs.
@@ -102,14 +102,7 @@ def compile_step(
   stage = run.stages[-1]
   if stage_name:
     stage = next(s for s in run.stages if s.name == stage_name)
-  step = update.make_update(
-    stage,
-    lambda pictures, rows: rows,
-    mesh,
-    scale=config.scale,
-    precision=run.precision,
-    batch_norm=config.batch_norm,
-  )
+  step = stand_ins.make_update(run, stage, mesh, config.batch_norm)
   state = jax.eval_shape(lambda: run.create_state(stage, run.initial))
   specs = jax.tree.map(lambda x: PartitionSpec(), state)
   if config.batch_norm == 'per_device':

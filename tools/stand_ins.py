@@ -6,11 +6,12 @@ Not a command. How long a step takes does not depend on the values.
 import pathlib
 
 import jax
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 import numpy as np
 import run_configs
 
-from srgan_jax import weights
+from srgan_jax import stages, train, update, weights
 from srgan_jax.models import vgg
 
 
@@ -31,6 +32,23 @@ def abstract_crops(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
   }
 
 
+def make_update(
+  run: train.Run,
+  stage: stages.Stage,
+  mesh: Mesh,
+  batch_norm: str = 'global',
+) -> update.Update:
+  """A stage's compiled update on crops that come cut (`update.make_update`)."""
+  return update.make_update(
+    stage,
+    lambda pictures, rows: rows,
+    mesh,
+    scale=run.config.scale,
+    precision=run.precision,
+    batch_norm=batch_norm,
+  )
+
+
 def use_random_vgg(config: ConfigDict, folder: pathlib.Path) -> bool:
   """Writes a VGG19 with random weights where one is needed and there is none.
 
@@ -41,8 +59,8 @@ def use_random_vgg(config: ConfigDict, folder: pathlib.Path) -> bool:
   Returns:
     Whether it did.
   """
-  stages = config.stages.values()
-  if all(stage.content == 'mse' for stage in stages if stage.steps):
+  trained = [stage for stage in config.stages.values() if stage.steps]
+  if all(stage.content == 'mse' for stage in trained):
     return False
   if pathlib.Path(config.perceptual.weights).exists():
     return False

@@ -73,6 +73,26 @@ Key = tuple[str, str]  # a set and a method
 Figures = Mapping[str, float]  # e.g. {'psnr_paper': 29.4}
 
 
+def open_benchmarks(
+  folder: pathlib.Path,
+) -> dict[pathlib.Path, pairs.Benchmark]:
+  """The sets of a folder of benchmarks, by their own folders, in order.
+
+  Raises:
+    ValueError: one line: it holds none, or a file in one is unfit.
+  """
+  sets = sorted(
+    (path for path in folder.glob('*') if (path / 'HR').is_dir()), key=_order
+  )
+  if not sets:
+    raise ValueError(f'{folder} holds no benchmark (a folder NAME/HR)')
+  result = {}
+  for path in sets:
+    lr = path / 'LRx4'
+    result[path] = pairs.Benchmark(path / 'HR', lr if lr.is_dir() else None)
+  return result
+
+
 def measure(
   folder: pathlib.Path,
   models: Mapping[str, str],
@@ -86,15 +106,8 @@ def measure(
   Raises:
     ValueError: where there is no set, or a method or an image is unfit.
   """
-  sets = sorted(
-    (path for path in folder.glob('*') if (path / 'HR').is_dir()), key=_order
-  )
-  if not sets:
-    raise ValueError(f'{folder} holds no benchmark (a folder NAME/HR)')
   figures, origins = {}, {}
-  for path in sets:
-    lr = path / 'LRx4'
-    benchmark = pairs.Benchmark(path / 'HR', lr if lr.is_dir() else None)
+  for path, benchmark in open_benchmarks(folder).items():
     for name, model in models.items():
       if (pathlib.Path(model) / path.name).is_dir():
         model = str(pathlib.Path(model) / path.name)

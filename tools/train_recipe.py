@@ -54,7 +54,6 @@ from srgan_jax import (
   upscale,
   weights,
 )
-from srgan_jax.evaluation import pairs
 
 _RESNET = 'srresnet-mse'
 _PLAN = (
@@ -294,7 +293,7 @@ class Recipe:
     lpips = [f'--lpips={self.options.lpips}'] if self.options.lpips else []
     output = self.output / 'table1'
     table1.main([f'--benchmarks={folder}', f'-o{output}', *lpips, *shown])
-    for path, images in open_benchmarks(folder).items():
+    for path, images in table1.open_benchmarks(folder).items():
       lr = path / 'LRx4'
       panels.main(
         [
@@ -320,24 +319,6 @@ def _time_validation(run: train.Run, stage: stages.Stage) -> float:
 
 def _warn(text: str) -> None:
   print(f'train_recipe: {text}', file=sys.stderr, flush=True)
-
-
-def open_benchmarks(
-  folder: pathlib.Path,
-) -> dict[pathlib.Path, pairs.Benchmark]:
-  """The benchmarks of a folder, by their own folders.
-
-  Raises:
-    ValueError: one line: it holds none, or a file in one is unfit.
-  """
-  sets = {}
-  for hr in sorted(folder.glob('*/HR')):
-    if hr.is_dir():
-      lr = hr.with_name('LRx4')
-      sets[hr.parent] = pairs.Benchmark(hr, lr if lr.is_dir() else None)
-  if not sets:
-    raise ValueError(f'{folder} holds no benchmark (a folder NAME/HR)')
-  return sets
 
 
 def split(path: pathlib.Path, folder: pathlib.Path, label: str) -> None:
@@ -473,7 +454,7 @@ def check(options: argparse.Namespace) -> None:
   if options.vgg:
     weights.load_vgg(options.vgg)
   if options.benchmarks:
-    open_benchmarks(options.benchmarks)
+    table1.open_benchmarks(options.benchmarks)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
