@@ -123,7 +123,7 @@ class ShuffledConv(nn.Module):
     shape = (9, 9, x.shape[-1] // 4, self.features)
     kernel = self.param('kernel', self.kernel_init, shape)
     bias = self.param('bias', nn.initializers.zeros, (self.features,))
-    y = _conv(x.astype(self.dtype), coarser(kernel).astype(self.dtype))
+    y = conv_to_few(x.astype(self.dtype), coarser(kernel).astype(self.dtype))
     return (pixel_shuffle(y, 2) + bias).astype(self.dtype)
 
 
@@ -152,6 +152,59 @@ def coarser(kernel: jax.Array) -> jax.Array:
   return split.transpose(0, 2, 4, 1, 3, 5, 6).reshape(
     5, 5, 4 * inputs, 4 * outputs
   )
+
+
+@jax.custom_vjp
+def conv_to_few(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  """A convolution, padded as 'SAME', from many channels to a few.
+
+  Its gradient by the kernel is a convolution to those few again, to which XLA's
+  CPU backend is slow: there it comes from `_by_exchange`.
+
+  Args:
+    x: [N, H, W, C].
+    kernel: [h, h, C, K], h odd.
+
+  Returns:
+    [N, H, W, K].
+  """
+  return _conv(x, kernel)
+
+
+def _conv_to_few_backward(
+  inputs: tuple[jax.Array, jax.Array], gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+  x, kernel = inputs
+  (by_x,) = jax.vjp(lambda x: _conv(x, kernel), x)[1](gradient)
+  (by_kernel,) = jax.lax.platform_dependent(
+    gradient,
+    cpu=lambda gradient: (_by_exchange(x, gradient, len(kernel)),),
+    default=jax.vjp(lambda kernel: _conv(x, kernel), kernel)[1],
+  )
+  return by_x, by_kernel
+
+
+conv_to_few.defvjp(
+  lambda x, kernel: (conv_to_few(x, kernel), (x, kernel)),
+  _conv_to_few_backward,
+)
+
+
+def _by_exchange(x: jax.Array, gradient: jax.Array, size: int) -> jax.Array:
+  """The gradient by a kernel of `size` rows and columns, with x as the kernel.
+
+  It is a correlation of x and the gradient, either of which may be the image:
+  thus the many channels of x become the outputs.
+  """
+  half = size // 2
+  flipped = jax.lax.conv_general_dilated(
+    gradient,
+    x,
+    window_strides=(1, 1),
+    padding=((half, half), (half, half)),
+    dimension_numbers=('CHWN', 'IHWO', 'HWNC'),
+  )
+  return flipped[::-1, ::-1].transpose(0, 1, 3, 2)
 
 
 class StridedConv(nn.Module):
