@@ -17,6 +17,8 @@ kernel_init = nn.initializers.variance_scaling(2.0, 'fan_in', 'normal')
 MOMENTUM = 0.9  # of the running batch statistics, PyTorch's 0.1
 BatchNorm = functools.partial(nn.BatchNorm, momentum=MOMENTUM, epsilon=1e-5)
 
+_FEW = 4  # channels: pictures, not feature maps
+
 
 class Conv(nn.Module):
   """A convolution, zero-padded to keep the size."""
@@ -32,7 +34,8 @@ class Conv(nn.Module):
     """[N, H, W, C] to [N, H, W, features]."""
     shape = (*self.kernel_size, x.shape[-1], self.features)
     kernel = self.param('kernel', self.kernel_init, shape)
-    y = _conv(x.astype(self.dtype), kernel.astype(self.dtype))
+    conv = conv_from_few if x.shape[-1] <= _FEW else _conv
+    y = conv(x.astype(self.dtype), kernel.astype(self.dtype))
     if not self.use_bias:
       return y
     bias = self.param('bias', nn.initializers.zeros, (self.features,))
@@ -155,15 +158,14 @@ def coarser(kernel: jax.Array) -> jax.Array:
 
 
 @jax.custom_vjp
-def conv_to_few(x: jax.Array, kernel: jax.Array) -> jax.Array:
-  """A convolution, padded as 'SAME', from many channels to a few.
+def conv_from_few(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  """A convolution, padded as 'SAME', from a few channels.
 
-  Its gradient by the kernel is a convolution to those few again, to which XLA's
-  CPU backend is slow: there it comes from `_by_exchange`.
+  Its gradient by x is a `conv_to_few`.
 
   Args:
     x: [N, H, W, C].
-    kernel: [h, h, C, K], h odd.
+    kernel: [h, w, C, K], h and w odd.
 
   Returns:
     [N, H, W, K].
@@ -171,40 +173,46 @@ def conv_to_few(x: jax.Array, kernel: jax.Array) -> jax.Array:
   return _conv(x, kernel)
 
 
-def _conv_to_few_backward(
+def _conv_from_few_backward(
   inputs: tuple[jax.Array, jax.Array], gradient: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
   x, kernel = inputs
-  (by_x,) = jax.vjp(lambda x: _conv(x, kernel), x)[1](gradient)
-  (by_kernel,) = jax.lax.platform_dependent(
-    gradient,
-    cpu=lambda gradient: (_by_exchange(x, gradient, len(kernel)),),
-    default=jax.vjp(lambda kernel: _conv(x, kernel), kernel)[1],
-  )
-  return by_x, by_kernel
+  (by_kernel,) = jax.vjp(lambda kernel: _conv(x, kernel), kernel)[1](gradient)
+  return conv_to_few(gradient, kernel[::-1, ::-1].swapaxes(2, 3)), by_kernel
 
 
-conv_to_few.defvjp(
-  lambda x, kernel: (conv_to_few(x, kernel), (x, kernel)),
-  _conv_to_few_backward,
+conv_from_few.defvjp(
+  lambda x, kernel: (conv_from_few(x, kernel), (x, kernel)),
+  _conv_from_few_backward,
 )
 
 
-def _by_exchange(x: jax.Array, gradient: jax.Array, size: int) -> jax.Array:
-  """The gradient by a kernel of `size` rows and columns, with x as the kernel.
+def conv_to_few(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  """A convolution, padded as 'SAME', to so few channels that a CPU idles.
 
-  It is a correlation of x and the gradient, either of which may be the image:
-  thus the many channels of x become the outputs.
+  Args:
+    x: [N, H, W, C].
+    kernel: [h, w, C, K], h and w odd.
+
+  Returns:
+    [N, H, W, K].
   """
-  half = size // 2
-  flipped = jax.lax.conv_general_dilated(
-    gradient,
-    x,
-    window_strides=(1, 1),
-    padding=((half, half), (half, half)),
-    dimension_numbers=('CHWN', 'IHWO', 'HWNC'),
+  return jax.lax.platform_dependent(x, kernel, cpu=_by_rows, default=_conv)
+
+
+def _by_rows(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  """`conv_to_few` as a convolution by each of the kernel's rows, all in one.
+
+  It has as many times the channels; then the rows are shifted and added.
+  """
+  rows, columns, inputs, outputs = kernel.shape
+  height = x.shape[1]
+  kernel = kernel.transpose(1, 2, 0, 3).reshape(1, columns, inputs, -1)
+  y = _conv(x, kernel).reshape(*x.shape[:3], rows, outputs)
+  y = jnp.pad(y, ((0, 0), (rows // 2, rows // 2), *[(0, 0)] * 3))
+  return functools.reduce(
+    jnp.add, [y[:, row : row + height, :, row] for row in range(rows)]
   )
-  return flipped[::-1, ::-1].transpose(0, 1, 3, 2)
 
 
 class StridedConv(nn.Module):
