@@ -244,7 +244,6 @@ def test_bad_input_is_one_line_naming_the_file(benchmark, capsys):
     (('--sr', benchmark / 'SR', '--hr', hr), 'b.png has 40x64 pixels'),
     (('--sr', benchmark / 'none', '--hr', hr), 'none: no such file or folder'),
     (('--model', 'nowhere.safetensors', '--hr', hr), 'nowhere.safetensors'),
-    (('--model', 'srgan-mse', '--hr', hr), "'srgan-mse' ships"),
     (
       (*bicubic, '--hr', hr, '--json', benchmark / 'no' / 'x.json'),
       'there is no folder',

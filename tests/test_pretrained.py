@@ -12,9 +12,8 @@ FOLDER = conftest.ROOT / 'srgan_jax' / 'pretrained'
 SHIPPED = sorted(FOLDER.glob('*.safetensors'))
 
 
-def test_they_are_few_and_known_by_their_names():
-  assert SHIPPED
-  assert {path.stem for path in SHIPPED} <= set(pretrained.FILES.values())
+def test_they_are_those_that_have_names_and_not_large():
+  assert {path.stem for path in SHIPPED} == set(pretrained.FILES.values())
   assert sum(path.stat().st_size for path in SHIPPED) < 16 * 2**20
   assert pretrained.find('srresnet') == pretrained.find('srresnet-mse')
   assert pretrained.find(pretrained.DEFAULT) in SHIPPED

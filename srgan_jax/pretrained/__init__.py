@@ -5,7 +5,7 @@ import pathlib
 
 _FOLDER = pathlib.Path(__file__).parent
 
-# Every name that a generator may ship under, and its file.
+# Every name that a generator ships under, and its file.
 FILES = {
   'srresnet': 'srresnet-mse',
   'srresnet-mse': 'srresnet-mse',
@@ -24,18 +24,8 @@ def find(model: str | os.PathLike[str]) -> pathlib.Path:
   """The weights file of a shipped name; any other is a path already.
 
   A file of such a name in the working directory is meant, but not a folder.
-
-  Raises:
-    ValueError: for a name whose generator this version does not have.
   """
   path = pathlib.Path(model)
   if str(model) not in FILES or path.is_file():
     return path
-  path = _FOLDER / f'{FILES[str(model)]}.safetensors'
-  if not path.exists():
-    shipped = sorted(file.stem for file in _FOLDER.glob('*.safetensors'))
-    raise ValueError(
-      f'no generator called {model!r} ships with this version '
-      f'({", ".join(shipped) or "none does"}): give a weights file'
-    )
-  return path
+  return _FOLDER / f'{FILES[str(model)]}.safetensors'
