@@ -13,7 +13,6 @@ nobody; what was uploaded is deleted when the command ends.
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent import futures
-import contextlib
 import html
 import os
 import pathlib
@@ -195,19 +194,13 @@ def find_models(given: Sequence[str]) -> dict[str, Upscaler]:
     given: shipped names or weights files.
 
   Raises:
-    ValueError: one line, where a file is no generator of ours or there is
-      nothing to choose from.
+    ValueError: one line, where a file is no generator of ours.
   """
   found = dict.fromkeys(pretrained.find(name) for name in given)
   names = {file: _short_name(file) for file in found}
   # Of two shipped names for one file, the short one.
   for name in sorted(pretrained.FILES, key=len):
-    with contextlib.suppress(ValueError):
-      names.setdefault(pretrained.find(name), name)
-  if not names:
-    raise ValueError(
-      'no generator ships with this version: give one with --model FILE'
-    )
+    names.setdefault(pretrained.find(name), name)
   return {
     name if list(names.values()).count(name) == 1 else str(file): (
       upscaler.load(file)
