@@ -11,13 +11,13 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from srgan_jax.models import convolutions
+
 # He et al. 2015, fan-in.
 kernel_init = nn.initializers.variance_scaling(2.0, 'fan_in', 'normal')
 
 MOMENTUM = 0.9  # of the running batch statistics, PyTorch's 0.1
 BatchNorm = functools.partial(nn.BatchNorm, momentum=MOMENTUM, epsilon=1e-5)
-
-_FEW = 4  # channels: pictures, not feature maps
 
 
 class Conv(nn.Module):
@@ -34,8 +34,7 @@ class Conv(nn.Module):
     """[N, H, W, C] to [N, H, W, features]."""
     shape = (*self.kernel_size, x.shape[-1], self.features)
     kernel = self.param('kernel', self.kernel_init, shape)
-    conv = conv_from_few if x.shape[-1] <= _FEW else _conv
-    y = conv(x.astype(self.dtype), kernel.astype(self.dtype))
+    y = convolutions.conv(x.astype(self.dtype), kernel.astype(self.dtype))
     if not self.use_bias:
       return y
     bias = self.param('bias', nn.initializers.zeros, (self.features,))
@@ -126,7 +125,9 @@ class ShuffledConv(nn.Module):
     shape = (9, 9, x.shape[-1] // 4, self.features)
     kernel = self.param('kernel', self.kernel_init, shape)
     bias = self.param('bias', nn.initializers.zeros, (self.features,))
-    y = conv_to_few(x.astype(self.dtype), coarser(kernel).astype(self.dtype))
+    y = convolutions.conv_to_few(
+      x.astype(self.dtype), coarser(kernel).astype(self.dtype)
+    )
     return (pixel_shuffle(y, 2) + bias).astype(self.dtype)
 
 
@@ -157,66 +158,8 @@ def coarser(kernel: jax.Array) -> jax.Array:
   )
 
 
-@jax.custom_vjp
-def conv_from_few(x: jax.Array, kernel: jax.Array) -> jax.Array:
-  """A convolution, padded as 'SAME', from a few channels.
-
-  Its gradient by x is a `conv_to_few`.
-
-  Args:
-    x: [N, H, W, C].
-    kernel: [h, w, C, K], h and w odd.
-
-  Returns:
-    [N, H, W, K].
-  """
-  return _conv(x, kernel)
-
-
-def _conv_from_few_backward(
-  inputs: tuple[jax.Array, jax.Array], gradient: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-  x, kernel = inputs
-  (by_kernel,) = jax.vjp(lambda kernel: _conv(x, kernel), kernel)[1](gradient)
-  return conv_to_few(gradient, kernel[::-1, ::-1].swapaxes(2, 3)), by_kernel
-
-
-conv_from_few.defvjp(
-  lambda x, kernel: (conv_from_few(x, kernel), (x, kernel)),
-  _conv_from_few_backward,
-)
-
-
-def conv_to_few(x: jax.Array, kernel: jax.Array) -> jax.Array:
-  """A convolution, padded as 'SAME', to so few channels that a CPU idles.
-
-  Args:
-    x: [N, H, W, C].
-    kernel: [h, w, C, K], h and w odd.
-
-  Returns:
-    [N, H, W, K].
-  """
-  return jax.lax.platform_dependent(x, kernel, cpu=_by_rows, default=_conv)
-
-
-def _by_rows(x: jax.Array, kernel: jax.Array) -> jax.Array:
-  """`conv_to_few` as a convolution by each of the kernel's rows, all in one.
-
-  It has as many times the channels; then the rows are shifted and added.
-  """
-  rows, columns, inputs, outputs = kernel.shape
-  height = x.shape[1]
-  kernel = kernel.transpose(1, 2, 0, 3).reshape(1, columns, inputs, -1)
-  y = _conv(x, kernel).reshape(*x.shape[:3], rows, outputs)
-  y = jnp.pad(y, ((0, 0), (rows // 2, rows // 2), *[(0, 0)] * 3))
-  return functools.reduce(
-    jnp.add, [y[:, row : row + height, :, row] for row in range(rows)]
-  )
-
-
 class StridedConv(nn.Module):
-  """A 3x3 convolution of stride 2 without a bias (`strided_conv`)."""
+  """A 3x3 convolution of stride 2 without a bias."""
 
   features: int
   dtype: jnp.dtype = jnp.float32
@@ -226,79 +169,9 @@ class StridedConv(nn.Module):
     """[N, H, W, C] to [N, H/2, W/2, features] (rounded up)."""
     shape = (3, 3, x.shape[-1], self.features)
     kernel = self.param('kernel', kernel_init, shape)
-    return strided_conv(x.astype(self.dtype), kernel.astype(self.dtype))
-
-
-@jax.custom_vjp
-def strided_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
-  """A 3x3 convolution of stride 2, padded as 'SAME'.
-
-  Its gradient by x is a convolution of an image that is three quarters zeros,
-  with which XLA's CPU backend takes its time: there it comes from `_by_phases`.
-
-  Args:
-    x: [N, H, W, C].
-    kernel: [3, 3, C, K].
-
-  Returns:
-    [N, H/2, W/2, K] (rounded up).
-  """
-  return _conv(x, kernel, stride=2)
-
-
-def _strided_conv_forward(
-  x: jax.Array, kernel: jax.Array
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-  return strided_conv(x, kernel), (x, kernel)
-
-
-def _strided_conv_backward(
-  inputs: tuple[jax.Array, jax.Array], gradient: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-  x, kernel = inputs
-  plain = functools.partial(_conv, stride=2)
-  gradient_by_x = lambda conv: jax.vjp(lambda x: conv(x, kernel), x)[1]
-  (by_kernel,) = jax.vjp(lambda kernel: plain(x, kernel), kernel)[1](gradient)
-  (by_x,) = jax.lax.platform_dependent(
-    gradient, cpu=gradient_by_x(_by_phases), default=gradient_by_x(plain)
-  )
-  return by_x, by_kernel
-
-
-strided_conv.defvjp(_strided_conv_forward, _strided_conv_backward)
-
-
-def _by_phases(x: jax.Array, kernel: jax.Array) -> jax.Array:
-  """`strided_conv` as the sum of four small convolutions of stride 1.
-
-  Each is of the pixels in every second row and column, with the part of the
-  kernel that meets them.
-  """
-  # Output row i reads rows 2i to 2i + 2, of an odd height 2i - 1 to 2i + 1.
-  _, height, width, _ = x.shape
-  x = jnp.pad(x, ((0, 0), (height % 2, 0), (width % 2, 0), (0, 0)))
-  parts = [
-    _conv(
-      x[:, a::2, b::2],
-      kernel[a::2, b::2],
-      padding=((0, 1 - a), (0, 1 - b)),
+    return convolutions.strided_conv(
+      x.astype(self.dtype), kernel.astype(self.dtype)
     )
-    for a in range(2)
-    for b in range(2)
-  ]
-  return functools.reduce(jnp.add, parts)
-
-
-def _conv(
-  x: jax.Array, kernel: jax.Array, *, stride: int = 1, padding: Any = 'SAME'
-) -> jax.Array:
-  return jax.lax.conv_general_dilated(
-    x,
-    kernel,
-    window_strides=(stride, stride),
-    padding=padding,
-    dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
-  )
 
 
 def max_pool(x: jax.Array) -> jax.Array:

@@ -1,0 +1,142 @@
+"""Convolutions, each as the processor at hand computes it fastest.
+
+All equal `plain` to float rounding, forwards and backwards. Images are NHWC,
+kernels HWIO with an odd height and width, and zeros surround an image.
+docs/performance.md says what each way brings.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+_FEW = 4  # channels: pictures, not feature maps
+
+
+def conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  """A convolution of stride 1.
+
+  Args:
+    x: [N, H, W, C].
+    kernel: [h, w, C, K].
+
+  Returns:
+    [N, H, W, K].
+  """
+  if x.shape[-1] <= _FEW:
+    return conv_from_few(x, kernel)
+  return plain(x, kernel)
+
+
+def plain(
+  x: jax.Array, kernel: jax.Array, *, stride: int = 1, padding: Any = 'SAME'
+) -> jax.Array:
+  """A convolution as XLA computes it."""
+  return jax.lax.conv_general_dilated(
+    x,
+    kernel,
+    window_strides=(stride, stride),
+    padding=padding,
+    dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+  )
+
+
+@jax.custom_vjp
+def conv_from_few(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  """`conv` from a few channels; its gradient by x is a `conv_to_few`."""
+  return plain(x, kernel)
+
+
+def _conv_from_few_backward(
+  inputs: tuple[jax.Array, jax.Array], gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+  x, kernel = inputs
+  (by_kernel,) = jax.vjp(lambda kernel: plain(x, kernel), kernel)[1](gradient)
+  return conv_to_few(gradient, kernel[::-1, ::-1].swapaxes(2, 3)), by_kernel
+
+
+conv_from_few.defvjp(
+  lambda x, kernel: (conv_from_few(x, kernel), (x, kernel)),
+  _conv_from_few_backward,
+)
+
+
+def conv_to_few(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  """`conv` to so few channels that a CPU idles."""
+  return jax.lax.platform_dependent(x, kernel, cpu=_by_rows, default=plain)
+
+
+def _by_rows(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  """`conv_to_few` as a convolution by each of the kernel's rows, all in one.
+
+  It has as many times the channels; then the rows are shifted and added.
+  """
+  rows, columns, inputs, outputs = kernel.shape
+  height = x.shape[1]
+  kernel = kernel.transpose(1, 2, 0, 3).reshape(1, columns, inputs, -1)
+  y = plain(x, kernel).reshape(*x.shape[:3], rows, outputs)
+  y = jnp.pad(y, ((0, 0), (rows // 2, rows // 2), *[(0, 0)] * 3))
+  return functools.reduce(
+    jnp.add, [y[:, row : row + height, :, row] for row in range(rows)]
+  )
+
+
+@jax.custom_vjp
+def strided_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  """A 3x3 convolution of stride 2.
+
+  Its gradient by x is a convolution of an image that is three quarters zeros,
+  with which XLA's CPU backend takes its time: there it comes from `_by_phases`.
+
+  Args:
+    x: [N, H, W, C].
+    kernel: [3, 3, C, K].
+
+  Returns:
+    [N, H/2, W/2, K] (rounded up).
+  """
+  return plain(x, kernel, stride=2)
+
+
+def _strided_conv_forward(
+  x: jax.Array, kernel: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+  return strided_conv(x, kernel), (x, kernel)
+
+
+def _strided_conv_backward(
+  inputs: tuple[jax.Array, jax.Array], gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+  x, kernel = inputs
+  strided = functools.partial(plain, stride=2)
+  gradient_by_x = lambda conv: jax.vjp(lambda x: conv(x, kernel), x)[1]
+  (by_kernel,) = jax.vjp(lambda kernel: strided(x, kernel), kernel)[1](gradient)
+  (by_x,) = jax.lax.platform_dependent(
+    gradient, cpu=gradient_by_x(_by_phases), default=gradient_by_x(strided)
+  )
+  return by_x, by_kernel
+
+
+strided_conv.defvjp(_strided_conv_forward, _strided_conv_backward)
+
+
+def _by_phases(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  """`strided_conv` as the sum of four small convolutions of stride 1.
+
+  Each is of the pixels in every second row and column, with the part of the
+  kernel that meets them.
+  """
+  # Output row i reads rows 2i to 2i + 2, of an odd height 2i - 1 to 2i + 1.
+  _, height, width, _ = x.shape
+  x = jnp.pad(x, ((0, 0), (height % 2, 0), (width % 2, 0), (0, 0)))
+  parts = [
+    plain(
+      x[:, a::2, b::2],
+      kernel[a::2, b::2],
+      padding=((0, 1 - a), (0, 1 - b)),
+    )
+    for a in range(2)
+    for b in range(2)
+  ]
+  return functools.reduce(jnp.add, parts)
