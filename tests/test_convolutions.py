@@ -1,5 +1,6 @@
 from flax import linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -44,3 +45,57 @@ def test_a_strided_convolution_equals_flax_and_its_gradients(height, width):
     pull_back(y),
     expected_pull_back(y),
   )
+
+
+# Whole tiles of four rows, and parts of one.
+@pytest.mark.parametrize('height', [12, 13, 14, 15])
+@pytest.mark.parametrize('inputs, outputs', [(64, 64), (64, 80)])
+def test_a_convolution_of_many_channels_equals_a_plain_one(
+  height, inputs, outputs
+):
+  rng = np.random.default_rng(0)
+  x = rng.normal(size=(2, height, 5, inputs)).astype(np.float32)
+  kernel = rng.normal(size=(3, 3, inputs, outputs)).astype(np.float32)
+  dy = rng.normal(size=(2, height, 5, outputs)).astype(np.float32)
+  y, pull_back = jax.vjp(convolutions.conv, x, kernel)
+  expected, expected_pull_back = jax.vjp(convolutions.plain, x, kernel)
+  # Values have a standard deviation of 24 to 27.
+  np.testing.assert_allclose(y, expected, atol=5e-4)
+  by_x, by_kernel = pull_back(dy)
+  expected_by_x, expected_by_kernel = expected_pull_back(dy)
+  np.testing.assert_allclose(by_x, expected_by_x, atol=5e-4)
+  np.testing.assert_array_equal(by_kernel, expected_by_kernel)
+
+
+def convolutions_in(dtype, shape, kernel, platform='cpu'):
+  x, kernel = jnp.zeros(shape, dtype), jnp.zeros(kernel, dtype)
+  lowered = (
+    jax.jit(convolutions.conv)
+    .trace(x, kernel)
+    .lower(lowering_platforms=(platform,))
+  )
+  return lowered.as_text().count('stablehlo.convolution(')
+
+
+def test_winograds_algorithm_is_for_large_float32_convolutions_on_cpu():
+  image, kernel = (1, 12, 8, 64), (3, 3, 64, 64)
+  assert convolutions_in(jnp.float32, image, kernel) == 6
+  assert convolutions_in(jnp.float32, image, kernel, 'cuda') == 1
+  assert convolutions_in(jnp.float32, image, kernel, 'tpu') == 1
+  assert convolutions_in(jnp.bfloat16, image, kernel) == 1
+  assert convolutions_in(jnp.float32, (1, 11, 8, 64), kernel) == 1
+  assert convolutions_in(jnp.float32, (1, 12, 8, 63), (3, 3, 63, 64)) == 1
+  assert convolutions_in(jnp.float32, image, (1, 3, 64, 64)) == 1
+
+
+def test_winograds_algorithm_rounds_little_more_than_a_plain_convolution():
+  rng = np.random.default_rng(0)
+  x = rng.normal(size=(1, 24, 24, 128))
+  kernel = rng.normal(size=(3, 3, 128, 64)) / np.sqrt(9 * 128)
+  with jax.enable_x64(True):
+    exact = np.array(convolutions.plain(jnp.array(x), jnp.array(kernel)))
+  x, kernel = jnp.float32(x), jnp.float32(kernel)
+  error = lambda conv: np.sqrt(
+    np.mean((np.array(conv(x, kernel)) - exact) ** 2)
+  )
+  assert error(convolutions.conv) < 5 * error(convolutions.plain) < 5e-6

@@ -17,8 +17,8 @@ several steps into one call of the program.
   step_ms              time of a step: the median and the 95th percentile over
                        the calls, each the time between two calls' ends
   images_per_s         HR crops a second, over all devices
-  flops_per_step       of all devices, as XLA counts the program before it is
-                       optimised
+  flops_per_step       of all devices, as XLA counts the accelerators' program
+                       before it is optimised, whatever a CPU saves of them
   fraction_of_peak     of what the devices' maker promises at that precision
   input_wait_fraction  of the time, the part spent waiting for the loader
   peak_memory_bytes    of one device, as the compiled program plans it, with
@@ -227,9 +227,10 @@ def _calls_read_ahead(loader: Any, config: Any) -> int:
 def flops_per_step(run: train.Run, stage: stages.Stage) -> float | None:
   """What a step of the whole batch computes, of whatever devices.
 
-  Counted for one CPU device, as the plugins of accelerators cannot be asked for
-  programs that they have not compiled. None where JAX was told to leave CPUs
-  out.
+  Counted by one CPU device, as the plugins of accelerators cannot be asked for
+  programs that they have not compiled, but of the program for accelerators: a
+  CPU's has fewer products (`convolutions.conv`). None where JAX was told to
+  leave CPUs out.
   """
   try:
     mesh = Mesh(jax.local_devices(backend='cpu')[:1], (sharding.AXIS,))
@@ -240,9 +241,11 @@ def flops_per_step(run: train.Run, stage: stages.Stage) -> float | None:
   )
   state = jax.eval_shape(lambda: run.create_state(stage, run.initial))
   rows = stand_ins.abstract_crops(run.config)
-  lowered = stand_ins.make_update(run, stage, mesh).lower(
+  update = stand_ins.make_update(run, stage, mesh)
+  traced = update.trace(
     *jax.tree.map(whole, (state, rows, None, stage.content.perceptual))
   )
+  lowered = traced.lower(lowering_platforms=('tpu',))
   return (lowered.cost_analysis() or {}).get('flops')
 
 
