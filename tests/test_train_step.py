@@ -323,7 +323,7 @@ def test_the_step_has_no_convolution_that_it_does_not_need():
     functools.partial(train_step.gan_step, objective=small.VGG_OBJECTIVE)
   )
   arguments = small.gan_state(), small.batch(), small.perceptual()
-  # On CPU some gradients are made of several (`convolutions.strided_conv`).
+  # On CPU some convolutions are made of several (`convolutions`).
   program = step.trace(*arguments).lower(lowering_platforms=('tpu',)).as_text()
   g, d, vgg_layers = 2 * small.GENERATOR.blocks + 5, 8, 4
   expected = {

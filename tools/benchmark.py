@@ -229,8 +229,8 @@ def flops_per_step(run: train.Run, stage: stages.Stage) -> float | None:
 
   Counted by one CPU device, as the plugins of accelerators cannot be asked for
   programs that they have not compiled, but of the program for accelerators: a
-  CPU's has fewer products (`convolutions.conv`). None where JAX was told to
-  leave CPUs out.
+  CPU's has fewer products (`convolutions.conv_of_many`). None where JAX was told
+  to leave CPUs out.
   """
   try:
     mesh = Mesh(jax.local_devices(backend='cpu')[:1], (sharding.AXIS,))
@@ -241,8 +241,8 @@ def flops_per_step(run: train.Run, stage: stages.Stage) -> float | None:
   )
   state = jax.eval_shape(lambda: run.create_state(stage, run.initial))
   rows = stand_ins.abstract_crops(run.config)
-  update = stand_ins.make_update(run, stage, mesh)
-  traced = update.trace(
+  step = stand_ins.make_update(run, stage, mesh)
+  traced = step.trace(
     *jax.tree.map(whole, (state, rows, None, stage.content.perceptual))
   )
   lowered = traced.lower(lowering_platforms=('tpu',))
