@@ -229,8 +229,8 @@ def flops_per_step(run: train.Run, stage: stages.Stage) -> float | None:
 
   Counted by one CPU device, as the plugins of accelerators cannot be asked for
   programs that they have not compiled, but of the program for accelerators: a
-  CPU's has fewer products (`convolutions.conv_of_many`). None where JAX was told
-  to leave CPUs out.
+  CPU's has fewer products (`convolutions.conv`). None where JAX was told to
+  leave CPUs out.
   """
   try:
     mesh = Mesh(jax.local_devices(backend='cpu')[:1], (sharding.AXIS,))
