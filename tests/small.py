@@ -50,7 +50,7 @@ def network_state(network, seed, rate=1e-3):
   return train_step.create_network(
     network,
     _initial_variables(network, images.shape, seed),
-    optimizers.adam(lambda count: rate),
+    optimizers.adam(rate),
   )
 
 

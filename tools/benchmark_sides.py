@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional as F
 import torch_networks
 
-from srgan_jax import sharding, stages, train
+from srgan_jax import optimizers, sharding, stages, train
 from srgan_jax.data.batch import Batch
 
 # Of a loss, relative: sums run in another order.
@@ -211,6 +211,7 @@ class Ours:
     state = run.create_state(stage, run.initial)
     self._state = run.placement.place(jax.device_get(state))
     self._rows = sharding.shard_batches([rows], run.mesh)
+    self._rates = optimizers.rates(stage.schedule, 1)
     self._perceptual = stage.content.perceptual
     if self._perceptual is not None:
       self._perceptual = sharding.replicate(self._perceptual, run.mesh)
@@ -219,7 +220,7 @@ class Ours:
   def step(self) -> dict[str, jax.Array]:
     """An update."""
     self._state, self._metrics = self._update(
-      self._state, self._rows, None, self._perceptual
+      self._state, self._rows, self._rates, None, self._perceptual
     )
     return self._metrics
 

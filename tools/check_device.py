@@ -32,7 +32,7 @@ import run_configs
 import stand_ins
 
 import srgan_jax
-from srgan_jax import sharding, stages, train
+from srgan_jax import optimizers, sharding, stages, train
 from srgan_jax.data import batch, draw, pipeline
 from srgan_jax.imaging import io
 
@@ -154,13 +154,14 @@ def _update(
     step(
       sharding.replicate(state, mesh),
       sharding.shard_batches([rows], mesh),
+      optimizers.rates(stage.schedule, 1),
       None,
       perceptual,
     )
   )
-  gradients = {'generator': new.generator.opt_state[0].mu}
+  gradients = {'generator': new.generator.opt_state.inner_state[0].mu}
   if stage.name == stages.GAN:
-    gradients['discriminator'] = new.discriminator.opt_state[0].mu
+    gradients['discriminator'] = new.discriminator.opt_state.inner_state[0].mu
   losses = {name: metrics[name] for name in _LOSSES if name in metrics}
   return losses | gradients
 
