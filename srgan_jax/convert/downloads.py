@@ -1,23 +1,20 @@
 """Downloads: a published file from its public home, whole and verified.
 
-Not a command. Tools that are given a name instead of a file call `download`;
-whatever goes wrong is one line that says how to go on without it. Only the
-standard library's HTTP is used.
+Commands that are given a name instead of a file call `download`; whatever goes
+wrong is one line that says how to go on without it. Only the standard library's
+HTTP is used.
 """
 
 import hashlib
 import http.client
 import pathlib
 import re
-import sys
 from typing import BinaryIO
 import urllib.error
 import urllib.parse
 import urllib.request
 
-import tqdm
-
-from srgan_jax import files, weights
+from srgan_jax import cli, files, weights
 
 TIMEOUT_S = 30  # without a byte, and the connection counts as stalled
 _CHUNK = 2**20
@@ -84,14 +81,13 @@ def _fetch(url: str, file: BinaryIO, name: str) -> str:
     length = response.headers.get('Content-Length', '')
     total = int(length) if length.isdecimal() else None
     digest, count = hashlib.sha256(), 0
-    with tqdm.tqdm(
+    with cli.progress(
       total=total,
       desc=name,
       unit='B',
       unit_scale=True,
       unit_divisor=1024,
       dynamic_ncols=True,
-      disable=not sys.stderr.isatty(),
     ) as bar:
       while chunk := _read(response, scheme):
         if not count and (placeholder := weights.find_placeholder(chunk)):

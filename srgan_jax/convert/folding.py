@@ -1,7 +1,7 @@
 """Generators of others as ours, and ours as one of theirs.
 
-Not a command: `convert_generator.py` reads by it and `export_torch.py` writes.
-All of it is NumPy on dicts of arrays; `generator_layouts.py` has the names.
+`generator` reads by it and `to_torch` writes. All of it is NumPy on dicts of
+arrays; `generator_layouts` has the names.
 
 What others do differently goes into our parameters wherever that is exact:
 
@@ -24,7 +24,9 @@ import dataclasses
 import re
 from typing import Any, Literal
 
-from generator_layouts import (
+import numpy as np
+
+from srgan_jax.convert.generator_layouts import (
   BLOCK,
   INPUT_RANGES,
   KERAS_KINDS,
@@ -40,10 +42,9 @@ from generator_layouts import (
   Range,
   kind_of,
 )
-import numpy as np
-
-from srgan_jax.models import architecture, layers
+from srgan_jax.models import layers
 from srgan_jax.models.generator import Generator
+from srgan_jax.weights import architecture
 
 Arrays = dict[str, np.ndarray]
 
@@ -60,7 +61,7 @@ class Network:
     kind: 'generator' or 'discriminator'.
     layout: whose names it has.
     convention: of its images, in words.
-    architecture: see `srgan_jax.models.architecture`.
+    architecture: see `weights.architecture`.
     variables: {'params', 'batch_stats'}, float32.
   """
 
@@ -101,7 +102,8 @@ def from_state(
   slots = layout.slots(blocks)
   if f'{slots["norm_mid"]}.running_mean' not in state:
     slots['prelu_mid'] = slots.pop('norm_mid')
-  used, ours = set(), {}
+  used: set[str] = set()
+  ours: dict[str, dict[str, np.ndarray]] = {}
   for slot, prefix in slots.items():
     ours[slot] = layer = {}
     for theirs, name in TORCH_PARTS[kind_of(slot)].items():
@@ -197,7 +199,7 @@ def to_state(generator: Generator, variables: Mapping[str, Any]) -> Arrays:
       layer = {**layer, **_get(variables['batch_stats'], slot)}
     for theirs, name in TORCH_PARTS[kind_of(slot)].items():
       if name in layer:
-        array = np.asarray(layer[name], np.float32)
+        array: np.ndarray = np.asarray(layer[name], np.float32)
         if slot == 'conv_out':  # from [-1, 1] to [0, 1]
           array = (array + (1 if name == 'bias' else 0)) / 2
         if name == 'kernel':
@@ -257,7 +259,7 @@ def _assemble(
   channels = kernel.shape[-1] if kernel.ndim == 4 else 0
   for slot, layer in tensors.items():
     _fit(slot, slots[slot], layer, channels)
-  if None in (convention.input_range, convention.output_range):
+  if convention.input_range is None or convention.output_range is None:
     raise ValueError(
       f'{name} had several ranges of values: give --input-range and '
       '--output-range'
@@ -321,7 +323,7 @@ def _fit(slot: str, name: str, layer: Arrays, channels: int) -> None:
         around = (size - side) // 2
         pad = [(around, around)] * 2 + [(0, 0)] * (array.ndim - 2)
         array = np.pad(array, pad) if array.ndim == 4 else array
-      expected = (size, size, inputs, outputs)
+      expected: tuple[int, ...] = (size, size, inputs, outputs)
     elif part == 'slope':
       array = array.reshape(-1) if array.shape[:-1] in ((1, 1), ()) else array
       array = np.repeat(array, outputs) if array.shape == (1,) else array

@@ -1,6 +1,6 @@
 """Converts an SRResNet or SRGAN generator of others to ours.
 
-  python tools/convert_generator.py SOURCE -o generator.safetensors
+  python -m srgan_jax.convert.generator SOURCE -o generator.safetensors
 
 SOURCE is a file of one of these, recognised by what it holds:
 
@@ -10,16 +10,15 @@ SOURCE is a file of one of these, recognised by what it holds:
 
   (`gan_discriminator.h5` there becomes a discriminator);
 - a PyTorch state dict, `.pth`, `.pth.tar` or `.safetensors`, in a layout of
-  `generator_layouts.py`, bare or as `state_dict`, `model` or `generator` of a
+  `generator_layouts`, bare or as `state_dict`, `model` or `generator` of a
   checkpoint. A file that holds pickled modules is refused, since reading it
   would run code.
 
 What others do differently is folded into the parameters, or recorded in the
-file where that is impossible: see `generator_folding.py`. Then the result
+file where that is impossible: see `folding`. Then the result
 upscales a picture once.
 """
 
-import argparse
 from collections.abc import Mapping, Sequence
 import functools
 import hashlib
@@ -27,20 +26,25 @@ import pathlib
 import pickle
 import re
 import sys
-from typing import Any
+from typing import Any, cast
 import warnings
 
 from flax import linen as nn
 from flax import traverse_util
-import generator_folding
-from generator_layouts import INPUT_RANGES, OUTPUT_RANGES
 import jax
 import jax.numpy as jnp
 import numpy as np
 import safetensors
 
-from srgan_jax import weights
-from srgan_jax.models import architecture, layers
+from srgan_jax import cli, weights
+from srgan_jax.convert import folding
+from srgan_jax.convert.generator_layouts import (
+  INPUT_RANGES,
+  OUTPUT_RANGES,
+  Range,
+)
+from srgan_jax.models import layers
+from srgan_jax.weights import architecture
 
 CONVERTER_VERSION = '1'
 
@@ -72,8 +76,8 @@ def convert(
   source: pathlib.Path,
   output: pathlib.Path,
   *,
-  input_range: generator_folding.Range | None = None,
-  output_range: generator_folding.Range | None = None,
+  input_range: Range | None = None,
+  output_range: Range | None = None,
 ) -> list[str]:
   """Converts a file and runs the result once.
 
@@ -94,9 +98,9 @@ def convert(
   ranges = (input_range, output_range)
   try:
     if _head(source).startswith(b'\x89HDF'):
-      network = generator_folding.from_keras(read_keras(source), *ranges)
+      network = folding.from_keras(read_keras(source), *ranges)
     else:
-      network = generator_folding.from_state(read_state(source), *ranges)
+      network = folding.from_state(read_state(source), *ranges)
     check = _forward_check(network)
   except ValueError as error:
     raise ValueError(f'{source}: {_line(error)}') from error
@@ -240,7 +244,7 @@ def _read_torch(path: pathlib.Path) -> dict[str, np.ndarray]:
   return arrays
 
 
-def _forward_check(network: generator_folding.Network) -> str:
+def _forward_check(network: folding.Network) -> str:
   """Runs the network once, on a smooth random picture.
 
   Raises:
@@ -278,7 +282,7 @@ def _forward_check(network: generator_folding.Network) -> str:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _forward(module: nn.Module, variables: Any, image: jax.Array) -> jax.Array:
-  return module.apply(variables, image, train=False)
+  return cast(jax.Array, module.apply(variables, image, train=False))
 
 
 def _head(path: pathlib.Path) -> bytes:
@@ -293,9 +297,7 @@ def _line(error: BaseException) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
   """The command."""
-  parser = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = cli.parser(__doc__)
   parser.add_argument('source', type=pathlib.Path, metavar='SOURCE')
   parser.add_argument(
     '-o', '--output', type=pathlib.Path, required=True, metavar='OUT'

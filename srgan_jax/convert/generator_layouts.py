@@ -1,7 +1,7 @@
 """How others lay out SRResNet: the names of their arrays and their conventions.
 
-Not a command: tables for `generator_folding.py`, which says what is done with
-them. Every layout was read in the code of the repository that it is named by.
+`folding` says what is done with these tables. Every layout was read in the code
+of the repository that it is named by.
 """
 
 import dataclasses
@@ -9,8 +9,10 @@ from typing import Literal
 
 Range = Literal['unit', 'signed', 'imagenet']
 
+Triple = tuple[float, float, float]
+
 # What an input range takes off [0, 1], and what it then divides by.
-INPUT_RANGES: dict[Range, tuple[tuple[float, ...], tuple[float, ...]]] = {
+INPUT_RANGES: dict[Range, tuple[Triple, Triple]] = {
   'unit': ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
   'signed': ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
   'imagenet': ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),

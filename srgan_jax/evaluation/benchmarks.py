@@ -16,7 +16,7 @@ from typing import overload
 import numpy as np
 from PIL import Image
 
-from srgan_jax.imaging import io, resize
+from srgan_jax.imaging import reading, resize
 
 SCALE = 4
 Path = str | os.PathLike[str]
@@ -57,14 +57,14 @@ class Benchmark(Sequence[Pair]):
     self._edge = edge
     self.files = list_images(hr)
     self.names = _unique_names(self.files)
-    self.sizes = [io.image_size(path, str(path)) for path in self.files]
+    self.sizes = [reading.image_size(path, str(path)) for path in self.files]
     self._lr = match(self.files, list_images(lr)) if lr is not None else None
     for path, (height, width) in zip(self.files, self.sizes, strict=True):
       if min(height, width) < SCALE:
         raise ValueError(f'{path} has {height}x{width} pixels: too few')
     for i, path in enumerate(self._lr or ()):
       height, width = self.sizes[i]
-      size = io.image_size(path, str(path))
+      size = reading.image_size(path, str(path))
       expected = (height // SCALE, width // SCALE)
       if size != expected:
         raise ValueError(
@@ -173,7 +173,7 @@ def _continues(name: str, stem: str) -> bool:
 
 
 def _read(path: pathlib.Path) -> np.ndarray:
-  return io.read_rgb(path, str(path))
+  return reading.read_rgb(path, str(path))
 
 
 def _crop(image: np.ndarray) -> np.ndarray:

@@ -1,15 +1,38 @@
-"""Pictures side by side with their scores in brackets (paper figures 2 and 6).
+"""Crops of methods side by side, as the paper's figures 2 and 6.
 
-Images are uint8 [h, w, 3], RGB, and appear pixel for pixel: never resampled,
-at most repeated by a whole number. Drawn with Pillow alone.
+  python -m srgan_jax.evaluation.panels --hr Set14/HR --method SRResNet=FILE \
+    --method SRGAN=FILE --crop img_001:220,80,96,96 --crop img_014 -o figure.png
+  python -m srgan_jax.evaluation.panels --hr Set14/HR --method SRGAN=FILE \
+    --full -o figures/
+
+Columns are bicubic, the methods in the order given, and the original; PSNR and
+SSIM in brackets are the whole image's. A crop is IMAGE:LEFT,TOP,WIDTH,HEIGHT
+in pixels of the original, or IMAGE alone for the square that bicubic
+interpolation misses most; without --crop every image has such a row. Into a
+folder, every image gets a picture of its own; --full shows images whole, as
+the paper's supplement does. A method is a weights file, a shipped generator's
+name or a folder of finished images.
+
+Images are uint8 [h, w, 3], RGB, and appear pixel for pixel: never resampled, at
+most repeated by a whole number. Regions are (left, top, width, height) in
+pixels of HR. Drawn with Pillow alone.
 """
 
-from collections.abc import Mapping, Sequence
+import argparse
+from collections.abc import Callable, Mapping, Sequence
 import math
+import pathlib
+import sys
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from srgan_jax import cli, files
+from srgan_jax.evaluation import benchmarks, methods, metrics
+from srgan_jax.evaluation.benchmarks import Pair
+from srgan_jax.evaluation.methods import Method, bicubic
+
+Region = tuple[int, int, int, int]
 Cell = tuple[np.ndarray, str]
 Row = Sequence[Cell]
 
@@ -153,3 +176,174 @@ def _check(columns: Sequence[str], rows: Sequence[Row], zoom: int) -> None:
           f'row {index}, {heading!r}: the image is {list(image.shape)}, the '
           f'first of its row {list(row[0][0].shape)}'
         )
+
+
+def compare(
+  rows: Sequence[tuple[Pair, Region]],
+  columns: Sequence[Method],
+  *,
+  protocol: str = 'paper',
+  zoom: int = 1,
+) -> Image.Image:
+  """Draws a row an image, a column a method, and the original, named, last.
+
+  Args:
+    rows: the images, and what is shown of each.
+    columns: the methods, headed by their names.
+    protocol: of the scores; its name is written below.
+    zoom: how often every pixel is repeated along both axes.
+
+  Raises:
+    ValueError: naming the image, for a region that does not lie inside or an
+      image that cannot be scored.
+  """
+  cells = []
+  for pair, region in rows:
+    cut = _cutter(pair, region)
+    row = []
+    for method in columns:
+      sr = method.upscale(pair)
+      scores = metrics.score(sr, pair.hr, protocol)
+      row.append((cut(sr), caption(scores)))
+    cells.append([*row, (cut(pair.hr), pair.name)])
+  headings = [*(method.name for method in columns), 'original']
+  measures = ' / '.join(name.upper() for name in scores)
+  footer = f'in brackets: {measures} of the whole image, protocol {protocol}'
+  return panel(headings, cells, zoom=zoom, footer=footer)
+
+
+def whole(pair: Pair) -> Region:
+  """All of the image."""
+  height, width = pair.hr.shape[:2]
+  return 0, 0, width, height
+
+
+def centre(pair: Pair, largest: int) -> Region:
+  """The middle, at most `largest` pixels a side."""
+  height, width = (min(side, largest) for side in pair.hr.shape[:2])
+  top, left = (pair.hr.shape[0] - height) // 2, (pair.hr.shape[1] - width) // 2
+  return left, top, width, height
+
+
+def hardest(pair: Pair, side: int) -> Region:
+  """The square of `side` pixels in which bicubic misses the original most."""
+  height, width = (min(length, side) for length in pair.hr.shape[:2])
+  error = (bicubic(pair).astype(np.float64) - pair.hr) ** 2
+  sums = np.pad(error.sum(-1).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+  inside = (
+    sums[height:, width:]
+    - sums[:-height, width:]
+    - sums[height:, :-width]
+    + sums[:-height, :-width]
+  )
+  top, left = np.unravel_index(inside.argmax(), inside.shape)
+  return int(left), int(top), width, height
+
+
+def _cutter(pair: Pair, region: Region) -> Callable[[np.ndarray], np.ndarray]:
+  left, top, width, height = region
+  rows, columns = pair.hr.shape[:2]
+  if (
+    min(left, top) < 0
+    or min(width, height) < 1
+    or left + width > columns
+    or top + height > rows
+  ):
+    raise ValueError(
+      f'{pair.name} has {columns}x{rows} pixels; the region {width}x{height} '
+      f'at {left},{top} is not inside'
+    )
+  return lambda image: image[top : top + height, left : left + width]
+
+
+def parse_crop(text: str) -> tuple[str, Region | None]:
+  """'IMAGE:LEFT,TOP,WIDTH,HEIGHT' or 'IMAGE'.
+
+  Raises:
+    argparse.ArgumentTypeError: for another form.
+  """
+  name, _, numbers = text.partition(':')
+  if not numbers:
+    return name, None
+  try:
+    left, top, width, height = map(int, numbers.split(','))
+  except ValueError as error:
+    raise argparse.ArgumentTypeError(
+      f'{text!r} is not IMAGE:LEFT,TOP,WIDTH,HEIGHT'
+    ) from error
+  return name, (left, top, width, height)
+
+
+def draw(options: argparse.Namespace) -> list[pathlib.Path]:
+  """Writes what the options ask for; returns the files.
+
+  Raises:
+    ValueError: one line naming the file, the image or the method.
+  """
+  benchmark = benchmarks.Benchmark(options.hr, options.lr)
+  crops = options.crop or [(name, None) for name in benchmark.names]
+  for name, _ in crops:
+    if name not in benchmark.names:
+      raise ValueError(
+        f'{options.hr} has no image {name!r}: {", ".join(benchmark.names)}'
+      )
+  models = {'bicubic': 'bicubic'} | methods.parse(options.method)
+  columns = [
+    methods.open_method(model, benchmark, name)
+    for name, model in models.items()
+  ]
+  is_one = options.output.suffix == '.png'
+  folder = options.output.parent if is_one else options.output
+  folder.mkdir(parents=True, exist_ok=True)
+  groups: dict[pathlib.Path, list[tuple[Pair, Region]]] = {
+    options.output if is_one else folder / f'{name}.png': []
+    for name, _ in crops
+  }
+  for path, rows in groups.items():
+    for name, region in crops:
+      if is_one or path.stem == name:
+        pair = benchmark[benchmark.names.index(name)]
+        if options.full:
+          region = whole(pair)
+        rows.append((pair, region or hardest(pair, options.side)))
+    image = compare(rows, columns, protocol=options.protocol, zoom=options.zoom)
+    with files.replacing(path) as beside:
+      image.save(beside, format='PNG')
+  return list(groups)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+  """The command."""
+  parser = cli.parser(__doc__)
+  add = parser.add_argument
+  add('--hr', required=True, metavar='DIR', help='the originals')
+  add('--lr', metavar='DIR', help='their low-resolution images')
+  add('--method', action='append', default=[], metavar='NAME=MODEL')
+  shown = parser.add_mutually_exclusive_group()
+  shown.add_argument(
+    '--crop', type=parse_crop, action='append', default=[], metavar='CROP'
+  )
+  shown.add_argument('--full', action='store_true', help='show images whole')
+  add('--side', type=int, default=96, help='of the squares that are chosen')
+  add('--zoom', type=int, help='3, and 1 with --full, by default')
+  add('--protocol', choices=metrics.PROTOCOLS, default='paper')
+  add(
+    '-o',
+    '--output',
+    type=pathlib.Path,
+    required=True,
+    metavar='PNG',
+    help='a .png file, or a folder for a picture an image',
+  )
+  options = parser.parse_args(arguments)
+  options.zoom = options.zoom or (1 if options.full else 3)
+  try:
+    written = draw(options)
+  except (ValueError, OSError, FloatingPointError, MemoryError) as error:
+    sys.exit(f'panels: {error}')
+  for path in written:
+    print(f'wrote {path}')
+
+
+if __name__ == '__main__':
+  main()

@@ -1,6 +1,6 @@
 """Averages the weights of generators that a chain of runs went through.
 
-  python tools/average_generators.py runs/a/generator_best.safetensors \
+  python -m srgan_jax.paper.averaging runs/a/generator_best.safetensors \
     runs/b/generator_best.safetensors -o mean.safetensors \
     [--data 'tar:photos/*.tar'] [--dtype float16]
 
@@ -11,7 +11,6 @@ mean of their batch statistics is not that of the mean's own feature maps: with
 `--data` these are measured anew (there, section 3.2).
 """
 
-import argparse
 from collections.abc import Sequence
 import functools
 import pathlib
@@ -21,8 +20,8 @@ from typing import Any, get_args
 import jax
 import jax.numpy as jnp
 
-from srgan_jax import pretrained, weights
-from srgan_jax.data import batch, draw, pipeline, sources
+from srgan_jax import cli, pretrained, weights
+from srgan_jax.data import batch, draw, loader, opening
 from srgan_jax.models import layers
 from srgan_jax.models.generator import Generator
 
@@ -42,7 +41,7 @@ def average(
     files: shipped names or weights files, one architecture.
     output: the file.
     dtype: what its tensors are stored as.
-    data: photos to measure the batch statistics on (`sources.open_source`), or
+    data: photos to measure the batch statistics on (`opening.open_source`), or
       nothing, for the mean of the generators' own.
 
   Raises:
@@ -71,11 +70,11 @@ def average(
     'mean_of': [metadata['training'] for _, _, metadata in loaded],
   }
   if data:
-    source = sources.open_source(data, min_size=_CROP_SIZE)
+    source = opening.open_source(data, min_size=_CROP_SIZE)
     drawn = draw.draw(
       0, 0, sizes=source.sizes, batch_size=_CROPS, crop_size=_CROP_SIZE
     )
-    crops = pipeline.host_batch(source, drawn, crop_size=_CROP_SIZE)
+    crops = loader.host_batch(source, drawn, crop_size=_CROP_SIZE)
     mean['batch_stats'] = measure(generator, mean, **crops)
     training['statistics'] = {'crops': _CROPS, 'images': len(source)}
   weights.save_generator(
@@ -122,9 +121,7 @@ def _label(metadata: dict) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
   """The command."""
-  parser = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = cli.parser(__doc__)
   add = parser.add_argument
   add('files', nargs='+', help='weights files or shipped names')
   add('-o', '--output', required=True, type=pathlib.Path, help='the file')

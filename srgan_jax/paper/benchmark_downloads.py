@@ -1,13 +1,13 @@
 """Brings the benchmarks' original images into a folder, verified.
 
-  python tools/fetch_benchmarks.py [NAME...] -o data
+  python -m srgan_jax.paper.benchmark_downloads [NAME...] -o data
 
 NAME: Set5, Set14, BSD100 or Urban100; without one, all four. The images go to
 data/NAME/HR, which is what `python -m srgan_jax.evaluate --hr` takes; it makes
 LR itself. A folder that has images already is only verified. Where the home of
 a set is not reached, fetch its archive elsewhere:
 
-  python tools/fetch_benchmarks.py Set5 -o data --archive Set5.zip
+  python -m srgan_jax.paper.benchmark_downloads Set5 -o data --archive Set5.zip
 
 takes the originals from any .zip or .tar(.gz) with the same images.
 
@@ -23,7 +23,6 @@ Set5: Bevilacqua et al. 2012; Set14: Zeyde et al. 2010; BSD100: Martin et al.
 2001; Urban100: Huang et al. 2015. For research; see their pages for the terms.
 """
 
-import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
 import dataclasses
@@ -41,11 +40,10 @@ from typing import Any, BinaryIO
 import zipfile
 import zlib
 
-import download
-
-from srgan_jax import weights
-from srgan_jax.evaluation import pairs
-from srgan_jax.imaging import io
+from srgan_jax import cli, weights
+from srgan_jax.convert import downloads
+from srgan_jax.evaluation import benchmarks
+from srgan_jax.imaging import reading
 
 _SUFFIXES = ('.png', '.bmp', '.jpg', '.jpeg', '.tif', '.tiff')
 # Urban100's largest file has a few MB, all of them 135 MB.
@@ -194,13 +192,13 @@ def fetch(
 
 
 def _say(benchmark: Benchmark, target: pathlib.Path) -> str:
-  count = len(pairs.list_images(target))
+  count = len(benchmarks.list_images(target))
   return f'{benchmark.name}: {count} images in {target}'
 
 
 def _download(benchmark: Benchmark, archive: pathlib.Path) -> None:
   try:
-    download.download(benchmark.url, archive)
+    downloads.download(benchmark.url, archive)
   except ValueError as error:
     raise ValueError(
       f'{error} and run this again, or say --archive FILE with a copy of '
@@ -215,7 +213,7 @@ def _verify(benchmark: Benchmark, folder: pathlib.Path, name: str) -> str:
     ValueError: one line that begins with `name`, for a wrong number, an image
       that does not open, or pixels that are not the set's.
   """
-  files = pairs.list_images(folder)
+  files = benchmarks.list_images(folder)
   if len(files) != benchmark.count:
     raise ValueError(
       f'{name} has {len(files)} images; {benchmark.name} has {benchmark.count}'
@@ -239,8 +237,10 @@ def _verify(benchmark: Benchmark, folder: pathlib.Path, name: str) -> str:
 
 
 def _hash_pixels(file: pathlib.Path, name: str) -> str:
-  image = io.read_rgb(file, name)
-  height, width = (n // pairs.SCALE * pairs.SCALE for n in image.shape[:2])
+  image = reading.read_rgb(file, name)
+  height, width = (
+    n // benchmarks.SCALE * benchmarks.SCALE for n in image.shape[:2]
+  )
   return hashlib.sha256(image[:height, :width].tobytes()).hexdigest()
 
 
@@ -340,9 +340,7 @@ def _tar_entries(archive: tarfile.TarFile) -> Iterator[_Entry]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
   """The command."""
-  parser = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = cli.parser(__doc__)
   parser.add_argument(
     'names', nargs='*', metavar='NAME', help='Set5, Set14, BSD100, Urban100'
   )

@@ -1,6 +1,6 @@
 """Figure 7: PSNR and reconstruction time against depth, with and without skips.
 
-  python tools/depth_sweep.py -o runs/depth --hr data/BSD100/HR \
+  python -m srgan_jax.paper.depth_sweep -o runs/depth --hr data/BSD100/HR \
     --blocks 1,2,4,8,16 --steps 100000 --config.data.source=tar:photos/*.tar
 
 For every number of residual blocks an SRResNet-MSE is trained as
@@ -34,12 +34,13 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 import numpy as np
-import run_configs
 
 import srgan_jax
-from srgan_jax import files, train, upscale, weights
-from srgan_jax.evaluation import methods, pairs, report
+from srgan_jax import cli, files, upscaling, weights
+from srgan_jax.evaluation import benchmarks, methods, report
 from srgan_jax.models import layers
+from srgan_jax.training import config_files, interruption
+from srgan_jax.training import run as run_lib
 
 _SIDE = 64  # of the LR image that is timed, in pixels
 _CALLS = 100
@@ -78,7 +79,7 @@ def sweep(
   make_config: Callable[[], ConfigDict],
   blocks: Sequence[int],
   output: pathlib.Path,
-  benchmark: pairs.Benchmark,
+  benchmark: benchmarks.Benchmark,
   *,
   protocol: str,
   say: Callable[[str], None] = lambda line: None,
@@ -98,7 +99,7 @@ def sweep(
     What `results.json` holds.
 
   Raises:
-    ValueError: as `train.Run`.
+    ValueError: as `run.Run`.
     interruption.Interrupted: after SIGTERM or Ctrl-C, once the run is saved.
   """
   results = {
@@ -196,15 +197,15 @@ def _train(config: ConfigDict, folder: pathlib.Path) -> pathlib.Path:
     as_read = json.loads(json.dumps(config.to_dict()))  # tuples are lists
     if metadata['training']['config'] == as_read:
       return path
-  train.Run(config, folder).train()  # which refuses another run's folder
+  run_lib.Run(config, folder).train()  # which refuses another run's folder
   return path
 
 
 def _measure(
-  path: pathlib.Path, benchmark: pairs.Benchmark, protocol: str
+  path: pathlib.Path, benchmark: benchmarks.Benchmark, protocol: str
 ) -> Point:
   generator, variables, metadata = weights.load_generator(path)
-  upscaler = upscale.Upscaler(generator, variables)
+  upscaler = upscaling.Upscaler(generator, variables)
   psnr, ssim = _score(methods.of_upscaler('', upscaler), benchmark, protocol)
   seconds = time_upscaler(upscaler)
   return Point(
@@ -220,7 +221,7 @@ def _measure(
   )
 
 
-def time_upscaler(upscaler: upscale.Upscaler) -> list[float]:
+def time_upscaler(upscaler: upscaling.Upscaler) -> list[float]:
   """Seconds of each of the reconstructions of a random LR image."""
   rng = np.random.default_rng(0)
   lr = rng.integers(0, 256, (_SIDE, _SIDE, 3), np.uint8)
@@ -234,7 +235,7 @@ def time_upscaler(upscaler: upscale.Upscaler) -> list[float]:
 
 
 def _score(
-  method: methods.Method, benchmark: pairs.Benchmark, protocol: str
+  method: methods.Method, benchmark: benchmarks.Benchmark, protocol: str
 ) -> tuple[float, float]:
   mean = report.evaluate(method, benchmark, [protocol]).mean
   return mean[protocol, 'psnr'], mean[protocol, 'ssim']
@@ -308,9 +309,7 @@ def parse_blocks(text: str) -> list[int]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
   """The command."""
-  parser = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = cli.parser(__doc__)
   add = parser.add_argument
   add('-o', '--output', type=pathlib.Path, required=True, metavar='DIR')
   add('--hr', required=True, metavar='DIR', help='the benchmark originals')
@@ -320,19 +319,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
   options, overrides = parser.parse_known_args(arguments)
 
   def make_config() -> ConfigDict:
-    config = run_configs.load('srresnet_mse')
+    config = config_files.load('srresnet_mse')
     config.stages.pretrain.steps = options.steps
     for text in overrides:
-      run_configs.override(config, text)
+      config_files.override(config, text)
     return config
 
-  with run_configs.command('depth_sweep'):
+  with interruption.command('depth_sweep'):
     make_config()
     results = sweep(
       make_config,
       options.blocks,
       options.output,
-      pairs.Benchmark(options.hr),
+      benchmarks.Benchmark(options.hr),
       protocol=options.protocol,
       say=lambda line: print(line, flush=True),
     )

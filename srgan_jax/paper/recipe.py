@@ -1,6 +1,6 @@
 """Trains the paper's five variants from one SRResNet-MSE, within a budget.
 
-  python tools/train_recipe.py -o runs/recipe --data 'tar:photos/*.tar' \
+  python -m srgan_jax.paper.recipe -o runs/recipe --data 'tar:photos/*.tar' \
     --vgg vgg19.safetensors --lpips lpips_alex.safetensors [--benchmarks DIR]
     [--train srresnet-mse=10m,srgan=8m,srgan-vgg22=2m,srgan-mse=1m,
      srresnet-vgg22=2m] [--hold-out 24] [--start DIR] [--config.FIELD=VALUE ...]
@@ -26,77 +26,31 @@ networks with fresh optimizers.
 """
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
-import csv
-import dataclasses
-import io
+from collections.abc import Sequence
 import json
 import pathlib
-import re
 import sys
 import tempfile
 import time
 from typing import Any
 
-import benchmark
 import jax
 from ml_collections import ConfigDict
-import panels
-import run_configs
-import table1
 
-from srgan_jax import (
-  compilation_cache,
-  files,
-  interruption,
-  stages,
-  train,
-  upscale,
-  weights,
-)
+from srgan_jax import cli, files, runtime, upscaling, weights
+from srgan_jax.evaluation import panels
+from srgan_jax.paper import curves as curves_lib
+from srgan_jax.paper import pieces, table1
+from srgan_jax.paper.budget import PLAN, Budget, parse_plan
+from srgan_jax.paper.variants import RESNET, VARIANTS
+from srgan_jax.speed import training as training_speed
+from srgan_jax.training import config_files, interruption, stages
+from srgan_jax.training import run as run_lib
 
-_RESNET = 'srresnet-mse'
-_PLAN = (
-  'srresnet-mse=10m,srgan=8m,srgan-vgg22=2m,srgan-mse=1m,srresnet-vgg22=2m'
-)
-_PART = 15 * 2**20  # bytes of a piece of a discriminator
 _SAFETY = 0.85  # of the updates' time, for what is not measured
 _CALLS = 5  # timed to plan by
 _VALIDATIONS = 20  # of a variant, at most
 _SHOWN = 6  # images of a set in its panels: no picture grows over 16 MB
-_CURVES = ('psnr_y', 'lpips_alex', 'content', 'd_real', 'd_fake')
-
-
-@dataclasses.dataclass(frozen=True)
-class Variant:
-  """A column of table 1: its config file, its stage and its name there."""
-
-  config: str
-  stage: str
-  column: str
-
-
-VARIANTS = {
-  _RESNET: Variant('srresnet_mse', stages.PRETRAIN, 'SRResNet-MSE'),
-  'srgan': Variant('vgg54', stages.GAN, 'SRGAN-VGG54'),
-  'srgan-vgg22': Variant('vgg22', stages.GAN, 'SRGAN-VGG22'),
-  'srgan-mse': Variant('mse', stages.GAN, 'SRGAN-MSE'),
-  'srresnet-vgg22': Variant(
-    'srresnet_vgg22', stages.PRETRAIN, 'SRResNet-VGG22'
-  ),
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Budget:
-  """Updates, or minutes to find them by."""
-
-  steps: int | None = None
-  minutes: float | None = None
-
-  @property
-  def seconds(self) -> float:
-    return float('inf') if self.minutes is None else 60 * self.minutes
 
 
 class Recipe:
@@ -118,7 +72,7 @@ class Recipe:
 
     Raises:
       interruption.Interrupted: after SIGTERM or Ctrl-C, once that is saved.
-      ValueError: one line, as `train.Run`.
+      ValueError: one line, as `run.Run`.
     """
     record = self.records.setdefault(name, {'seconds': 0.0, 'ended': False})
     if record['ended']:
@@ -134,7 +88,7 @@ class Recipe:
       self._save()
     config = self._config(name, record['steps'], record.get('validations'))
     print(f'{name}: {record["steps"]:,} updates', flush=True)
-    run = train.Run(config, self.output / name)
+    run = run_lib.Run(config, self.output / name)
     stage = run.stages[-1]
     try:
       run.train(deadline)
@@ -160,11 +114,11 @@ class Recipe:
       return {'steps': steps, 'validations': _VALIDATIONS}
     with tempfile.TemporaryDirectory() as scratch:
       began = time.monotonic()
-      run = train.Run(config, pathlib.Path(scratch), opens_loader=False)
+      run = run_lib.Run(config, pathlib.Path(scratch), opens_loader=False)
       preparing = time.monotonic() - began  # which training does again
       stage = run.stages[-1]
-      figures = benchmark.measure(
-        run, stage, benchmark.Synthetic(config), calls=_CALLS
+      figures = training_speed.measure(
+        run, stage, training_speed.Synthetic(config), calls=_CALLS
       )
       validating = _time_validation(run, stage)
     # Again, as the program with the resident pictures is another one.
@@ -183,7 +137,7 @@ class Recipe:
     self, name: str, steps: int, validations: int | None = None
   ) -> ConfigDict:
     options, variant = self.options, VARIANTS[name]
-    config = run_configs.load(variant.config)
+    config = config_files.load(variant.config)
     config.data.source = options.data
     config.data.loader = 'resident'
     config.data.validation = f'hold-out:{options.hold_out}'
@@ -213,13 +167,13 @@ class Recipe:
 
   def _override(self, config: ConfigDict) -> None:
     for text in self.overrides:
-      run_configs.override(config, text)
+      config_files.override(config, text)
 
   def _first(self, name: str) -> pathlib.Path | None:
     """The generator that a variant starts from, if any."""
     if before := self._before(name):
       return self.options.start / f'{before["label"]}.safetensors'
-    return self.output / f'{_RESNET}.safetensors' if name != _RESNET else None
+    return self.output / f'{RESNET}.safetensors' if name != RESNET else None
 
   def _before(self, name: str) -> dict[str, Any] | None:
     """What the folder that is gone on from says of a variant."""
@@ -232,12 +186,12 @@ class Recipe:
       config.stages.pretrain.init_generator = str(first or '')
     else:
       config.init_generator = str(first)
-    config.keep_best_by = 'psnr_y' if name == _RESNET else 'lpips_alex'
+    config.keep_best_by = 'psnr_y' if name == RESNET else 'lpips_alex'
     if before and VARIANTS[name].stage == stages.GAN:
       path = self.output / name / 'start-discriminator.safetensors'
       if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        join(self.options.start, before['label'], path)
+        pieces.join(self.options.start, before['label'], path)
       config.init_discriminator = str(path)
 
   def _collect(self, name: str, stage: stages.Stage) -> None:
@@ -254,7 +208,9 @@ class Recipe:
     with files.replacing(self.output / f'{stage.label}.safetensors') as beside:
       pathlib.Path(beside).write_bytes(best.read_bytes())
     if stage.name == stages.GAN:
-      split(workdir / 'discriminator.safetensors', self.output, stage.label)
+      pieces.split(
+        workdir / 'discriminator.safetensors', self.output, stage.label
+      )
     record |= {
       'ended': True,
       'label': stage.label,
@@ -273,11 +229,11 @@ class Recipe:
     curves = [
       line | {'variant': name}
       for name in self.records
-      for line in _metrics(self.output / name / 'metrics.jsonl')
+      for line in curves_lib.read_metrics(self.output / name / 'metrics.jsonl')
     ]
     if curves:
-      write_curves(curves, self.output / 'curves.csv')
-      draw_curves(curves, self.output / 'curves.png')
+      curves_lib.write(curves, self.output / 'curves.csv')
+      curves_lib.draw(curves, self.output / 'curves.png')
 
   def report(self) -> None:
     """Writes table and panels of what has ended."""
@@ -306,12 +262,12 @@ class Recipe:
       )
 
 
-def _time_validation(run: train.Run, stage: stages.Stage) -> float:
+def _time_validation(run: run_lib.Run, stage: stages.Stage) -> float:
   """Seconds that a validation takes once its programs are compiled."""
   variables = run.create_state(stage, run.initial).exported
   for _ in range(2):
     began = time.monotonic()
-    upscaler = upscale.Upscaler(run.generator, variables)
+    upscaler = upscaling.Upscaler(run.generator, variables)
     run.validation.score(stage.method, upscaler)
     seconds = time.monotonic() - began
   return seconds
@@ -319,36 +275,6 @@ def _time_validation(run: train.Run, stage: stages.Stage) -> float:
 
 def _warn(text: str) -> None:
   print(f'train_recipe: {text}', file=sys.stderr, flush=True)
-
-
-def split(path: pathlib.Path, folder: pathlib.Path, label: str) -> None:
-  """Writes a file in pieces: LABEL-discriminator.1-of-4.part, ..."""
-  data = path.read_bytes()
-  pieces = [data[i : i + _PART] for i in range(0, len(data), _PART)]
-  for old in folder.glob(f'{label}-discriminator.*.part'):
-    old.unlink()
-  for number, piece in enumerate(pieces, 1):
-    name = f'{label}-discriminator.{number}-of-{len(pieces)}.part'
-    with files.replacing(folder / name) as beside:
-      pathlib.Path(beside).write_bytes(piece)
-
-
-def join(folder: pathlib.Path, label: str, path: pathlib.Path) -> None:
-  """Puts the pieces of `split` together.
-
-  Raises:
-    ValueError: where one is missing.
-  """
-  found = {}
-  for part in folder.glob(f'{label}-discriminator.*.part'):
-    number, _, count = part.name.split('.')[-2].partition('-of-')
-    found[int(number)] = (int(count), part)
-  count = max((count for count, _ in found.values()), default=0)
-  if not count or sorted(found) != list(range(1, count + 1)):
-    raise ValueError(f'{folder} lacks a piece of {label}-discriminator')
-  with files.replacing(path) as beside, open(beside, 'wb') as file:
-    for number in sorted(found):
-      file.write(found[number][1].read_bytes())
 
 
 def _record(folder: pathlib.Path, name: str) -> dict[str, Any] | None:
@@ -361,92 +287,16 @@ def _record(folder: pathlib.Path, name: str) -> dict[str, Any] | None:
   return record if record and record['ended'] else None
 
 
-def _metrics(path: pathlib.Path) -> Iterator[dict[str, Any]]:
-  """The lines of a run's metrics; none before it has begun."""
-  if not path.exists():
-    return
-  for line in path.read_text(encoding='utf-8').splitlines():
-    try:
-      yield json.loads(line)
-    except json.JSONDecodeError:
-      continue  # cut off in a run that was killed
-
-
-def write_curves(
-  lines: Sequence[Mapping[str, Any]], path: pathlib.Path
-) -> None:
-  """The metrics of all runs: a line a variant, step and name."""
-  text = io.StringIO()
-  writer = csv.writer(text, lineterminator='\n')
-  writer.writerow(['variant', 'step', 'name', 'value'])
-  for line in lines:
-    for name, value in line.items():
-      if name not in ('variant', 'step', 'stage'):
-        writer.writerow([line['variant'], line['step'], name, f'{value:.6g}'])
-  files.write_text(path, text.getvalue())
-
-
-def draw_curves(lines: Sequence[Mapping[str, Any]], path: pathlib.Path) -> None:
-  """The curves that tell how the runs went; not without matplotlib."""
-  try:
-    from matplotlib import figure as figure_lib
-  except ImportError:
-    print('curves.png needs matplotlib: run this again with it', flush=True)
-    return
-  names = [name for name in _CURVES if any(name in line for line in lines)]
-  variants = list(dict.fromkeys(line['variant'] for line in lines))
-  figure = figure_lib.Figure(
-    figsize=(4 * len(names), 2.6 * len(variants)), layout='constrained'
-  )
-  axes = figure.subplots(len(variants), len(names), squeeze=False)
-  for row, variant in zip(axes, variants, strict=True):
-    for axis, name in zip(row, names, strict=True):
-      points = [
-        (line['step'], line[name])
-        for line in lines
-        if line['variant'] == variant and name in line
-      ]
-      axis.set_title(f'{variant}: {name}', fontsize=9)
-      axis.plot(*zip(*points, strict=True)) if points else axis.axis('off')
-      axis.grid(alpha=0.3)
-  with files.replacing(path) as beside:
-    figure.savefig(beside, format='png', dpi=100)
-
-
-def parse_plan(text: str) -> dict[str, Budget]:
-  """'srresnet-mse=20000,srgan=8m' as budgets by variant, in this order.
-
-  Raises:
-    argparse.ArgumentTypeError: for another form, or no such variant.
-  """
-  plan = {}
-  for part in ''.join(text.split()).split(','):
-    name, _, budget = part.partition('=')
-    match = re.fullmatch(r'(\d+)|(\d+(?:\.\d+)?)m', budget)
-    if name not in VARIANTS or name in plan or not match:
-      raise argparse.ArgumentTypeError(
-        f'{part!r} is not like srgan=20000 or srgan=8m; the variants are '
-        f'{", ".join(VARIANTS)}, each once'
-      )
-    steps, minutes = match.groups()
-    plan[name] = Budget(
-      int(steps) if steps else None, float(minutes) if minutes else None
-    )
-    if not (plan[name].steps or plan[name].minutes):
-      raise argparse.ArgumentTypeError(f'{part!r} is no time at all')
-  return plan
-
-
 def check(options: argparse.Namespace) -> None:
   """Refuses what would only be missed after the first variant.
 
   Raises:
     ValueError: one line naming the option or the file.
   """
-  resnet = options.output / f'{_RESNET}.safetensors'
-  others = [name for name in options.train if name != _RESNET]
-  if others and next(iter(options.train)) != _RESNET and not resnet.exists():
-    raise ValueError(f'{others[0]} starts from {resnet}: train {_RESNET} first')
+  resnet = options.output / f'{RESNET}.safetensors'
+  others = [name for name in options.train if name != RESNET]
+  if others and next(iter(options.train)) != RESNET and not resnet.exists():
+    raise ValueError(f'{others[0]} starts from {resnet}: train {RESNET} first')
   if others and not options.lpips:
     raise ValueError(f'{others[0]} is chosen by LPIPS: give --lpips')
   if any('mse' not in name for name in others) and not options.vgg:
@@ -459,21 +309,19 @@ def check(options: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
   """The command."""
-  parser = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = cli.parser(__doc__)
   add = parser.add_argument
   add('-o', '--output', type=pathlib.Path, required=True, metavar='DIR')
   add('--data', required=True, help='as config.data.source')
-  add('--vgg', metavar='FILE', help='of tools/convert_vgg.py')
-  add('--lpips', metavar='FILE', help='AlexNet, of tools/convert_lpips.py')
+  add('--vgg', metavar='FILE', help='of srgan_jax.convert.vgg')
+  add('--lpips', metavar='FILE', help='AlexNet, of srgan_jax.convert.lpips')
   add('--benchmarks', type=pathlib.Path, metavar='DIR')
-  add('--train', type=parse_plan, default=_PLAN, metavar='NAME=BUDGET,...')
+  add('--train', type=parse_plan, default=PLAN, metavar='NAME=BUDGET,...')
   add('--hold-out', type=int, default=24, help='photos to validate on')
   add('--start', type=pathlib.Path, metavar='DIR', help='an earlier output')
   options, overrides = parser.parse_known_args(arguments)
-  compilation_cache.enable()
-  with run_configs.command('train_recipe'):
+  runtime.enable_compilation_cache()
+  with interruption.command('train_recipe'):
     check(options)
     recipe = Recipe(options, overrides)
     for name, budget in options.train.items():

@@ -1,6 +1,6 @@
 """The paper's tables 1 and 2 for any set of weights, beside the paper's own.
 
-  python tools/table1.py --benchmarks DIR --method SRResNet-MSE=FILE \
+  python -m srgan_jax.paper.table1 --benchmarks DIR --method SRResNet-MSE=FILE \
     --method SRGAN-VGG54=FILE [--lpips FILE] [--mos CSV] -o OUT
 
 DIR holds Set5/HR, Set14/HR, BSD100/HR, whichever there are, and beside each
@@ -11,7 +11,6 @@ nearest and bicubic are always measured. OUT.md, OUT.csv and OUT.png are
 written; a cell is ours (the paper's, difference).
 """
 
-import argparse
 from collections.abc import Mapping, Sequence
 import csv
 import dataclasses
@@ -20,12 +19,11 @@ import math
 import pathlib
 import sys
 
-import paper_figures
 from PIL import Image, ImageDraw, ImageFont
-import tqdm
 
-from srgan_jax import files
-from srgan_jax.evaluation import methods, pairs, report
+from srgan_jax import cli, files
+from srgan_jax.evaluation import benchmarks, methods, report
+from srgan_jax.paper import printed
 
 _MOS_COLUMNS = ('set', 'method', 'mean', 'low', 'high', 'significant')
 _TRUE, _FALSE = ('true', '1', 'yes', '*'), ('false', '0', 'no', '')
@@ -75,7 +73,7 @@ Figures = Mapping[str, float]  # e.g. {'psnr_paper': 29.4}
 
 def open_benchmarks(
   folder: pathlib.Path,
-) -> dict[pathlib.Path, pairs.Benchmark]:
+) -> dict[pathlib.Path, benchmarks.Benchmark]:
   """The sets of a folder of benchmarks, by their own folders, in order.
 
   Raises:
@@ -89,7 +87,9 @@ def open_benchmarks(
   result = {}
   for path in sets:
     lr = path / 'LRx4'
-    result[path] = pairs.Benchmark(path / 'HR', lr if lr.is_dir() else None)
+    result[path] = benchmarks.Benchmark(
+      path / 'HR', lr if lr.is_dir() else None
+    )
   return result
 
 
@@ -106,18 +106,14 @@ def measure(
   Raises:
     ValueError: where there is no set, or a method or an image is unfit.
   """
-  figures, origins = {}, {}
+  figures: dict[Key, Figures] = {}
+  origins: dict[str, str] = {}
   for path, benchmark in open_benchmarks(folder).items():
     for name, model in models.items():
       if (pathlib.Path(model) / path.name).is_dir():
         model = str(pathlib.Path(model) / path.name)
       method = methods.open_method(model, benchmark, name)
-      images = tqdm.tqdm(
-        benchmark,
-        desc=f'{name}, {path.name}',
-        leave=False,
-        disable=not sys.stderr.isatty(),
-      )
+      images = cli.progress(benchmark, desc=f'{name}, {path.name}', leave=False)
       result = report.evaluate(method, images, ('paper', 'y'), distances)
       figures[path.name, name] = report.flat(result.mean)
       origins[name] = method.origin
@@ -140,7 +136,7 @@ def read_mos(
   for number, line in enumerate(lines, 2):
     try:
       values = [line[column].strip() for column in _MOS_COLUMNS]
-      key = (values[0], paper_figures.canonical(values[1]))
+      key = (values[0], printed.canonical(values[1]))
       mean = float(values[2])
       if not 1 <= mean <= 5:
         raise ValueError(f'a mean of {mean}')
@@ -171,29 +167,29 @@ def tabulate(
   rows = list(
     dict.fromkeys(row for scores in figures.values() for row in scores)
   )
-  known = {name for names in paper_figures.TABLES.values() for name in names}
+  known = {name for names in printed.TABLES.values() for name in names}
   others = dict.fromkeys(n for _, n in [*figures, *mos] if n not in known)
 
   def cell(set_name: str, method: str, row: str) -> Cell:
     key = (set_name, method)
     # What the paper prints is the protocol `paper`'s, and the MOS.
-    paper = paper_figures.PRINTED.get((*key, row.removesuffix('_paper')))
+    paper = printed.PRINTED.get((*key, row.removesuffix('_paper')))
     if row == 'mos':
       return Cell(
-        mos.get(key), paper, 2, key in starred, key in paper_figures.STARRED
+        mos.get(key), paper, 2, key in starred, key in printed.STARRED
       )
     digits = 2 if row.startswith('psnr') else 4
     return Cell(figures.get(key, {}).get(row), paper, digits)
 
   blocks = []
-  for title, names in paper_figures.TABLES.items():
+  for title, names in printed.TABLES.items():
     columns = (*names, *(others if title == 'Table 2' else ()))
     for set_name in sets:
       cells = {
         _heading(row): [cell(set_name, name, row) for name in columns]
         for row in (*rows, 'mos')
       }
-      if title == 'Table 2' or set_name in paper_figures.TABLE_1_SETS:
+      if title == 'Table 2' or set_name in printed.TABLE_1_SETS:
         blocks.append(Block(f'{title}: {set_name}', columns, cells))
   return blocks
 
@@ -256,11 +252,14 @@ def draw(blocks: Sequence[Block], notes: Sequence[str]) -> Image.Image:
     for b in blocks
   ]
   heights = [(2.4 + sum(counts)) * line for counts in lines]
-  size = (width + 2 * margin, sum(heights) + len(texts) * line + 2 * margin)
-  image = Image.new('RGB', tuple(map(math.ceil, size)), 'white')
+  size = (
+    math.ceil(width + 2 * margin),
+    math.ceil(sum(heights) + len(texts) * line + 2 * margin),
+  )
+  image = Image.new('RGB', size, 'white')
   pen = ImageDraw.Draw(image)
 
-  y = margin
+  y = float(margin)
   for block, counts, height in zip(blocks, lines, heights, strict=True):
     column = width_of[block.title]
     right = margin + label + len(block.columns) * column
@@ -299,7 +298,7 @@ def _heading(row: str) -> str:
 
 
 def _order(path: pathlib.Path) -> tuple[int, str]:
-  sets = paper_figures.SETS
+  sets = printed.SETS
   return (
     sets.index(path.name) if path.name in sets else len(sets),
     path.name,
@@ -308,9 +307,7 @@ def _order(path: pathlib.Path) -> tuple[int, str]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
   """The command."""
-  parser = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = cli.parser(__doc__)
   add = parser.add_argument
   add('--benchmarks', type=pathlib.Path, required=True, metavar='DIR')
   add('--method', action='append', default=[], metavar='NAME=MODEL')
@@ -321,7 +318,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   try:
     files.require_folder(options.output)
     models = {
-      paper_figures.canonical(name): model
+      printed.canonical(name): model
       for name, model in methods.parse(options.method).items()
     }
     mos, starred = read_mos(options.mos) if options.mos else ({}, set())

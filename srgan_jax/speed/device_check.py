@@ -1,6 +1,6 @@
 """Compares what this machine's accelerator computes with its CPU.
 
-  python tools/check_device.py [--config.FIELD=VALUE ...]
+  python -m srgan_jax.speed.device_check [--config.FIELD=VALUE ...]
 
 Before a long run, or after a new driver or JAX: a line a check, and exit status
 1 where one fails. The networks are those of configs/vgg54.py with random
@@ -16,7 +16,6 @@ Losses and gradients (Adam's first moments) are compared by the length of the
 difference over the length, exact things by how many values differ.
 """
 
-import argparse
 from collections.abc import Iterator, Sequence
 import pathlib
 import sys
@@ -28,13 +27,14 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 import numpy as np
 import optax
-import run_configs
-import stand_ins
 
 import srgan_jax
-from srgan_jax import sharding, stages, train
-from srgan_jax.data import batch, draw, pipeline
-from srgan_jax.imaging import io
+from srgan_jax import cli, sharding
+from srgan_jax.data import batch, draw, loader
+from srgan_jax.imaging import reading
+from srgan_jax.speed import stand_ins
+from srgan_jax.training import config_files, stages
+from srgan_jax.training import run as run_lib
 
 # Sums run in another order. D's update comes before G's loss, and Adam's first
 # is the sign of a gradient, also of one that is nearly 0.
@@ -80,7 +80,7 @@ def compare(config: ConfigDict, cpu: jax.Device) -> Iterator[Check]:
     stand_ins.use_random_vgg(config, folder)
     run = _open(config, 'float32', folder)
     drawn = next(run.loader.batches())
-    rows = pipeline.host_batch(
+    rows = loader.host_batch(
       run.source,
       drawn,
       crop_size=config.crop_size,
@@ -99,7 +99,7 @@ def compare(config: ConfigDict, cpu: jax.Device) -> Iterator[Check]:
           ),
           _LIMITS[precision, stage.name],
         )
-  photo = io.read_rgb(run_configs.ROOT / _PHOTO, _PHOTO)
+  photo = reading.read_rgb(config_files.ROOT / _PHOTO, _PHOTO)
   for name in _GENERATORS:
     there = srgan_jax.load(name)(photo)
     with jax.default_device(cpu):
@@ -110,13 +110,13 @@ def compare(config: ConfigDict, cpu: jax.Device) -> Iterator[Check]:
 
 def _open(
   config: ConfigDict, precision: str, folder: pathlib.Path
-) -> train.Run:
+) -> run_lib.Run:
   config.precision = precision
-  return train.Run(config, folder / precision, opens_loader=False)
+  return run_lib.Run(config, folder / precision, opens_loader=False)
 
 
 def _compare_crops(
-  run: train.Run,
+  run: run_lib.Run,
   drawn: draw.Draw,
   rows: dict[str, np.ndarray],
   reference: Mesh,
@@ -139,7 +139,7 @@ def _count_differing(ours: Any, theirs: Any) -> int:
 
 
 def _update(
-  run: train.Run,
+  run: run_lib.Run,
   stage: stages.Stage,
   rows: dict[str, np.ndarray],
   mesh: Mesh,
@@ -183,15 +183,13 @@ def _distance(
 
 def main(arguments: Sequence[str] | None = None) -> None:
   """The command."""
-  parser = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = cli.parser(__doc__)
   _, overrides = parser.parse_known_args(arguments)
   try:
     cpu = jax.local_devices(backend='cpu')[0]
-    config = run_configs.load('vgg54')
+    config = config_files.load('vgg54')
     for text in overrides:
-      run_configs.override(config, text)
+      config_files.override(config, text)
     stand_ins.use_photos(config)
     config.data.loader = 'resident'
     print(f'{jax.device_count()} x {jax.devices()[0].device_kind}')

@@ -1,24 +1,28 @@
 """What a tool takes where a config's own images or VGG are not at hand.
 
-Not a command. How long a step takes does not depend on the values.
+How long a step takes does not depend on the values.
 """
 
 import pathlib
+from typing import cast
 
 import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 import numpy as np
-import run_configs
 
-from srgan_jax import stages, train, update, weights
+from srgan_jax import weights
 from srgan_jax.models import vgg
+from srgan_jax.training import config_files, program, stages
+from srgan_jax.training import run as run_lib
 
 
 def use_photos(config: ConfigDict) -> None:
   """Takes the shipped photos where the config names no source of its own."""
-  if config.data.source == run_configs.load('default').data.source:
-    config.data.source = f'folder:{run_configs.ROOT / "srgan_jax/assets/train"}'
+  if config.data.source == config_files.load('default').data.source:
+    config.data.source = (
+      f'folder:{config_files.ROOT / "srgan_jax/assets/train"}'
+    )
   config.data.validation = ''
 
 
@@ -33,13 +37,13 @@ def abstract_crops(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
 
 
 def make_update(
-  run: train.Run,
+  run: run_lib.Run,
   stage: stages.Stage,
   mesh: Mesh,
   batch_norm: str = 'global',
-) -> update.Update:
-  """A stage's compiled update on crops that come cut (`update.make_update`)."""
-  return update.make_update(
+) -> jax.stages.Wrapped:
+  """The compiled update on crops that come cut (`program.make_update`)."""
+  update = program.make_update(
     stage,
     lambda pictures, rows: rows,
     mesh,
@@ -47,6 +51,7 @@ def make_update(
     precision=run.precision,
     batch_norm=batch_norm,
   )
+  return cast(jax.stages.Wrapped, update)
 
 
 def use_random_vgg(config: ConfigDict, folder: pathlib.Path) -> bool:

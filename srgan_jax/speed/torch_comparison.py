@@ -22,45 +22,23 @@ the fused one. PyTorch is not among this package's dependencies.
 
 from collections.abc import Callable, Sequence
 import json
-import os
 import pathlib
 import sys
 import tempfile
 import time
 from typing import Any
 
-# Both share the device's memory.
-os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
+import jax
+from ml_collections import ConfigDict
+import numpy as np
+import torch
 
-from absl import app, flags  # noqa: E402
-import benchmark_sides  # noqa: E402
-import jax  # noqa: E402
-from ml_collections import config_flags  # noqa: E402
-import numpy as np  # noqa: E402
-import stand_ins  # noqa: E402
-import torch  # noqa: E402
+from srgan_jax import files
+from srgan_jax.data.batch import make_batch
+from srgan_jax.speed import stand_ins, torch_sides
+from srgan_jax.training import run as run_lib
 
-from srgan_jax import files, train  # noqa: E402
-from srgan_jax.data.batch import make_batch  # noqa: E402
-
-_CONFIG = config_flags.DEFINE_config_file('config', None, 'A config file.')
-_STAGES = flags.DEFINE_list('stage', ['pretrain', 'gan'], 'Of pretrain, gan.')
-_VARIANTS = flags.DEFINE_list(
-  'variants', ['eager', 'channels_last'], 'Of PyTorch; see above.'
-)
-_ROUNDS = flags.DEFINE_integer('rounds', 5, 'Turns of each side.', 1)
-_CALLS = flags.DEFINE_integer('calls', 10, 'Updates in a turn.', 1)
-_JSON = flags.DEFINE_string('json', None, 'A file for the figures.')
-flags.mark_flag_as_required('config')
-for _name, _words in (
-  ('stage', ('pretrain', 'gan')),
-  ('variants', ('eager', 'channels_last', 'compile', 'graphs')),
-):
-  flags.register_validator(
-    _name,
-    lambda given, words=_words: set(given) <= set(words),
-    f'of {", ".join(_words)}',
-  )
+VARIANTS = ('eager', 'channels_last', 'compile', 'graphs')
 
 
 def shared_device(variants: Sequence[str]) -> str:
@@ -90,9 +68,9 @@ def shared_device(variants: Sequence[str]) -> str:
 
 def build(
   variants: Sequence[str],
-  make: Callable[[str], benchmark_sides.Trainer],
+  make: Callable[[str], torch_sides.Trainer],
   stage: str,
-) -> dict[str, benchmark_sides.Trainer]:
+) -> dict[str, torch_sides.Trainer]:
   """The variants that run; of the others a line each goes to stderr."""
   result = {}
   for variant in variants:
@@ -134,10 +112,10 @@ def time_in_turns(
 
 
 def time_stage(
-  exact: train.Run,
-  run: train.Run,
+  exact: run_lib.Run,
+  run: run_lib.Run,
   index: int,
-  rows: dict[str, np.ndarray],
+  rows: dict[str, Any],
   *,
   device: str,
   variants: Sequence[str],
@@ -165,18 +143,18 @@ def time_stage(
   batch = jax.device_get(make_batch(**rows, scale=run.config.scale))
   stage = exact.stages[index]
   state = exact.create_state(stage, exact.initial)
-  differences = benchmark_sides.compare(
-    benchmark_sides.Ours(exact, stage, rows),
-    benchmark_sides.Trainer(
+  differences = torch_sides.compare(
+    torch_sides.Ours(exact, stage, rows),
+    torch_sides.Trainer(
       exact, stage, state, batch, variant='eager', device=device, exact=True
     ),
   )
   stage = run.stages[index]
-  ours = benchmark_sides.Ours(run, stage, rows)
+  ours = torch_sides.Ours(run, stage, rows)
   warm_up(ours)
   theirs = build(
     variants,
-    lambda variant: benchmark_sides.Trainer(
+    lambda variant: torch_sides.Trainer(
       run, stage, state, batch, variant=variant, device=device
     ),
     stage.name,
@@ -206,26 +184,52 @@ def _row(record: dict[str, Any]) -> str:
   )
 
 
-def time_all(folder: pathlib.Path) -> None:
+def report(
+  config: ConfigDict,
+  *,
+  stage_names: Sequence[str] = ('pretrain', 'gan'),
+  variants: Sequence[str] = ('eager', 'channels_last'),
+  rounds: int = 5,
+  calls: int = 10,
+  json_file: str | None = None,
+) -> None:
   """Times every stage asked for; writes the figures after each.
 
   Args:
-    folder: for the runs' folders.
+    config: of the run; changed.
+    stage_names: of 'pretrain' and 'gan'.
+    variants: of PyTorch, of `VARIANTS`.
+    rounds: turns of each side.
+    calls: updates in a turn.
+    json_file: for the figures, or None.
 
   Raises:
     ValueError: one line; see `time_stage`.
     OSError: likewise.
   """
-  device = shared_device(_VARIANTS.value)
+  with tempfile.TemporaryDirectory() as scratch:
+    folder = pathlib.Path(scratch)
+    _report(config, folder, stage_names, variants, rounds, calls, json_file)
+
+
+def _report(
+  config: ConfigDict,
+  folder: pathlib.Path,
+  stage_names: Sequence[str],
+  variants: Sequence[str],
+  rounds: int,
+  calls: int,
+  json_file: str | None,
+) -> None:
+  device = shared_device(variants)
   torch.backends.cudnn.allow_tf32 = False
   torch.backends.cudnn.benchmark = True
-  config = _CONFIG.value
   stand_ins.use_photos(config)
   stand_ins.use_random_vgg(config, folder)
-  run = train.Run(config, folder / 'run', opens_loader=False)
+  run = run_lib.Run(config, folder / 'run', opens_loader=False)
   float32 = config.copy_and_resolve_references()
   float32.precision = 'float32'
-  exact = train.Run(float32, folder / 'exact', opens_loader=False)
+  exact = run_lib.Run(float32, folder / 'exact', opens_loader=False)
   rng = np.random.default_rng(0)
   side = config.crop_size + 16  # with the context
   rows = {
@@ -248,7 +252,7 @@ def time_all(folder: pathlib.Path) -> None:
   print(', '.join(f'{name} {value}' for name, value in facts.items()))
   results = []
   for index, stage in enumerate(run.stages):
-    if stage.name not in _STAGES.value:
+    if stage.name not in stage_names:
       continue
     record = time_stage(
       exact,
@@ -256,28 +260,14 @@ def time_all(folder: pathlib.Path) -> None:
       index,
       rows,
       device=device,
-      variants=_VARIANTS.value,
-      rounds=_ROUNDS.value,
-      calls=_CALLS.value,
+      variants=variants,
+      rounds=rounds,
+      calls=calls,
     )
     print(_row(record), flush=True)
     results.append(record)
-    if _JSON.value:  # now, lest the next one fails
+    if json_file:  # now, lest the next one fails
       text = json.dumps({**facts, 'results': results}, indent=2) + '\n'
-      files.write_text(_JSON.value, text)
+      files.write_text(json_file, text)
   if not results:
-    raise ValueError(f'the config has no {" or ".join(_STAGES.value)} stage')
-
-
-def main(arguments: Sequence[str]) -> None:
-  """The command."""
-  del arguments
-  with tempfile.TemporaryDirectory() as scratch:
-    try:
-      time_all(pathlib.Path(scratch))
-    except (ValueError, OSError) as error:
-      sys.exit(f'benchmark_torch: {" ".join(str(error).split())}')
-
-
-if __name__ == '__main__':
-  app.run(main)
+    raise ValueError(f'the config has no {" or ".join(stage_names)} stage')

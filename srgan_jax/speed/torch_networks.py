@@ -1,6 +1,6 @@
 """The paper's networks in PyTorch, with our weights; NCHW.
 
-Not a command: the other side of `benchmark_torch.py`.
+The other side of `torch_comparison`.
 """
 
 from typing import Any

@@ -1,20 +1,18 @@
-"""The two sides of `benchmark_torch.py`: a stage's update, PyTorch's and ours.
-
-Not a command.
-"""
+"""The two sides of `torch_comparison`: a stage's update, PyTorch's and ours."""
 
 import gc
 from typing import Any
 
 import jax
 import numpy as np
-import stand_ins
 import torch
 from torch.nn import functional as F
-import torch_networks
 
-from srgan_jax import sharding, stages, train
+from srgan_jax import sharding
 from srgan_jax.data.batch import Batch
+from srgan_jax.speed import stand_ins, torch_networks
+from srgan_jax.training import run as run_lib
+from srgan_jax.training import stages
 
 # Of a loss, relative: sums run in another order.
 _TOLERANCE = 2e-3
@@ -29,14 +27,14 @@ class Trainer:
     stage: its losses and its learning rate.
     state: its weights, ours.
     batch: what every update sees.
-    variant: see `benchmark_torch.py`.
+    variant: see `torch_comparison`.
     device: 'cuda' or 'cpu'.
     exact: whether D pads as ours does (`torch_networks.Discriminator`).
   """
 
   def __init__(
     self,
-    run: train.Run,
+    run: run_lib.Run,
     stage: stages.Stage,
     state: Any,
     batch: Batch,
@@ -60,8 +58,9 @@ class Trainer:
     torch_networks.load_generator(self.generator, state.generator.variables)
     if self.is_gan and self.objective.freeze_batch_norm:
       self.generator.eval()
-    networks = [self.generator]
-    self.discriminator = self.features = None
+    networks: list[Any] = [self.generator]
+    self.discriminator: Any = None
+    self.features: Any = None
     if self.is_gan:
       self.discriminator = torch_networks.Discriminator(
         run.discriminator.channels, run.config.crop_size, exact
@@ -70,7 +69,7 @@ class Trainer:
         self.discriminator, state.discriminator.variables
       )
       networks.append(self.discriminator)
-    if stage.content.perceptual is not None:
+    if stage.content.perceptual is not None and stage.content.layer:
       self.features = torch_networks.Features(
         stage.content.perceptual, stage.content.layer
       )
@@ -97,7 +96,8 @@ class Trainer:
     if variant in ('compile', 'graphs'):
       for network in networks:
         network.compile()
-    self._graph = self._losses = None
+    self._graph: Any = None
+    self._losses: dict[str, torch.Tensor] = {}
     if variant == 'graphs':
       self._graph, self._losses = self._capture()
 
@@ -204,7 +204,7 @@ class Ours:
     rows: the batch, as a loader gives it.
   """
 
-  def __init__(self, run: train.Run, stage: stages.Stage, rows: Any):
+  def __init__(self, run: run_lib.Run, stage: stages.Stage, rows: Any):
     self._update = stand_ins.make_update(
       run, stage, run.mesh, run.config.batch_norm
     )
@@ -214,7 +214,7 @@ class Ours:
     self._perceptual = stage.content.perceptual
     if self._perceptual is not None:
       self._perceptual = sharding.replicate(self._perceptual, run.mesh)
-    self._metrics = None
+    self._metrics: dict[str, jax.Array] = {}
 
   def step(self) -> dict[str, jax.Array]:
     """An update."""

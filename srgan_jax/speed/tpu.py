@@ -27,24 +27,19 @@ import json
 import os
 import pathlib
 import re
-import sys
 import tempfile
 import time
 from typing import Any
 
-# Before JAX looks for a TPU: none is asked for its description.
-os.environ['TPU_SKIP_MDS_QUERY'] = '1'
-os.environ['JAX_PLATFORMS'] = 'cpu'
+import jax
+from jax.experimental import topologies
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
+import numpy as np
 
-from absl import app, flags  # noqa: E402
-import jax  # noqa: E402
-from jax.experimental import topologies  # noqa: E402
-from jax.sharding import Mesh, NamedSharding, PartitionSpec  # noqa: E402
-from ml_collections import config_flags  # noqa: E402
-import numpy as np  # noqa: E402
-import stand_ins  # noqa: E402
-
-from srgan_jax import files, sharding, train  # noqa: E402
+from srgan_jax import files, sharding
+from srgan_jax.speed import stand_ins
+from srgan_jax.training import run as run_lib
 
 # FLOP/s in bfloat16, bytes/s of memory, and bytes/s in and out of a chip over
 # all its links, by the kind that libtpu names: cloud.google.com/tpu/docs.
@@ -54,14 +49,6 @@ _CHIPS = {
   'TPU v6 lite': (918e12, 1640e9, 448e9),
   'TPU v4': (137.5e12, 614e9, 150e9),  # one of a chip's two cores
 }
-_CONFIG = config_flags.DEFINE_config_file('config', None, 'A config file.')
-_TOPOLOGY = flags.DEFINE_string(
-  'topology', None, 'A slice, e.g. v5e:2x4, v5e:16x16, v5p:2x2x1.'
-)
-_STAGE = flags.DEFINE_enum('stage', None, ['pretrain', 'gan'], 'The last.')
-_BATCH = flags.DEFINE_integer('batch_per_chip', 16, 'HR crops a chip.', 1)
-_JSON = flags.DEFINE_string('json', None, 'A file for the figures.')
-flags.mark_flags_as_required(['config', 'topology'])
 
 
 def describe(topology: str) -> list[Any]:
@@ -85,7 +72,7 @@ def describe(topology: str) -> list[Any]:
 
 
 def compile_step(
-  run: train.Run, stage_name: str | None, devices: Sequence[Any]
+  run: run_lib.Run, stage_name: str | None, devices: Sequence[Any]
 ) -> dict[str, Any]:
   """Compiles a stage's step for devices that are only described.
 
@@ -124,7 +111,7 @@ def compile_step(
     jax.tree.map(place, state, specs), rows, None, perceptual
   )
   start = time.perf_counter()
-  compiled = lowered.compile()
+  compiled: Any = lowered.compile()
   compile_s = time.perf_counter() - start
   cost, plan = compiled.cost_analysis(), compiled.memory_analysis()
   sizes = all_reduce_bytes(compiled.as_text())
@@ -185,31 +172,43 @@ def all_reduce_bytes(text: str) -> list[int]:
   return sizes
 
 
-def main(arguments: Sequence[str]) -> None:
-  """The command."""
-  del arguments
-  config = _CONFIG.value
-  try:
-    devices = describe(_TOPOLOGY.value)
-  except ValueError as error:
-    raise SystemExit(f'compile_tpu: {error}') from error
-  config.batch_size = _BATCH.value * len(devices)
+def report(
+  config: ConfigDict,
+  topology: str,
+  *,
+  stage_name: str | None = None,
+  batch_per_chip: int = 16,
+  json_file: str | None = None,
+) -> None:
+  """Compiles the step for a slice and prints the figures.
+
+  Args:
+    config: of the run; changed.
+    topology: of the slice, e.g. 'v5e:2x4'.
+    stage_name: 'pretrain' or 'gan'; None: the last stage.
+    batch_per_chip: HR crops a chip.
+    json_file: for the figures, or None.
+
+  Raises:
+    ValueError: one line: no such slice, or no such stage.
+  """
+  # No TPU is asked for its description, and none is used.
+  os.environ['TPU_SKIP_MDS_QUERY'] = '1'
+  jax.config.update('jax_platforms', 'cpu')
+  devices = describe(topology)
+  config.batch_size = batch_per_chip * len(devices)
   if config.precision == 'auto':
     config.precision = 'bfloat16'
   stand_ins.use_photos(config)
   with tempfile.TemporaryDirectory() as scratch:
     folder = pathlib.Path(scratch)
     stand_ins.use_random_vgg(config, folder)
-    run = train.Run(config, folder / 'run', opens_loader=False)
-    if _STAGE.value not in (None, *(stage.name for stage in run.stages)):
-      sys.exit(f'compile_tpu: the config has no {_STAGE.value} stage')
-    figures = compile_step(run, _STAGE.value, devices)
-  figures = {'topology': _TOPOLOGY.value, **figures}
+    run = run_lib.Run(config, folder / 'run', opens_loader=False)
+    if stage_name not in (None, *(stage.name for stage in run.stages)):
+      raise ValueError(f'the config has no {stage_name} stage')
+    figures = compile_step(run, stage_name, devices)
+  figures = {'topology': topology, **figures}
   for name, value in figures.items():
     print(f'{name:22} {value}')
-  if _JSON.value:
-    files.write_text(_JSON.value, json.dumps(figures, indent=2) + '\n')
-
-
-if __name__ == '__main__':
-  app.run(main)
+  if json_file:
+    files.write_text(json_file, json.dumps(figures, indent=2) + '\n')

@@ -32,20 +32,20 @@ import math
 import os
 import pathlib
 import re
-import sys
 import tempfile
 import time
-from typing import Any
+from typing import Any, cast
 
-from absl import app, flags
 import jax
 from jax.sharding import Mesh
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 import numpy as np
-import stand_ins
 
-from srgan_jax import files, sharding, stages, train, update
-from srgan_jax.data import pipeline
+from srgan_jax import files, sharding
+from srgan_jax.data import tfdata
+from srgan_jax.speed import stand_ins
+from srgan_jax.training import program, stages
+from srgan_jax.training import run as run_lib
 
 # Dense FLOP/s of one device, from the makers' data sheets: bfloat16, and what
 # float32 of the highest precision runs at. Whole words of a device's kind,
@@ -68,32 +68,10 @@ _PEAKS = {
   'TPU v4': (275e12, None),
 }
 _TRACED = 4  # calls in a trace
-_CONFIG = config_flags.DEFINE_config_file('config', None, 'A config file.')
-_STAGES = flags.DEFINE_list('stage', ['pretrain', 'gan'], 'Of pretrain, gan.')
-_INPUTS = flags.DEFINE_list(
-  'input', ['synthetic'], 'Of synthetic, resident, tfdata.'
-)
-_PRECISIONS = flags.DEFINE_list(
-  'precision', None, "Of float32, bfloat16; the config's by default."
-)
-_CALLS = flags.DEFINE_integer('calls', 20, 'Calls that are timed.', 1)
-_JSON = flags.DEFINE_string('json', None, 'A file for the figures.')
-_PROFILE = flags.DEFINE_string(
-  'profile',
-  None,
-  'A folder for a trace of a few calls (TensorBoard, Perfetto).',
-)
-flags.mark_flag_as_required('config')
-for _name, _words in (
-  ('stage', ('pretrain', 'gan')),
-  ('input', ('synthetic', 'resident', 'tfdata')),
-  ('precision', ('float32', 'bfloat16')),
-):
-  flags.register_validator(
-    _name,
-    lambda given, words=_words: set(given or words) <= set(words),
-    f'of {", ".join(_words)}',
-  )
+
+STAGES = ('pretrain', 'gan')
+INPUTS = ('synthetic', 'resident', 'tfdata')
+PRECISIONS = ('float32', 'bfloat16')
 
 
 class Synthetic:
@@ -122,7 +100,7 @@ class Synthetic:
 
 
 def measure(
-  run: train.Run,
+  run: run_lib.Run,
   stage: stages.Stage,
   loader: Any,
   *,
@@ -142,7 +120,7 @@ def measure(
     The figures that the module's docstring names.
   """
   config, mesh = run.config, run.mesh
-  step = update.make_update(
+  update = program.make_update(
     stage,
     loader.crops,
     mesh,
@@ -150,6 +128,7 @@ def measure(
     precision=run.precision,
     batch_norm=config.batch_norm,
   )
+  step = cast(jax.stages.Wrapped, update)
   state = run.create_state(stage, run.initial)
   state = run.placement.place(jax.device_get(state))
   perceptual = stage.content.perceptual
@@ -217,14 +196,14 @@ def measure(
 
 def _calls_read_ahead(loader: Any, config: Any) -> int:
   """How many calls a loader may have ready when it is first asked."""
-  if not isinstance(loader, pipeline.TfDataLoader):
+  if not isinstance(loader, tfdata.TfDataLoader):
     return 0
   rows = config.batch_size // jax.process_count()
-  steps = pipeline.PREFETCH + 2 * (os.cpu_count() or 1) / rows
+  steps = tfdata.PREFETCH + 2 * (os.cpu_count() or 1) / rows
   return math.ceil(steps / config.steps_per_call)
 
 
-def flops_per_step(run: train.Run, stage: stages.Stage) -> float | None:
+def flops_per_step(run: run_lib.Run, stage: stages.Stage) -> float | None:
   """What a step of the whole batch computes, of whatever devices.
 
   Counted by one CPU device, as the plugins of accelerators cannot be asked for
@@ -257,7 +236,7 @@ def peak_flops(kind: str, precision: str) -> float | None:
   return None
 
 
-def _peak(run: train.Run) -> float | None:
+def _peak(run: run_lib.Run) -> float | None:
   one = peak_flops(run.mesh.devices.flat[0].device_kind, run.precision)
   return one * run.mesh.size if one else None
 
@@ -290,24 +269,38 @@ def _row(record: dict[str, Any]) -> str:
   )
 
 
-def time_all(config: ConfigDict, folder: pathlib.Path) -> Iterator[dict]:
+def time_all(
+  config: ConfigDict,
+  folder: pathlib.Path,
+  *,
+  stage_names: Sequence[str],
+  inputs: Sequence[str],
+  precisions: Sequence[str] | None,
+  calls: int,
+  profile: str | None,
+) -> Iterator[dict]:
   """Measures every combination asked for, and prints its row.
 
   Args:
     config: its precision and loader are changed.
     folder: for the runs' folders.
+    stage_names: of `STAGES`.
+    inputs: of `INPUTS`.
+    precisions: of `PRECISIONS`; None for the config's.
+    calls: see `measure`.
+    profile: a folder for the traces' folders, or None for no traces.
 
   Yields:
     An entry of `results`.
   """
   wanted = itertools.product(
-    _PRECISIONS.value or [config.precision], _STAGES.value, _INPUTS.value
+    precisions or [config.precision], stage_names, inputs
   )
   for i, (precision, name, kind) in enumerate(wanted):
     config.precision = precision
     config.data.loader = 'tfdata' if kind == 'tfdata' else 'resident'
     run = None  # and its pictures, before the next one's
-    run = train.Run(config, folder / str(i), opens_loader=kind != 'synthetic')
+    run = run_lib.Run(config, folder / str(i), opens_loader=kind != 'synthetic')
     stage = next((s for s in run.stages if s.name == name), None)
     if stage is None:
       continue  # a config with one stage
@@ -319,18 +312,40 @@ def time_all(config: ConfigDict, folder: pathlib.Path) -> Iterator[dict]:
         run,
         stage,
         Synthetic(config) if kind == 'synthetic' else run.loader,
-        calls=_CALLS.value,
-        profile=_PROFILE.value and pathlib.Path(_PROFILE.value, f'{name}_{i}'),
+        calls=calls,
+        profile=pathlib.Path(profile, f'{name}_{i}') if profile else None,
       ),
     }
     print(_row(record), flush=True)
     yield record
 
 
-def main(arguments: Sequence[str]) -> None:
-  """The command."""
-  del arguments
-  config = _CONFIG.value
+def report(
+  config: ConfigDict,
+  *,
+  stage_names: Sequence[str] = STAGES,
+  inputs: Sequence[str] = ('synthetic',),
+  precisions: Sequence[str] | None = None,
+  calls: int = 20,
+  profile: str | None = None,
+  json_file: str | None = None,
+) -> None:
+  """Prints the figures of every combination, and keeps them in a file.
+
+  Args:
+    config: of the run; changed.
+    stage_names: see `time_all`, as are the next four.
+    inputs: likewise.
+    precisions: likewise.
+    calls: likewise.
+    profile: likewise.
+    json_file: for the figures, or None.
+
+  Raises:
+    ValueError: one line: a wrong value, or no stage of those names.
+    OSError: where a file cannot be read or written.
+    ImportError: where an input takes a package that is not installed.
+  """
   stand_ins.use_photos(config)
   device = jax.devices()[0]
   facts = {
@@ -354,15 +369,20 @@ def main(arguments: Sequence[str]) -> None:
       f'{"p95 ms":>10} {"images/s":>10} {"GFLOP":>10} {"peak":>7} {"wait":>7} '
       f'{"MiB":>8}'
     )
-    try:
-      for record in time_all(config, folder):
-        results.append(record)
-        if _JSON.value:  # now, lest a later one fails
-          _write(facts, results, _JSON.value)
-    except (ValueError, OSError, ImportError) as error:
-      sys.exit(f'benchmark: {" ".join(str(error).split())}')
+    for record in time_all(
+      config,
+      folder,
+      stage_names=stage_names,
+      inputs=inputs,
+      precisions=precisions,
+      calls=calls,
+      profile=profile,
+    ):
+      results.append(record)
+      if json_file:  # now, lest a later one fails
+        _write(facts, results, json_file)
   if not results:
-    sys.exit(f'benchmark: the config has no {" or ".join(_STAGES.value)} stage')
+    raise ValueError(f'the config has no {" or ".join(stage_names)} stage')
 
 
 def _write(facts: dict, results: Sequence[dict], path: str) -> None:
@@ -370,7 +390,3 @@ def _write(facts: dict, results: Sequence[dict], path: str) -> None:
   last = [r for r in results if r['stage'] == results[-1]['stage']]
   whole = facts | {**last[0]['figures'], 'results': results}
   files.write_text(path, json.dumps(whole, indent=2) + '\n')
-
-
-if __name__ == '__main__':
-  app.run(main)

@@ -1,6 +1,6 @@
 """Times upscaling, beside PyTorch where it is installed.
 
-  python tools/benchmark_upscale.py [--model=FILE] [--side=64,128,256]
+  python -m srgan_jax.speed.upscaling [--model=FILE] [--side=64,128,256]
     [--calls=5] [--tile=N] [--precision=float32] [--json=FILE]
 
 Each picture is random, uint8 in and uint8 out, in turns within one run, so that
@@ -16,7 +16,6 @@ in the paper's size.
   difference        between the two results at most, in levels of 255
 """
 
-import argparse
 from collections.abc import Callable, Sequence
 import json
 import pathlib
@@ -28,8 +27,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from srgan_jax import files, pretrained, upscaler, weights
+from srgan_jax import cli, files, pretrained, weights
 from srgan_jax.models.generator import SCALE, Generator
+from srgan_jax.upscaling import upscaler
 
 Run = Callable[[np.ndarray], np.ndarray]
 
@@ -162,9 +162,7 @@ def _random_network() -> tuple[Generator, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
   """The command."""
-  parser = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  parser = cli.parser(__doc__)
   parser.add_argument('--model', help='a shipped name or a weights file')
   parser.add_argument('--side', default='64,128,256')
   parser.add_argument('--calls', type=int, default=5)

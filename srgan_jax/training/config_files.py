@@ -1,33 +1,47 @@
-"""The repository's configs, for tools that train. Not a command.
+"""The repository's configs by name, for the commands that train.
 
-The package `configs` is not installed, and a config imports from it: importing
-this puts the repository's root on the path.
+The package `configs` is not installed: it lies beside this one in a clone of
+the repository.
 """
 
 import ast
-from collections.abc import Iterator
-import contextlib
 import functools
 import importlib
-import logging
 import operator
 import pathlib
 import re
-import signal
 import sys
 from typing import Any
 
 from ml_collections import ConfigDict
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.append(str(ROOT))
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
-from srgan_jax import interruption  # noqa: E402 (it may be found by that path)
+
+def make_importable() -> None:
+  """Puts the clone's root on the path, since a config imports from `configs`.
+
+  Raises:
+    ValueError: one line, where the package does not lie in a clone.
+  """
+  if not (ROOT / 'configs').is_dir():
+    raise ValueError(
+      f'there is no folder {ROOT / "configs"}: this takes a clone of the '
+      "repository, installed by pip install -e '.[train]'"
+    )
+  if str(ROOT) not in sys.path:
+    sys.path.append(str(ROOT))
 
 
 def load(name: str) -> ConfigDict:
-  """The config of `configs/NAME.py`."""
-  return importlib.import_module(f'configs.{name}').get_config()
+  """The config of `configs/NAME.py`.
+
+  Raises:
+    ValueError: one line, where the package does not lie in a clone.
+  """
+  make_importable()
+  config: ConfigDict = importlib.import_module(f'configs.{name}').get_config()
+  return config
 
 
 def override(config: ConfigDict, text: str) -> None:
@@ -53,28 +67,3 @@ def _literal(text: str) -> Any:
     return ast.literal_eval(text)
   except SyntaxError as error:
     raise ValueError(text) from error
-
-
-@contextlib.contextmanager
-def command(tool: str) -> Iterator[None]:
-  """What a tool that trains does: shows progress, and ends in one line.
-
-  Bad input exits with a line; a stop says that the tool goes on when it is run
-  again, and exits as SIGTERM does.
-  """
-  _log_to_stderr()
-  try:
-    yield
-  except (ValueError, OSError, ImportError, FloatingPointError) as error:
-    sys.exit(f'{tool}: {" ".join(str(error).split())}')
-  except interruption.Interrupted as interrupted:
-    print(f'{tool}: {interrupted}; run again to go on', file=sys.stderr)
-    sys.exit(128 + signal.SIGTERM)
-
-
-def _log_to_stderr() -> None:
-  logger = logging.getLogger('srgan_jax')
-  logger.setLevel(logging.INFO)
-  if not logger.handlers:
-    logger.addHandler(logging.StreamHandler())
-  logger.propagate = False  # absl, which Orbax brings, would say it again

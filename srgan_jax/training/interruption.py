@@ -1,7 +1,11 @@
 """SIGTERM, Ctrl-C and a deadline, noticed so that the loop can save and end."""
 
+from collections.abc import Iterator
+import contextlib
+import logging
 import math
 import signal
+import sys
 import time
 from types import TracebackType
 from typing import Any
@@ -58,3 +62,28 @@ class StopSignal:
     if not may_wait:
       return False
     return bool(np.any(multihost_utils.process_allgather(np.asarray(own))))
+
+
+@contextlib.contextmanager
+def command(tool: str) -> Iterator[None]:
+  """What a tool that trains does: shows progress, and ends in one line.
+
+  Bad input exits with a line; a stop says that the tool goes on when it is run
+  again, and exits as SIGTERM does.
+  """
+  _log_to_stderr()
+  try:
+    yield
+  except (ValueError, OSError, ImportError, FloatingPointError) as error:
+    sys.exit(f'{tool}: {" ".join(str(error).split())}')
+  except Interrupted as interrupted:
+    print(f'{tool}: {interrupted}; run again to go on', file=sys.stderr)
+    sys.exit(128 + signal.SIGTERM)
+
+
+def _log_to_stderr() -> None:
+  logger = logging.getLogger('srgan_jax')
+  logger.setLevel(logging.INFO)
+  if not logger.handlers:
+    logger.addHandler(logging.StreamHandler())
+  logger.propagate = False  # absl, which Orbax brings, would say it again

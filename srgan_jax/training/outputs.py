@@ -5,7 +5,9 @@ import logging
 import pathlib
 from typing import Any
 
-from srgan_jax import stages, train_step, validation, weights
+from srgan_jax import weights
+from srgan_jax.training import stages, validation
+from srgan_jax.training import step as step_lib
 
 logger = logging.getLogger('srgan_jax')
 
@@ -26,7 +28,7 @@ class RunWeights:
 
     Args:
       workdir: the run's folder.
-      generator: G's architecture, by `models.architecture`.
+      generator: G's architecture, by `weights.architecture`.
       discriminator: D's.
       training: what is said beside the stage and its steps: config, data, ...
       active: False in all processes but the first.
@@ -41,7 +43,7 @@ class RunWeights:
     name: str,
     stage: stages.Stage,
     steps: int,
-    variables: train_step.Variables,
+    variables: step_lib.Variables,
     figures: Mapping[str, float],
   ) -> None:
     """Writes G as it was after so many steps, with what it scored."""
@@ -58,7 +60,7 @@ class RunWeights:
     self,
     stage: stages.Stage,
     steps: int,
-    variables: train_step.Variables,
+    variables: step_lib.Variables,
     figures: Mapping[str, float],
     by: str,
   ) -> None:
@@ -75,7 +77,7 @@ class RunWeights:
       )
 
   def write_discriminator(
-    self, stage: stages.Stage, steps: int, variables: train_step.Variables
+    self, stage: stages.Stage, steps: int, variables: step_lib.Variables
   ) -> None:
     """Writes D in bfloat16, so that another run can go on against it."""
     if self._active:

@@ -12,13 +12,15 @@ from typing import Any
 import jax
 from jax.sharding import Mesh, PartitionSpec
 
-from srgan_jax import sharding, stages, train_step
+from srgan_jax import sharding
 from srgan_jax.data.batch import Batch, make_batch
 from srgan_jax.models import vgg
+from srgan_jax.training import stages
+from srgan_jax.training import step as step_lib
 
 Update = Callable[
-  [train_step.PretrainState, Any, Any, vgg.PerceptualNetwork | None],
-  tuple[train_step.PretrainState, train_step.Metrics],
+  [step_lib.PretrainState, Any, Any, vgg.PerceptualNetwork | None],
+  tuple[step_lib.PretrainState, step_lib.Metrics],
 ]
 
 # YNNPACK, XLA's default on CPU, makes reductions several times faster, but
@@ -69,14 +71,14 @@ def make_update(
     compiler_options=_COMPILER_OPTIONS.get(mesh.devices.flat[0].platform),
   )
   def update(
-    state: train_step.PretrainState,
+    state: step_lib.PretrainState,
     rows: Any,
     pictures: Any,
     perceptual: vgg.PerceptualNetwork | None,
-  ) -> tuple[train_step.PretrainState, train_step.Metrics]:
+  ) -> tuple[step_lib.PretrainState, step_lib.Metrics]:
     def step(
-      state: train_step.PretrainState, rows: Any
-    ) -> tuple[train_step.PretrainState, train_step.Metrics]:
+      state: step_lib.PretrainState, rows: Any
+    ) -> tuple[step_lib.PretrainState, step_lib.Metrics]:
       crops = cut(pictures, rows)
       batch = make_batch(crops['crop'], crops['symmetry'], scale)
       with jax.default_matmul_precision(precision):
@@ -100,20 +102,20 @@ def make_update(
 def _advance_per_device(
   step: Callable,
   mesh: Mesh,
-  state: train_step.PretrainState,
+  state: step_lib.PretrainState,
   batch: Batch,
   perceptual: vgg.PerceptualNetwork | None,
-  objective: train_step.Objective,
-) -> tuple[train_step.PretrainState, train_step.Metrics]:
+  objective: step_lib.Objective,
+) -> tuple[step_lib.PretrainState, step_lib.Metrics]:
   """One update in which a device sees its own rows and statistics alone."""
   objective = dataclasses.replace(objective, axis=sharding.AXIS)
   specs = sharding.state_specs(state)
 
   def advance(
-    state: train_step.PretrainState,
+    state: step_lib.PretrainState,
     batch: Batch,
     perceptual: vgg.PerceptualNetwork | None,
-  ) -> tuple[train_step.PretrainState, train_step.Metrics]:
+  ) -> tuple[step_lib.PretrainState, step_lib.Metrics]:
     own = sharding.take_own(state)
     new, metrics = step(own, batch, perceptual, objective)
     return sharding.put_back(new), metrics

@@ -5,7 +5,6 @@ import itertools
 import json
 import logging
 import pathlib
-import sys
 import time
 from typing import TypeVar
 
@@ -14,7 +13,7 @@ from PIL import Image
 import tensorboardX
 import tqdm
 
-from srgan_jax import files
+from srgan_jax import cli, files
 
 Batch = TypeVar('Batch')
 
@@ -63,14 +62,13 @@ class Reporter:
     self._board = tensorboardX.SummaryWriter(
       str(workdir / 'tensorboard' / stage), purge_step=start + 1
     )
-    self._bar = tqdm.tqdm(
+    self._bar = cli.progress(
       total=steps,
       initial=start,
       desc=stage,
       unit='step',
       smoothing=0.05,
       dynamic_ncols=True,
-      disable=not sys.stderr.isatty(),
     )
 
   def advance(self, steps: int) -> None:

@@ -1,7 +1,7 @@
 """The training run: the SRResNet stage, then the GAN stage.
 
 Builds what a stage needs, restores its checkpoint, and loops: step, log,
-validate, save. All that is computed is in `train_step`.
+validate, save. All that is computed is in `step`.
 """
 
 import functools
@@ -19,28 +19,27 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 import numpy as np
 
-from srgan_jax import (
-  checkpoints,
-  files,
-  interruption,
-  optimizers,
-  pretrained,
-  reporting,
-  run_weights,
-  sharding,
-  stages,
-  train_step,
-  upscale,
-  validation,
-  weights,
-)
-from srgan_jax import config as config_lib
-from srgan_jax.data import pipeline, resident, sources
+from srgan_jax import files, pretrained, sharding, upscaling, weights
+from srgan_jax.data import caching, opening, resident, tfdata
+from srgan_jax.data.loader import Loader
+from srgan_jax.data.source import Source
 from srgan_jax.evaluation import report
-from srgan_jax.models import architecture, layers, vgg
+from srgan_jax.models import layers, vgg
 from srgan_jax.models.discriminator import Discriminator
 from srgan_jax.models.generator import Generator
-from srgan_jax.update import make_update
+from srgan_jax.training import (
+  checkpoints,
+  interruption,
+  optimizers,
+  outputs,
+  reporting,
+  stages,
+  validation,
+)
+from srgan_jax.training import config as config_lib
+from srgan_jax.training import step as step_lib
+from srgan_jax.training.program import make_update
+from srgan_jax.weights import architecture
 
 logger = logging.getLogger('srgan_jax')
 
@@ -99,7 +98,7 @@ class Run:
       )
     self._check_progress()
     self._claim_workdir()
-    self.weights = run_weights.RunWeights(
+    self.weights = outputs.RunWeights(
       workdir,
       generator=architecture.of_generator(self.generator),
       discriminator=self._discriminator_fields(),
@@ -146,7 +145,7 @@ class Run:
 
   # What the run needs.
 
-  def _load_initial_generator(self) -> train_step.Variables | None:
+  def _load_initial_generator(self) -> step_lib.Variables | None:
     config = self.config
     path = config.init_generator or config.stages.pretrain.init_generator
     if not path:
@@ -164,7 +163,7 @@ class Run:
     )
     return variables
 
-  def _load_initial_discriminator(self) -> train_step.Variables | None:
+  def _load_initial_discriminator(self) -> step_lib.Variables | None:
     if not (path := self.config.init_discriminator):
       return None
     _, variables, metadata = weights.load_discriminator(path)
@@ -187,7 +186,7 @@ class Run:
     return weights.load_vgg(self.config.perceptual.weights)
 
   @functools.cached_property
-  def loader(self) -> pipeline.TfDataLoader | resident.ResidentLoader:
+  def loader(self) -> Loader:
     """The crops' loader; a run that has ended opens none."""
     config = self.config
     settings = {
@@ -203,20 +202,20 @@ class Run:
       return resident.ResidentLoader(
         self.source, self.mesh, placement=config.data.placement, **settings
       )
-    cached = sources.CachedSource(self.source, gib=config.data.cache_gib)
-    return pipeline.TfDataLoader(cached, **settings)
+    cached = caching.CachedSource(self.source, gib=config.data.cache_gib)
+    return tfdata.TfDataLoader(cached, **settings)
 
-  def _open_sources(self) -> tuple[sources.Source, validation.Validation]:
+  def _open_sources(self) -> tuple[Source, validation.Validation]:
     """What is trained on, and what is validated on."""
     data = self.config.data
-    source = sources.open_source(data.source, min_size=self.config.crop_size)
+    source = opening.open_source(data.source, min_size=self.config.crop_size)
     held_out = None
     if data.validation:
       kind, _, count = data.validation.partition(':')
       if kind == 'hold-out':
         source, held_out = validation.hold_out(source, count)
       else:
-        held_out = sources.open_source(
+        held_out = opening.open_source(
           data.validation, min_size=validation.MIN_SIZE
         )
     distances = report.load_distances([data.lpips] if data.lpips else [])
@@ -269,8 +268,8 @@ class Run:
   # A stage.
 
   def create_state(
-    self, stage: stages.Stage, variables: train_step.Variables | None
-  ) -> train_step.PretrainState:
+    self, stage: stages.Stage, variables: step_lib.Variables | None
+  ) -> step_lib.PretrainState:
     """The state at step 0: G from `variables`, D from its file, or the seed.
 
     Not yet placed on the devices.
@@ -283,19 +282,19 @@ class Run:
       lr_side = hr_side // self.config.scale
       variables = _initialize(self.generator, lr_side, generator_key)
     adam = optimizers.adam(stage.schedule)
-    generator = train_step.create_network(self.generator, variables, adam)
+    generator = step_lib.create_network(self.generator, variables, adam)
     _log_size('generator', generator)
     ema = generator.variables if self.config.ema_decay else None
-    state = train_step.PretrainState(generator=generator, ema=ema)
+    state = step_lib.PretrainState(generator=generator, ema=ema)
     if stage.name == stages.GAN:
       variables = self.initial_discriminator or _initialize(
         self.discriminator, hr_side, discriminator_key
       )
-      discriminator = train_step.create_network(
+      discriminator = step_lib.create_network(
         self.discriminator, variables, adam
       )
       _log_size('discriminator', discriminator)
-      state = train_step.GanState(
+      state = step_lib.GanState(
         generator=generator, ema=ema, discriminator=discriminator
       )
     return state
@@ -303,9 +302,9 @@ class Run:
   def _train_stage(
     self,
     stage: stages.Stage,
-    variables: train_step.Variables | None,
+    variables: step_lib.Variables | None,
     deadline: float,
-  ) -> tuple[train_step.Variables, dict[str, float]]:
+  ) -> tuple[step_lib.Variables, dict[str, float]]:
     """Trains a stage to its end.
 
     Returns:
@@ -343,7 +342,7 @@ class Run:
       active=self.is_first,
     )
     clock = reporting.Clock(config.batch_size)
-    pending: list[tuple[int, train_step.Metrics]] = []  # still on the device
+    pending: list[tuple[int, step_lib.Metrics]] = []  # still on the device
 
     try:
       with interruption.StopSignal(deadline) as stop:
@@ -419,21 +418,21 @@ class Run:
     return min(config.steps_per_call, last - step, until_special)
 
   def _validate(
-    self, stage: stages.Stage, variables: train_step.Variables
+    self, stage: stages.Stage, variables: step_lib.Variables
   ) -> tuple[dict[str, float], np.ndarray]:
     """Every process scores them all, so that none waits or fails alone."""
     return self.validation.score(stage.method, self._upscaler(variables))
 
-  def _upscaler(self, variables: train_step.Variables) -> upscale.Upscaler:
+  def _upscaler(self, variables: step_lib.Variables) -> upscaling.Upscaler:
     generator = self.generator.clone(dtype=jnp.dtype('float32'))
-    return upscale.Upscaler(generator, variables)
+    return upscaling.Upscaler(generator, variables)
 
   # What the run leaves.
 
   def _write_discriminator(
-    self, stage: stages.Stage, steps: int, state: train_step.PretrainState
+    self, stage: stages.Stage, steps: int, state: step_lib.PretrainState
   ) -> None:
-    if isinstance(state, train_step.GanState):
+    if isinstance(state, step_lib.GanState):
       variables = self.placement.fetch(state.discriminator.variables)
       self.weights.write_discriminator(stage, steps, variables)
 
@@ -445,7 +444,7 @@ class Run:
     if self.config.init_generator and self.initial is not None:
       upscalers['SRResNet'] = self._upscaler(self.initial)
     for stage in self.stages:
-      upscalers[stage.method] = upscale.load(self.workdir / stage.file_name)
+      upscalers[stage.method] = upscaling.load(self.workdir / stage.file_name)
     path = self.workdir / 'samples' / 'comparison.png'
     reporting.write_image(path, self.validation.compare(upscalers))
     logger.info('wrote %s', path)
@@ -459,19 +458,19 @@ def _compute_dtype(precision: str) -> jnp.dtype:
 
 def _initialize(
   network: nn.Module, side: int, key: jax.Array
-) -> train_step.Variables:
+) -> step_lib.Variables:
   # Compiled, because a forward pass whose output nobody wants is left out.
   init = jax.jit(functools.partial(network.init, train=False))
   return dict(init(key, jnp.zeros((1, side, side, 3))))
 
 
-def _log_size(name: str, network: train_step.NetworkState) -> None:
+def _log_size(name: str, network: step_lib.NetworkState) -> None:
   count = layers.parameter_count(network.params)
   logger.info('%s: %s parameters', name, f'{count:,}')
 
 
 def _fetch(
-  pending: list[tuple[int, train_step.Metrics]], stage: stages.Stage
+  pending: list[tuple[int, step_lib.Metrics]], stage: stages.Stage
 ) -> list[dict[str, float]]:
   """Brings metrics from the device; stops at the first that is not finite."""
   fetched = []
@@ -479,7 +478,7 @@ def _fetch(
     names, columns = zip(*jax.device_get(metrics).items(), strict=True)
     for step, row in enumerate(zip(*columns, strict=True), first):
       values = dict(zip(names, map(float, row), strict=True))
-      for name in sorted(values, key=train_step.CAUSES.index):
+      for name in sorted(values, key=step_lib.CAUSES.index):
         if not math.isfinite(value := values[name]):
           raise FloatingPointError(
             f'{stage.name} step {step}: {name} is {value}; the last '

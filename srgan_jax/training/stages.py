@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from srgan_jax import optimizers, train_step
 from srgan_jax.models import vgg
+from srgan_jax.training import optimizers
+from srgan_jax.training import step as step_lib
 
 PRETRAIN, GAN = 'pretrain', 'gan'
 
@@ -38,7 +39,7 @@ class Stage:
     name: 'pretrain' or 'gan'.
     steps: its length in updates.
     schedule: the learning rate by step.
-    step: `train_step.pretrain_step` or `gan_step`.
+    step: `step.pretrain_step` or `gan_step`.
     objective: the loss.
     content: the content loss in it.
   """
@@ -47,7 +48,7 @@ class Stage:
   steps: int
   schedule: optax.Schedule
   step: Callable
-  objective: train_step.Objective
+  objective: step_lib.Objective
   content: Content
 
   @property
@@ -121,8 +122,8 @@ def from_config(
   """
   pretrain, gan, loss = config.stages.pretrain, config.stages.gan, config.loss
 
-  def make_objective(content: Content, **fields: Any) -> train_step.Objective:
-    return train_step.Objective(
+  def make_objective(content: Content, **fields: Any) -> step_lib.Objective:
+    return step_lib.Objective(
       content_layer=content.layer,
       content_reduction=loss.content_reduction,
       pixel_weight=loss.pixel_weight,
@@ -150,7 +151,7 @@ def from_config(
           pretrain.steps,
           pretrain.warmup,
         ),
-        step=train_step.pretrain_step,
+        step=step_lib.pretrain_step,
         objective=make_objective(content, tv_weight=loss.tv_weight),
         content=content,
       )
@@ -164,7 +165,7 @@ def from_config(
         schedule=optimizers.gan_schedule(
           gan.learning_rate, gan.boundaries, gan.warmup
         ),
-        step=train_step.gan_step,
+        step=step_lib.gan_step,
         objective=make_objective(
           content,
           adversarial_weight=loss.adversarial_weight,

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from srgan_jax.data.sources import Source
-from srgan_jax.evaluation import comparison, methods, report
-from srgan_jax.evaluation.pairs import make_pair
+from srgan_jax.data.source import Source
+from srgan_jax.evaluation import methods, panels, report
+from srgan_jax.evaluation.benchmarks import make_pair
 from srgan_jax.imaging import resize
-from srgan_jax.upscaler import Upscaler
+from srgan_jax.upscaling.upscaler import Upscaler
 
 MIN_SIZE = 48  # of an image, in pixels: the protocols' windows have to fit
 
@@ -99,9 +99,9 @@ class Validation:
 
   def _show(self, shown: Sequence[methods.Method]) -> np.ndarray:
     """The methods beside bicubic and the original."""
-    image = comparison.compare(
+    image = panels.compare(
       [
-        (pair, comparison.centre(pair, _SAMPLE_SIDE))
+        (pair, panels.centre(pair, _SAMPLE_SIDE))
         for pair in self._pairs[:_SAMPLES]
       ],
       [methods.BASELINES['bicubic'], *shown],

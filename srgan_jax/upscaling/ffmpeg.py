@@ -2,7 +2,7 @@
 
 Decoded frames come as PPM, whose header has their size; their times are read in
 the log of the filter `showinfo`. Encoded ones go as Matroska, which carries the
-times (see `srgan_jax.matroska`). Frames are uint8 RGB [H, W, 3].
+times (see `matroska`). Frames are uint8 RGB [H, W, 3].
 """
 
 from collections.abc import Iterator, Sequence

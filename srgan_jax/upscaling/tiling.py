@@ -14,7 +14,7 @@ import math
 
 import jax
 
-from srgan_jax import memory
+from srgan_jax import runtime
 
 # A short side is rounded up to one of this many lengths between two powers of
 # two: at most an eighth is computed in vain, and a folder of pictures of all
@@ -186,7 +186,7 @@ def automatic(device: jax.Device, channels: int, halo: int) -> Limit:
   if device.platform == 'cpu':
     # Five feature maps of float32; the tail runs in strips.
     per_pixel = 5 * 4 * channels
-    free = memory.free()
+    free = runtime.free_memory()
     free = _UNKNOWN_MEMORY if free is None else free
     fit = int(_CPU_SHARE * free / per_pixel)
     pixels = max(_SMALLEST**2, min(fit, _CPU_PIXELS))

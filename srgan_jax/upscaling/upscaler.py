@@ -3,7 +3,7 @@
   upscale = srgan_jax.load('generator.safetensors')
   sr = upscale(lr)
 
-A picture goes through the network in tiles (see `srgan_jax.tiling`), which lie
+A picture goes through the network in tiles (see `tiling`), which lie
 on the host, so neither memory holds more than the picture, the result and the
 tiles under way.
 """
@@ -20,11 +20,12 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from srgan_jax import pretrained, tiling, weights
+from srgan_jax import pretrained, weights
 from srgan_jax.imaging import alpha as alpha_lib
 from srgan_jax.imaging import color, pictures, resize, writing
-from srgan_jax.models import inference
+from srgan_jax.models import folded
 from srgan_jax.models.generator import SCALE, Generator
+from srgan_jax.upscaling import tiling
 
 Precision = Literal['float32', 'bfloat16']
 Tile = int | Literal['auto', 'fit']
@@ -72,7 +73,7 @@ class Upscaler:
       raise ValueError(
         f'precision must be one of {get_args(Precision)}, not {precision!r}'
       )
-    self.halo = inference.halo(generator)
+    self.halo = folded.halo(generator)
     if isinstance(tile, str):
       if tile not in ('auto', 'fit'):
         raise ValueError(
@@ -85,7 +86,7 @@ class Upscaler:
       )
     self._generator = generator.clone(dtype=jnp.dtype('float32'))
     self._fast = generator.clone(dtype=jnp.dtype(precision))
-    self._params = jax.device_put(inference.fold(generator, variables))
+    self._params = jax.device_put(folded.fold(generator, variables))
     self._tile = tile
     self._limit: tiling.Limit | None = None
 
@@ -233,7 +234,7 @@ class Upscaler:
       (*_batch_shape(image)[:3], 3),
     )
     generator = self._fast if image.dtype == jnp.uint8 else self._generator
-    sr = inference.upscale(generator, self._params, batch)
+    sr = folded.upscale(generator, self._params, batch)
     is_gray = image.ndim == 2 or image.shape[-1] == 1
     sr = color.from_signed(color.to_gray(sr) if is_gray else sr, image.dtype)
     return sr.reshape(_upscaled_shape(image))
@@ -289,7 +290,7 @@ def load(
 def _network(
   generator: Generator, strips: int, params: Any, lr: Any, sizes: Any
 ) -> jax.Array:
-  return inference.upscale(generator, params, lr, sizes, strips)
+  return folded.upscale(generator, params, lr, sizes, strips)
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))

@@ -23,31 +23,21 @@ value means does.
 """
 
 from collections.abc import Callable, Mapping
-import dataclasses
-import functools
 import json
-import math
 import os
-import re
 import struct
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 from flax import traverse_util
-import jax
 import jax.numpy as jnp
 import numpy as np
 import safetensors
 import safetensors.numpy
 
 from srgan_jax import files
-from srgan_jax.models import architecture as architecture_lib
-from srgan_jax.models import vgg
-from srgan_jax.models.discriminator import Discriminator
-from srgan_jax.models.generator import SCALE, Generator
 
 Kind = Literal['generator', 'discriminator', 'vgg', 'lpips']
 Dtype = Literal['float32', 'float16', 'bfloat16']
-Path = str | os.PathLike[str]
 
 FORMAT = 'srgan_jax'
 FORMAT_VERSION = '1'
@@ -59,19 +49,13 @@ _HINTS = {
   'discriminator': (
     'train one: python -m srgan_jax.main --config=configs/vgg54.py'
   ),
-  'vgg': 'run python tools/convert_vgg.py SOURCE -o {path}',
-  'lpips': 'run python tools/convert_lpips.py SOURCE -o {path}',
-}
-# What a VGG file says of its origin, each key with the form of its value.
-_VGG_PROVENANCE = {
-  'source': '.+',
-  'source_sha256': '[0-9a-f]{64}',
-  'converter_version': '.+',
+  'vgg': 'run python -m srgan_jax.convert.vgg SOURCE -o {path}',
+  'lpips': 'run python -m srgan_jax.convert.lpips SOURCE -o {path}',
 }
 
 
 def save(
-  path: Path,
+  path: files.Path,
   kind: Kind,
   tensors: Any,
   metadata: Mapping[str, Any],
@@ -116,7 +100,7 @@ def save(
 
 
 def load(
-  path: Path,
+  path: files.Path,
   kind: Kind,
   find_fault: Callable[[Any, dict[str, Any]], str | None] | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -135,192 +119,11 @@ def load(
       not safetensors (an HTML page, a Git LFS pointer, cut off), without this
       package's metadata, of another kind, or with a fault.
   """
-  flat, metadata = _read(path, kind)
-  tree = _unflatten(flat)
+  flat, metadata = read(path, kind)
+  tree = unflatten(flat)
   if find_fault is not None and (fault := find_fault(tree, metadata)):
-    raise _error(path, kind, fault)
+    raise fault_error(path, kind, fault)
   return tree, metadata
-
-
-def save_generator(
-  path: Path,
-  variables: Any,
-  *,
-  architecture: Mapping[str, Any],
-  training: Mapping[str, Any],
-  dtype: Dtype = 'float32',
-) -> None:
-  """Writes a generator.
-
-  Args:
-    path: the file.
-    variables: {'params', 'batch_stats'}.
-    architecture: as `models.architecture` describes it.
-    training: how it came to be, JSON-compatible: 'steps', 'data', 'figures'
-      (by protocol and data set), 'config', whatever is known.
-    dtype: what the tensors are stored as. In float16 the file is half as large,
-      and 1 % of the values that the shipped generators make of Set5 change by
-      one of 255 levels.
-
-  Raises:
-    ValueError: where the variables are not those of the architecture.
-  """
-  facts = {'scale': SCALE, 'input_range': [0, 1], 'output_range': [-1, 1]}
-  _save_network(
-    path, 'generator', variables, architecture, training, dtype, facts
-  )
-
-
-def load_generator(
-  path: Path,
-) -> tuple[Generator, dict[str, Any], dict[str, Any]]:
-  """Reads a generator: the module (float32), its variables, its metadata.
-
-  Raises:
-    ValueError: as `load`, and where a tensor's name or shape is not the
-      architecture's.
-  """
-  module, variables, metadata = _load_network(path, 'generator')
-  return cast(Generator, module), variables, metadata
-
-
-def save_discriminator(
-  path: Path,
-  variables: Any,
-  *,
-  architecture: Mapping[str, Any],
-  training: Mapping[str, Any],
-  dtype: Dtype = 'float32',
-) -> None:
-  """Writes a discriminator.
-
-  Args:
-    path: the file.
-    variables: {'params', 'batch_stats'}.
-    architecture: {'channels', 'image_size'}: of `Discriminator`, and the side
-      of the images that it was made for.
-    training: as for a generator.
-    dtype: what the tensors are stored as.
-
-  Raises:
-    ValueError: where the variables are not those of the architecture.
-  """
-  facts = {'input_range': [-1, 1]}
-  _save_network(
-    path, 'discriminator', variables, architecture, training, dtype, facts
-  )
-
-
-def load_discriminator(
-  path: Path,
-) -> tuple[Discriminator, dict[str, Any], dict[str, Any]]:
-  """Reads a discriminator: the module, its variables, its metadata.
-
-  Raises:
-    ValueError: as `load_generator`.
-  """
-  module, variables, metadata = _load_network(path, 'discriminator')
-  return cast(Discriminator, module), variables, metadata
-
-
-def save_vgg(
-  path: Path,
-  network: vgg.PerceptualNetwork,
-  *,
-  source_sha256: str,
-  converter_version: str,
-  feature_scale_reason: str = '',
-  dtype: Dtype = 'float32',
-) -> None:
-  """Writes a VGG's convolutions with the convention of its features.
-
-  Args:
-    path: the file.
-    network: what `load_vgg` shall return.
-    source_sha256: of the file that the parameters come from, 64 digits.
-    converter_version: of the tool that read it.
-    feature_scale_reason: why the feature scales are what they are.
-    dtype: what the tensors are rounded to in the file.
-
-  Raises:
-    ValueError: where the parameters are not those of the depth, or a value is
-      too large for the dtype.
-  """
-  if fault := find_vgg_fault(network.depth, {'params': network.params}):
-    raise ValueError(f'{path}: {fault}')
-  save(
-    path,
-    'vgg',
-    {'params': network.params},
-    {
-      'architecture': {'depth': network.depth},
-      'preprocessing': dataclasses.asdict(network.preprocessing),
-      'feature_scale': dict(network.feature_scale),
-      'source': network.source,
-      'source_sha256': source_sha256,
-      'converter_version': converter_version,
-      'feature_scale_reason': feature_scale_reason,
-    },
-    dtype=dtype,
-  )
-
-
-def load_vgg(path: Path) -> vgg.PerceptualNetwork:
-  """Reads a VGG that `tools/convert_vgg.py` wrote.
-
-  Raises:
-    ValueError: as `load`, and where a tensor's name or shape is not the
-      architecture's, or the file does not say which preprocessing and which
-      feature scale its weights take, and what it was converted from by what.
-  """
-  flat, metadata = _read(path, 'vgg')
-  for key, pattern in _VGG_PROVENANCE.items():
-    if not re.fullmatch(pattern, str(metadata.get(key, ''))):
-      raise _error(path, 'vgg', f'does not record its {key}')
-  for key in ('preprocessing', 'feature_scale'):
-    if not isinstance(metadata.get(key), dict):
-      raise _error(path, 'vgg', f'does not record its {key}')
-  try:
-    preprocessing = vgg.Preprocessing(**metadata['preprocessing'])
-  except (TypeError, ValueError) as error:
-    raise _error(path, 'vgg', f'has a wrong preprocessing: {error}') from error
-  depth = metadata['architecture'].get('depth')
-  if fault := find_vgg_fault(depth, _unflatten(flat)):
-    raise _error(path, 'vgg', fault)
-  scales = metadata['feature_scale']
-  for layer, scale in scales.items():
-    if (
-      layer not in vgg.LAYERS[depth]
-      or not isinstance(scale, int | float)
-      or not (math.isfinite(scale) and scale > 0)
-    ):
-      raise _error(path, 'vgg', f'has a wrong feature_scale: {layer}={scale!r}')
-  return vgg.PerceptualNetwork(
-    params=jax.tree.map(jnp.asarray, _unflatten(flat)['params']),
-    depth=depth,
-    preprocessing=preprocessing,
-    feature_scale=tuple((k, float(v)) for k, v in sorted(scales.items())),
-    source=str(metadata['source']),
-  )
-
-
-def find_vgg_fault(depth: Any, variables: Any) -> str | None:
-  """What keeps variables from being those of a VGG of that depth, if anything.
-
-  A VGG may end early, at any layer, but has every tensor up to there.
-  """
-  if type(depth) is not int or depth not in vgg.LAYERS:
-    return f'is a VGG of depth {depth!r}, not 16 or 19'
-  flat = traverse_util.flatten_dict(variables, sep='/')
-  present = {name.split('/')[1] for name in flat if name.count('/') == 2}
-  last = max(
-    (name for name in vgg.LAYERS[depth] if name in present),
-    default=vgg.LAYERS[depth][-1],
-  )
-  image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
-  return architecture_lib.compare(
-    flat, architecture_lib.shapes(vgg.VGG(depth, last).init, image)
-  )
 
 
 def round_to(dtype: Dtype, values: Any, name: str) -> np.ndarray:
@@ -345,7 +148,7 @@ def round_to(dtype: Dtype, values: Any, name: str) -> np.ndarray:
   return stored
 
 
-def reject_placeholder(path: Path) -> None:
+def reject_placeholder(path: files.Path) -> None:
   """Raises a one-line ValueError for what downloads leave in a file's place.
 
   A Git LFS pointer, an HTML page (an error, a licence to agree to), nothing at
@@ -374,38 +177,8 @@ def find_placeholder(head: bytes) -> str | None:
   return None
 
 
-def _save_network(
-  path: Path,
-  kind: Kind,
-  variables: Any,
-  architecture: Mapping[str, Any],
-  training: Mapping[str, Any],
-  dtype: Dtype,
-  facts: Mapping[str, Any],
-) -> None:
-  """Writes a network's file, with `facts` of its own kind beside the rest."""
-  fail = lambda fault: ValueError(f'{path}: {fault}')
-  _check(fail, kind, architecture, variables)
-  metadata = {
-    'architecture': dict(architecture),
-    'training': dict(training),
-    **facts,
-  }
-  save(path, kind, variables, metadata, dtype=dtype)
-
-
-def _load_network(
-  path: Path, kind: Kind
-) -> tuple[Generator | Discriminator, dict[str, Any], dict[str, Any]]:
-  flat, metadata = _read(path, kind)
-  variables = jax.tree.map(jnp.asarray, _unflatten(flat))
-  fail = functools.partial(_error, path, kind)
-  module = _check(fail, kind, metadata['architecture'], variables)
-  return module, variables, metadata
-
-
-def _read(
-  path: Path, kind: Kind
+def read(
+  path: files.Path, kind: Kind
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
   """The tensors by name and the decoded metadata of a file of `kind`."""
   try:
@@ -418,75 +191,58 @@ def _read(
       flat = {name: file.get_tensor(name) for name in file.keys()}
   except safetensors.SafetensorError as error:
     detail = str(error).splitlines()[0]
-    raise _error(
+    raise fault_error(
       path, kind, f'is cut off or not safetensors ({detail})'
     ) from error
   parents = {
     name[:i] for name in flat for i, letter in enumerate(name) if letter == '/'
   }
   if clash := sorted(parents & flat.keys()):
-    raise _error(path, kind, f'{clash[0]} is both a tensor and a tree')
+    raise fault_error(path, kind, f'{clash[0]} is both a tensor and a tree')
   dtype = metadata.get('dtype', 'float32')
   if dtype not in get_args(Dtype):
-    raise _error(path, kind, f'has a wrong dtype: {dtype!r}')
+    raise fault_error(path, kind, f'has a wrong dtype: {dtype!r}')
   for name, value in flat.items():
     if value.dtype != jnp.dtype(dtype):
-      raise _error(path, kind, f'{name} is {value.dtype}, not {dtype}')
+      raise fault_error(path, kind, f'{name} is {value.dtype}, not {dtype}')
     flat[name] = value.astype(np.float32)
     if not np.isfinite(flat[name]).all():
-      raise _error(path, kind, f'{name} has values that are not finite')
+      raise fault_error(path, kind, f'{name} has values that are not finite')
   return flat, metadata
 
 
-def _decode(path: Path, kind: Kind, raw: Mapping[str, str]) -> dict[str, Any]:
+def _decode(
+  path: files.Path, kind: Kind, raw: Mapping[str, str]
+) -> dict[str, Any]:
   """Checks what every file states, and decodes the rest."""
   plain = {key: raw.get(key) for key in ('format', 'format_version', 'kind')}
   if plain['format'] != FORMAT:
-    raise _error(path, kind, f'has no {FORMAT} metadata')
+    raise fault_error(path, kind, f'has no {FORMAT} metadata')
   if plain['format_version'] != FORMAT_VERSION:
-    raise _error(
+    raise fault_error(
       path,
       kind,
       f'has format version {plain["format_version"]!r}, this package reads '
       f'{FORMAT_VERSION!r}',
     )
   if plain['kind'] != kind:
-    raise _error(path, kind, f'holds a {plain["kind"]}, not a {kind}')
+    raise fault_error(path, kind, f'holds a {plain["kind"]}, not a {kind}')
   metadata: dict[str, Any] = dict(plain)
   for key, value in raw.items():
     if key not in plain:
       try:
         metadata[key] = json.loads(value)
       except (ValueError, RecursionError):
-        raise _error(path, kind, f'has metadata {key} not in JSON') from None
+        raise fault_error(
+          path, kind, f'has metadata {key} not in JSON'
+        ) from None
   if not isinstance(metadata.get('architecture'), dict):
-    raise _error(path, kind, 'does not record its architecture')
+    raise fault_error(path, kind, 'does not record its architecture')
   return metadata
 
 
-def _check(
-  fail: Callable[[str], ValueError],
-  kind: Kind,
-  architecture: Mapping[str, Any],
-  variables: Any,
-) -> Generator | Discriminator:
-  """The module of an architecture; fails where the variables are not its."""
-  module: Generator | Discriminator
-  try:
-    if kind == 'generator':
-      module = architecture_lib.make_generator(architecture)
-    else:
-      module = architecture_lib.make_discriminator(architecture)
-  except ValueError as error:
-    raise fail(str(error)) from None
-  flat = traverse_util.flatten_dict(variables, sep='/')
-  side = architecture.get('image_size', 8)
-  if fault := architecture_lib.find_fault(module, flat, side):
-    raise fail(fault)
-  return module
-
-
-def _unflatten(flat: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def unflatten(flat: Mapping[str, np.ndarray]) -> dict[str, Any]:
+  """The Flax tree of tensors by name."""
   return traverse_util.unflatten_dict(flat, sep='/')
 
 
@@ -503,9 +259,10 @@ def _sort_header(data: bytes) -> bytes:
   return struct.pack('<Q', len(encoded)) + encoded + data[8 + length :]
 
 
-def _hint(path: Path, kind: Kind) -> str:
+def _hint(path: files.Path, kind: Kind) -> str:
   return _HINTS[kind].format(path=path)
 
 
-def _error(path: Path, kind: Kind, fault: str) -> ValueError:
+def fault_error(path: files.Path, kind: Kind, fault: str) -> ValueError:
+  """The error that names a file's fault, and what to run."""
   return ValueError(f'{path}: {fault}; {_hint(path, kind)}')

@@ -5,8 +5,9 @@ import http.server
 import socket
 import threading
 
-import download
 import pytest
+
+from srgan_jax.convert import downloads
 
 CONTENT = bytes(range(256)) * 9000  # more than two reads
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -80,7 +81,7 @@ def test_brings_the_whole_file(server, tmp_path, case, sha256):
   path = tmp_path / 'x.bin'
   path.write_bytes(b'old')
 
-  download.download(f'{server}/{case}', path, sha256=sha256)
+  downloads.download(f'{server}/{case}', path, sha256=sha256)
 
   assert path.read_bytes() == CONTENT
   assert list(tmp_path.iterdir()) == [path]
@@ -89,7 +90,7 @@ def test_brings_the_whole_file(server, tmp_path, case, sha256):
 def test_brings_a_local_file(tmp_path):
   source = tmp_path / 'source.bin'
   source.write_bytes(CONTENT)
-  download.download(source.as_uri(), tmp_path / 'x.bin', sha256=SHA256)
+  downloads.download(source.as_uri(), tmp_path / 'x.bin', sha256=SHA256)
   assert (tmp_path / 'x.bin').read_bytes() == CONTENT
 
 
@@ -108,7 +109,7 @@ def test_brings_a_local_file(tmp_path):
 )
 @pytest.mark.parametrize('old', [None, b'old'])
 def test_failure_is_one_line(server, tmp_path, monkeypatch, case, cause, old):
-  monkeypatch.setattr(download, 'TIMEOUT_S', 0.2)
+  monkeypatch.setattr(downloads, 'TIMEOUT_S', 0.2)
   refuse(f'{server}/{case}', tmp_path, cause, old)
 
 
@@ -146,14 +147,14 @@ def test_missing_local_file(tmp_path):
 def test_missing_folder_is_found_before_the_download(tmp_path):
   path = tmp_path / 'no' / 'x.bin'
   with pytest.raises(ValueError) as info:
-    download.download('http://127.0.0.1:1/x', path)
+    downloads.download('http://127.0.0.1:1/x', path)
   assert str(info.value) == f'{path}: No such file or directory'
 
 
 @pytest.mark.parametrize('sha256', ['abc', 'x' * 64, SHA256 + '0'])
 def test_wrong_digest_is_refused(tmp_path, sha256):
   with pytest.raises(ValueError, match='8 to 64 digits'):
-    download.download('http://127.0.0.1:1/x', tmp_path / 'x', sha256=sha256)
+    downloads.download('http://127.0.0.1:1/x', tmp_path / 'x', sha256=sha256)
 
 
 def refuse(url, folder, cause, old=None, sha256=None):
@@ -162,7 +163,7 @@ def refuse(url, folder, cause, old=None, sha256=None):
   if old:
     path.write_bytes(old)
   with pytest.raises(ValueError) as info:
-    download.download(url, path, sha256=sha256)
+    downloads.download(url, path, sha256=sha256)
   message = str(info.value)
   assert message.startswith(f'{url}: {cause}')
   assert message.endswith(f'; fetch it by hand to {path}')

@@ -1,12 +1,13 @@
 """PyTorch generators of others: the same pictures come out as ours."""
 
-from converting import convert_generator, refusal, run, upscale
 import jax
 import numpy as np
 import pytest
 import safetensors.numpy
 
 from srgan_jax import weights
+from srgan_jax.convert import generator as generator_command
+from tests.support.converting import refusal, run, upscale
 
 TORCH_LAYOUTS = (
   'sgrvinod',
@@ -25,7 +26,7 @@ TORCH_LAYOUTS = (
 @pytest.fixture(scope='module')
 def torch_generators():
   pytest.importorskip('torch', reason='PyTorch is not installed')
-  import torch_generators
+  from tests.support import torch_generators
 
   assert tuple(torch_generators.LAYOUTS) == TORCH_LAYOUTS
   return torch_generators
@@ -118,7 +119,7 @@ def test_a_pickled_module_is_refused_and_not_run(
   source = tmp_path / 'checkpoint_srgan.pth.tar'
   torch.save({'epoch': 1, 'generator': module}, source)
   message = refusal(capsys, source, tmp_path / 'o.safetensors')
-  assert 'pickled torch_generators._Generator' in message
+  assert 'pickled tests.support.torch_generators._Generator' in message
   assert 'nothing of it was run' in message
   assert '.state_dict()' in message
 
@@ -178,7 +179,7 @@ def test_other_tensors_are_refused(
   source, output = tmp_path / 'g.safetensors', tmp_path / 'o.safetensors'
   safetensors.numpy.save_file(state, source)
   with pytest.raises(ValueError, match=expected):
-    convert_generator.convert(source, output)
+    generator_command.convert(source, output)
   refusal(capsys, source, output)
 
 

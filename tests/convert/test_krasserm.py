@@ -4,7 +4,6 @@ import importlib.util
 import os
 import pathlib
 
-from converting import convert_generator, forward, refusal, run, upscale
 import jax
 import numpy as np
 from PIL import Image
@@ -12,7 +11,14 @@ import pytest
 
 import srgan_jax
 from srgan_jax import weights
+from srgan_jax.convert import generator as generator_command
 from srgan_jax.evaluation import score
+from tests.support.converting import (
+  forward,
+  refusal,
+  run,
+  upscale,
+)
 
 
 @pytest.fixture(scope='module')
@@ -186,7 +192,7 @@ def krasserm():
 def converted(krasserm, tmp_path_factory):
   folder = tmp_path_factory.mktemp('krasserm')
   for name in (*FIGURES, 'gan_discriminator'):
-    convert_generator.convert(
+    generator_command.convert(
       krasserm / f'{name}.h5', folder / f'{name}.safetensors'
     )
   return folder

@@ -1,7 +1,5 @@
 """Ours in PyTorch: the same pictures there, and the same generator back."""
 
-from converting import convert_generator
-import export_torch  # beside convert_generator, in tools/
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +7,8 @@ import pytest
 import safetensors
 
 from srgan_jax import weights
+from srgan_jax.convert import generator as generator_command
+from srgan_jax.convert import to_torch
 from srgan_jax.models.generator import Generator
 
 BLOCKS, CHANNELS = 2, 6
@@ -46,10 +46,11 @@ def ours(tmp_path_factory):
 def test_pytorch_makes_the_same_pictures(ours, tmp_path, capsys, suffix):
   torch = pytest.importorskip('torch', reason='PyTorch is not installed')
   import safetensors.torch
-  import torch_generators
+
+  from tests.support import torch_generators
 
   output = tmp_path / f'theirs{suffix}'
-  export_torch.main([str(ours), '-o', str(output)])
+  to_torch.main([str(ours), '-o', str(output)])
   assert 'nn.PReLU(6); RGB in [0, 1] in and out' in capsys.readouterr().out
   if suffix == '.pth':
     state = torch.load(output, weights_only=True)
@@ -70,8 +71,8 @@ def test_pytorch_makes_the_same_pictures(ours, tmp_path, capsys, suffix):
 def test_the_same_generator_comes_back(ours, tmp_path):
   theirs, back = tmp_path / 'theirs.safetensors', tmp_path / 'back.safetensors'
 
-  export_torch.main([str(ours), '-o', str(theirs)])
-  convert_generator.convert(theirs, back)
+  to_torch.main([str(ours), '-o', str(theirs)])
+  generator_command.convert(theirs, back)
 
   first, second = (weights.load_generator(path) for path in (ours, back))
   assert first[0] == second[0]
@@ -107,7 +108,7 @@ def test_what_it_cannot_write_is_refused(ours, tmp_path, arguments, expected):
   output = tmp_path / arguments[1]
   output.write_bytes(b'old')
   with pytest.raises(SystemExit) as info:
-    export_torch.main([source, '-o', str(output)])
+    to_torch.main([source, '-o', str(output)])
   message = info.value.code
   assert message.startswith('export_torch: ') and '\n' not in message
   assert expected in message

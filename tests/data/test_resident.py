@@ -6,11 +6,11 @@ import tracemalloc
 import jax
 import numpy as np
 import pytest
-from test_pipeline import Pictures, assert_same
 
-from srgan_jax import memory, sharding
+from srgan_jax import runtime, sharding
 from srgan_jax.data import draw as draw_lib
-from srgan_jax.data import pipeline, resident
+from srgan_jax.data import loader, resident
+from tests.support.training_pictures import Pictures, assert_same
 
 SETTINGS = {'seed': 3, 'batch_size': 8, 'crop_size': 32}
 
@@ -33,7 +33,7 @@ def plain(count, source=None, start_step=0, **changes):
   source = source or Pictures()
   settings = SETTINGS | changes
   return [
-    pipeline.host_batch(
+    loader.host_batch(
       source,
       draw_lib.draw(
         settings['seed'],
@@ -162,7 +162,7 @@ class Unread(Pictures):
 def test_pictures_that_do_not_fit_the_devices_are_not_decoded(
   monkeypatch, gib, placement, message
 ):
-  monkeypatch.setattr(memory, 'free', lambda: None)
+  monkeypatch.setattr(runtime, 'free_memory', lambda: None)
   monkeypatch.setattr(resident, '_device_memory', lambda mesh: gib * 2**30)
   with pytest.raises(ValueError, match=message):
     batches(1, Unread(), placement=placement)
@@ -176,7 +176,7 @@ def test_pictures_that_do_not_fit_the_devices_are_not_decoded(
 def test_pictures_that_do_not_fit_the_host_are_not_decoded(
   monkeypatch, placement, gib
 ):
-  monkeypatch.setattr(memory, 'free', lambda: 3 * 2**30)
+  monkeypatch.setattr(runtime, 'free_memory', lambda: 3 * 2**30)
   message = f"{gib:.3g} GiB of this machine's memory, which has 3 GiB"
   with pytest.raises(ValueError, match=message):
     batches(1, Unread(), placement=placement)

@@ -1,9 +1,7 @@
 """Folders, tar files and TFDS sets: one way to read them, and their faults."""
 
 from concurrent import futures
-import io
 import pathlib
-import tarfile
 import threading
 import warnings
 
@@ -11,18 +9,8 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from srgan_jax.data import sources
-
-
-def encode(pixels: np.ndarray, form: str = 'PNG') -> bytes:
-  stream = io.BytesIO()
-  Image.fromarray(pixels).save(stream, form)
-  return stream.getvalue()
-
-
-def picture(seed: int, height: int = 40, width: int = 50) -> np.ndarray:
-  rng = np.random.default_rng(seed)
-  return rng.integers(0, 256, (height, width, 3), np.uint8)
+from srgan_jax.data import caching, opening
+from tests.support.training_pictures import encode, picture, write_tar
 
 
 def body_broken(seed: int) -> bytes:
@@ -37,14 +25,6 @@ def write(root: pathlib.Path, files: dict[str, bytes]) -> pathlib.Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
   return root
-
-
-def write_tar(path: pathlib.Path, files: dict[str, bytes], mode='w') -> None:
-  with tarfile.open(path, mode) as archive:
-    for name, data in files.items():
-      member = tarfile.TarInfo(name)
-      member.size = len(data)
-      archive.addfile(member, io.BytesIO(data))
 
 
 # In the order of their names, which is not the order they are written in.
@@ -87,14 +67,14 @@ def assert_holds(source, names, pictures):
 
 
 def test_folder(folder):
-  source = sources.open_source(f'folder:{folder}', min_size=40)
+  source = opening.open_source(f'folder:{folder}', min_size=40)
   assert_holds(source, NAMES, IN_ORDER)
   with pytest.raises(IndexError):
     source.read(4)
 
 
 def test_tar_equals_folder(tar):
-  source = sources.open_source(f'tar:{tar}', min_size=40)
+  source = opening.open_source(f'tar:{tar}', min_size=40)
   assert_holds(source, [f'one.tar/{name}' for name in NAMES], IN_ORDER)
 
 
@@ -102,7 +82,7 @@ def test_several_tars_in_order(tmp_path):
   for tar, first in (('2.tar', 2), ('1.tar', 0)):
     members = {NAMES[i]: PICTURES[NAMES[i]] for i in (first + 1, first)}
     write_tar(tmp_path / tar, members)
-  source = sources.open_source(f'tar:{tmp_path}/*.tar', min_size=40)
+  source = opening.open_source(f'tar:{tmp_path}/*.tar', min_size=40)
   tars = ['1.tar', '1.tar', '2.tar', '2.tar']
   names = [f'{tar}/{name}' for tar, name in zip(tars, NAMES, strict=True)]
   assert_holds(source, names, IN_ORDER)
@@ -113,7 +93,7 @@ def test_paths_are_relative_to_the_working_directory(
 ):
   monkeypatch.chdir(tmp_path)
   opened = [
-    sources.open_source(spec, min_size=40)
+    opening.open_source(spec, min_size=40)
     for spec in ('folder:pictures', 'tar:one.tar')
   ]
   monkeypatch.chdir('/')  # of the moment of opening
@@ -125,12 +105,12 @@ def test_linked_folders_are_followed_and_loops_end(folder, tmp_path):
   other = write(tmp_path / 'other', {'d.png': PICTURES['a.png']})
   (folder / 'linked').symlink_to(other)
   (other / 'up').symlink_to(folder)
-  source = sources.open_source(f'folder:{folder}', min_size=40)
+  source = opening.open_source(f'folder:{folder}', min_size=40)
   assert source.names == [*NAMES, 'linked/d.png']
 
 
 def test_many_threads_read_the_same(tar):
-  source = sources.open_source(f'tar:{tar}', min_size=40)
+  source = opening.open_source(f'tar:{tar}', min_size=40)
   order = np.random.default_rng(0).integers(0, 4, 200).tolist()
   with futures.ThreadPoolExecutor(8) as pool:
     for index, image in zip(order, pool.map(source.read, order), strict=True):
@@ -146,7 +126,7 @@ def test_unusable_pictures_are_left_out_in_one_warning(folder):
   )
   write(folder, {'s.jpg': b'no picture', 'zz.png': encode(picture(0, 90, 39))})
   with pytest.warns(UserWarning) as caught:
-    source = sources.open_source(f'folder:{folder}', min_size=40)
+    source = opening.open_source(f'folder:{folder}', min_size=40)
   assert source.names == NAMES
   assert len(caught) == 1
   message = str(caught[0].message)
@@ -163,7 +143,7 @@ def test_broken_pixels_are_replaced_by_the_next_picture(tmp_path):
   files = {'a.png': body_broken(0), 'b.png': body_broken(1)}
   files |= {'c.png': PICTURES['a.png'], 'd.png': body_broken(2)}
   write(tmp_path, files)
-  source = sources.open_source(f'folder:{tmp_path}', min_size=40)
+  source = opening.open_source(f'folder:{tmp_path}', min_size=40)
   assert len(source) == 4  # their headers are fine
   with pytest.warns(UserWarning) as caught:
     for index in (0, 3, 1, 2, 0, 3):  # d.png: around the end
@@ -176,7 +156,7 @@ def test_broken_pixels_are_replaced_by_the_next_picture(tmp_path):
 
 def test_no_readable_pixels_is_an_error(tmp_path):
   write(tmp_path, {'a.png': body_broken(0), 'b.png': body_broken(1)})
-  source = sources.open_source(f'folder:{tmp_path}', min_size=40)
+  source = opening.open_source(f'folder:{tmp_path}', min_size=40)
   with pytest.warns(UserWarning, match='not a readable image'):
     with pytest.raises(ValueError, match='none of 2 pictures can be read'):
       source.read(1)
@@ -187,7 +167,7 @@ def test_no_readable_pixels_is_an_error(tmp_path):
 )
 def test_a_malformed_spec_lists_the_forms(spec):
   with pytest.raises(ValueError) as raised:
-    sources.open_source(spec, min_size=40)
+    opening.open_source(spec, min_size=40)
   forms = 'tfds:NAME[:SPLIT], folder:DIR or tar:GLOB'
   assert str(raised.value) == f'data source {spec!r} is not of the form {forms}'
 
@@ -196,7 +176,7 @@ def assert_refused(spec: str, why: str) -> None:
   with warnings.catch_warnings():
     warnings.simplefilter('error')  # the error says it all
     with pytest.raises(ValueError, match=why) as raised:
-      sources.open_source(spec, min_size=40)
+      opening.open_source(spec, min_size=40)
   assert str(raised.value).startswith(spec)
   assert '\n' not in str(raised.value)
 
@@ -234,12 +214,12 @@ def test_a_damaged_tar_is_refused(tar, tmp_path):
 
 
 def test_the_cache_keeps_what_came_first_within_its_budget(tar):
-  source = sources.open_source(f'tar:{tar}', min_size=40)
+  source = opening.open_source(f'tar:{tar}', min_size=40)
   reads = []
   read = source.read
   source.read = lambda index: reads.append(index) or read(index)
   room = picture(1).nbytes + picture(2, 60, 44).nbytes
-  cached = sources.CachedSource(source, room / 2**30)
+  cached = caching.CachedSource(source, room / 2**30)
   assert_holds(cached, source.names, IN_ORDER)
   assert reads == [0, 1, 2, 3]
   assert cached.bytes_kept == room
@@ -250,9 +230,9 @@ def test_the_cache_keeps_what_came_first_within_its_budget(tar):
 
 
 def test_a_cache_shared_by_threads_stays_within_its_budget(tar):
-  source = sources.open_source(f'tar:{tar}', min_size=40)
+  source = opening.open_source(f'tar:{tar}', min_size=40)
   room = picture(1).nbytes
-  cached = sources.CachedSource(source, room / 2**30)
+  cached = caching.CachedSource(source, room / 2**30)
   with futures.ThreadPoolExecutor(8) as pool:
     images = list(pool.map(cached.read, [0, 2] * 50))
   np.testing.assert_array_equal(images[0], IN_ORDER[0])
@@ -261,18 +241,18 @@ def test_a_cache_shared_by_threads_stays_within_its_budget(tar):
 
 
 def test_a_picture_that_two_threads_decode_is_counted_once(tar):
-  source = sources.open_source(f'tar:{tar}', min_size=40)
+  source = opening.open_source(f'tar:{tar}', min_size=40)
   read = source.read
   both = threading.Barrier(2, timeout=60)
   source.read = lambda index: both.wait() >= 0 and read(index)
-  cached = sources.CachedSource(source, 1)
+  cached = caching.CachedSource(source, 1)
   with futures.ThreadPoolExecutor(2) as pool:
     list(pool.map(cached.read, [0, 0]))
   assert cached.bytes_kept == picture(1).nbytes
 
 
 def test_the_shared_training_pictures(shared_data):
-  source = sources.open_source(
+  source = opening.open_source(
     f'tar:{shared_data}/train/train-00-of-06.tar', min_size=96
   )
   assert len(source) == 431
@@ -283,7 +263,7 @@ def test_the_shared_training_pictures(shared_data):
 # TFDS sets, built from the photos that the package ships.
 
 PHOTOS = sorted(
-  (pathlib.Path(sources.__file__).parents[1] / 'assets').glob(
+  (pathlib.Path(opening.__file__).parents[1] / 'assets').glob(
     'validation/*.png'
   )
 )
@@ -331,7 +311,7 @@ def tfds_sets(tmp_path_factory):
 
 @pytest.mark.parametrize('name', ['srgan_hr', 'srgan_image', 'srgan_hr:1.0.0'])
 def test_tfds(name, tfds_sets):
-  source = sources.open_source(f'tfds:{name}', min_size=40)
+  source = opening.open_source(f'tfds:{name}', min_size=40)
   assert len(source) == len(PHOTOS) == len(set(source.names))
   photos = [np.asarray(Image.open(path).convert('RGB')) for path in PHOTOS]
   found = set()
@@ -346,9 +326,9 @@ def test_tfds(name, tfds_sets):
 
 def test_tfds_split(tfds_sets):
   spec = 'tfds:srgan_hr:train[1:]'
-  source = sources.open_source(spec, min_size=40)
+  source = opening.open_source(spec, min_size=40)
   assert len(source) == len(PHOTOS) - 1
-  whole = sources.open_source('tfds:srgan_hr', min_size=40)
+  whole = opening.open_source('tfds:srgan_hr', min_size=40)
   np.testing.assert_array_equal(source.read(0), whole.read(1))
   assert_refused('tfds:srgan_hr:test', "cannot open 'test'")
   assert_refused('tfds:srgan_hr:train[:0]', 'TFDS cannot open')
@@ -383,10 +363,10 @@ def test_tfds_without_an_image_is_refused(tfds_sets):
 
 def test_a_large_sources_headers_are_read_once(tmp_path, monkeypatch):
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
-  monkeypatch.setattr(sources, '_CACHED_FROM', 2)
-  scan, scanned = sources._scan, []
+  monkeypatch.setattr(opening, '_CACHED_FROM', 2)
+  scan, scanned = opening._scan, []
   monkeypatch.setattr(
-    sources,
+    opening,
     '_scan',
     lambda entries: scanned.append(len(entries)) or scan(entries),
   )
@@ -398,7 +378,7 @@ def test_a_large_sources_headers_are_read_once(tmp_path, monkeypatch):
 
   def sizes():
     with pytest.warns(UserWarning, match='broken.png'):
-      source = sources.open_source(f'folder:{folder}', min_size=16)
+      source = opening.open_source(f'folder:{folder}', min_size=16)
     return source.sizes.tolist()
 
   assert sizes() == sizes() == [[30, 40], [60, 50]]

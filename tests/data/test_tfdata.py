@@ -11,45 +11,19 @@ import time
 import numpy as np
 import pytest
 
+from srgan_jax.data import caching, loader, tfdata
 from srgan_jax.data import draw as draw_lib
-from srgan_jax.data import pipeline, sources
+from tests.support.training_pictures import Pictures, assert_same
 
 SETTINGS = {'seed': 3, 'batch_size': 8, 'crop_size': 32}
 
 
-class Pictures(sources.Source):
-  """Pictures from memory; remembers which were read."""
-
-  def __init__(self, count=20):
-    self.pictures = []
-    for i in range(count):
-      rng = np.random.default_rng(i)
-      shape = (int(rng.integers(32, 70)), int(rng.integers(32, 70)), 3)
-      self.pictures.append(rng.integers(0, 256, shape, np.uint8))
-    sizes = np.array([image.shape[:2] for image in self.pictures])
-    entries = [sources._Entry(f'{i}.png', None) for i in range(count)]
-    super().__init__('memory:', entries, sizes)
-    self.reads = []
-
-  def read(self, index):
-    self.reads.append(index)
-    return self.pictures[index]
-
-
 def take(count, source=None, **changes):
   """The first batches, and the pipeline stopped."""
-  batches = pipeline.batches(source or Pictures(), **SETTINGS | changes)
+  batches = tfdata.batches(source or Pictures(), **SETTINGS | changes)
   result = list(itertools.islice(batches, count))
   batches.close()
   return result
-
-
-def assert_same(some, others):
-  for a, b in zip(some, others, strict=True):
-    assert a.keys() == b.keys() == {'crop', 'symmetry'}
-    for key in a:
-      assert a[key].dtype == b[key].dtype
-      np.testing.assert_array_equal(a[key], b[key])
 
 
 @pytest.fixture(scope='module')
@@ -75,7 +49,7 @@ def test_batches_are_the_crops_that_are_drawn(first_six):
 def test_the_plain_loader_gives_the_same(first_six):
   source = Pictures()
   plain = [
-    pipeline.host_batch(
+    loader.host_batch(
       source,
       draw_lib.draw(3, step, sizes=source.sizes, batch_size=8, crop_size=32),
       crop_size=32,
@@ -88,7 +62,7 @@ def test_the_plain_loader_gives_the_same(first_six):
 def test_several_crops_of_an_image_are_those_that_are_drawn():
   source = Pictures()
   expected = [
-    pipeline.host_batch(
+    loader.host_batch(
       source,
       draw_lib.draw(
         3,
@@ -107,7 +81,7 @@ def test_several_crops_of_an_image_are_those_that_are_drawn():
 
 def test_pictures_read_last_are_kept():
   source = Pictures()
-  recent = sources.RecentSource(source, 2)
+  recent = caching.RecentSource(source, 2)
   for index in (0, 1, 0, 1, 2, 0):
     np.testing.assert_array_equal(recent.read(index), source.pictures[index])
   assert source.reads == [0, 1, 2, 0]
@@ -183,13 +157,13 @@ def test_another_seed_gives_other_crops(first_six):
 )
 def test_bad_arguments_are_refused_before_anything_runs(changes, why):
   with pytest.raises(ValueError, match=why):
-    pipeline.batches(Pictures(), **SETTINGS | changes)
+    tfdata.batches(Pictures(), **SETTINGS | changes)
 
 
 def test_without_tensorflow_it_is_refused_at_once(monkeypatch):
   monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
   with pytest.raises(ImportError, match="'tfdata' takes TensorFlow"):
-    pipeline.TfDataLoader(Pictures(), **SETTINGS)
+    tfdata.TfDataLoader(Pictures(), **SETTINGS)
 
 
 def test_an_error_in_a_thread_arrives_as_it_was_raised():
@@ -205,7 +179,7 @@ def test_an_error_in_a_thread_arrives_as_it_was_raised():
 
 def test_a_closed_pipeline_reads_no_more():
   source = Pictures()
-  batches = pipeline.batches(source, **SETTINGS)
+  batches = tfdata.batches(source, **SETTINGS)
   next(batches)
   batches.close()
   count = len(source.reads)
@@ -218,11 +192,12 @@ def test_a_closed_pipeline_reads_no_more():
 PROGRAM = """
 import sys, time
 import numpy as np
-from srgan_jax.data import pipeline, sources
+from srgan_jax.data import tfdata
+from srgan_jax.data.source import Entry, Source
 
-class Slow(sources.Source):
+class Slow(Source):
   def __init__(self):
-    super().__init__('memory:', [sources._Entry('x', None)], [(64, 64)])
+    super().__init__('memory:', [Entry('x', None)], [(64, 64)])
   def read(self, index):
     end = time.perf_counter() + 0.01
     while time.perf_counter() < end:
@@ -230,14 +205,14 @@ class Slow(sources.Source):
     return np.zeros((64, 64, 3), np.uint8)
 
 assert not {'tensorflow', 'tensorflow_datasets'} & set(sys.modules)
-batches = pipeline.batches(Slow(), seed=0, batch_size=4, crop_size=32)
+batches = tfdata.batches(Slow(), seed=0, batch_size=4, crop_size=32)
 next(batches)
 print('done')
 """
 
 
 def test_a_program_ends_while_its_pipeline_runs_and_prints_no_noise():
-  root = pathlib.Path(pipeline.__file__).parents[2]
+  root = pathlib.Path(tfdata.__file__).parents[2]
   environ = {k: v for k, v in os.environ.items() if not k.startswith('TF_')}
   run = subprocess.run(
     [sys.executable, '-c', PROGRAM],

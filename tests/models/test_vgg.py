@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import vgg_sources
 
+from srgan_jax.convert import vgg_sources
 from srgan_jax.models import vgg
 
 CHANNELS = {1: 64, 2: 128, 3: 256, 4: 512, 5: 512}

@@ -2,11 +2,11 @@
 
 import io
 
-import chromium
 import numpy as np
-import opinion
 from PIL import Image
 import pytest
+
+from tests.support import chromium, opinion
 
 chromium.skip_without()
 pytest.importorskip('starlette', reason='needs the extra mos')

@@ -7,9 +7,9 @@ import socket
 import subprocess
 import sys
 
-import conftest
-import opinion
 import pytest
+
+from tests.support import opinion, repository
 
 pytest.importorskip('starlette', reason='needs the extra mos')
 pytest.importorskip('uvicorn', reason='needs the extra mos')
@@ -235,7 +235,7 @@ def test_the_server_starts_without_jax():
   code = 'import sys, srgan_jax.mos.server; print("jax" in sys.modules)'
   result = subprocess.run(
     [sys.executable, '-c', code],
-    cwd=conftest.ROOT,
+    cwd=repository.ROOT,
     capture_output=True,
     text=True,
     check=True,
@@ -251,7 +251,7 @@ def test_what_is_not_installed_is_named(folder):
   )
   result = subprocess.run(
     [sys.executable, '-c', code],
-    cwd=conftest.ROOT,
+    cwd=repository.ROOT,
     capture_output=True,
     text=True,
   )

@@ -9,10 +9,10 @@ stats = pytest.importorskip('scipy.stats', reason='needs the extra mos')
 pytest.importorskip('matplotlib', reason='needs the extra mos')
 
 from PIL import Image
-import table1
 
 from srgan_jax.mos import ratings as ratings_lib
 from srgan_jax.mos import report, statistics, study
+from srgan_jax.paper import table1
 
 NONE = np.nan
 # Table 1 and 2 on Set14: the paper's own scores, as true ones.

@@ -5,13 +5,13 @@ import json
 import sqlite3
 
 import numpy as np
-import opinion
 from PIL import Image
 import pytest
 
-from srgan_jax.evaluation import methods, pairs
+from srgan_jax.evaluation import benchmarks, methods
 from srgan_jax.mos import __main__ as mos
 from srgan_jax.mos import ratings, study
+from tests.support import opinion
 
 
 @pytest.fixture(scope='module')
@@ -51,7 +51,7 @@ def test_a_study_has_all_versions_of_all_images(hr, folder):
   assert what.sets == ['Set5'] and what.images('Set5') == ['a', 'b', 'c']
   assert list(what.methods) == ['nearest', 'bicubic', 'SRGAN', 'HR']
   assert len(what.versions) == 12 and len(what.files) == 12 + 2 * 4
-  benchmark = {pair.name: pair for pair in pairs.Benchmark(hr)}
+  benchmark = {pair.name: pair for pair in benchmarks.Benchmark(hr)}
   for version in what.versions:
     pair = benchmark[version.image]
     expected = {

@@ -1,18 +1,17 @@
 """The mean of several generators' weights, and what it is not made of."""
 
-import average_generators
-import conftest
 import jax
 import numpy as np
 import pytest
-import small
 
 from srgan_jax import weights
-from srgan_jax.data import batch, draw, pipeline, sources
-from srgan_jax.models import architecture
+from srgan_jax.data import batch, draw, loader, opening
 from srgan_jax.models.generator import Generator
+from srgan_jax.paper import averaging
+from srgan_jax.weights import architecture
+from tests.support import repository, small
 
-PHOTOS = f'folder:{conftest.PHOTOS / "train"}'
+PHOTOS = f'folder:{repository.PHOTOS / "train"}'
 
 
 def save(path, seed, label='srgan-mse', generator=small.GENERATOR):
@@ -28,7 +27,7 @@ def save(path, seed, label='srgan-mse', generator=small.GENERATOR):
 def test_the_mean_of_three_and_where_it_comes_from(tmp_path, capsys):
   files = [save(tmp_path / f'{i}.safetensors', seed=i) for i in range(3)]
   output = tmp_path / 'mean.safetensors'
-  average_generators.main([*files, '-o', str(output), '--dtype=float16'])
+  averaging.main([*files, '-o', str(output), '--dtype=float16'])
   assert capsys.readouterr().out == f'wrote {output}: the mean of 3\n'
   parts = [weights.load_generator(file)[1] for file in files]
   _, mean, metadata = weights.load_generator(output)
@@ -47,16 +46,16 @@ def test_the_mean_of_three_and_where_it_comes_from(tmp_path, capsys):
 
 
 def test_batch_statistics_are_measured_on_photos(tmp_path, monkeypatch):
-  monkeypatch.setattr(average_generators, '_CROPS', 24)
+  monkeypatch.setattr(averaging, '_CROPS', 24)
   files = [save(tmp_path / f'{i}.safetensors', seed=i) for i in range(2)]
   output = tmp_path / 'mean.safetensors'
-  average_generators.main([*files, '-o', str(output), '--data', PHOTOS])
+  averaging.main([*files, '-o', str(output), '--data', PHOTOS])
   generator, mean, metadata = weights.load_generator(output)
 
   # By its own statistics or by those of that batch: the same images.
-  source = sources.open_source(PHOTOS, min_size=96)
+  source = opening.open_source(PHOTOS, min_size=96)
   drawn = draw.draw(0, 0, sizes=source.sizes, batch_size=24, crop_size=96)
-  crops = pipeline.host_batch(source, drawn, crop_size=96)
+  crops = loader.host_batch(source, drawn, crop_size=96)
   lr = batch.make_batch(**crops).lr
   expected, _ = generator.apply(mean, lr, train=True, mutable=['batch_stats'])
   actual = generator.apply(mean, lr, train=False)
@@ -72,7 +71,7 @@ def test_batch_statistics_are_measured_in_float32():
   generator = small.GENERATOR
   variables = small.network_state(generator, 0).variables
   crops = np.zeros((4, 48, 48, 3), np.uint8)
-  lowered = average_generators.measure.lower(
+  lowered = averaging.measure.lower(
     generator, variables, crops, np.zeros(4, np.int32)
   )
   convolutions = [
@@ -89,9 +88,7 @@ def test_photos_that_are_not_there_leave_no_file(tmp_path):
   files = [save(tmp_path / f'{i}.safetensors', seed=i) for i in range(2)]
   output = tmp_path / 'mean.safetensors'
   with pytest.raises(SystemExit, match='average_generators: .*nowhere'):
-    average_generators.main(
-      [*files, '-o', str(output), '--data=folder:nowhere']
-    )
+    averaging.main([*files, '-o', str(output), '--data=folder:nowhere'])
   assert not output.exists()
 
 
@@ -109,5 +106,5 @@ def test_what_has_no_mean_is_refused(tmp_path, other, message):
     files.append(save(tmp_path / 'b.safetensors', seed=1, **other))
   output = tmp_path / 'mean.safetensors'
   with pytest.raises(SystemExit, match=message):
-    average_generators.main([*files, '-o', str(output)])
+    averaging.main([*files, '-o', str(output)])
   assert not output.exists()

@@ -10,10 +10,11 @@ import tarfile
 import threading
 import zipfile
 
-import fetch_benchmarks
 import numpy as np
 from PIL import Image
 import pytest
+
+from srgan_jax.paper import benchmark_downloads
 
 RNG = np.random.default_rng(0)
 # One of a size that is no multiple of 4, one in grayscale.
@@ -84,23 +85,23 @@ def tiny(monkeypatch):
     port = free.getsockname()[1]
   pinned = {name: sha256(pixels) for name, pixels in PIXELS.items()}
   sets = {
-    name.lower(): fetch_benchmarks.Benchmark(
+    name.lower(): benchmark_downloads.Benchmark(
       name, 2, f'http://127.0.0.1:{port}/Tiny_HR.tar.gz', pixels
     )
     for name, pixels in (('Tiny', pinned), ('Free', {}))
   }
-  monkeypatch.setattr(fetch_benchmarks, 'BENCHMARKS', sets)
+  monkeypatch.setattr(benchmark_downloads, 'BENCHMARKS', sets)
   return sets
 
 
 def run(capsys, *arguments):
-  fetch_benchmarks.main([str(argument) for argument in arguments])
+  benchmark_downloads.main([str(argument) for argument in arguments])
   return capsys.readouterr().out
 
 
 def refusal(*arguments):
   with pytest.raises(SystemExit) as info:
-    fetch_benchmarks.main([str(argument) for argument in arguments])
+    benchmark_downloads.main([str(argument) for argument in arguments])
   message = info.value.code
   assert isinstance(message, str) and '\n' not in message
   assert message.startswith('fetch_benchmarks: ')
@@ -115,7 +116,7 @@ def test_fetches_from_its_home(home, tmp_path, tiny, capsys):
   folder, address = home
   make_tar(folder / 'Tiny_HR.tar.gz', GOOD)
   url = f'{address}/Tiny_HR.tar.gz'
-  tiny['tiny'] = fetch_benchmarks.dataclasses.replace(tiny['tiny'], url=url)
+  tiny['tiny'] = benchmark_downloads.dataclasses.replace(tiny['tiny'], url=url)
   output = tmp_path / 'data'
 
   said = run(capsys, 'tINY', '-o', output)
@@ -238,7 +239,7 @@ def test_only_regular_files_are_taken(tmp_path):
 def test_too_large_archives_are_refused(
   tmp_path, monkeypatch, limit, value, expected
 ):
-  monkeypatch.setattr(fetch_benchmarks, limit, value)
+  monkeypatch.setattr(benchmark_downloads, limit, value)
   archive = make_tar(tmp_path / 'x.tar', GOOD)
   assert expected in refusal('Tiny', '-o', tmp_path, '--archive', archive)
   assert files(tmp_path) == ['x.tar']
@@ -269,7 +270,7 @@ def test_a_set_without_pinned_pixels(tmp_path, tiny, capsys):
   text = ''.join(hashlib.md5(content).hexdigest() for content in in_order)
   md5 = hashlib.md5(text.encode()).hexdigest()
   for published, expected in ((md5, ', MD5 of the files as'), ('0', 'WARNING')):
-    tiny['free'] = fetch_benchmarks.Benchmark('Free', 2, '', {}, published)
+    tiny['free'] = benchmark_downloads.Benchmark('Free', 2, '', {}, published)
     output = tmp_path / published
     assert expected in run(capsys, 'free', '-o', output, '--archive', archive)
 

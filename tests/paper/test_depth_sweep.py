@@ -4,18 +4,20 @@ import csv
 import json
 import sys
 
-import conftest
-import depth_sweep
 import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 import pytest
 
-from srgan_jax import train, upscale, weights
-from srgan_jax.evaluation import metrics, pairs
-from srgan_jax.models import architecture, layers
+from srgan_jax import upscaling, weights
+from srgan_jax.evaluation import benchmarks, metrics
+from srgan_jax.models import layers
 from srgan_jax.models.generator import Generator, ResidualBlock
+from srgan_jax.paper import depth_sweep
+from srgan_jax.training import run as run_lib
+from srgan_jax.weights import architecture
+from tests.support import repository
 
 TINY = [
   '--steps=2',
@@ -23,7 +25,7 @@ TINY = [
   '--config.batch_size=4',
   '--config.crop_size=32',
   '--config.log_every=1',
-  f'--config.data.source=folder:{conftest.PHOTOS / "train"}',
+  f'--config.data.source=folder:{repository.PHOTOS / "train"}',
 ]
 
 
@@ -93,7 +95,7 @@ def test_every_network_is_trained_scored_and_timed(swept):
     (1, True), (1, False), (2, True), (2, False),
   ]  # fmt: skip
   assert results['protocol'] == 'y' and results['images'] == 1
-  pair = pairs.Benchmark(output.parent / 'Noise' / 'HR')[0]
+  pair = benchmarks.Benchmark(output.parent / 'Noise' / 'HR')[0]
   for point in points:
     name = f'blocks_{point["blocks"]:02d}'
     folder = output / (name + ('' if point['skip_connections'] else '_plain'))
@@ -104,7 +106,7 @@ def test_every_network_is_trained_scored_and_timed(swept):
     assert metadata['training']['steps'] == point['steps'] == 2
     assert point['parameters'] == layers.parameter_count(variables['params'])
     assert 0 < point['seconds'] < 10 and 0 < point['seconds_median'] < 10
-    sr = upscale.load(path)(pair.lr)
+    sr = upscaling.load(path)(pair.lr)
     assert point['psnr'] == metrics.score(sr, pair.hr, 'y')['psnr']
     assert point['ssim'] == metrics.score(sr, pair.hr, 'y')['ssim']
   assert len({point['psnr'] for point in points}) == 4
@@ -120,8 +122,8 @@ def test_what_is_finished_is_not_done_again(swept, monkeypatch, capsys):
   }
   drawn = []
   monkeypatch.setattr(depth_sweep, 'draw', lambda *a: drawn.append(a))
-  for name in ('train.Run', '_measure'):
-    monkeypatch.setattr(f'depth_sweep.{name}', None)
+  for name in ('run_lib.Run', '_measure'):
+    monkeypatch.setattr(f'srgan_jax.paper.depth_sweep.{name}', None)
   depth_sweep.main(command)
   assert {path: path.read_bytes() for path in before} == before
   assert '2 blocks without skip connections, 2 steps' in capsys.readouterr().out
@@ -132,7 +134,7 @@ def test_a_stopped_sweep_goes_on(swept, monkeypatch):
   output, command = swept
   results = json.loads((output / 'results.json').read_text())
   trained, measured = [], []
-  run, measure = train.Run, depth_sweep._measure
+  run, measure = run_lib.Run, depth_sweep._measure
 
   def spy(path, *arguments):
     measured.append(path.parent.name)
@@ -143,7 +145,7 @@ def test_a_stopped_sweep_goes_on(swept, monkeypatch):
       trained.append(folder.name)
       self.train = run(config, folder).train
 
-  monkeypatch.setattr(train, 'Run', Spy)
+  monkeypatch.setattr(run_lib, 'Run', Spy)
   monkeypatch.setattr(depth_sweep, '_measure', spy)
   monkeypatch.setattr(depth_sweep, '_CALLS', 2)
   monkeypatch.setattr(depth_sweep, 'draw', lambda *a: None)

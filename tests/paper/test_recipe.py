@@ -4,19 +4,21 @@ import importlib.util
 import json
 import shutil
 
-import conftest
 import jax
 import numpy as np
 from PIL import Image
 import pytest
-import small
-import train_recipe
 
-from srgan_jax import interruption, train, validation, weights
+from srgan_jax import weights
 from srgan_jax.evaluation import lpips
+from srgan_jax.paper import pieces
+from srgan_jax.paper import recipe as recipe_lib
+from srgan_jax.training import interruption, validation
+from srgan_jax.training import run as run_lib
+from tests.support import repository, small
 
 TINY = [
-  f'--data=folder:{conftest.PHOTOS / "train"}',
+  f'--data=folder:{repository.PHOTOS / "train"}',
   '--hold-out=1',
   '--config.model.blocks=1',
   '--config.model.channels=4',
@@ -45,7 +47,7 @@ def trained(metric, tmp_path_factory):
   folder = tmp_path_factory.mktemp('recipe')
   benchmarks = folder / 'benchmarks' / 'Set5' / 'HR'
   benchmarks.mkdir(parents=True)
-  with Image.open(next((conftest.PHOTOS / 'validation').glob('*.png'))) as hr:
+  with Image.open(next((repository.PHOTOS / 'validation').glob('*.png'))) as hr:
     hr.crop((0, 0, 128, 96)).save(benchmarks / 'photo.png')
   output = folder / 'out'
   command = [
@@ -55,7 +57,7 @@ def trained(metric, tmp_path_factory):
     f'-o{output}',
     '--train=srresnet-mse=8,srgan-mse=2',
   ]
-  train_recipe.main(command)
+  recipe_lib.main(command)
   return output, command
 
 
@@ -108,9 +110,9 @@ def test_curves_table_and_panels_are_written(trained):
 def test_what_has_ended_is_not_trained_again(trained, monkeypatch):
   output, command = trained
   before = (output / 'recipe.json').read_bytes()
-  monkeypatch.setattr('train_recipe.train.Run', None)
-  monkeypatch.setattr(train_recipe.Recipe, 'report', lambda self: None)
-  train_recipe.main(command)
+  monkeypatch.setattr('srgan_jax.paper.recipe.run_lib.Run', None)
+  monkeypatch.setattr(recipe_lib.Recipe, 'report', lambda self: None)
+  recipe_lib.main(command)
   assert (output / 'recipe.json').read_bytes() == before
 
 
@@ -122,7 +124,7 @@ def test_another_folder_goes_on_from_what_travelled(trained, metric, tmp_path):
   for path in output.glob('*.*'):
     (start / path.name).write_bytes(path.read_bytes())
   again = tmp_path / 'again'
-  train_recipe.main(
+  recipe_lib.main(
     [
       *TINY,
       f'--lpips={metric}',
@@ -150,9 +152,9 @@ def _planned(folder, *arguments):
     raise interruption.Interrupted('pretrain stopped at step 1')
 
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(train.Run, 'train', stop)
+    patch.setattr(run_lib.Run, 'train', stop)
     with pytest.raises(SystemExit) as info:
-      train_recipe.main([*TINY, f'-o{folder}', *arguments])
+      recipe_lib.main([*TINY, f'-o{folder}', *arguments])
   assert info.value.code == 143
   return json.loads((folder / 'recipe.json').read_text())['srresnet-mse']
 
@@ -165,9 +167,9 @@ def test_updates_are_planned_by_the_time_of_one(tmp_path, monkeypatch):
     'find_spec',
     lambda name, *a: None if name == 'tensorflow' else find(name, *a),
   )
-  opened, loader = [], train.resident.ResidentLoader
+  opened, loader = [], run_lib.resident.ResidentLoader
   monkeypatch.setattr(
-    train.resident,
+    run_lib.resident,
     'ResidentLoader',
     lambda *a, **k: opened.append(a) or loader(*a, **k),
   )
@@ -184,14 +186,14 @@ class Clock:
   def __init__(self, monkeypatch, *, update, compilation):
     self.now = 0.0
     monkeypatch.setattr(
-      train_recipe.benchmark,
+      recipe_lib.training_speed,
       'measure',
       lambda *a, **k: {
         'step_ms': {'median': 1000 * update},
         'compile_s': compilation,
       },
     )
-    monkeypatch.setattr(train_recipe, 'time', self)
+    monkeypatch.setattr(recipe_lib, 'time', self)
     monkeypatch.setattr(interruption, 'time', self)
 
   def monotonic(self):
@@ -249,7 +251,7 @@ def test_minutes_become_updates_and_end_the_training(tmp_path, monkeypatch):
     return score(*arguments)
 
   monkeypatch.setattr(validation.Validation, 'score', validate)
-  train_recipe.main([*TINY, f'-o{tmp_path}', '--train=srresnet-mse=1m'])
+  recipe_lib.main([*TINY, f'-o{tmp_path}', '--train=srresnet-mse=1m'])
   record = json.loads((tmp_path / 'recipe.json').read_text())['srresnet-mse']
   assert record['steps'] == 83 and len(times) == 4
   assert record['ended'] and record['best_step'] <= 10
@@ -257,14 +259,14 @@ def test_minutes_become_updates_and_end_the_training(tmp_path, monkeypatch):
 
 def _end_the_minutes(clock, monkeypatch):
   """As soon as a variant is trained."""
-  on_time = train.Run.train
+  on_time = run_lib.Run.train
 
   def late(self, deadline):
     clock.now += 1000
     on_time(self, deadline)
 
-  monkeypatch.setattr(train.Run, 'train', late)
-  monkeypatch.setattr(train_recipe, '_time_validation', lambda *a: 0.1)
+  monkeypatch.setattr(run_lib.Run, 'train', late)
+  monkeypatch.setattr(recipe_lib, '_time_validation', lambda *a: 0.1)
 
 
 def test_too_few_minutes_stop_no_other_variant(
@@ -275,7 +277,7 @@ def test_too_few_minutes_stop_no_other_variant(
   vgg = small.save_vgg(tmp_path / 'vgg.safetensors')
   _end_the_minutes(Clock(monkeypatch, update=0.5, compilation=0), monkeypatch)
   with pytest.raises(SystemExit) as info:
-    train_recipe.main(
+    recipe_lib.main(
       [
         *command,
         f'-o{tmp_path}',
@@ -302,7 +304,7 @@ def test_nothing_starts_from_an_srresnet_that_is_not_there(
 ):
   _end_the_minutes(Clock(monkeypatch, update=0.5, compilation=0), monkeypatch)
   with pytest.raises(SystemExit) as info:
-    train_recipe.main(
+    recipe_lib.main(
       [
         *TINY,
         f'--lpips={metric}',
@@ -327,9 +329,9 @@ def test_curves_are_written_after_each_variant(tmp_path, monkeypatch):
     if name == 'srgan-mse':
       raise interruption.Interrupted('gan stopped at step 1')
 
-  monkeypatch.setattr(train_recipe.Recipe, 'train', write_a_line)
+  monkeypatch.setattr(recipe_lib.Recipe, 'train', write_a_line)
   with pytest.raises(SystemExit) as info:
-    train_recipe.main(
+    recipe_lib.main(
       [
         *TINY,
         f'-o{tmp_path}',
@@ -349,10 +351,10 @@ def test_panels_show_the_first_six_of_a_set(tmp_path, monkeypatch):
   for i in range(8):
     Image.new('RGB', (48, 48)).save(folder / f'{i}_HR.png')
   shown = []
-  monkeypatch.setattr(train_recipe.Recipe, 'train', _end_at_once)
-  monkeypatch.setattr(train_recipe.table1, 'main', lambda arguments: None)
-  monkeypatch.setattr(train_recipe.panels, 'main', shown.extend)
-  train_recipe.main(
+  monkeypatch.setattr(recipe_lib.Recipe, 'train', _end_at_once)
+  monkeypatch.setattr(recipe_lib.table1, 'main', lambda arguments: None)
+  monkeypatch.setattr(recipe_lib.panels, 'main', shown.extend)
+  recipe_lib.main(
     [
       *TINY,
       f'-o{tmp_path / "out"}',
@@ -374,16 +376,16 @@ def test_a_stop_is_no_end(tmp_path):
 
 
 def test_a_file_comes_back_from_its_pieces(tmp_path, monkeypatch):
-  monkeypatch.setattr(train_recipe, '_PART', 1000)
+  monkeypatch.setattr(pieces, '_PART', 1000)
   path = tmp_path / 'file'
   path.write_bytes(np.random.default_rng(0).bytes(10_500))
-  train_recipe.split(path, tmp_path, 'x')
+  pieces.split(path, tmp_path, 'x')
   assert len(list(tmp_path.glob('x-discriminator.*-of-11.part'))) == 11
-  train_recipe.join(tmp_path, 'x', tmp_path / 'back')
+  pieces.join(tmp_path, 'x', tmp_path / 'back')
   assert (tmp_path / 'back').read_bytes() == path.read_bytes()
   (tmp_path / 'x-discriminator.10-of-11.part').unlink()
   with pytest.raises(ValueError, match='lacks a piece of x-discriminator'):
-    train_recipe.join(tmp_path, 'x', tmp_path / 'back')
+    pieces.join(tmp_path, 'x', tmp_path / 'back')
 
 
 @pytest.mark.parametrize(
@@ -400,7 +402,7 @@ def test_a_file_comes_back_from_its_pieces(tmp_path, monkeypatch):
 )
 def test_bad_arguments_are_one_line(tmp_path, arguments, expected):
   with pytest.raises(SystemExit) as info:
-    train_recipe.main([*TINY, f'-o{tmp_path / "out"}', *arguments])
+    recipe_lib.main([*TINY, f'-o{tmp_path / "out"}', *arguments])
   message = info.value.code
   assert message.startswith('train_recipe: ') and '\n' not in message
   assert expected in message
@@ -410,7 +412,7 @@ def test_bad_arguments_are_one_line(tmp_path, arguments, expected):
 @pytest.mark.parametrize('plan', ['srgan', 'srgan=0', 'x=5', 'srgan=5,srgan=5'])
 def test_a_plan_is_variants_and_budgets(plan, capsys):
   with pytest.raises(SystemExit):
-    train_recipe.main([*TINY, '-oout', f'--train={plan}'])
+    recipe_lib.main([*TINY, '-oout', f'--train={plan}'])
   assert (
     'is not like srgan=20000' in capsys.readouterr().err or plan == 'srgan=0'
   )

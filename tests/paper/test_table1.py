@@ -3,14 +3,13 @@
 import csv
 
 import numpy as np
-import panels
-import paper_figures
 from PIL import Image
 import pytest
-import table1
 
 from srgan_jax import imaging
-from srgan_jax.evaluation import methods, pairs, score
+from srgan_jax.evaluation import methods, panels, score
+from srgan_jax.evaluation.benchmarks import Benchmark, make_pair
+from srgan_jax.paper import printed, table1
 
 
 @pytest.fixture
@@ -22,7 +21,7 @@ def benchmarks(tmp_path):
   rng = np.random.default_rng(0)
   for name in 'ab':
     coarse = rng.integers(0, 256, (8, 10, 3), np.uint8)
-    pair = pairs.make_pair(name, imaging.imresize(coarse, 8), 'clamp')
+    pair = make_pair(name, imaging.imresize(coarse, 8), 'clamp')
     Image.fromarray(pair.hr).save(folder / 'Set5' / 'HR' / f'{name}.png')
     Image.fromarray(pair.lr).save(folder / 'Set5' / 'LRx4' / f'{name}.png')
   return folder
@@ -33,7 +32,7 @@ def finished(benchmarks, tmp_path):
   """A method's images in a folder per set: bicubic, a level brighter."""
   folder = tmp_path / 'theirs'
   (folder / 'Set5').mkdir(parents=True)
-  for pair in pairs.Benchmark(benchmarks / 'Set5' / 'HR'):
+  for pair in Benchmark(benchmarks / 'Set5' / 'HR'):
     image = np.minimum(methods.bicubic(pair), 254) + 1
     Image.fromarray(image).save(folder / 'Set5' / f'{pair.name}.png')
   return folder
@@ -65,7 +64,7 @@ def test_the_tables_hold_our_figures_the_papers_and_their_difference(
       score(np.minimum(methods.bicubic(pair), 254) + 1, pair.hr, 'paper')[
         'psnr'
       ]
-      for pair in pairs.Benchmark(benchmarks / 'Set5' / 'HR')
+      for pair in Benchmark(benchmarks / 'Set5' / 'HR')
     ]
   )
   text = (tmp_path / 'table.csv').read_text()
@@ -105,11 +104,11 @@ def test_a_difference_never_reads_minus_zero():
 
 def test_the_printed_figures_are_whole():
   """Twelve methods on their sets, without PSNR and SSIM of the originals."""
-  assert len(paper_figures.PRINTED) == 9 * 3 * 3 - 2 * 3 + 3 * 2 * 3
-  assert paper_figures.PRINTED['Set14', 'SRGAN-VGG54', 'mos'] == 3.72
-  assert paper_figures.PRINTED['BSD100', 'SRGAN-VGG54', 'ssim'] == 0.6688
-  assert paper_figures.canonical('srgan') == 'SRGAN-VGG54'
-  assert paper_figures.canonical('ESRGAN') == 'ESRGAN'
+  assert len(printed.PRINTED) == 9 * 3 * 3 - 2 * 3 + 3 * 2 * 3
+  assert printed.PRINTED['Set14', 'SRGAN-VGG54', 'mos'] == 3.72
+  assert printed.PRINTED['BSD100', 'SRGAN-VGG54', 'ssim'] == 0.6688
+  assert printed.canonical('srgan') == 'SRGAN-VGG54'
+  assert printed.canonical('ESRGAN') == 'ESRGAN'
 
 
 @pytest.mark.parametrize(
@@ -161,7 +160,7 @@ def test_panels_show_the_crops_that_were_asked_for(benchmarks, tmp_path):
     ]
   )
   figure = np.asarray(Image.open(output))
-  pair = pairs.Benchmark(benchmarks / 'Set5' / 'HR')[1]
+  pair = Benchmark(benchmarks / 'Set5' / 'HR')[1]
   for image in (methods.bicubic(pair), methods.nearest(pair), pair.hr):
     assert _holds(figure, image[4:20, 8:32])
 
@@ -171,9 +170,7 @@ def test_full_panels_go_into_a_folder_one_an_image(benchmarks, tmp_path):
   hr = benchmarks / 'Set5' / 'HR'
   panels.main(['--hr', str(hr), '--full', '-o', str(folder)])
   assert sorted(path.name for path in folder.iterdir()) == ['a.png', 'b.png']
-  assert _holds(
-    np.asarray(Image.open(folder / 'a.png')), pairs.Benchmark(hr)[0].hr
-  )
+  assert _holds(np.asarray(Image.open(folder / 'a.png')), Benchmark(hr)[0].hr)
 
 
 @pytest.mark.parametrize(

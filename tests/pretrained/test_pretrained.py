@@ -1,14 +1,14 @@
 """The shipped generators: whole, described, and worth shipping."""
 
-import conftest
 import numpy as np
 import pytest
 
 import srgan_jax
 from srgan_jax import pretrained, weights
-from srgan_jax.evaluation import methods, pairs, report
+from srgan_jax.evaluation import benchmarks, methods, report
+from tests.support import repository
 
-FOLDER = conftest.ROOT / 'srgan_jax' / 'pretrained'
+FOLDER = repository.ROOT / 'srgan_jax' / 'pretrained'
 SHIPPED = sorted(FOLDER.glob('*.safetensors'))
 
 
@@ -26,7 +26,7 @@ def test_a_folder_takes_no_generators_name(tmp_path, monkeypatch):
   shipped = pretrained.find('srgan')
   (tmp_path / 'srgan').mkdir()
   assert pretrained.find('srgan') == shipped
-  benchmark = pairs.Benchmark(conftest.PHOTOS / 'validation')
+  benchmark = benchmarks.Benchmark(repository.PHOTOS / 'validation')
   assert str(shipped) in methods.open_method('srgan', benchmark).origin
   with pytest.raises(ValueError, match='srgan'):  # an empty folder of results
     methods.open_method('./srgan', benchmark)
@@ -49,7 +49,7 @@ def test_each_says_what_it_is_as_the_card_does(path):
 @pytest.mark.parametrize('path', SHIPPED, ids=lambda path: path.stem)
 def test_each_has_the_figures_that_it_states(path, shared_data):
   folder = shared_data / 'benchmarks' / 'Set5'
-  benchmark = pairs.Benchmark(folder / 'HR', folder / 'LRx4')
+  benchmark = benchmarks.Benchmark(folder / 'HR', folder / 'LRx4')
   method = methods.open_method(str(path), benchmark)
   mean = report.evaluate(method, benchmark, ['y']).mean
   stated = weights.load_generator(path)[2]['training']['figures']['Set5']
@@ -61,7 +61,7 @@ def test_each_has_the_figures_that_it_states(path, shared_data):
 def test_each_beats_bicubic_and_keeps_colours(path):
   """On the package's photos; of an SRGAN the PSNR says nothing."""
   upscaler = srgan_jax.load(path)
-  benchmark = pairs.Benchmark(conftest.PHOTOS / 'validation')
+  benchmark = benchmarks.Benchmark(repository.PHOTOS / 'validation')
   upscaled = {pair.name: upscaler(pair.lr) for pair in benchmark}
   method = methods.Method('ours', lambda pair: upscaled[pair.name])
   ours, bicubic = (

@@ -2,11 +2,11 @@
 
 import math
 
-import check_device
 import pytest
-import small
 
 from srgan_jax.data import resident
+from srgan_jax.speed import device_check
+from tests.support import small
 
 TINY = [
   '--config.batch_size=4',
@@ -28,9 +28,9 @@ def test_what_a_device_gets_wrong_is_named(tmp_path, monkeypatch, capsys):
 
   monkeypatch.setattr(resident.ResidentLoader, 'crops', brighter)
   model = small.save_generator(tmp_path / 'small.safetensors')
-  monkeypatch.setattr(check_device, '_GENERATORS', (model,))
+  monkeypatch.setattr(device_check, '_GENERATORS', (model,))
   with pytest.raises(SystemExit, match='does not compute what the CPU does'):
-    check_device.main(TINY)
+    device_check.main(TINY)
   said = capsys.readouterr().out.splitlines()
   assert [line.split()[0] for line in said[1:]] == ['ok', 'FAIL', *5 * ['ok']]
   assert said[2].split()[1:3] == ['resident', 'crops']
@@ -38,11 +38,11 @@ def test_what_a_device_gets_wrong_is_named(tmp_path, monkeypatch, capsys):
 
 
 def test_no_number_is_no_pass():
-  assert not check_device.Check('x', math.nan, 1).is_passed
-  assert check_device.Check('x', 1, 1).is_passed
+  assert not device_check.Check('x', math.nan, 1).is_passed
+  assert device_check.Check('x', 1, 1).is_passed
 
 
 def test_an_unknown_field_is_said_in_one_line():
   with pytest.raises(SystemExit) as caught:
-    check_device.main(['--config.sead=1'])
+    device_check.main(['--config.sead=1'])
   assert str(caught.value).startswith('check_device: --config.sead=1: no such')

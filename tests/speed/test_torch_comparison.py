@@ -6,17 +6,17 @@ import os
 import subprocess
 import sys
 
-import conftest
 import numpy as np
 import pytest
-from test_train import tiny_config
+
+from tests.support import repository
+from tests.support.repository import tiny_config
 
 torch = pytest.importorskip('torch', reason='PyTorch is not installed')
 
-import benchmark_sides
-
-from srgan_jax import train
 from srgan_jax.data.batch import make_batch
+from srgan_jax.speed import torch_sides
+from srgan_jax.training import run as run_lib
 
 
 def one_batch(config, pictures):
@@ -34,9 +34,9 @@ def make_sides(folder, rows=None, variant='eager', **overrides):
   """Ours and PyTorch's, of the GAN stage."""
   config = tiny_config(**{'model.init': 'he'}, **overrides)
   rows = rows or one_batch(config, 4)
-  run = train.Run(config, folder / 'run', opens_loader=False)
+  run = run_lib.Run(config, folder / 'run', opens_loader=False)
   stage = run.stages[-1]
-  theirs = benchmark_sides.Trainer(
+  theirs = torch_sides.Trainer(
     run,
     stage,
     run.create_state(stage, run.initial),
@@ -45,12 +45,12 @@ def make_sides(folder, rows=None, variant='eager', **overrides):
     device='cpu',
     exact=True,
   )
-  return benchmark_sides.Ours(run, stage, rows), theirs
+  return torch_sides.Ours(run, stage, rows), theirs
 
 
 def test_losses_are_the_same_with_frozen_statistics(tmp_path):
   sides = make_sides(tmp_path, **{'stages.gan.freeze_batch_norm': True})
-  first, second = benchmark_sides.compare(*sides)
+  first, second = torch_sides.compare(*sides)
   assert max(first.values()) < 1e-4
   assert max(second.values()) < 1e-3
 
@@ -65,11 +65,11 @@ def test_statistics_per_device_are_the_configs(tmp_path):
     )
     for count in (1, 4)
   )
-  first, second = benchmark_sides.compare(*one)
+  first, second = torch_sides.compare(*one)
   assert max(first.values()) < 1e-4
   assert max(second.values()) < 1e-3
   with pytest.raises(ValueError, match='the two sides differ'):
-    benchmark_sides.compare(*four)
+    torch_sides.compare(*four)
 
 
 class Side:
@@ -84,13 +84,13 @@ class Side:
 
 def test_the_first_update_alone_must_be_the_same():
   ours = Side(np.array([1.0]), np.array([3.0]))
-  first, second = benchmark_sides.compare(ours, Side(1.001, 2.0))
+  first, second = torch_sides.compare(ours, Side(1.001, 2.0))
   assert first == {'loss': pytest.approx(1e-3, rel=0.01)}
   assert second == {'loss': 0.5}
   for wrong in (1.01, float('nan')):
     ours = Side(np.array([wrong]), np.array([2.0]))
     with pytest.raises(ValueError, match='the two sides differ'):
-      benchmark_sides.compare(ours, Side(1.0, 2.0))
+      torch_sides.compare(ours, Side(1.0, 2.0))
 
 
 @pytest.mark.parametrize(
@@ -147,8 +147,8 @@ def test_a_cuda_graph_is_of_the_whole_update(tmp_path, monkeypatch):
     updates.append((streams[-1], bool(captured)))
     return original(self)
 
-  original = benchmark_sides.Trainer._update
-  monkeypatch.setattr(benchmark_sides.Trainer, '_update', update)
+  original = torch_sides.Trainer._update
+  monkeypatch.setattr(torch_sides.Trainer, '_update', update)
   monkeypatch.setattr(torch.optim, 'Adam', Adam)
   monkeypatch.setattr(torch.nn.Module, 'compile', lambda self: None)
   for name, value in {
@@ -173,18 +173,18 @@ def test_a_cuda_graph_is_of_the_whole_update(tmp_path, monkeypatch):
 def run_command(*arguments, before=''):
   """Runs the tool after some code."""
   code = (
-    f"import runpy, sys; sys.path.insert(0, 'tools')\n{before}\n"
+    f"import runpy\n{before}\n"
     "runpy.run_path('tools/benchmark_torch.py', None, '__main__')"
   )
   return subprocess.run(
     [
-      *(sys.executable, '-c', code, *conftest.TINY),
+      *(sys.executable, '-c', code, *repository.TINY),
       *('--rounds=1', '--calls=2', *arguments),
     ],
-    cwd=conftest.ROOT,
+    cwd=repository.ROOT,
     capture_output=True,
     text=True,
-    env={**os.environ, 'PYTHONPATH': str(conftest.ROOT)},
+    env={**os.environ, 'PYTHONPATH': str(repository.ROOT)},
   )
 
 
@@ -214,7 +214,8 @@ def test_the_command_times_both_sides(tmp_path):
 
 
 _FAILS = """
-import torch, torch_networks
+import torch
+from srgan_jax.speed import torch_networks
 
 def compile(self):
   raise RuntimeError('no compiler\\nfor it')

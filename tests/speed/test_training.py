@@ -6,17 +6,17 @@ import pathlib
 import subprocess
 import sys
 
-import benchmark
-import conftest
 import pytest
-from test_train import tiny_config
 
-from srgan_jax import train
+from srgan_jax.speed import training as training_speed
+from srgan_jax.training import run as run_lib
+from tests.support import repository
+from tests.support.repository import tiny_config
 
 # Runs a tool as if TensorFlow were not installed.
 _WITHOUT_TENSORFLOW = (
   "import runpy, sys; sys.modules['tensorflow'] = None; sys.argv.pop(0); "
-  "sys.path.insert(0, 'tools'); runpy.run_path(sys.argv[0], None, '__main__')"
+  "runpy.run_path(sys.argv[0], None, '__main__')"
 )
 
 
@@ -25,13 +25,13 @@ def _run(
 ):
   result = subprocess.run(
     [
-      *(sys.executable, *python, f'tools/{tool}', *conftest.TINY),
+      *(sys.executable, *python, f'tools/{tool}', *repository.TINY),
       *('--calls=2', f'--json={output}', *arguments),
     ],
-    cwd=conftest.ROOT,
+    cwd=repository.ROOT,
     capture_output=True,
     text=True,
-    env={**os.environ, 'PYTHONPATH': str(conftest.ROOT)},
+    env={**os.environ, 'PYTHONPATH': str(repository.ROOT)},
   )
   assert result.returncode == 0, result.stderr
   return result.stdout, json.loads(output.read_text())
@@ -101,14 +101,14 @@ def test_flops_are_those_of_all_devices(tmp_path, batch_norm, channels):
     batch_norm=batch_norm,
     **{'model.channels': channels, 'stages.gan.steps': 0},
   )
-  run = train.Run(config, tmp_path, opens_loader=False)
+  run = run_lib.Run(config, tmp_path, opens_loader=False)
   assert run.mesh.size == 4
   # Of 8x8 LR pixels a crop, forward: 9x9 in, three 3x3, two to four times the
   # channels on 1 and 4 times the pixels, and 9x9 out (as 5x5) on 4 times.
   pixels = config.batch_size * 8 * 8
   kernels = 81 * 3 * channels + 9 * channels**2 * (3 + 4 * (1 + 4))
   forward = 2 * pixels * (kernels + 25 * 4 * channels * 12 * 4)
-  flops = benchmark.flops_per_step(run, run.stages[0])
+  flops = training_speed.flops_per_step(run, run.stages[0])
   assert 2.5 < flops / forward < 3  # and backward, to the parameters and back
 
 
@@ -130,4 +130,4 @@ def test_flops_are_those_of_all_devices(tmp_path, batch_norm, channels):
   ],
 )
 def test_a_devices_peak_is_found_by_its_name(kind, precision, expected):
-  assert benchmark.peak_flops(kind, precision) == expected
+  assert training_speed.peak_flops(kind, precision) == expected

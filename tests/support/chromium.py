@@ -30,7 +30,7 @@ def options(profile, *flags):
   from selenium import webdriver
 
   result = webdriver.ChromeOptions()
-  result.binary_location = CHROMIUM
+  result.binary_location = CHROMIUM or ''
   for flag in (*_FLAGS, f'user-data-dir={profile}', *flags):
     result.add_argument(f'--{flag}')
   return result

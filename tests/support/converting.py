@@ -1,18 +1,18 @@
-"""What the tests of `tools/convert_generator.py` share."""
+"""What the tests of `srgan_jax.convert.generator` share."""
 
 import functools
 
-import convert_generator
 import jax
 import numpy as np
 import pytest
 
 from srgan_jax import weights
+from srgan_jax.convert import generator as generator_command
 
 
 def run(capsys, *arguments):
   """What the command says."""
-  convert_generator.main([str(argument) for argument in arguments])
+  generator_command.main([str(argument) for argument in arguments])
   return capsys.readouterr().out
 
 
@@ -20,7 +20,7 @@ def refusal(capsys, source, output, *options):
   """The one line with which the command ends; what was there stays."""
   output.write_bytes(b'old')
   with pytest.raises(SystemExit) as info:
-    convert_generator.main([str(source), '-o', str(output), *options])
+    generator_command.main([str(source), '-o', str(output), *options])
   message = info.value.code
   assert isinstance(message, str) and '\n' not in message
   assert message.startswith(f'convert_generator: {source}')

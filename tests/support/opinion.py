@@ -8,14 +8,14 @@ import signal
 import subprocess
 import sys
 
-import conftest
 import numpy as np
 from PIL import Image
 
 from srgan_jax import imaging
-from srgan_jax.evaluation import methods, pairs
+from srgan_jax.evaluation import benchmarks, methods
 from srgan_jax.mos import __main__ as mos
 from srgan_jax.mos import ratings, study
+from tests.support import repository
 
 
 def write_set(folder, seed=0, **sizes):
@@ -25,7 +25,7 @@ def write_set(folder, seed=0, **sizes):
   rng = np.random.default_rng(seed)
   for name, (width, height) in sizes.items():
     coarse = rng.integers(0, 256, (height // 8, width // 8, 3), np.uint8)
-    pair = pairs.make_pair(name, imaging.imresize(coarse, 8), 'clamp')
+    pair = benchmarks.make_pair(name, imaging.imresize(coarse, 8), 'clamp')
     Image.fromarray(pair.hr).save(folder / 'Set5' / 'HR' / f'{name}.png')
     Image.fromarray(pair.lr).save(folder / 'Set5' / 'LRx4' / f'{name}.png')
   return folder / 'Set5' / 'HR'
@@ -34,7 +34,7 @@ def write_set(folder, seed=0, **sizes):
 def write_finished(hr, folder):
   """A method's images, found by their set: bicubic, a level brighter."""
   (folder / 'Set5').mkdir(parents=True)
-  for pair in pairs.Benchmark(hr):
+  for pair in benchmarks.Benchmark(hr):
     image = np.minimum(methods.bicubic(pair), 254) + 1
     Image.fromarray(image).save(folder / 'Set5' / f'{pair.name}_SR.png')
   return folder
@@ -68,11 +68,12 @@ class Server:
         *(sys.executable, '-m', 'srgan_jax.mos', 'serve', str(study)),
         *(f'--port={port}', *arguments),
       ],
-      cwd=conftest.ROOT,
+      cwd=repository.ROOT,
       stdout=subprocess.PIPE,
       stderr=subprocess.PIPE,
       text=True,
     )
+    assert self.process.stdout is not None
     line = self.process.stdout.readline()
     address = re.search(r'open (http://\S+:(\d+)/(\?token=(\S+))?)', line)
     assert address, line + self.process.communicate()[1]

@@ -6,18 +6,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from srgan_jax import optimizers, train_step, weights
+from srgan_jax import weights
 from srgan_jax.data.batch import Batch
 from srgan_jax.evaluation import lpips
-from srgan_jax.models import architecture, vgg
+from srgan_jax.models import vgg
 from srgan_jax.models.discriminator import Discriminator
 from srgan_jax.models.generator import Generator
+from srgan_jax.training import optimizers
+from srgan_jax.training import step as step_lib
+from srgan_jax.weights import architecture
 
 SIDE = 32
 # 'he': from the first step on, every parameter has a gradient.
 GENERATOR = Generator(1, 4, init_scheme='he')
 DISCRIMINATOR = Discriminator(4)
-VGG_OBJECTIVE = train_step.Objective(content_layer='conv2_2')
+VGG_OBJECTIVE = step_lib.Objective(content_layer='conv2_2')
 
 
 def batch(seed=0, size=4):
@@ -47,7 +50,7 @@ def perceptual(seed=0):
 
 def network_state(network, seed, rate=1e-3):
   images = batch().lr if network is GENERATOR else batch().hr
-  return train_step.create_network(
+  return step_lib.create_network(
     network,
     _initial_variables(network, images.shape, seed),
     optimizers.adam(lambda count: rate),
@@ -62,14 +65,14 @@ def _initial_variables(network, shape, seed):
 
 def pretrain_state(ema=False):
   generator = network_state(GENERATOR, 0)
-  return train_step.PretrainState(
+  return step_lib.PretrainState(
     generator=generator, ema=generator.variables if ema else None
   )
 
 
 def gan_state(ema=False):
   generator = network_state(GENERATOR, 0)
-  return train_step.GanState(
+  return step_lib.GanState(
     generator=generator,
     ema=generator.variables if ema else None,
     discriminator=network_state(DISCRIMINATOR, 1),

@@ -10,21 +10,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
 
-from srgan_jax import checkpoints, losses, sharding, train_step
+from srgan_jax import losses, sharding
 from srgan_jax.imaging import resize
 from srgan_jax.models import layers, vgg
 from srgan_jax.models.generator import Generator
+from srgan_jax.training import checkpoints
+from srgan_jax.training import step as step_lib
+from tests.support import small
 
 
 def content_loss_has_a_gradient(tmp_path):
   sr, hr = small.batch(0).hr, small.batch(1).hr
   for layer in (None, 'conv2_2'):
-    objective = train_step.Objective(content_layer=layer)
+    objective = step_lib.Objective(content_layer=layer)
 
     def content(x, objective=objective):
-      return train_step._content_terms(x, hr, small.perceptual(), objective)[0]
+      return step_lib._content_terms(x, hr, small.perceptual(), objective)[0]
 
     gradient = jax.grad(content)(sr)
     direction = gradient / jnp.linalg.norm(gradient)
@@ -56,13 +58,13 @@ def ema_keeps_most_of_the_average(tmp_path):
     params=jax.tree.map(jnp.ones_like, generator.params),
     batch_stats=jax.tree.map(jnp.ones_like, generator.batch_stats),
   )
-  ema = train_step._average(zeros, ones, train_step.Objective(ema_decay=0.999))
+  ema = step_lib._average(zeros, ones, step_lib.Objective(ema_decay=0.999))
   for leaf in jax.tree.leaves(ema):
     np.testing.assert_allclose(leaf, 0.001, rtol=1e-3)
 
 
 def swap_ema(monkeypatch):
-  average = train_step._average
+  average = step_lib._average
 
   def swapped(ema, generator, objective):
     as_state = generator.replace(
@@ -70,7 +72,7 @@ def swap_ema(monkeypatch):
     )
     return average(generator.variables, as_state, objective)
 
-  monkeypatch.setattr(train_step, '_average', swapped)
+  monkeypatch.setattr(step_lib, '_average', swapped)
 
 
 def vgg_sees_normalised_images(tmp_path):
@@ -148,7 +150,7 @@ def downscale_without_antialiasing(monkeypatch):
 def optimizers_count_apart_after_resume(tmp_path):
   state = small.gan_state()
   step = jax.jit(
-    functools.partial(train_step.gan_step, objective=train_step.Objective())
+    functools.partial(step_lib.gan_step, objective=step_lib.Objective())
   )
   # G has been trained before D: its optimizer has counted further.
   count = jnp.asarray(7, jnp.int32)

@@ -6,15 +6,15 @@ import os
 import socket
 import subprocess
 
-import conftest
 import jax
 from jax.sharding import Mesh
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-import small
 
-from srgan_jax import sharding, train_step
+from srgan_jax import sharding
+from srgan_jax.training import step as step_lib
+from tests.support import repository, small
 
 # Sums over a batch in another order: float32 rounds each to 6e-8 of its size,
 # and the sums here run over some 1e4 terms through ten layers.
@@ -34,9 +34,9 @@ def _steps(devices, step, state, perceptual):
 @pytest.mark.parametrize('stage', ['pretrain', 'gan'])
 def test_four_devices_give_the_gradients_of_one(stage):
   if stage == 'gan':
-    step, state = train_step.gan_step, small.gan_state(ema=True)
+    step, state = step_lib.gan_step, small.gan_state(ema=True)
   else:
-    step, state = train_step.pretrain_step, small.pretrain_state(ema=True)
+    step, state = step_lib.pretrain_step, small.pretrain_state(ema=True)
   step = functools.partial(step, objective=small.VGG_OBJECTIVE)
   one, one_metrics = _steps(1, step, state, small.perceptual())
   four, four_metrics = _steps(4, step, state, small.perceptual())
@@ -78,7 +78,7 @@ def _run(workdir, *, processes, devices=1, gan=2, more=(), loader=()):
     'XLA_FLAGS': os.environ['XLA_FLAGS']
     + f' --xla_force_host_platform_device_count={devices}'
   }
-  command = conftest.tiny_command(workdir, pretrain=2, gan=gan)
+  command = repository.tiny_command(workdir, pretrain=2, gan=gan)
   command += [*more, *loader]
   if processes > 1:
     command += [
@@ -88,7 +88,7 @@ def _run(workdir, *, processes, devices=1, gan=2, more=(), loader=()):
   running = [
     subprocess.Popen(
       [*command, f'--config.distributed.process={index}'],
-      cwd=conftest.ROOT,
+      cwd=repository.ROOT,
       env=environment,
       stdout=subprocess.PIPE,
       stderr=subprocess.STDOUT,

@@ -7,9 +7,11 @@ import jax
 from jax.sharding import Mesh
 import numpy as np
 import pytest
-import small
 
-from srgan_jax import checkpoints, sharding, stages, train_step, update
+from srgan_jax import sharding
+from srgan_jax.training import checkpoints, program, stages
+from srgan_jax.training import step as step_lib
+from tests.support import small
 
 DEVICES = 4
 
@@ -25,7 +27,7 @@ def _stage(name):
     name=name,
     steps=1,
     schedule=lambda count: 1e-3,
-    step=train_step.gan_step if is_gan else train_step.pretrain_step,
+    step=step_lib.gan_step if is_gan else step_lib.pretrain_step,
     objective=small.VGG_OBJECTIVE,
     content=stages.Content('vgg22', 'conv2_2', small.perceptual()),
   )
@@ -52,7 +54,7 @@ def _rows(steps=1):
 def _update(name):
   """One update on four devices: the program, the new state, the metrics."""
   placement, stage = _placement(), _stage(name)
-  step = update.make_update(
+  step = program.make_update(
     stage,
     lambda pictures, rows: rows,
     placement.mesh,
@@ -76,7 +78,7 @@ def test_gradients_are_the_mean_of_the_devices_own(name):
   alone = []
   for device in range(DEVICES):
     part = slice(2 * device, 2 * device + 2)
-    batch = update.make_batch(rows['crop'][part], rows['symmetry'][part])
+    batch = program.make_batch(rows['crop'][part], rows['symmetry'][part])
     alone.append(
       jax.device_get(step(_host_state(name), batch, stage.content.perceptual))
     )

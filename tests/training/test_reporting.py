@@ -6,9 +6,10 @@ import types
 import numpy as np
 import pytest
 import tensorboardX
-from test_train import tiny_config
 
-from srgan_jax import reporting, train
+from srgan_jax.training import reporting
+from srgan_jax.training import run as run_lib
+from tests.support.repository import tiny_config
 
 
 class Board:
@@ -122,21 +123,21 @@ def test_a_line_has_the_mean_of_every_step_since_the_last():
     {'content_loss': 4.0, 'adversarial_loss': 0.25},
   ]
   expected = {'content_loss': 4.0, 'adversarial_loss': 0.5}
-  assert train._mean(window) == expected
-  assert train._mean(window[2:3]) == window[2]
+  assert run_lib._mean(window) == expected
+  assert run_lib._mean(window[2:3]) == window[2]
 
 
 def test_a_runs_lines_are_means_of_their_own_steps(tmp_path, monkeypatch):
-  singles, fetch = [], train._fetch
+  singles, fetch = [], run_lib._fetch
 
   def spy(*arguments):
     singles.extend(found := fetch(*arguments))
     return found
 
-  monkeypatch.setattr(train, '_fetch', spy)
+  monkeypatch.setattr(run_lib, '_fetch', spy)
   overrides = {'stages.pretrain.steps': 7, 'stages.gan.steps': 0}
   config = tiny_config(**overrides, log_every=4)
-  train.Run(config, tmp_path).train()
+  run_lib.Run(config, tmp_path).train()
   text = (tmp_path / 'metrics.jsonl').read_text()
   lines = [json.loads(line) for line in text.splitlines()]
   assert [line['step'] for line in lines] == [4, 7]

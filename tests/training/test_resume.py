@@ -9,13 +9,13 @@ import signal
 import subprocess
 import time
 
-import conftest
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from srgan_jax import reporting
+from srgan_jax.training import reporting
+from tests.support import repository
 
 KILLS = int(os.environ.get('SRGAN_JAX_KILLS', '2'))
 STEPS = 60
@@ -25,7 +25,7 @@ _TIMED = {'images_per_s', 'input_wait'}
 def _command(workdir, *extra):
   # Saves are frequent, so that some kills come in the middle of one.
   return [
-    *conftest.tiny_command(workdir, pretrain=STEPS, gan=STEPS),
+    *repository.tiny_command(workdir, pretrain=STEPS, gan=STEPS),
     '--config.save_every=5',
     '--config.log_every=3',
     '--config.ema_decay=0.9',
@@ -36,7 +36,7 @@ def _command(workdir, *extra):
 def _start(workdir, *extra):
   return subprocess.Popen(
     _command(workdir, *extra),
-    cwd=conftest.ROOT,
+    cwd=repository.ROOT,
     stdout=subprocess.PIPE,
     stderr=subprocess.STDOUT,
     text=True,
@@ -171,7 +171,7 @@ def test_what_was_trained_cannot_be_shortened(
 def test_other_images_are_refused(uninterrupted, tmp_path):
   workdir, photos = tmp_path / 'run', tmp_path / 'photos'
   shutil.copytree(uninterrupted, workdir)
-  shutil.copytree(conftest.PHOTOS / 'train', photos)
+  shutil.copytree(repository.PHOTOS / 'train', photos)
   _finish(workdir, f'--config.data.source=folder:{photos}')  # only moved
   next(photos.iterdir()).unlink()
   process = _start(workdir, f'--config.data.source=folder:{photos}')

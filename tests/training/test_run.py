@@ -1,60 +1,27 @@
 """The run as a whole: its stages, its files, its refusals."""
 
-import importlib
 import json
 import logging
 import subprocess
 import sys
 import types
 
-import conftest
 import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 import pytest
-import small
 
-from srgan_jax import (
-  checkpoints,
-  train,
-  train_step,
-  upscale,
-  validation,
-  weights,
-)
-from srgan_jax import config as config_lib
+from srgan_jax import upscaling, weights
 from srgan_jax.data import resident
 from srgan_jax.models.generator import Generator
+from srgan_jax.training import checkpoints, validation
+from srgan_jax.training import config as config_lib
+from srgan_jax.training import run as run_lib
+from srgan_jax.training import step as step_lib
+from tests.support import repository, small
 
 CONFIGS = ('srresnet_mse', 'srresnet_vgg22', 'mse', 'vgg22', 'vgg54')
-
-
-def get_config(name):
-  sys.path.insert(0, str(conftest.ROOT))
-  try:
-    return importlib.import_module(f'configs.{name}').get_config()
-  finally:
-    sys.path.pop(0)
-
-
-def tiny_config(**overrides):
-  config = get_config('quickstart')
-  config.update_from_flattened_dict(
-    {
-      'batch_size': 4,
-      'crop_size': 32,
-      'model.blocks': 1,
-      'model.channels': 4,
-      'model.discriminator_channels': 4,
-      'stages.pretrain.steps': 2,
-      'stages.pretrain.warmup': 0,
-      'stages.gan.steps': 2,
-      'data.validation': '',
-    }
-    | overrides
-  )
-  return config
 
 
 @pytest.fixture
@@ -70,7 +37,7 @@ def photos(tmp_path):
 
 @pytest.mark.parametrize('name', CONFIGS)
 def test_a_columns_config_is_the_papers(name):
-  config = get_config(name)
+  config = repository.get_config(name)
   config_lib.check(config)
   assert config.batch_size == 16 and config.crop_size == 96
   assert config.stages.pretrain.steps == 1_000_000
@@ -91,7 +58,7 @@ def test_a_columns_config_is_the_papers(name):
 
 
 def test_every_default_field_has_a_comment():
-  lines = (conftest.ROOT / 'configs' / 'default.py').read_text().splitlines()
+  lines = (repository.ROOT / 'configs' / 'default.py').read_text().splitlines()
   fields = [i for i, line in enumerate(lines) if line.startswith('  config.')]
   assert len(fields) > 30
   for i in fields:
@@ -105,10 +72,10 @@ def test_every_default_field_has_a_comment():
 def test_both_stages_leave_their_files(tmp_path, photos, caplog):
   caplog.set_level(logging.INFO, 'srgan_jax')
   workdir = tmp_path / 'run'
-  config = tiny_config(
+  config = repository.tiny_config(
     **{'data.validation': f'folder:{photos}', 'validate_every': 1}
   )
-  train.Run(config, workdir).train()
+  run_lib.Run(config, workdir).train()
   assert json.loads((workdir / 'config.json').read_text())['seed'] == 0
 
   lines = [
@@ -143,7 +110,7 @@ def test_both_stages_leave_their_files(tmp_path, photos, caplog):
     assert training['figures'].keys() == {
       'psnr_y', 'ssim_y', 'psnr_paper', 'ssim_paper',
     }  # fmt: skip
-    sr = upscale.load(path)(np.zeros((5, 7, 3), np.uint8))
+    sr = upscaling.load(path)(np.zeros((5, 7, 3), np.uint8))
     assert sr.shape == (20, 28, 3) and sr.dtype == np.uint8
 
 
@@ -152,13 +119,15 @@ def two_stages(tmp_path_factory):
   """A run with a moving average, and what G was when each stage began."""
   begun = []
 
-  class Run(train.Run):
+  class Run(run_lib.Run):
     def create_state(self, stage, variables):
       state = super().create_state(stage, variables)
       begun.append(jax.device_get(state.generator.variables))
       return state
 
-  run = Run(tiny_config(ema_decay=0.9), tmp_path_factory.mktemp('two_stages'))
+  run = Run(
+    repository.tiny_config(ema_decay=0.9), tmp_path_factory.mktemp('two_stages')
+  )
   run.train()
   return run, tuple(begun)
 
@@ -188,13 +157,13 @@ def test_what_each_stage_leaves_is_the_average(two_stages):
 
 def test_a_gan_config_shares_a_trained_srresnet(tmp_path):
   first = tmp_path / 'srresnet'
-  train.Run(tiny_config(**{'stages.gan.steps': 0}), first).train()
+  run_lib.Run(repository.tiny_config(**{'stages.gan.steps': 0}), first).train()
   shared = first / 'generator_pretrain.safetensors'
   workdir = tmp_path / 'gan'
-  config = tiny_config(
+  config = repository.tiny_config(
     init_generator=str(shared), **{'stages.gan.learning_rate': 1e-12}
   )
-  train.Run(config, workdir).train()
+  run_lib.Run(config, workdir).train()
   assert not (workdir / 'generator_pretrain.safetensors').exists()
   _, ours, _ = weights.load_generator(workdir / 'generator.safetensors')
   _, theirs, _ = weights.load_generator(shared)
@@ -204,8 +173,10 @@ def test_a_gan_config_shares_a_trained_srresnet(tmp_path):
     theirs['params'],
   )
   with pytest.raises(ValueError, match='has 4 channels, .* is 8'):
-    train.Run(
-      tiny_config(init_generator=str(shared), **{'model.channels': 8}),
+    run_lib.Run(
+      repository.tiny_config(
+        init_generator=str(shared), **{'model.channels': 8}
+      ),
       tmp_path / 'other',
     )
 
@@ -221,7 +192,7 @@ def test_a_generator_of_others_stays_that_network(tmp_path):
     training={},
   )
   workdir = tmp_path / 'gan'
-  run = train.Run(tiny_config(init_generator=str(path)), workdir)
+  run = run_lib.Run(repository.tiny_config(init_generator=str(path)), workdir)
   assert run.generator == generator.clone(init_scheme='small')
   assert run._upscaler(run.initial)._generator.output == 'tanh'
   run.weights.write_generator(
@@ -233,10 +204,10 @@ def test_a_generator_of_others_stays_that_network(tmp_path):
 
 def test_an_srresnet_stage_goes_on_from_a_trained_generator(tmp_path):
   first = tmp_path / 'first'
-  train.Run(tiny_config(**{'stages.gan.steps': 0}), first).train()
+  run_lib.Run(repository.tiny_config(**{'stages.gan.steps': 0}), first).train()
   path = first / 'generator.safetensors'
   workdir = tmp_path / 'second'
-  config = tiny_config(
+  config = repository.tiny_config(
     seed=1,
     **{
       'stages.gan.steps': 0,
@@ -244,7 +215,7 @@ def test_an_srresnet_stage_goes_on_from_a_trained_generator(tmp_path):
       'stages.pretrain.learning_rate': 1e-12,
     },
   )
-  train.Run(config, workdir).train()
+  run_lib.Run(config, workdir).train()
   _, ours, _ = weights.load_generator(workdir / 'generator.safetensors')
   _, theirs, _ = weights.load_generator(path)
   jax.tree.map(
@@ -265,11 +236,11 @@ def _logged(workdir):
 
 def test_resident_images_and_several_steps_a_call_train_the_same(tmp_path):
   lengths = {'stages.pretrain.steps': 7, 'stages.gan.steps': 0, 'log_every': 4}
-  train.Run(tiny_config(**lengths), tmp_path / 'plain').train()
-  changed = tiny_config(
+  run_lib.Run(repository.tiny_config(**lengths), tmp_path / 'plain').train()
+  changed = repository.tiny_config(
     steps_per_call=3, **lengths | {'data.loader': 'resident'}
   )
-  train.Run(changed, tmp_path / 'fast').train()
+  run_lib.Run(changed, tmp_path / 'fast').train()
   plain, fast = (_logged(tmp_path / name) for name in ('plain', 'fast'))
   assert [line['step'] for line in plain] == [4, 7]
   for ours, theirs in zip(fast, plain, strict=True):
@@ -288,7 +259,7 @@ def test_resident_images_and_several_steps_a_call_train_the_same(tmp_path):
 
 def test_several_steps_a_call_resume_exactly(tmp_path, monkeypatch):
   def run(workdir, **lengths):
-    config = tiny_config(
+    config = repository.tiny_config(
       steps_per_call=3,
       log_every=4,
       save_every=50,
@@ -299,7 +270,7 @@ def test_several_steps_a_call_resume_exactly(tmp_path, monkeypatch):
       }
       | lengths,
     )
-    train.Run(config, workdir).train()
+    run_lib.Run(config, workdir).train()
 
   run(tmp_path / 'whole', **{'stages.pretrain.steps': 8})
   run(tmp_path / 'parts', **{'stages.pretrain.steps': 4})
@@ -323,22 +294,24 @@ def test_what_a_loader_refuses_is_said_before_training(tmp_path, monkeypatch):
 
   monkeypatch.setattr(resident, 'ResidentLoader', refuse)
   with pytest.raises(ValueError, match='too many pictures'):
-    train.Run(tiny_config(**{'data.loader': 'resident'}), tmp_path / 'run')
+    run_lib.Run(
+      repository.tiny_config(**{'data.loader': 'resident'}), tmp_path / 'run'
+    )
 
 
 def test_batch_norm_per_device_leaves_a_generator_of_the_usual_shape(tmp_path):
   def run(steps):
-    config = tiny_config(
+    config = repository.tiny_config(
       batch_norm='per_device',
       ema_decay=0.9,
       **{
         'stages.pretrain.steps': steps,
         'stages.gan.steps': 0,
-        'data.validation': f'folder:{conftest.PHOTOS}/validation',
+        'data.validation': f'folder:{repository.PHOTOS}/validation',
         'data.loader': 'resident',
       },
     )
-    train.Run(config, tmp_path / 'run').train()
+    run_lib.Run(config, tmp_path / 'run').train()
 
   run(2)
   run(3)
@@ -347,15 +320,15 @@ def test_batch_norm_per_device_leaves_a_generator_of_the_usual_shape(tmp_path):
   assert metadata['training']['config']['batch_norm'] == 'per_device'
   assert variables['batch_stats']['block_0']['norm_0']['mean'].shape == (4,)
   with pytest.raises(ValueError, match='batch_norm .*per_device.* before'):
-    config = tiny_config(ema_decay=0.9)
+    config = repository.tiny_config(ema_decay=0.9)
     config.stages.pretrain.steps, config.stages.gan.steps = 3, 0
-    train.Run(config, tmp_path / 'run')
+    run_lib.Run(config, tmp_path / 'run')
 
 
 def test_photos_held_out_are_validated_on_and_not_trained_on(tmp_path):
-  every = train.Run(tiny_config(), tmp_path / 'every').source
+  every = run_lib.Run(repository.tiny_config(), tmp_path / 'every').source
   held_out = {'data.validation': 'hold-out:3'}
-  run = train.Run(tiny_config(**held_out), tmp_path / 'run')
+  run = run_lib.Run(repository.tiny_config(**held_out), tmp_path / 'run')
   names = [pair.name for pair in run.validation._pairs]
   assert len(names) == 3 and len(run.source) == len(every) - 3
   assert sorted([*names, *run.source.names]) == sorted(every.names)
@@ -367,13 +340,13 @@ def test_photos_held_out_are_validated_on_and_not_trained_on(tmp_path):
 
 @pytest.mark.parametrize('count', ['0', '10', 'x', ''])
 def test_a_wrong_number_held_out_is_refused(tmp_path, count):
-  config = tiny_config(**{'data.validation': f'hold-out:{count}'})
+  config = repository.tiny_config(**{'data.validation': f'hold-out:{count}'})
   with pytest.raises(ValueError, match=f'hold-out:{count}.* 1 to 9 of the 10'):
-    train.Run(config, tmp_path / 'run')
+    run_lib.Run(config, tmp_path / 'run')
 
 
 def test_the_best_generator_is_kept_with_its_step(tmp_path, monkeypatch):
-  config = tiny_config(
+  config = repository.tiny_config(
     validate_every=1,
     keep_best_by='psnr_y',
     **{
@@ -390,12 +363,12 @@ def test_the_best_generator_is_kept_with_its_step(tmp_path, monkeypatch):
     return {'psnr_y': next(figures)}, np.zeros((4, 4, 3), np.uint8)
 
   monkeypatch.setattr(validation.Validation, 'score', score)
-  train.Run(config, tmp_path / 'run').train()
+  run_lib.Run(config, tmp_path / 'run').train()
   path = tmp_path / 'run' / 'generator_pretrain_best.safetensors'
   _, variables, metadata = weights.load_generator(path)
   training = metadata['training']
   assert training['steps'] == 2 and training['figures'] == {'psnr_y': 22.0}
-  ours = upscale.Upscaler(Generator(1, 4), variables)._params
+  ours = upscaling.Upscaler(Generator(1, 4), variables)._params
   jax.tree.map(np.testing.assert_array_equal, ours, kept[1])
 
 
@@ -411,11 +384,11 @@ def test_a_gan_stage_goes_on_against_a_trained_discriminator(
 ):
   run, _ = two_stages
   first = run.workdir
-  config = tiny_config(
+  config = repository.tiny_config(
     init_generator=str(first / 'generator.safetensors'),
     init_discriminator=str(first / 'discriminator.safetensors'),
   )
-  again = train.Run(config, tmp_path / 'second')
+  again = run_lib.Run(config, tmp_path / 'second')
   stage = again.stages[-1]
   ours = again.create_state(stage, again.initial).discriminator.variables
   fresh = run.create_state(stage, again.initial).discriminator.variables
@@ -429,11 +402,11 @@ def test_a_gan_stage_goes_on_against_a_trained_discriminator(
   )
   config.crop_size = 48
   with pytest.raises(ValueError, match="'image_size': 32.* 'image_size': 48"):
-    train.Run(config, tmp_path / 'third')
+    run_lib.Run(config, tmp_path / 'third')
 
 
 def test_the_first_bad_step_of_a_call_is_named(tmp_path):
-  config = tiny_config(
+  config = repository.tiny_config(
     steps_per_call=4,
     **{
       'stages.pretrain.steps': 4,
@@ -442,12 +415,12 @@ def test_the_first_bad_step_of_a_call_is_named(tmp_path):
     },
   )
   with pytest.raises(FloatingPointError, match=r'pretrain step [23]: content'):
-    train.Run(config, tmp_path / 'run').train()
+    run_lib.Run(config, tmp_path / 'run').train()
 
 
 def test_a_vgg_content_loss_trains_and_labels_what_it_is(tmp_path):
   path = small.save_vgg(tmp_path / 'vgg16.safetensors')
-  config = tiny_config(
+  config = repository.tiny_config(
     **{
       'stages.gan.content': 'vgg22',
       'perceptual.weights': str(path),
@@ -456,16 +429,16 @@ def test_a_vgg_content_loss_trains_and_labels_what_it_is(tmp_path):
     }
   )
   workdir = tmp_path / 'run'
-  train.Run(config, workdir).train()
+  run_lib.Run(config, workdir).train()
   _, _, metadata = weights.load_generator(workdir / 'generator.safetensors')
   assert metadata['training']['label'] == 'srgan-vgg16-conv2_2'
   config.loss.pixel_weight = 0.1
-  labels = [s.label for s in train.Run(config, tmp_path / 'pixels').stages]
+  labels = [s.label for s in run_lib.Run(config, tmp_path / 'pixels').stages]
   assert labels == ['srresnet-mse', 'srgan-vgg16-conv2_2-mse']
 
   config.stages.gan.content = 'vgg54'
   with pytest.raises(ValueError, match='conv5_3'):
-    train.Run(config, tmp_path / 'other')
+    run_lib.Run(config, tmp_path / 'other')
 
 
 @pytest.mark.parametrize(
@@ -481,24 +454,24 @@ def test_the_term_named_is_the_cause(values, cause):
   metrics = {name: jnp.float32([1, value]) for name, value in values.items()}
   stage = types.SimpleNamespace(name='gan')
   with pytest.raises(FloatingPointError, match=f'gan step 7: {cause} is'):
-    train._fetch([(6, metrics)], stage)
+    run_lib._fetch([(6, metrics)], stage)
 
 
 def test_not_a_number_stops_the_run_and_names_step_and_term(
   tmp_path, monkeypatch
 ):
-  step = train_step.pretrain_step
+  step = step_lib.pretrain_step
 
   def poisoned(state, batch, perceptual, objective):
     new, metrics = step(state, batch, perceptual, objective)
     bad = state.generator.step == 4
     return new, metrics | {'content': jnp.where(bad, jnp.nan, 1.0)}
 
-  monkeypatch.setattr(train_step, 'pretrain_step', poisoned)
-  config = tiny_config(
+  monkeypatch.setattr(step_lib, 'pretrain_step', poisoned)
+  config = repository.tiny_config(
     **{'stages.pretrain.steps': 9, 'save_every': 3, 'log_every': 9}
   )
-  run = train.Run(config, tmp_path)
+  run = run_lib.Run(config, tmp_path)
   with pytest.raises(FloatingPointError, match='pretrain step 5: content is'):
     run.train()
   saved = [p.name for p in (tmp_path / 'checkpoints/pretrain').iterdir()]
@@ -537,7 +510,7 @@ def test_not_a_number_stops_the_run_and_names_step_and_term(
     ({'data.source': 'folder:/nowhere'}, 'folder:/nowhere'),
     ({'data.source': 'photos'}, 'photos'),
     ({'crop_size': 1024}, 'folder:'),
-    ({'stages.gan.content': 'vgg54'}, 'tools/convert_vgg.py'),
+    ({'stages.gan.content': 'vgg54'}, 'srgan_jax.convert.vgg'),
     ({'init_generator': '/nowhere.safetensors'}, '/nowhere.safetensors'),
     ({'batch_size': 6}, 'batch_size=6'),
     (
@@ -556,18 +529,18 @@ def test_bad_values_are_refused_in_one_line_and_nothing_is_written(
 ):
   workdir = tmp_path / 'run'
   with pytest.raises(ValueError) as caught:
-    train.Run(tiny_config(**overrides), workdir)
+    run_lib.Run(repository.tiny_config(**overrides), workdir)
   assert message in str(caught.value)
   assert '\n' not in str(caught.value)
   assert not workdir.exists()
 
 
 def test_a_gan_from_random_weights_when_asked_for(tmp_path):
-  config = tiny_config(
+  config = repository.tiny_config(
     allow_random_generator=True,
     **{'stages.pretrain.steps': 0, 'stages.gan.steps': 1},
   )
-  train.Run(config, tmp_path).train()
+  run_lib.Run(config, tmp_path).train()
   assert (tmp_path / 'generator.safetensors').exists()
 
 
@@ -588,7 +561,7 @@ def test_a_gan_from_random_weights_when_asked_for(tmp_path):
     ),
     (
       ['--config=configs/vgg54.py', '--config.perceptual.weights=no.file'],
-      'python tools/convert_vgg.py SOURCE -o no.file',
+      'python -m srgan_jax.convert.vgg SOURCE -o no.file',
     ),
   ],
 )
@@ -598,12 +571,13 @@ def test_the_command_says_in_one_line_what_is_wrong(flags, message):
 
 _FULL = """
 import jax
-from srgan_jax import main, train
+from srgan_jax import main
+from srgan_jax.training import run
 
 def fail(self):
   raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory\\nof all')
 
-train.Run.train = fail
+run.Run.train = fail
 main.start()
 """
 
@@ -618,7 +592,7 @@ def test_a_batch_that_is_too_large_is_said_in_one_line(tmp_path):
 def assert_one_line(arguments, message):
   result = subprocess.run(
     [sys.executable, *arguments],
-    cwd=conftest.ROOT,
+    cwd=repository.ROOT,
     capture_output=True,
     text=True,
     timeout=300,

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import small
 
-from srgan_jax import losses, train_step
+from srgan_jax import losses
 from srgan_jax.models import vgg
+from srgan_jax.training import step as step_lib
+from tests.support import small
 
 
 @functools.cache
@@ -70,7 +71,7 @@ def _plain_gan_gradients(state, batch, perceptual, objective):
 
 def test_the_fused_step_equals_the_plain_algorithm():
   state, batch, network = small.gan_state(), small.batch(), small.perceptual()
-  new, metrics = compiled(train_step.gan_step, small.VGG_OBJECTIVE)(
+  new, metrics = compiled(step_lib.gan_step, small.VGG_OBJECTIVE)(
     state, batch, network
   )
   d_gradients, new_d, g_gradients, g_stats = jax.jit(
@@ -93,7 +94,7 @@ def test_the_fused_step_equals_the_plain_algorithm():
 
 def test_metrics_are_the_terms_and_finite():
   state, batch, network = small.gan_state(), small.batch(), small.perceptual()
-  _, metrics = compiled(train_step.gan_step, small.VGG_OBJECTIVE)(
+  _, metrics = compiled(step_lib.gan_step, small.VGG_OBJECTIVE)(
     state, batch, network
   )
   assert set(metrics) == {
@@ -110,7 +111,7 @@ def test_metrics_are_the_terms_and_finite():
 
 def test_both_networks_move_and_vgg_does_not():
   state, batch, network = small.gan_state(), small.batch(), small.perceptual()
-  new, _ = compiled(train_step.gan_step, small.VGG_OBJECTIVE)(
+  new, _ = compiled(step_lib.gan_step, small.VGG_OBJECTIVE)(
     state, batch, network
   )
   for before, after in (
@@ -133,11 +134,11 @@ def test_both_networks_move_and_vgg_does_not():
 def test_a_pixel_weight_adds_the_squared_error_to_vggs():
   batch, network = small.batch(), small.perceptual()
   sr = 0.9 * batch.hr
-  content = lambda weight: train_step._content_terms(
+  content = lambda weight: step_lib._content_terms(
     sr,
     batch.hr,
     network,
-    train_step.Objective(content_layer='conv2_2', pixel_weight=weight),
+    step_lib.Objective(content_layer='conv2_2', pixel_weight=weight),
   )[0]
   assert_close(content(3.0) - content(0.0), 3 * losses.mse_loss(sr, batch.hr))
 
@@ -146,11 +147,11 @@ def test_a_sum_over_channels_is_as_many_times_the_mean():
   @jax.jit
   def contents(batch, network):
     return [
-      train_step._content_terms(
+      step_lib._content_terms(
         0.9 * batch.hr,
         batch.hr,
         network,
-        train_step.Objective(
+        step_lib.Objective(
           content_layer='conv2_2', content_reduction=reduction
         ),
       )[0]
@@ -169,16 +170,16 @@ def test_each_term_alone_moves_the_generator(content, term):
   network = small.perceptual()
 
   def loss(g_params, d_params, vgg_params):
-    sr, _ = train_step._apply(
+    sr, _ = step_lib._apply(
       state.generator, g_params, state.generator.batch_stats, batch.lr
     )
-    logits, _ = train_step._apply(
+    logits, _ = step_lib._apply(
       state.discriminator, d_params, state.discriminator.batch_stats, sr
     )
-    objective = train_step.Objective(
+    objective = step_lib.Objective(
       content_layer=None if content == 'mse' else content, tv_weight=1.0
     )
-    value, tv = train_step._content_terms(
+    value, tv = step_lib._content_terms(
       sr, batch.hr, network.replace(params=vgg_params), objective
     )
     terms = {'tv': tv, 'content': value}
@@ -198,10 +199,10 @@ def test_no_generator_gradient_reaches_d_or_vgg_in_the_step():
   batch, network = small.batch(), small.perceptual()
   moments = []
   for weight in (1e-3, 1e3):
-    objective = train_step.Objective(
+    objective = step_lib.Objective(
       content_layer='conv2_2', adversarial_weight=weight
     )
-    new, _ = compiled(train_step.gan_step, objective)(
+    new, _ = compiled(step_lib.gan_step, objective)(
       small.gan_state(), batch, network
     )
     moments.append(new.discriminator.opt_state[0].mu)
@@ -211,12 +212,12 @@ def test_no_generator_gradient_reaches_d_or_vgg_in_the_step():
 def test_g_is_updated_against_the_d_just_updated():
   """With a D that jumps, the adversarial loss is the jumped D's."""
   batch = small.batch()
-  objective = train_step.Objective(adversarial_weight=1.0)
+  objective = step_lib.Objective(adversarial_weight=1.0)
   still = small.gan_state()
   jumping = still.replace(
     discriminator=small.network_state(small.DISCRIMINATOR, 1, rate=0.05)
   )
-  step = compiled(train_step.gan_step, objective)
+  step = compiled(step_lib.gan_step, objective)
   _, slow = step(still, batch, None)
   _, fast = step(jumping, batch, None)
   assert slow['d_fake'] == fast['d_fake']  # before the update: the same D
@@ -225,17 +226,15 @@ def test_g_is_updated_against_the_d_just_updated():
 
 def test_discriminator_statistics_take_real_first_and_drop_gs_pass():
   state, batch = small.gan_state(), small.batch()
-  new, _ = compiled(train_step.gan_step, train_step.Objective())(
-    state, batch, None
-  )
+  new, _ = compiled(step_lib.gan_step, step_lib.Objective())(state, batch, None)
   d, g = state.discriminator, state.generator
-  sr, _ = train_step._apply(g, g.params, g.batch_stats, batch.lr)
+  sr, _ = step_lib._apply(g, g.params, g.batch_stats, batch.lr)
   stats = d.batch_stats
   for images in (batch.hr, sr):
-    _, stats = train_step._apply(d, d.params, stats, images)
+    _, stats = step_lib._apply(d, d.params, stats, images)
   assert_close(new.discriminator.batch_stats, stats)
   for images in (sr, batch.hr):
-    _, wrong = train_step._apply(d, d.params, d.batch_stats, images)
+    _, wrong = step_lib._apply(d, d.params, d.batch_stats, images)
   with pytest.raises(AssertionError):
     assert_close(new.discriminator.batch_stats, wrong)
 
@@ -253,10 +252,8 @@ def test_frozen_statistics_normalise_g_and_stay():
     tx=by_gradient,
     opt_state=by_gradient.init(state.generator.params),
   )
-  objective = train_step.Objective(
-    adversarial_weight=0.0, freeze_batch_norm=True
-  )
-  new, metrics = compiled(train_step.gan_step, objective)(
+  objective = step_lib.Objective(adversarial_weight=0.0, freeze_batch_norm=True)
+  new, metrics = compiled(step_lib.gan_step, objective)(
     state.replace(generator=generator), batch, None
   )
 
@@ -277,8 +274,8 @@ def test_frozen_statistics_normalise_g_and_stay():
 
 def test_pretraining_learns_a_batch_and_reports_its_tv():
   state, batch = small.pretrain_state(), small.batch()
-  objective = train_step.Objective(tv_weight=2e-8)
-  step = compiled(train_step.pretrain_step, objective)
+  objective = step_lib.Objective(tv_weight=2e-8)
+  step = compiled(step_lib.pretrain_step, objective)
   history = []
   for _ in range(40):
     state, metrics = step(state, batch, None)
@@ -291,9 +288,9 @@ def test_pretraining_learns_a_batch_and_reports_its_tv():
 
 
 def test_ema_follows_the_generator_with_its_statistics():
-  objective = train_step.Objective(ema_decay=0.15)
+  objective = step_lib.Objective(ema_decay=0.15)
   state = small.pretrain_state(ema=True)
-  step = compiled(train_step.pretrain_step, objective)
+  step = compiled(step_lib.pretrain_step, objective)
   expected = state.ema
   for count in (1, 2):
     state, _ = step(state, small.batch(count), None)
@@ -311,16 +308,16 @@ def test_ema_follows_the_generator_with_its_statistics():
 def test_what_is_exported_is_the_average_where_there_is_one():
   generator = small.network_state(small.GENERATOR, 0)
   average = jax.tree.map(lambda x: x + 1, generator.variables)
-  with_average = train_step.PretrainState(generator, average)
+  with_average = step_lib.PretrainState(generator, average)
   assert with_average.exported is average
-  exported = train_step.PretrainState(generator, None).exported
+  exported = step_lib.PretrainState(generator, None).exported
   jax.tree.map(np.testing.assert_array_equal, exported, generator.variables)
 
 
 def test_the_step_has_no_convolution_that_it_does_not_need():
   """G's forward pass once; no gradient by VGG, or by LR's or HR's values."""
   step = jax.jit(
-    functools.partial(train_step.gan_step, objective=small.VGG_OBJECTIVE)
+    functools.partial(step_lib.gan_step, objective=small.VGG_OBJECTIVE)
   )
   arguments = small.gan_state(), small.batch(), small.perceptual()
   # On CPU some convolutions are made of several (`convolutions`).

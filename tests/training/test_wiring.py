@@ -4,11 +4,12 @@ import dataclasses
 
 import jax.numpy as jnp
 import pytest
-import small
-from test_train import tiny_config
 
-from srgan_jax import train, validation
-from srgan_jax.data import pipeline, resident, sources
+from srgan_jax.data import caching, resident, tfdata
+from srgan_jax.training import run as run_lib
+from srgan_jax.training import validation
+from tests.support import small
+from tests.support.repository import tiny_config
 
 DATA = {
   'batch_size': 8,
@@ -57,7 +58,7 @@ def test_the_objectives_are_the_configs(tmp_path, vgg_file):
       'perceptual.weights': vgg_file,
     },
   )
-  pretrain, gan = train.Run(config, tmp_path / 'run').stages
+  pretrain, gan = run_lib.Run(config, tmp_path / 'run').stages
   shared = {
     'content_layer': 'conv1_2',
     'content_reduction': 'sum_channels',
@@ -83,7 +84,7 @@ def test_the_contents_are_each_stages_own(tmp_path, vgg_file):
       'perceptual.weights': vgg_file,
     }
   )
-  pretrain, gan = train.Run(config, tmp_path / 'run').stages
+  pretrain, gan = run_lib.Run(config, tmp_path / 'run').stages
   assert pretrain.objective.content_layer is None
   assert gan.objective.content_layer == 'conv2_2'
 
@@ -108,7 +109,7 @@ def test_the_learning_rates_are_the_configs(tmp_path, schedule, expected):
       'stages.gan.boundaries': (5, 7),
     }
   )
-  pretrain, gan = train.Run(config, tmp_path / 'run').stages
+  pretrain, gan = run_lib.Run(config, tmp_path / 'run').stages
   assert rates(pretrain) == pytest.approx(
     [0.25 * x for x in expected], rel=1e-5
   )
@@ -127,7 +128,7 @@ def test_the_networks_are_the_configs(tmp_path, init):
       'model.discriminator_channels': 2,
     }
   )
-  run = train.Run(config, tmp_path / 'run')
+  run = run_lib.Run(config, tmp_path / 'run')
   generator = run.generator
   assert (generator.blocks, generator.channels) == (3, 8)
   assert generator.init_scheme == init and not generator.skip_connections
@@ -142,17 +143,17 @@ def test_the_loaders_settings_are_the_configs(tmp_path, monkeypatch, kind):
     calls.append((arguments, settings))
 
   name = 'ResidentLoader' if kind == 'resident' else 'TfDataLoader'
-  module = resident if kind == 'resident' else pipeline
+  module = resident if kind == 'resident' else tfdata
   monkeypatch.setattr(module, name, loader)
   config = tiny_config(**DATA, **{'data.loader': kind})
-  run = train.Run(config, tmp_path / 'run')
+  run = run_lib.Run(config, tmp_path / 'run')
   [(arguments, settings)] = calls
   if kind == 'resident':
     assert arguments == (run.source, run.mesh)
     assert settings == LOADER | {'placement': 'sharded'}
   else:
     [cached] = arguments
-    assert isinstance(cached, sources.CachedSource)
+    assert isinstance(cached, caching.CachedSource)
     assert cached._source is run.source and cached._budget == 2**28
     assert settings == LOADER
 
@@ -168,7 +169,7 @@ def test_validation_resizes_with_the_configs_edge(tmp_path, monkeypatch, edge):
 
   monkeypatch.setattr(validation, 'make_pair', spy)
   config = tiny_config(**{'data.validation': 'hold-out:1', 'data.edge': edge})
-  train.Run(config, tmp_path / 'run')
+  run_lib.Run(config, tmp_path / 'run')
   assert edges == [edge]
 
 
@@ -192,8 +193,8 @@ def test_the_networks_compute_in_the_configs_precision(
 
     return lower
 
-  original = train.make_update
-  monkeypatch.setattr(train, 'make_update', make_update)
+  original = run_lib.make_update
+  monkeypatch.setattr(run_lib, 'make_update', make_update)
   config = tiny_config(
     precision=precision,
     allow_random_generator=True,
@@ -205,7 +206,7 @@ def test_the_networks_compute_in_the_configs_precision(
     },
   )
   with pytest.raises(LoweredError) as lowered:
-    train.Run(config, tmp_path / 'run').train()
+    run_lib.Run(config, tmp_path / 'run').train()
   convolutions = [
     line
     for line in str(lowered.value).splitlines()

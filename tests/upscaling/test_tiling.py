@@ -8,25 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from srgan_jax import memory, tiling, upscaler
-from srgan_jax.models import inference
+from srgan_jax import runtime
+from srgan_jax.models import folded
 from srgan_jax.models.generator import Generator
+from srgan_jax.upscaling import tiling, upscaler
+from tests.support.upscaling import network, noise
 
 HALO = 12  # of two blocks
-
-
-@functools.cache
-def network(**fields):
-  """A small generator whose BN, slopes and biases all matter."""
-  generator = Generator(2, 4, init_scheme='he', **fields)
-  init = jax.jit(lambda key, x: generator.init(key, x, train=False))
-  variables = init(jax.random.key(0), jnp.zeros((1, 4, 4, 3)))
-  rng = np.random.default_rng(0)
-  random = lambda x: jnp.asarray(rng.uniform(0.1, 0.6, x.shape), jnp.float32)
-  variables = jax.tree.map(
-    lambda x: random(x) if x.ndim == 1 else 0.3 * x, variables
-  )
-  return generator, variables
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -42,10 +30,6 @@ def plain(image, **fields):
   return np.clip((sr + 1) * 127.5, 0, 255)
 
 
-def noise(*shape):
-  return np.random.default_rng(shape).integers(0, 256, shape, np.uint8)
-
-
 FIELDS = [
   {},
   {'middle': 'prelu', 'output': 'tanh', 'input_mean': (0.4, 0.5, 0.3)},
@@ -56,12 +40,10 @@ FIELDS = [
 @pytest.mark.parametrize('fields', FIELDS, ids=lambda f: '-'.join(f) or 'paper')
 def test_the_folded_network_is_the_same_in_any_buffer_and_strips(fields):
   generator, variables = network(**fields)
-  params = inference.fold(generator, variables)
+  params = folded.fold(generator, variables)
   lr = noise(13, 10, 3)[None] / np.float32(255)
   expected = apply(generator, variables, lr)
-  run = jax.jit(
-    functools.partial(inference.upscale, generator), static_argnums=3
-  )
+  run = jax.jit(functools.partial(folded.upscale, generator), static_argnums=3)
   np.testing.assert_allclose(run(params, lr), expected, atol=2e-6)
   buffers = noise(2, 24, 16, 3) / np.float32(255)  # what is outside is not read
   buffers[0, :13, :10] = lr[0]
@@ -76,8 +58,8 @@ def test_the_folded_network_is_the_same_in_any_buffer_and_strips(fields):
 
 def test_the_halo_is_as_far_as_the_network_sees():
   generator, variables = network()
-  assert inference.halo(generator) == HALO
-  assert inference.halo(Generator()) == 40
+  assert folded.halo(generator) == HALO
+  assert folded.halo(Generator()) == 40
   column = 2 * HALO
 
   def total(lr):
@@ -234,8 +216,8 @@ def test_free_memory_is_the_machines_or_the_containers(
   monkeypatch, changes, free
 ):
   """With the files that a container has read, which make room."""
-  monkeypatch.setattr(memory, '_read', (FILES | changes).get)
-  assert memory.free() == free
+  monkeypatch.setattr(runtime, '_read', (FILES | changes).get)
+  assert runtime.free_memory() == free
   cpu = tiling.automatic(jax.devices()[0], channels=64, halo=40)
   assert cpu.side is None and cpu.pixels > 0
 

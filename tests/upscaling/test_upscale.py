@@ -11,19 +11,20 @@ import time
 import types
 import zlib
 
-import conftest
 import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import ExifTags, Image
 import pytest
-from test_pictures import deep, encode, oriented, profile
-from test_tiling import network, noise
 
 import srgan_jax
-from srgan_jax import upscale, upscaler, weights
+from srgan_jax import upscale, weights
 from srgan_jax.imaging import color, pictures, resize, writing
-from srgan_jax.models import architecture
+from srgan_jax.upscaling import upscaler
+from srgan_jax.weights import architecture
+from tests.support import repository
+from tests.support.image_files import deep, encode, oriented, profile
+from tests.support.upscaling import network, noise
 
 
 @pytest.fixture(scope='module')
@@ -426,7 +427,7 @@ def repeating(tmp_path_factory):
 @pytest.mark.parametrize('form', ['PNG', 'TIFF', 'BMP', 'JPEG', 'WEBP'])
 def test_colours_do_not_shift_on_their_way(repeating, tmp_path, form):
   """Photos, through files and a network that changes nothing."""
-  photos = sorted(conftest.PHOTOS.rglob('*.jpg'))[:3]
+  photos = sorted(repository.PHOTOS.rglob('*.jpg'))[:3]
   assert len(photos) == 3
   for i, path in enumerate(photos):
     with Image.open(path) as image:
@@ -465,7 +466,7 @@ def test_standard_input_and_output_and_a_cache(model, tmp_path):
   data = encode(Image.fromarray(noise(9, 7, 3)), 'JPEG')
   result = subprocess.run(
     [*COMMAND, '-', '-o', '-', '--model', str(model)],
-    cwd=conftest.ROOT,
+    cwd=repository.ROOT,
     input=data,
     capture_output=True,
     env=os.environ
@@ -487,7 +488,7 @@ def test_ctrl_c_leaves_nothing_half_written(model, tmp_path):
   out = tmp_path / 'out'
   process = subprocess.Popen(
     [*COMMAND, str(tmp_path), '-o', str(out), '--model', str(model)],
-    cwd=conftest.ROOT,
+    cwd=repository.ROOT,
     stderr=subprocess.PIPE,
     stdout=subprocess.DEVNULL,
   )

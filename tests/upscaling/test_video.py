@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 
-import conftest
 import numpy as np
 import pytest
-import small
 
-from srgan_jax import ffmpeg, video
+from srgan_jax import video
+from srgan_jax.upscaling import ffmpeg
+from srgan_jax.upscaling.video import upscale_video
+from tests.support import repository, small
 
 needs_ffmpeg = pytest.mark.skipif(
   shutil.which('ffmpeg') is None or shutil.which('ffprobe') is None,
@@ -147,7 +148,7 @@ def test_colours_stay(tmp_path, matrix, height):
     seen.append(lr)
     return nearest(lr)
 
-  video.upscale_video(source, out, spy, crf=1)
+  upscale_video(source, out, spy, crf=1)
   if matrix:
     assert np.abs(seen[0].astype(int) - (0xE0, 0x40, 0x20)).max() <= 2
   # The result says how it is to be read, so that nobody has to guess.
@@ -175,7 +176,7 @@ def test_varying_frame_rates_stay_as_they_are(tmp_path):
   )
   expected = [i * i / 100 for i in range(12)]
   assert times(source) == pytest.approx(expected)
-  count, notes = video.upscale_video(source, out, nearest, crf=1)
+  count, notes = upscale_video(source, out, nearest, crf=1)
   assert (count, notes) == (12, [])
   assert times(out) == pytest.approx(expected)
   # Each frame at its own time, not its neighbour's.
@@ -196,7 +197,7 @@ def test_rotated_videos_come_out_upright(clip, tmp_path):
   data[start : start + 36] = np.array(matrix, '>u4').tobytes()
   source, out = tmp_path / 'in.mp4', tmp_path / 'out.mp4'
   source.write_bytes(data)
-  video.upscale_video(source, out, nearest)
+  upscale_video(source, out, nearest)
   made = streams(out)['video']
   assert (made['width'], made['height']) == (96, 128)
   assert 'side_data_list' not in made
@@ -210,14 +211,14 @@ def test_pixels_that_are_not_square_stay_so(tmp_path):
   run_ffmpeg(
     '-f', 'lavfi', '-i', f'{PICTURES},setsar=16/15', '-frames:v', 2, source
   )
-  video.upscale_video(source, out, nearest)
+  upscale_video(source, out, nearest)
   assert streams(out)['video']['sample_aspect_ratio'] == '16:15'
 
 
 @needs_ffmpeg
 def test_subtitles_go_where_the_container_has_them(clip, tmp_path):
   out = tmp_path / 'out.mkv'
-  _, notes = video.upscale_video(clip, out, nearest)
+  _, notes = upscale_video(clip, out, nearest)
   assert streams(out)['subtitle']['codec_name'] == 'subrip' and not notes
 
 
@@ -246,7 +247,7 @@ def test_bad_input_is_one_line(clip, model, tmp_path, capsys):
 def test_without_ffmpeg_one_line_says_so(tmp_path, monkeypatch):
   monkeypatch.setenv('PATH', str(tmp_path))
   with pytest.raises(ValueError, match='ffmpeg, which is not installed'):
-    video.upscale_video(pathlib.Path('a.mp4'), tmp_path / 'b.mp4', nearest)
+    upscale_video(pathlib.Path('a.mp4'), tmp_path / 'b.mp4', nearest)
 
 
 @needs_ffmpeg
@@ -255,7 +256,7 @@ def test_a_cut_off_file_gives_what_can_be_read(tmp_path):
   run_ffmpeg('-f', 'lavfi', '-i', PICTURES, '-c:v', 'mjpeg', source)
   data = source.read_bytes()
   source.write_bytes(data[: len(data) // 2])
-  count, notes = video.upscale_video(source, out, nearest)
+  count, notes = upscale_video(source, out, nearest)
   assert 2 < count < 12 and streams(out)['video']['nb_frames'] == str(count)
   assert len(notes) == 1 and 'damaged' in notes[0]
 
@@ -269,12 +270,12 @@ def test_a_stopped_run_leaves_nothing(clip, model, tmp_path, number):
     'def slow(lr):\n'
     '  print("frame", flush=True); time.sleep(0.5)\n'
     '  return lr.repeat(4, 0).repeat(4, 1)\n'
-    'video.upscaler.load = lambda name, **options: slow\n'
+    'video.upscaling.load = lambda name, **options: slow\n'
     'sys.exit(video.main(sys.argv[1:]))\n'
   )
   process = subprocess.Popen(
     [sys.executable, '-c', code, str(clip), '-o', str(out)],
-    cwd=conftest.ROOT,
+    cwd=repository.ROOT,
     stdout=subprocess.PIPE,
     stderr=subprocess.PIPE,
     text=True,

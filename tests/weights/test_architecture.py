@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from srgan_jax import weights
-from srgan_jax.models import architecture
 from srgan_jax.models.discriminator import Discriminator
 from srgan_jax.models.generator import Generator
+from srgan_jax.weights import architecture
 
 SIZES = {'blocks': 1, 'channels': 4}
 SWITCHES = {

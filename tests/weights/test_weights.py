@@ -214,7 +214,8 @@ def test_save_refuses_variables_of_another_architecture(tmp_path):
 def test_missing_file_says_what_to_run(tmp_path):
   path = tmp_path / 'vgg16.safetensors'
   assert refusal(weights.load_vgg, path) == (
-    f'{path}: no such file; run python tools/convert_vgg.py SOURCE -o {path}'
+    f'{path}: no such file; '
+    f'run python -m srgan_jax.convert.vgg SOURCE -o {path}'
   )
   message = refusal(weights.load_generator, path)
   assert 'python -m srgan_jax.main' in message
@@ -244,7 +245,7 @@ def test_other_files_are_refused(tmp_path, content, expected):
 
   assert expected in message
   assert message.startswith(str(path))
-  assert f'run python tools/convert_vgg.py SOURCE -o {path}' in message
+  assert f'run python -m srgan_jax.convert.vgg SOURCE -o {path}' in message
 
 
 @pytest.mark.parametrize('keep', [4, 100, 0.5, 0.999])
@@ -343,7 +344,9 @@ def test_wrong_vgg_files_are_refused(vgg_file, change, expected):
 
   message = str(info.value)
   assert message.startswith(f'{vgg_file}: ') and '\n' not in message
-  assert message.endswith(f'python tools/convert_vgg.py SOURCE -o {vgg_file}')
+  assert message.endswith(
+    f'python -m srgan_jax.convert.vgg SOURCE -o {vgg_file}'
+  )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,6 @@
+"""Averages the weights of generators: `srgan_jax.paper.averaging`."""
+
+from srgan_jax.paper.averaging import main
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,6 @@
+"""Converts a generator of others to ours: `srgan_jax.convert.generator`."""
+
+from srgan_jax.convert.generator import main
+
+if __name__ == '__main__':
+  main()

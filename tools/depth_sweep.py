@@ -1,0 +1,6 @@
+"""The paper's figure 7: `srgan_jax.paper.depth_sweep`."""
+
+from srgan_jax.paper.depth_sweep import main
+
+if __name__ == '__main__':
+  main()
