@@ -91,7 +91,7 @@ def test_gan_schedule_counts_its_boundaries_from_the_first_update():
 
 def test_adam_is_the_papers():
   """The first updates of Adam with beta1 = 0.9, computed by hand."""
-  adam = optimizers.adam(lambda count: 0.1)
+  adam = optimizers.adam(0.1)
   params, state = jnp.array(0.0), adam.init(jnp.array(0.0))
   m = v = 0.0
   for count, gradient in enumerate((0.5, -2.0, 0.25), start=1):

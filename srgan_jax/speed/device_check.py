@@ -33,7 +33,7 @@ from srgan_jax import cli, sharding
 from srgan_jax.data import batch, draw, loader
 from srgan_jax.imaging import reading
 from srgan_jax.speed import stand_ins
-from srgan_jax.training import config_files, stages
+from srgan_jax.training import config_files, optimizers, stages
 from srgan_jax.training import run as run_lib
 
 # Sums run in another order. D's update comes before G's loss, and Adam's first
@@ -154,13 +154,14 @@ def _update(
     step(
       sharding.replicate(state, mesh),
       sharding.shard_batches([rows], mesh),
+      optimizers.rates(stage.schedule, 1),
       None,
       perceptual,
     )
   )
-  gradients = {'generator': new.generator.opt_state[0].mu}
+  gradients = {'generator': new.generator.opt_state.inner_state[0].mu}
   if stage.name == stages.GAN:
-    gradients['discriminator'] = new.discriminator.opt_state[0].mu
+    gradients['discriminator'] = new.discriminator.opt_state.inner_state[0].mu
   losses = {name: metrics[name] for name in _LOSSES if name in metrics}
   return losses | gradients
 

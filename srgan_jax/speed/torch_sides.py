@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from srgan_jax import sharding
 from srgan_jax.data.batch import Batch
 from srgan_jax.speed import stand_ins, torch_networks
+from srgan_jax.training import optimizers, stages
 from srgan_jax.training import run as run_lib
-from srgan_jax.training import stages
 
 # Of a loss, relative: sums run in another order.
 _TOLERANCE = 2e-3
@@ -211,6 +211,7 @@ class Ours:
     state = run.create_state(stage, run.initial)
     self._state = run.placement.place(jax.device_get(state))
     self._rows = sharding.shard_batches([rows], run.mesh)
+    self._rates = optimizers.rates(stage.schedule, 1)
     self._perceptual = stage.content.perceptual
     if self._perceptual is not None:
       self._perceptual = sharding.replicate(self._perceptual, run.mesh)
@@ -219,7 +220,7 @@ class Ours:
   def step(self) -> dict[str, jax.Array]:
     """An update."""
     self._state, self._metrics = self._update(
-      self._state, self._rows, None, self._perceptual
+      self._state, self._rows, self._rates, None, self._perceptual
     )
     return self._metrics
 

@@ -108,7 +108,11 @@ def compile_step(
     stand_ins.abstract_crops(config),
   )
   lowered = step.lower(
-    jax.tree.map(place, state, specs), rows, None, perceptual
+    jax.tree.map(place, state, specs),
+    rows,
+    place(np.zeros(1, np.float32), PartitionSpec()),
+    None,
+    perceptual,
   )
   start = time.perf_counter()
   compiled: Any = lowered.compile()

@@ -44,7 +44,7 @@ import numpy as np
 from srgan_jax import files, sharding
 from srgan_jax.data import tfdata
 from srgan_jax.speed import stand_ins
-from srgan_jax.training import program, stages
+from srgan_jax.training import optimizers, program, stages
 from srgan_jax.training import run as run_lib
 
 # Dense FLOP/s of one device, from the makers' data sheets: bfloat16, and what
@@ -148,8 +148,11 @@ def measure(
     return sharding.shard_batches(taken, mesh)
 
   rows = take(count)
+  rates = optimizers.rates(stage.schedule, count)
   start = time.perf_counter()
-  compiled = step.lower(state, rows, loader.pictures, perceptual).compile()
+  compiled = step.lower(
+    state, rows, rates, loader.pictures, perceptual
+  ).compile()
   compile_s = time.perf_counter() - start
 
   def make_calls(how_many: int) -> list[float]:
@@ -160,7 +163,7 @@ def measure(
     for _ in range(how_many):
       if not is_synthetic:
         rows = take(count)
-      state, metrics = compiled(state, rows, loader.pictures, perceptual)
+      state, metrics = compiled(state, rows, rates, loader.pictures, perceptual)
       if previous is not None:
         jax.block_until_ready(previous)
         ends.append(time.perf_counter())
@@ -222,7 +225,10 @@ def flops_per_step(run: run_lib.Run, stage: stages.Stage) -> float | None:
   rows = stand_ins.abstract_crops(run.config)
   step = stand_ins.make_update(run, stage, mesh)
   traced = step.trace(
-    *jax.tree.map(whole, (state, rows, None, stage.content.perceptual))
+    *jax.tree.map(
+      whole,
+      (state, rows, np.zeros(1, np.float32), None, stage.content.perceptual),
+    )
   )
   lowered = traced.lower(lowering_platforms=('tpu',))
   return (lowered.cost_analysis() or {}).get('flops')

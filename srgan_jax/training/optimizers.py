@@ -3,14 +3,28 @@
 from collections.abc import Sequence
 from typing import Literal
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import optax
 
 ScheduleName = Literal['constant', 'cosine']
 
 
-def adam(schedule: optax.Schedule) -> optax.GradientTransformation:
-  """Adam with the paper's beta1 = 0.9; beta2 and epsilon are the usual ones."""
-  return optax.adam(schedule, b1=0.9, b2=0.999, eps=1e-8)
+def adam(learning_rate: float = 0.0) -> optax.GradientTransformation:
+  """Adam with the paper's beta1 = 0.9; beta2 and epsilon are the usual ones.
+
+  The learning rate is a value in the state (`hyperparams`), so that a compiled
+  step depends neither on the schedule nor on its length.
+  """
+  return optax.inject_hyperparams(
+    optax.adam, static_args=('b1', 'b2', 'eps', 'eps_root')
+  )(learning_rate=learning_rate, b1=0.9, b2=0.999, eps=1e-8)
+
+
+def rates(schedule: optax.Schedule, steps: int) -> np.ndarray:
+  """The learning rate of each update: float32 [steps]."""
+  return np.asarray(jax.vmap(schedule)(jnp.arange(steps)), np.float32)
 
 
 def pretrain_schedule(

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 from jax.sharding import Mesh, PartitionSpec
+import numpy as np
 
 from srgan_jax import sharding
 from srgan_jax.data.batch import Batch, make_batch
@@ -19,7 +20,13 @@ from srgan_jax.training import stages
 from srgan_jax.training import step as step_lib
 
 Update = Callable[
-  [step_lib.PretrainState, Any, Any, vgg.PerceptualNetwork | None],
+  [
+    step_lib.PretrainState,
+    Any,
+    np.ndarray,
+    Any,
+    vgg.PerceptualNetwork | None,
+  ],
   tuple[step_lib.PretrainState, step_lib.Metrics],
 ]
 
@@ -58,8 +65,9 @@ def make_update(
 
   Returns:
     A function of the state, K steps' rows of data stacked (of the loader's
-    `batches`, by `sharding.shard_batches`), the loader's `pictures` and the
-    VGG network. It gives the state after K updates, and metrics [K].
+    `batches`, by `sharding.shard_batches`), their learning rates [K], the
+    loader's `pictures` and the VGG network. It gives the state after K updates,
+    and metrics [K].
   """
   advance: Callable = stage.step
   if batch_norm == 'per_device':
@@ -73,22 +81,26 @@ def make_update(
   def update(
     state: step_lib.PretrainState,
     rows: Any,
+    rates: np.ndarray,
     pictures: Any,
     perceptual: vgg.PerceptualNetwork | None,
   ) -> tuple[step_lib.PretrainState, step_lib.Metrics]:
     def step(
-      state: step_lib.PretrainState, rows: Any
+      state: step_lib.PretrainState, inputs: tuple[Any, Any]
     ) -> tuple[step_lib.PretrainState, step_lib.Metrics]:
+      rows, rate = inputs
       crops = cut(pictures, rows)
       batch = make_batch(crops['crop'], crops['symmetry'], scale)
       with jax.default_matmul_precision(precision):
-        return advance(state, batch, perceptual, stage.objective)
+        return advance(
+          state.with_learning_rate(rate), batch, perceptual, stage.objective
+        )
 
-    if len(jax.tree.leaves(rows)[0]) > 1:
-      state, metrics = jax.lax.scan(step, state, rows)
+    if len(rates) > 1:
+      state, metrics = jax.lax.scan(step, state, (rows, rates))
     else:
       # Without the loop, in which XLA's CPU backend is slow.
-      state, metrics = step(state, jax.tree.map(lambda x: x[0], rows))
+      state, metrics = step(state, jax.tree.map(lambda x: x[0], (rows, rates)))
       metrics = jax.tree.map(lambda x: x[None], metrics)
     if batch_norm == 'global':
       state = jax.lax.with_sharding_constraint(state, sharding.replicated(mesh))

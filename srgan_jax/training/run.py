@@ -281,7 +281,7 @@ class Run:
     if variables is None:
       lr_side = hr_side // self.config.scale
       variables = _initialize(self.generator, lr_side, generator_key)
-    adam = optimizers.adam(stage.schedule)
+    adam = optimizers.adam()
     generator = step_lib.create_network(self.generator, variables, adam)
     _log_size('generator', generator)
     ema = generator.variables if self.config.ema_decay else None
@@ -331,6 +331,7 @@ class Run:
       precision=self.precision,
       batch_norm=config.batch_norm,
     )
+    rates = optimizers.rates(stage.schedule, stage.steps)
     perceptual = stage.content.perceptual
     if perceptual is not None:
       perceptual = sharding.replicate(perceptual, self.mesh)
@@ -355,7 +356,13 @@ class Run:
           rows = sharding.shard_batches(
             clock.wait_for(batches, count), self.mesh
           )
-          state, metrics = update(state, rows, self.loader.pictures, perceptual)
+          state, metrics = update(
+            state,
+            rows,
+            rates[step : step + count],
+            self.loader.pictures,
+            perceptual,
+          )
           pending.append((step + 1, metrics))
           if len(pending) > _AHEAD:  # else the host queues steps without end
             jax.block_until_ready(pending[-1 - _AHEAD][1])
@@ -377,11 +384,12 @@ class Run:
           window += _fetch(pending, stage)
           pending.clear()
           if logs:
-            rate = float(stage.schedule(step - 1))
-            reporter.metrics(
-              step,
-              {**_mean(window), 'learning_rate': rate, **clock.figures()},
-            )
+            figures_of_step = {
+              **_mean(window),
+              'learning_rate': float(rates[step - 1]),
+              **clock.figures(),
+            }
+            reporter.metrics(step, figures_of_step)
             window = []
             clock.reset()
           if validates:

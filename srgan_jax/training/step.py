@@ -8,7 +8,7 @@ SR in [-1, 1].
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, Self
 
 from flax import linen as nn
 from flax import struct
@@ -49,6 +49,12 @@ class NetworkState(train_state.TrainState):
   def variables(self) -> Variables:
     return {'params': self.params, 'batch_stats': self.batch_stats}
 
+  def with_learning_rate(self, rate: jax.Array) -> Self:
+    """The same state, whose next update has this learning rate."""
+    hyperparams = self.opt_state.hyperparams | {'learning_rate': rate}
+    opt_state = self.opt_state._replace(hyperparams=hyperparams)
+    return self.replace(opt_state=opt_state)
+
 
 @struct.dataclass
 class PretrainState:
@@ -67,12 +73,24 @@ class PretrainState:
     """What is evaluated and exported: the average, where there is one."""
     return self.generator.variables if self.ema is None else self.ema
 
+  def with_learning_rate(self, rate: jax.Array) -> Self:
+    """The same state, whose next update has this learning rate."""
+    return dataclasses.replace(
+      self, generator=self.generator.with_learning_rate(rate)
+    )
+
 
 @struct.dataclass
 class GanState(PretrainState):
   """What the GAN stage updates: G, its average, and D."""
 
   discriminator: NetworkState
+
+  def with_learning_rate(self, rate: jax.Array) -> Self:
+    state = super().with_learning_rate(rate)
+    return dataclasses.replace(
+      state, discriminator=state.discriminator.with_learning_rate(rate)
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -53,7 +53,7 @@ def network_state(network, seed, rate=1e-3):
   return step_lib.create_network(
     network,
     _initial_variables(network, images.shape, seed),
-    optimizers.adam(lambda count: rate),
+    optimizers.adam(rate),
   )
 
 

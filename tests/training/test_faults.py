@@ -154,11 +154,8 @@ def optimizers_count_apart_after_resume(tmp_path):
   )
   # G has been trained before D: its optimizer has counted further.
   count = jnp.asarray(7, jnp.int32)
-  adam, *rest = state.generator.opt_state
   state = state.replace(
-    generator=state.generator.replace(
-      step=7, opt_state=(adam._replace(count=count), *rest)
-    )
+    generator=_with_count(state.generator, count).replace(step=7)
   )
   mesh = sharding.make_mesh(4)
   placement = sharding.Placement(mesh, 'global')
@@ -167,10 +164,19 @@ def optimizers_count_apart_after_resume(tmp_path):
   restored, _ = saved.restore(1, state)
   saved.close()
   new, _ = step(restored, small.batch(), None)
-  assert int(new.generator.opt_state[0].count) == 8
-  assert int(new.discriminator.opt_state[0].count) == 1
+  assert int(new.generator.opt_state.inner_state[0].count) == 8
+  assert int(new.discriminator.opt_state.inner_state[0].count) == 1
   assert int(new.generator.step) == 8
   assert int(new.discriminator.step) == 1
+
+
+def _with_count(network, count):
+  """The network, whose Adam has counted so far."""
+  adam, *rest = network.opt_state.inner_state
+  inner = (adam._replace(count=count), *rest)
+  return network.replace(
+    opt_state=network.opt_state._replace(inner_state=inner)
+  )
 
 
 def share_the_step_count(monkeypatch):
@@ -178,13 +184,8 @@ def share_the_step_count(monkeypatch):
 
   def shared(self, step, like):
     state, note = restore(self, step, like)
-    d = state.discriminator
-    adam, *rest = d.opt_state
-    count = state.generator.opt_state[0].count
-    d = d.replace(
-      step=state.generator.step,
-      opt_state=(adam._replace(count=count), *rest),
-    )
+    g, d = state.generator, state.discriminator
+    d = _with_count(d, g.opt_state.inner_state[0].count).replace(step=g.step)
     return state.replace(discriminator=d), note
 
   monkeypatch.setattr(checkpoints.Checkpoints, 'restore', shared)

@@ -44,7 +44,7 @@ def test_four_devices_give_the_gradients_of_one(stage):
   for name in networks:
     # A tenth of the gradients, and the statistics of the global batch.
     for part in (
-      lambda network: network.opt_state[0].mu,
+      lambda network: network.opt_state.inner_state[0].mu,
       lambda network: network.batch_stats,
     ):
       jax.tree.map(

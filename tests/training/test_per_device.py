@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from srgan_jax import sharding
-from srgan_jax.training import checkpoints, program, stages
+from srgan_jax.training import checkpoints, optimizers, program, stages
 from srgan_jax.training import step as step_lib
 from tests.support import small
 
@@ -65,8 +65,9 @@ def _update(name):
   rows = sharding.shard_batches(_rows(), placement.mesh)
   perceptual = sharding.replicate(stage.content.perceptual, placement.mesh)
   state = placement.place(_host_state(name))
-  compiled = step.lower(state, rows, None, perceptual).compile()
-  new, metrics = compiled(state, rows, None, perceptual)
+  rates = optimizers.rates(stage.schedule, 1)
+  compiled = step.lower(state, rows, rates, None, perceptual).compile()
+  new, metrics = compiled(state, rows, rates, None, perceptual)
   return compiled.as_text(), new, jax.device_get(metrics)
 
 
@@ -85,7 +86,7 @@ def test_gradients_are_the_mean_of_the_devices_own(name):
   # G's and D's first moments are a tenth of their gradients. G's come through
   # the D just updated, which is another on each device alone: there, D's only.
   network = 'generator' if name == stages.PRETRAIN else 'discriminator'
-  moments = lambda new: getattr(new, network).opt_state[0].mu
+  moments = lambda new: getattr(new, network).opt_state.inner_state[0].mu
   mean = jax.tree.map(
     lambda *x: np.mean(x, axis=0), *(moments(new) for new, _ in alone)
   )

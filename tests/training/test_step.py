@@ -79,9 +79,9 @@ def test_the_fused_step_equals_the_plain_algorithm():
   )(state, batch, network)
   # Adam divides by the gradient's size, so its first moment (a tenth of the
   # gradient) is compared and not the update.
-  ours = new.generator.opt_state[0].mu
+  ours = new.generator.opt_state.inner_state[0].mu
   assert_close(ours, jax.tree.map(lambda x: 0.1 * x, g_gradients))
-  ours = new.discriminator.opt_state[0].mu
+  ours = new.discriminator.opt_state.inner_state[0].mu
   assert_close(ours, jax.tree.map(lambda x: 0.1 * x, d_gradients))
   assert_close(new.generator.batch_stats, g_stats)
   assert_close(new.discriminator.batch_stats, new_d.batch_stats)
@@ -122,7 +122,7 @@ def test_both_networks_move_and_vgg_does_not():
       lambda a, b: bool(np.any(a != b)), before.variables, after.variables
     )
     assert all(jax.tree.leaves(changed))
-    assert after.step == 1 and after.opt_state[0].count == 1
+    assert after.step == 1 and after.opt_state.inner_state[0].count == 1
   # VGG is an argument and no part of the state: nothing could update it.
   names = {
     jax.tree_util.keystr(path)
@@ -205,7 +205,7 @@ def test_no_generator_gradient_reaches_d_or_vgg_in_the_step():
     new, _ = compiled(step_lib.gan_step, objective)(
       small.gan_state(), batch, network
     )
-    moments.append(new.discriminator.opt_state[0].mu)
+    moments.append(new.discriminator.opt_state.inner_state[0].mu)
   jax.tree.map(np.testing.assert_array_equal, *moments)
 
 
