@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
   from srgan_jax import evaluation, imaging
-  from srgan_jax.upscale import load
+  from srgan_jax.upscaling import load
 
 __version__ = '0.1.0'
 
@@ -32,7 +32,7 @@ __all__ = ['__version__', 'evaluation', 'imaging', 'load']
 def __getattr__(name: str) -> Any:
   """Imports what is asked for on first use (PEP 562)."""
   if name == 'load':
-    return importlib.import_module('srgan_jax.upscale').load
+    return importlib.import_module('srgan_jax.upscaling').load
   if name in ('evaluation', 'imaging'):
     return importlib.import_module(f'srgan_jax.{name}')
   raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

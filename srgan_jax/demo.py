@@ -10,7 +10,6 @@ It is served to this computer alone, loads nothing from elsewhere and reports to
 nobody; what was uploaded is deleted when the command ends.
 """
 
-import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent import futures
 import html
@@ -25,10 +24,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from srgan_jax import compilation_cache, pretrained, upscaler
+from srgan_jax import cli, pretrained, runtime
 from srgan_jax.imaging import pictures, writing
 from srgan_jax.models.generator import SCALE
-from srgan_jax.upscaler import Upscaler
+from srgan_jax.upscaling import upscaler
+from srgan_jax.upscaling.upscaler import Upscaler
 
 # What the slider shows has at most this many pixels a side; the download is
 # whole.
@@ -216,11 +216,7 @@ def _short_name(file: pathlib.Path) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
   """The command: serves the page until it is interrupted."""
-  parser = argparse.ArgumentParser(
-    prog='python -m srgan_jax.demo',
-    description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
+  parser = cli.parser(__doc__, 'python -m srgan_jax.demo')
   add = parser.add_argument
   add(
     '--model',
@@ -249,7 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
       import gradio as gr
 
       blocks = page(find_models(options.model), options.max_megapixels)
-      compilation_cache.enable()
+      runtime.enable_compilation_cache()
       # As Ctrl-C, so that the pictures are deleted then as well.
       signal.signal(signal.SIGTERM, signal.default_int_handler)
       _, address, _ = blocks.queue(default_concurrency_limit=1).launch(

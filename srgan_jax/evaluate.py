@@ -15,11 +15,9 @@ import json
 import pathlib
 import sys
 
-import tqdm
-
 import srgan_jax
-from srgan_jax import files
-from srgan_jax.evaluation import methods, metrics, pairs, report
+from srgan_jax import cli, files
+from srgan_jax.evaluation import benchmarks, methods, metrics, report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,11 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-  parser = argparse.ArgumentParser(
-    prog='python -m srgan_jax.evaluate',
-    description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
+  parser = cli.parser(__doc__, 'python -m srgan_jax.evaluate')
   add = parser.add_argument
   method = parser.add_mutually_exclusive_group(required=True)
   method.add_argument(
@@ -68,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     action='append',
     default=[],
     metavar='FILE',
-    help='LPIPS too, by the weights of tools/convert_lpips.py; repeatable',
+    help='LPIPS too, by the weights of srgan_jax.convert.lpips; repeatable',
   )
   add('--json', type=pathlib.Path, metavar='FILE', help='also write JSON')
   add('--csv', type=pathlib.Path, metavar='FILE', help='also write CSV')
@@ -79,7 +73,7 @@ def _run(options: argparse.Namespace) -> None:
   for path in (options.json, options.csv):
     if path is not None:
       files.require_folder(path)
-  benchmark = pairs.Benchmark(options.hr, options.lr, options.edge)
+  benchmark = benchmarks.Benchmark(options.hr, options.lr, options.edge)
   if options.sr:
     method = methods.finished(pathlib.Path(options.sr), benchmark)
   else:
@@ -116,10 +110,8 @@ def _protocols(text: str) -> list[str]:
   return list(dict.fromkeys(names))
 
 
-def _progress(benchmark: pairs.Benchmark) -> Iterable[pairs.Pair]:
-  return tqdm.tqdm(
-    benchmark, unit='image', leave=False, disable=not sys.stderr.isatty()
-  )
+def _progress(benchmark: benchmarks.Benchmark) -> Iterable[benchmarks.Pair]:
+  return cli.progress(benchmark, unit='image', leave=False)
 
 
 if __name__ == '__main__':

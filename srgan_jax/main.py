@@ -19,7 +19,7 @@ from absl import logging as absl_logging
 import jax
 from ml_collections import ConfigDict, config_flags
 
-from srgan_jax import compilation_cache
+from srgan_jax import runtime
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'The config file, e.g. configs/vgg54.py.'
@@ -45,13 +45,14 @@ def main(arguments: Sequence[str]) -> None:
   logger.propagate = False
   warnings.formatwarning = lambda message, *_: f'srgan_jax: {message}\n'
 
-  compilation_cache.enable()
+  runtime.enable_compilation_cache()
   try:
     _join(config.distributed)
     # After the processes have joined: this touches the devices.
-    from srgan_jax import interruption, train
+    from srgan_jax.training import interruption
+    from srgan_jax.training import run as run_lib
 
-    run = train.Run(config, workdir)
+    run = run_lib.Run(config, workdir)
   except (ImportError, OSError, RuntimeError, ValueError) as error:
     _fail(error)
   try:

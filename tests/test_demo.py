@@ -12,15 +12,13 @@ import sys
 import time
 import urllib.parse
 
-import chromium
-import conftest
 import numpy as np
 from PIL import Image
 import pytest
-import small
 
 import srgan_jax
 from srgan_jax import demo
+from tests.support import chromium, repository, small
 
 PATIENCE = 60  # seconds
 
@@ -42,7 +40,7 @@ def page(model, tmp_path_factory):
   command = [sys.executable, '-m', 'srgan_jax.demo', '--port', str(port)]
   process = subprocess.Popen(
     [*command, '--model', str(model), '--max-megapixels', '0.01'],
-    cwd=conftest.ROOT,
+    cwd=repository.ROOT,
     env={**os.environ, 'TMPDIR': str(folder)},
     stdout=subprocess.PIPE,
     stderr=subprocess.STDOUT,

@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
 
 from srgan_jax import export, weights
 from srgan_jax.imaging import color
-from srgan_jax.models import architecture
 from srgan_jax.models.generator import Generator
+from srgan_jax.weights import architecture
+from tests.support import small
 
 # Odd, wide and smaller than the kernels' reach.
 SIZES = ((7, 5), (1, 12), (16, 9))

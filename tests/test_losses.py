@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from srgan_jax import losses, optimizers
+from srgan_jax import losses
+from srgan_jax.training import optimizers
 
 
 def test_mse_by_hand():

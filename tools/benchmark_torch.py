@@ -1,283 +1,49 @@
-"""Times our training step beside the same one in PyTorch, in turns.
+"""Times our training step and PyTorch's: `srgan_jax.speed.torch_comparison`."""
 
-  python tools/benchmark_torch.py --config=configs/vgg54.py
-    [--stage=pretrain,gan] [--variants=eager,channels_last,compile,graphs]
-    [--rounds=5] [--calls=10] [--json=FILE] [--config.FIELD=VALUE ...]
-
-The same networks, weights, batch, losses and optimizers on both sides, and the
-batch on the device from the beginning. In every round each side runs its calls,
-one after the other, so that a machine that slows down slows all of them. First
-the two are compared, in float32 from the same weights: the losses of the first
-update must be the same, those of the second are reported.
-
-  eager          PyTorch as it is written, NCHW
-  channels_last  the same with its memory NHWC
-  compile        channels_last under torch.compile
-  graphs         the whole update of that as one CUDA graph
-
-On a GPU all variants compute in bfloat16 by autocast where ours does, else in
-float32 without TF32; cuDNN tries its algorithms out, as XLA does, and Adam is
-the fused one. PyTorch is not among this package's dependencies.
-"""
-
-from collections.abc import Callable, Sequence
-import json
 import os
-import pathlib
-import sys
-import tempfile
-import time
-from typing import Any
 
-# Both share the device's memory.
-os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
+from absl import app, flags
+from ml_collections import config_flags
 
-from absl import app, flags  # noqa: E402
-import benchmark_sides  # noqa: E402
-import jax  # noqa: E402
-from ml_collections import config_flags  # noqa: E402
-import numpy as np  # noqa: E402
-import stand_ins  # noqa: E402
-import torch  # noqa: E402
+from srgan_jax import cli
+from srgan_jax.speed import torch_comparison
+from srgan_jax.training import config_files
 
-from srgan_jax import files, train  # noqa: E402
-from srgan_jax.data.batch import make_batch  # noqa: E402
 
-_CONFIG = config_flags.DEFINE_config_file('config', None, 'A config file.')
-_STAGES = flags.DEFINE_list('stage', ['pretrain', 'gan'], 'Of pretrain, gan.')
-_VARIANTS = flags.DEFINE_list(
-  'variants', ['eager', 'channels_last'], 'Of PyTorch; see above.'
-)
-_ROUNDS = flags.DEFINE_integer('rounds', 5, 'Turns of each side.', 1)
-_CALLS = flags.DEFINE_integer('calls', 10, 'Updates in a turn.', 1)
-_JSON = flags.DEFINE_string('json', None, 'A file for the figures.')
-flags.mark_flag_as_required('config')
-for _name, _words in (
-  ('stage', ('pretrain', 'gan')),
-  ('variants', ('eager', 'channels_last', 'compile', 'graphs')),
-):
-  flags.register_validator(
-    _name,
-    lambda given, words=_words: set(given) <= set(words),
-    f'of {", ".join(_words)}',
+def main() -> None:
+  """Defines the flags, and times what they say."""
+  config = config_flags.DEFINE_config_file('config', None, 'A config file.')
+  stages = flags.DEFINE_list('stage', ['pretrain', 'gan'], 'Of pretrain, gan.')
+  variants = flags.DEFINE_list(
+    'variants', ['eager', 'channels_last'], 'Of PyTorch; see above.'
   )
+  rounds = flags.DEFINE_integer('rounds', 5, 'Turns of each side.', 1)
+  calls = flags.DEFINE_integer('calls', 10, 'Updates in a turn.', 1)
+  json_file = flags.DEFINE_string('json', None, 'A file for the figures.')
+  flags.mark_flag_as_required('config')
+  cli.restrict_flag('stage', ('pretrain', 'gan'))
+  cli.restrict_flag('variants', torch_comparison.VARIANTS)
 
-
-def shared_device(variants: Sequence[str]) -> str:
-  """The device of both sides, as PyTorch calls it: 'cuda' or 'cpu'.
-
-  Raises:
-    ValueError: one line, where they would not run on the same one, or it has no
-      CUDA graphs and `variants` have.
-  """
-  backend = jax.default_backend()
-  if backend == 'cpu':
-    if 'graphs' in variants:
-      raise ValueError('--variants=graphs takes an NVIDIA GPU')
-    return 'cpu'
-  if backend != 'gpu' or not torch.cuda.is_available():
-    raise ValueError(
-      f'JAX runs on a {backend} and this PyTorch does not; '
-      'JAX_PLATFORMS=cpu compares them on the CPU'
-    )
-  if (count := jax.device_count()) > 1:
-    raise ValueError(
-      f'ours would take {count} GPUs and PyTorch one; '
-      'CUDA_VISIBLE_DEVICES=0 gives both one'
-    )
-  return 'cuda'
-
-
-def build(
-  variants: Sequence[str],
-  make: Callable[[str], benchmark_sides.Trainer],
-  stage: str,
-) -> dict[str, benchmark_sides.Trainer]:
-  """The variants that run; of the others a line each goes to stderr."""
-  result = {}
-  for variant in variants:
+  def run(arguments: list[str]) -> None:
+    del arguments
     try:
-      side = make(variant)
-      warm_up(side)
-    except Exception as error:  # of PyTorch, its compiler or CUDA: any
-      reason = str(error).strip().partition('\n')[0]
-      print(
-        f'benchmark_torch: {stage} without {variant}: '
-        f'{type(error).__name__}: {reason}',
-        file=sys.stderr,
+      torch_comparison.report(
+        config.value,
+        stage_names=stages.value,
+        variants=variants.value,
+        rounds=rounds.value,
+        calls=calls.value,
+        json_file=json_file.value,
       )
-    else:
-      result[variant] = side
-  return result
-
-
-def warm_up(side: Any) -> None:
-  """Compiles, and lets cuDNN choose."""
-  for _ in range(3):
-    side.step()
-  side.synchronize()
-
-
-def time_in_turns(
-  sides: dict[str, Any], rounds: int, calls: int
-) -> dict[str, list[float]]:
-  """Milliseconds an update of each side, a figure a round."""
-  result: dict[str, list[float]] = {name: [] for name in sides}
-  for _ in range(rounds):
-    for name, side in sides.items():
-      start = time.perf_counter()
-      for _ in range(calls):
-        side.step()
-      side.synchronize()
-      result[name].append(1e3 * (time.perf_counter() - start) / calls)
-  return result
-
-
-def time_stage(
-  exact: train.Run,
-  run: train.Run,
-  index: int,
-  rows: dict[str, np.ndarray],
-  *,
-  device: str,
-  variants: Sequence[str],
-  rounds: int,
-  calls: int,
-) -> dict[str, Any]:
-  """Compares the two sides, then times them.
-
-  Args:
-    exact: the run in float32, for the comparison.
-    run: the run that is timed.
-    index: of the stage among theirs.
-    rows: crops and symmetries, as `make_batch` takes them.
-    device: 'cuda' or 'cpu'.
-    variants: of PyTorch.
-    rounds: turns of each side.
-    calls: updates in a turn.
-
-  Returns:
-    An entry of `results`.
-
-  Raises:
-    ValueError: one line: the sides differ, or no variant of PyTorch runs.
-  """
-  batch = jax.device_get(make_batch(**rows, scale=run.config.scale))
-  stage = exact.stages[index]
-  state = exact.create_state(stage, exact.initial)
-  differences = benchmark_sides.compare(
-    benchmark_sides.Ours(exact, stage, rows),
-    benchmark_sides.Trainer(
-      exact, stage, state, batch, variant='eager', device=device, exact=True
-    ),
-  )
-  stage = run.stages[index]
-  ours = benchmark_sides.Ours(run, stage, rows)
-  warm_up(ours)
-  theirs = build(
-    variants,
-    lambda variant: benchmark_sides.Trainer(
-      run, stage, state, batch, variant=variant, device=device
-    ),
-    stage.name,
-  )
-  if not theirs:
-    raise ValueError(f'{stage.name}: no variant of PyTorch is left')
-  times = time_in_turns({'ours': ours, **theirs}, rounds, calls)
-  medians = {name: float(np.median(value)) for name, value in times.items()}
-  best = min(medians[name] for name in theirs)
-  return {
-    'stage': stage.name,
-    'precision': run.dtype.name,
-    'differences': differences,
-    'median_ms': medians,
-    'rounds_ms': times,
-    'speedup_over_best': best / medians['ours'],
-  }
-
-
-def _row(record: dict[str, Any]) -> str:
-  first, second = (max(each.values()) for each in record['differences'])
-  return (
-    f'{record["stage"]}, {record["precision"]}: '
-    + ', '.join(f'{key} {ms:.2f} ms' for key, ms in record['median_ms'].items())
-    + f'; ours {record["speedup_over_best"]:.2f} times the best PyTorch; '
-    f'losses differ by {first:.1e}, in the second update by {second:.1e}'
-  )
-
-
-def time_all(folder: pathlib.Path) -> None:
-  """Times every stage asked for; writes the figures after each.
-
-  Args:
-    folder: for the runs' folders.
-
-  Raises:
-    ValueError: one line; see `time_stage`.
-    OSError: likewise.
-  """
-  device = shared_device(_VARIANTS.value)
-  torch.backends.cudnn.allow_tf32 = False
-  torch.backends.cudnn.benchmark = True
-  config = _CONFIG.value
-  stand_ins.use_photos(config)
-  stand_ins.use_random_vgg(config, folder)
-  run = train.Run(config, folder / 'run', opens_loader=False)
-  float32 = config.copy_and_resolve_references()
-  float32.precision = 'float32'
-  exact = train.Run(float32, folder / 'exact', opens_loader=False)
-  rng = np.random.default_rng(0)
-  side = config.crop_size + 16  # with the context
-  rows = {
-    'crop': rng.integers(0, 256, (config.batch_size, side, side, 3), np.uint8),
-    'symmetry': np.zeros(config.batch_size, np.int32),
-  }
-  facts = {
-    'device': jax.devices()[0].device_kind,
-    'devices': jax.device_count(),
-    'precision': run.dtype.name,
-    'jax': jax.__version__,
-    'torch': torch.__version__,
-    'cudnn': torch.backends.cudnn.version(),
-    'cudnn_benchmark': torch.backends.cudnn.benchmark,
-    'cudnn_tf32': torch.backends.cudnn.allow_tf32,
-    'threads': torch.get_num_threads(),
-    'batch_size': config.batch_size,
-    'crop_size': config.crop_size,
-  }
-  print(', '.join(f'{name} {value}' for name, value in facts.items()))
-  results = []
-  for index, stage in enumerate(run.stages):
-    if stage.name not in _STAGES.value:
-      continue
-    record = time_stage(
-      exact,
-      run,
-      index,
-      rows,
-      device=device,
-      variants=_VARIANTS.value,
-      rounds=_ROUNDS.value,
-      calls=_CALLS.value,
-    )
-    print(_row(record), flush=True)
-    results.append(record)
-    if _JSON.value:  # now, lest the next one fails
-      text = json.dumps({**facts, 'results': results}, indent=2) + '\n'
-      files.write_text(_JSON.value, text)
-  if not results:
-    raise ValueError(f'the config has no {" or ".join(_STAGES.value)} stage')
-
-
-def main(arguments: Sequence[str]) -> None:
-  """The command."""
-  del arguments
-  with tempfile.TemporaryDirectory() as scratch:
-    try:
-      time_all(pathlib.Path(scratch))
     except (ValueError, OSError) as error:
-      sys.exit(f'benchmark_torch: {" ".join(str(error).split())}')
+      cli.fail('benchmark_torch', error)
+
+  # Both share the device's memory; read when JAX first looks for devices.
+  os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
+  config_files.make_importable()
+  app.run(run)
 
 
 if __name__ == '__main__':
-  app.run(main)
+  __doc__ = torch_comparison.__doc__  # what --help shows
+  main()

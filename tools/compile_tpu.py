@@ -1,219 +1,41 @@
-"""Compiles the real training step for a TPU slice, without a TPU.
+"""Compiles the training step for a TPU slice: `srgan_jax.speed.tpu`."""
 
-  pip install libtpu
-  python tools/compile_tpu.py --config=configs/vgg54.py --topology=v5e:2x4 \
-    [--stage=gan] [--batch_per_chip=16] [--json=FILE] [--config.FIELD=VALUE ...]
+from absl import app, flags
+from ml_collections import config_flags
 
-XLA's own TPU compiler, which is in libtpu, says whether the step fits and what
-it costs; nothing is run. The global batch is `batch_per_chip` times the chips.
-The program is one step on crops that come cut: neither resident pictures nor
---config.steps_per_call are in it.
-
-  flops                   of a step, as XLA counts the optimised program, a chip
-  bytes                   that a step moves to and from a chip's memory
-  per_chip_memory_bytes   arguments, results and temporaries at their peak
-  all_reduces             a step, and all_reduce_bytes what they carry
-  roofline_ms             the least time of a step: arithmetic or memory,
-                          whichever is longer, and the all-reduces on top
-  efficiency              of scaling: roofline_ms without the all-reduces, by
-                          roofline_ms with them
-
-The rooflines come from the makers' data sheets (docs/performance.md). They are
-estimates: what is measured is the compiler's output.
-"""
-
-from collections.abc import Sequence
-import json
-import os
-import pathlib
-import re
-import sys
-import tempfile
-import time
-from typing import Any
-
-# Before JAX looks for a TPU: none is asked for its description.
-os.environ['TPU_SKIP_MDS_QUERY'] = '1'
-os.environ['JAX_PLATFORMS'] = 'cpu'
-
-from absl import app, flags  # noqa: E402
-import jax  # noqa: E402
-from jax.experimental import topologies  # noqa: E402
-from jax.sharding import Mesh, NamedSharding, PartitionSpec  # noqa: E402
-from ml_collections import config_flags  # noqa: E402
-import numpy as np  # noqa: E402
-import stand_ins  # noqa: E402
-
-from srgan_jax import files, sharding, train  # noqa: E402
-
-# FLOP/s in bfloat16, bytes/s of memory, and bytes/s in and out of a chip over
-# all its links, by the kind that libtpu names: cloud.google.com/tpu/docs.
-_CHIPS = {
-  'TPU v5 lite': (197e12, 819e9, 200e9),
-  'TPU v5': (459e12, 2765e9, 600e9),
-  'TPU v6 lite': (918e12, 1640e9, 448e9),
-  'TPU v4': (137.5e12, 614e9, 150e9),  # one of a chip's two cores
-}
-_CONFIG = config_flags.DEFINE_config_file('config', None, 'A config file.')
-_TOPOLOGY = flags.DEFINE_string(
-  'topology', None, 'A slice, e.g. v5e:2x4, v5e:16x16, v5p:2x2x1.'
-)
-_STAGE = flags.DEFINE_enum('stage', None, ['pretrain', 'gan'], 'The last.')
-_BATCH = flags.DEFINE_integer('batch_per_chip', 16, 'HR crops a chip.', 1)
-_JSON = flags.DEFINE_string('json', None, 'A file for the figures.')
-flags.mark_flags_as_required(['config', 'topology'])
+from srgan_jax import cli
+from srgan_jax.speed import tpu
+from srgan_jax.training import config_files
 
 
-def describe(topology: str) -> list[Any]:
-  """The devices of a slice.
-
-  Raises:
-    ValueError: one line, where libtpu does not know it or is not installed.
-  """
-  extra = {}
-  if topology.endswith(':1x1'):
-    extra['chips_per_host_bounds'] = [1, 1, 1]
-  try:
-    return list(
-      topologies.get_topology_desc(
-        platform='tpu', topology_name=topology, **extra
-      ).devices
-    )
-  except Exception as error:  # libtpu's, of any kind
-    text = str(error).splitlines()[0]
-    raise ValueError(f'{topology}: {text}') from error
-
-
-def compile_step(
-  run: train.Run, stage_name: str | None, devices: Sequence[Any]
-) -> dict[str, Any]:
-  """Compiles a stage's step for devices that are only described.
-
-  Args:
-    run: networks and config; its batch is the global one.
-    stage_name: 'pretrain' or 'gan'; None: the last stage.
-    devices: of a topology.
-
-  Returns:
-    The figures that the module's docstring names, and 'compile_s'.
-  """
-  config = run.config
-  mesh = Mesh(np.asarray(devices), (sharding.AXIS,))
-  stage = run.stages[-1]
-  if stage_name:
-    stage = next(s for s in run.stages if s.name == stage_name)
-  step = stand_ins.make_update(run, stage, mesh, config.batch_norm)
-  state = jax.eval_shape(lambda: run.create_state(stage, run.initial))
-  specs = jax.tree.map(lambda x: PartitionSpec(), state)
-  if config.batch_norm == 'per_device':
-    specs = sharding.state_specs(state)
-    state = jax.eval_shape(lambda x: sharding.spread(x, mesh.size), state)
-
-  def place(x: Any, spec: PartitionSpec) -> Any:
-    placed = NamedSharding(mesh, spec)
-    return jax.ShapeDtypeStruct(np.shape(x), x.dtype, sharding=placed)
-
-  perceptual = jax.tree.map(
-    lambda x: place(x, PartitionSpec()), stage.content.perceptual
+def main() -> None:
+  """Defines the flags, and compiles what they say."""
+  config = config_flags.DEFINE_config_file('config', None, 'A config file.')
+  topology = flags.DEFINE_string(
+    'topology', None, 'A slice, e.g. v5e:2x4, v5e:16x16, v5p:2x2x1.'
   )
-  rows = jax.tree.map(
-    lambda x: place(x, PartitionSpec(None, sharding.AXIS)),
-    stand_ins.abstract_crops(config),
-  )
-  lowered = step.lower(
-    jax.tree.map(place, state, specs),
-    rows,
-    place(np.zeros(1, np.float32), PartitionSpec()),
-    None,
-    perceptual,
-  )
-  start = time.perf_counter()
-  compiled = lowered.compile()
-  compile_s = time.perf_counter() - start
-  cost, plan = compiled.cost_analysis(), compiled.memory_analysis()
-  sizes = all_reduce_bytes(compiled.as_text())
-  figures = {
-    'stage': stage.name,
-    'chips': mesh.size,
-    'device': devices[0].device_kind,
-    'batch_size': config.batch_size,
-    'batch_norm': config.batch_norm,
-    'compile_s': compile_s,
-    'flops': cost['flops'],
-    'bytes': cost['bytes accessed'],
-    'per_chip_memory_bytes': (
-      plan.argument_size_in_bytes
-      + plan.output_size_in_bytes
-      + plan.temp_size_in_bytes
-      - plan.alias_size_in_bytes
-    ),
-    'all_reduces': len(sizes),
-    'all_reduce_bytes': sum(sizes),
-  }
-  return figures | roofline(figures)
+  stage = flags.DEFINE_enum('stage', None, ['pretrain', 'gan'], 'The last.')
+  batch = flags.DEFINE_integer('batch_per_chip', 16, 'HR crops a chip.', 1)
+  json_file = flags.DEFINE_string('json', None, 'A file for the figures.')
+  flags.mark_flags_as_required(['config', 'topology'])
 
-
-def roofline(figures: dict[str, Any]) -> dict[str, float | None]:
-  """The least time of a step on such chips, in ms, and its efficiency."""
-  if figures['device'] not in _CHIPS:
-    return {'roofline_ms': None, 'efficiency': None}
-  flops, memory, links = _CHIPS[figures['device']]
-  alone = max(figures['flops'] / flops, figures['bytes'] / memory)
-  chips = figures['chips']
-  # A ring passes everything round twice, but for each chip's own part.
-  talk = 2 * (chips - 1) / chips * figures['all_reduce_bytes'] / links
-  return {
-    'roofline_ms': 1e3 * (alone + talk),
-    'efficiency': alone / (alone + talk),
-  }
-
-
-_BITS = {'f32': 32, 'bf16': 16, 'f16': 16, 's32': 32, 'u32': 32, 'u8': 8}
-
-
-def all_reduce_bytes(text: str) -> list[int]:
-  """The size of what each all-reduce of a compiled program carries."""
-  sizes = []
-  for line in text.splitlines():
-    match = re.search(r'= (.*?) all-reduce(?:-start)?\(', line)
-    if match:
-      shapes = re.findall(r'(\w+)\[([\d,]*)\]', match[1])
-      sizes.append(
-        sum(
-          _BITS.get(kind, 32)
-          // 8
-          * int(np.prod([int(n) for n in size.split(',') if n]))
-          for kind, size in shapes
-        )
+  def run(arguments: list[str]) -> None:
+    del arguments
+    try:
+      tpu.report(
+        config.value,
+        str(topology.value),
+        stage_name=stage.value,
+        batch_per_chip=batch.value,
+        json_file=json_file.value,
       )
-  return sizes
+    except ValueError as error:
+      cli.fail('compile_tpu', error)
 
-
-def main(arguments: Sequence[str]) -> None:
-  """The command."""
-  del arguments
-  config = _CONFIG.value
-  try:
-    devices = describe(_TOPOLOGY.value)
-  except ValueError as error:
-    raise SystemExit(f'compile_tpu: {error}') from error
-  config.batch_size = _BATCH.value * len(devices)
-  if config.precision == 'auto':
-    config.precision = 'bfloat16'
-  stand_ins.use_photos(config)
-  with tempfile.TemporaryDirectory() as scratch:
-    folder = pathlib.Path(scratch)
-    stand_ins.use_random_vgg(config, folder)
-    run = train.Run(config, folder / 'run', opens_loader=False)
-    if _STAGE.value not in (None, *(stage.name for stage in run.stages)):
-      sys.exit(f'compile_tpu: the config has no {_STAGE.value} stage')
-    figures = compile_step(run, _STAGE.value, devices)
-  figures = {'topology': _TOPOLOGY.value, **figures}
-  for name, value in figures.items():
-    print(f'{name:22} {value}')
-  if _JSON.value:
-    files.write_text(_JSON.value, json.dumps(figures, indent=2) + '\n')
+  config_files.make_importable()
+  app.run(run)
 
 
 if __name__ == '__main__':
-  app.run(main)
+  __doc__ = tpu.__doc__  # what --help shows
+  main()

@@ -25,9 +25,9 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 import numpy as np
 
-from srgan_jax import memory, sharding
+from srgan_jax import runtime, sharding
 from srgan_jax.data import draw as draw_lib
-from srgan_jax.data.sources import Source
+from srgan_jax.data.source import Source
 from srgan_jax.imaging import resize
 
 Placement = Literal['auto', 'replicated', 'sharded']
@@ -149,7 +149,7 @@ class ResidentLoader:
       drawn: what `batches` gives, of all processes.
 
     Returns:
-      'crop' and 'symmetry', as `pipeline.host_batch` gives them.
+      'crop' and 'symmetry', as `loader.host_batch` gives them.
     """
     cut = functools.partial(
       _cut, crop_size=self._crop_size, scale=self._scale, edge=self._edge
@@ -287,7 +287,7 @@ def _check_memory(part: int, parts: int, mesh: Mesh) -> None:
   here = parts * part
   if mesh.devices.flat[0].platform == 'cpu':
     here += len(mesh.local_devices) * part  # the devices' memory is this one
-  free = memory.free()
+  free = runtime.free_memory()
   for whose, need, room in (
     ("each device's", part, _LARGEST_PART * _device_memory(mesh)),
     ("this machine's", here, float('inf') if free is None else free),

@@ -9,7 +9,7 @@ closer. The whole image counts: no border is removed.
 
 Images are uint8 [H, W, 3], RGB; the networks take them in [-1, 1], shifted and
 scaled. Layout NHWC, kernels HWIO. The weights come from a file that
-`tools/convert_lpips.py` writes.
+`convert.lpips` writes.
 """
 
 from collections.abc import Iterator
@@ -23,10 +23,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from srgan_jax import weights
+from srgan_jax import files, weights
 from srgan_jax.evaluation import metrics
 from srgan_jax.imaging import color
-from srgan_jax.models import architecture, vgg
+from srgan_jax.models import vgg
+from srgan_jax.weights import architecture
 
 Network = Literal['alex', 'vgg16']
 
@@ -162,8 +163,8 @@ class Lpips:
     )
 
 
-def load(path: weights.Path) -> Lpips:
-  """Reads a file that `tools/convert_lpips.py` wrote.
+def load(path: files.Path) -> Lpips:
+  """Reads a file that `convert.lpips` wrote.
 
   Raises:
     ValueError: one line naming the file and what to run, where it is no such
@@ -178,7 +179,7 @@ def load(path: weights.Path) -> Lpips:
 
 
 def save(
-  path: weights.Path,
+  path: files.Path,
   metric: Lpips,
   *,
   source_sha256: str,

@@ -10,10 +10,10 @@ import pathlib
 
 import numpy as np
 
-from srgan_jax import pretrained, upscale, weights
-from srgan_jax.evaluation import pairs
-from srgan_jax.evaluation.pairs import SCALE, Pair
-from srgan_jax.imaging import io, resize
+from srgan_jax import pretrained, upscaling, weights
+from srgan_jax.evaluation import benchmarks
+from srgan_jax.evaluation.benchmarks import SCALE, Pair
+from srgan_jax.imaging import reading, resize
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +49,7 @@ BASELINES = {
 
 
 def open_method(
-  model: str, benchmark: pairs.Benchmark, name: str = ''
+  model: str, benchmark: benchmarks.Benchmark, name: str = ''
 ) -> Method:
   """A method from what a command line says.
 
@@ -69,7 +69,7 @@ def open_method(
     return finished(pathlib.Path(model), benchmark, name)
   path = pretrained.find(model)
   generator, variables, metadata = weights.load_generator(path)
-  upscaler = upscale.Upscaler(generator, variables)
+  upscaler = upscaling.Upscaler(generator, variables)
   training = metadata.get('training', {})
   label = str(training.get('label', path.stem))
   name = name or label
@@ -82,14 +82,14 @@ def open_method(
 
 
 def of_upscaler(
-  name: str, upscaler: upscale.Upscaler, origin: str = ''
+  name: str, upscaler: upscaling.Upscaler, origin: str = ''
 ) -> Method:
   """A generator on the pairs' LR images."""
   return Method(name, lambda pair: upscaler(pair.lr), origin)
 
 
 def finished(
-  folder: pathlib.Path, benchmark: pairs.Benchmark, name: str = ''
+  folder: pathlib.Path, benchmark: benchmarks.Benchmark, name: str = ''
 ) -> Method:
   """Images that were upscaled already, found by their names.
 
@@ -98,10 +98,10 @@ def finished(
   Raises:
     ValueError: naming a file that is missing, unmatched, or of another size.
   """
-  files = pairs.match(benchmark.files, pairs.list_images(folder))
+  files = benchmarks.match(benchmark.files, benchmarks.list_images(folder))
   by_name = dict(zip(benchmark.names, files, strict=True))
   for file, size in zip(files, benchmark.sizes, strict=True):
-    found = io.image_size(file, str(file))
+    found = reading.image_size(file, str(file))
     cropped = tuple(length // SCALE * SCALE for length in size)
     if found not in (size, cropped):
       raise ValueError(
@@ -112,7 +112,7 @@ def finished(
   def read(pair: Pair) -> np.ndarray:
     height, width = pair.hr.shape[:2]
     file = by_name[pair.name]
-    return io.read_rgb(file, str(file))[:height, :width]
+    return reading.read_rgb(file, str(file))[:height, :width]
 
   return Method(name or folder.name, read, str(folder))
 

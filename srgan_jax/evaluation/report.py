@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from srgan_jax.evaluation import metrics
+from srgan_jax.evaluation.benchmarks import Pair
 from srgan_jax.evaluation.methods import Method
-from srgan_jax.evaluation.pairs import Pair
 
 
 class Distance(Protocol):
@@ -95,7 +95,7 @@ class Report:
 
 
 def load_distances(paths: Sequence[str]) -> list[Distance]:
-  """The learned metrics of weights files that tools/convert_lpips.py wrote."""
+  """The learned metrics of weights files that srgan_jax.convert.lpips wrote."""
   if not paths:
     return []
   from srgan_jax.evaluation import lpips  # the networks, only where asked for

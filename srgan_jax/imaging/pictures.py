@@ -21,8 +21,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, ImageCms
 
-from srgan_jax.imaging import deep
-from srgan_jax.imaging import io as image_io
+from srgan_jax.imaging import reading, sixteen_bit
 
 # EXIF tags that describe how the file's pixels were stored: no longer true.
 # The last is Photoshop's layers.
@@ -71,7 +70,7 @@ class Picture:
     return dataclasses.replace(self, pixels=pixels)
 
 
-def read(file: image_io.ImageFile, name: str) -> Picture:
+def read(file: reading.ImageFile, name: str) -> Picture:
   """Reads a picture file, of any number of pixels.
 
   Of an animation or a file with several pages the first is read, and noted.
@@ -90,9 +89,9 @@ def read(file: image_io.ImageFile, name: str) -> Picture:
       file = file.read()
   low = None
   with _opened(file, name) as (image, _):
-    is_deep = deep.is_deep(image)
+    is_deep = sixteen_bit.is_deep(image)
     if is_deep:
-      low = deep.low_bytes(image)
+      low = sixteen_bit.low_bytes(image)
   with _opened(file, name) as (image, stream):
     image.load()
     picture = from_image(image, low)
@@ -102,14 +101,14 @@ def read(file: image_io.ImageFile, name: str) -> Picture:
     return picture
 
 
-def size(file: image_io.ImageFile, name: str) -> tuple[int, int]:
-  """Height and width, from the header alone; as `image_io.image_size`.
+def size(file: reading.ImageFile, name: str) -> tuple[int, int]:
+  """Height and width, from the header alone; as `reading.image_size`.
 
   Raises:
     ValueError: no header that Pillow can read; one line with `name`.
   """
   with _no_limit():
-    return image_io.image_size(file, name)
+    return reading.image_size(file, name)
 
 
 def from_image(image: Image.Image, low: np.ndarray | None = None) -> Picture:
@@ -155,11 +154,11 @@ def from_image(image: Image.Image, low: np.ndarray | None = None) -> Picture:
 
 @contextlib.contextmanager
 def _opened(
-  file: image_io.ImageFile, name: str
+  file: reading.ImageFile, name: str
 ) -> Iterator[tuple[Image.Image, BinaryIO]]:
   with contextlib.ExitStack() as stack:
     with _no_limit():
-      opened = stack.enter_context(image_io.opened(file, name))
+      opened = stack.enter_context(reading.opened(file, name))
     yield opened
 
 
@@ -236,7 +235,7 @@ def _to_array(
 ) -> np.ndarray:
   """The pixels of an image in a plain mode, [H, W, C]."""
   if image.mode.startswith('I'):
-    values = image_io.gray16(image)
+    values = reading.gray16(image)
     if isinstance(transparent, int):
       alpha = np.where(values == transparent, 0, 65535).astype(np.uint16)
       return np.stack([values, alpha], axis=-1)

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, features
 
-from srgan_jax.imaging import alpha, deep
+from srgan_jax.imaging import alpha, sixteen_bit
 from srgan_jax.imaging.pictures import Picture
 
 # The format that a file's suffix stands for. Whatever else is read (GIF among
@@ -93,10 +93,10 @@ def write(
     if is_deep and pixels.shape[-1] == 2:
       pixels = _to_rgb(pixels)
       kept.pop('icc_profile', None)  # of gray
-    deep.write_tiff(file, pixels, **kept)
+    sixteen_bit.write_tiff(file, pixels, **kept)
     return
   if form == 'PNG' and is_deep and pixels.shape[-1] > 1:
-    deep.write_png(file, pixels, **kept)
+    sixteen_bit.write_png(file, pixels, **kept)
     return
   if form != 'PNG':
     pixels = to_8_bit(pixels)

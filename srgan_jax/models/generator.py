@@ -95,7 +95,7 @@ class Generator(nn.Module):
       in figure 7; no BN starts at 0 then.
 
   `middle`, `output` and `input_mean` are for generators of others;
-  `tools/convert_generator.py` folds into the parameters whatever else they do
+  `convert.generator` folds into the parameters whatever else they do
   differently.
   """
 

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import pathlib
 import sys
 
+from srgan_jax import cli
+
 _EXTRA = "pip install -e '.[mos]'"
 
 
@@ -35,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _prepare(options: argparse.Namespace) -> None:
-  from srgan_jax.evaluation import methods, pairs
+  from srgan_jax.evaluation import benchmarks, methods
   from srgan_jax.mos import prepare
 
   calibration = options.calibration
@@ -44,7 +46,7 @@ def _prepare(options: argparse.Namespace) -> None:
     methods.parse(options.method),
     options.output,
     only=prepare.parse_only(options.only),
-    calibration=pairs.list_images(calibration) if calibration else (),
+    calibration=benchmarks.list_images(calibration) if calibration else (),
     examples=options.examples,
     repeats=options.repeats,
     seed=options.seed,
@@ -77,11 +79,7 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-  parser = argparse.ArgumentParser(
-    prog='python -m srgan_jax.mos',
-    description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
+  parser = cli.parser(__doc__, 'python -m srgan_jax.mos')
   commands = parser.add_subparsers(required=True, metavar='COMMAND')
 
   command = commands.add_parser('prepare', help='make the images of a study')

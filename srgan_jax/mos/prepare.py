@@ -17,7 +17,7 @@ from PIL import Image
 
 import srgan_jax
 from srgan_jax import files
-from srgan_jax.evaluation import comparison, methods, pairs
+from srgan_jax.evaluation import benchmarks, methods, panels
 from srgan_jax.evaluation.methods import BASELINES, Method
 from srgan_jax.mos import study as study_lib
 from srgan_jax.mos.study import BEST, IMAGES, ORIGINAL, WORST
@@ -34,7 +34,7 @@ class ImageSet:
   """A benchmark under its name."""
 
   name: str
-  pairs: pairs.Benchmark
+  pairs: benchmarks.Benchmark
   lr: str
 
 
@@ -62,7 +62,9 @@ def open_sets(hr: Sequence[str], lr: Sequence[str] = ()) -> list[ImageSet]:
       raise ValueError(
         f'--hr {text}: the set needs a name of its own, NAME=DIR'
       )
-    sets[name] = ImageSet(name, pairs.Benchmark(path, source), source or 'made')
+    sets[name] = ImageSet(
+      name, benchmarks.Benchmark(path, source), source or 'made'
+    )
   return list(sets.values())
 
 
@@ -166,10 +168,10 @@ def _examples(
 ) -> Iterator[study_lib.Example]:
   """Photo by photo first the worst, then the best."""
   for index in rng.permutation(len(photos))[:count]:
-    pair = pairs.Benchmark(photos[index])[0]
-    left, top, width, height = comparison.centre(pair, _EXAMPLE_SIDE)
+    pair = benchmarks.Benchmark(photos[index])[0]
+    left, top, width, height = panels.centre(pair, _EXAMPLE_SIDE)
     cut = pair.hr[top : top + height, left : left + width]
-    pair = pairs.make_pair(pair.name, cut, 'clamp')
+    pair = benchmarks.make_pair(pair.name, cut, 'clamp')
     for score, image in ((WORST, methods.nearest(pair)), (BEST, pair.hr)):
       # By its number as well: photos of several folders may share a name.
       what = ('', str(index), pair.name, str(score))
@@ -183,7 +185,7 @@ def _photos() -> list[pathlib.Path]:
     file
     for folder in sorted(ASSETS.iterdir())
     if folder.is_dir()
-    for file in pairs.list_images(folder)
+    for file in benchmarks.list_images(folder)
   ]
 
 

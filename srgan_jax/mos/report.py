@@ -1,7 +1,7 @@
 """A study's report: tables, tests and the figure, from its ratings.
 
   mos.csv          set, method, mean, low, high, significant: what
-                   tools/table1.py reads
+                   srgan_jax.paper.table1 reads
   comparisons.csv  every two methods of a set, with the test's p values
   raters.csv       every rater, and whether they are an outlier
   ratings.csv      every score; raters are numbers

@@ -1,0 +1,385 @@
+"""Generators of others as ours, and ours as one of theirs.
+
+`generator` reads by it and `to_torch` writes. All of it is NumPy on dicts of
+arrays; `generator_layouts` has the names.
+
+What others do differently goes into our parameters wherever that is exact:
+
+- a convolution's bias in front of BN is taken off BN's running mean;
+- another BN epsilon is added to BN's running variance;
+- BN in front of a pixel shuffle becomes part of its convolution;
+- one PReLU slope for all channels becomes a slope per channel;
+- smaller odd kernels become ours with zeros around;
+- TensorFlow's depth_to_space order is permuted into PyTorch's, which is ours;
+- the scale of the input goes into the first convolution, and a linear output in
+  [0, 1] becomes one in [-1, 1] in the last.
+
+Three things cannot, and are switches of `Generator`: a tanh at the end, a PReLU
+in BN's place behind the blocks, and a mean taken off the input (the zeros of
+the first convolution's padding are then that mean and not black).
+"""
+
+from collections.abc import Mapping
+import dataclasses
+import re
+from typing import Any, Literal
+
+import numpy as np
+
+from srgan_jax.convert.generator_layouts import (
+  BLOCK,
+  INPUT_RANGES,
+  KERAS_KINDS,
+  KERAS_PARTS,
+  KNOWN,
+  KRASSERM,
+  KRASSERM_CONVENTION,
+  LAYOUTS,
+  LORNATANG,
+  TORCH_PARTS,
+  Convention,
+  Layout,
+  Range,
+  kind_of,
+)
+from srgan_jax.models import layers
+from srgan_jax.models.generator import Generator
+from srgan_jax.weights import architecture
+
+Arrays = dict[str, np.ndarray]
+
+_EPSILON = layers.BatchNorm.keywords['epsilon']  # ours, and PyTorch's
+_KERAS_EPSILON = 1e-3
+_UPSAMPLES = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+  """What a file holds, as ours.
+
+  Attributes:
+    kind: 'generator' or 'discriminator'.
+    layout: whose names it has.
+    convention: of its images, in words.
+    architecture: see `weights.architecture`.
+    variables: {'params', 'batch_stats'}, float32.
+  """
+
+  kind: Literal['generator', 'discriminator']
+  layout: str
+  convention: str
+  architecture: dict[str, Any]
+  variables: dict[str, Any]
+
+
+def from_state(
+  state: Mapping[str, np.ndarray],
+  input_range: Range | None = None,
+  output_range: Range | None = None,
+) -> Network:
+  """A generator from a PyTorch state dict.
+
+  Args:
+    state: arrays by name.
+    input_range: what it takes, where the layout's own is not meant.
+    output_range: what it gives, likewise.
+
+  Raises:
+    ValueError: one line, for another layout, scale, name or shape.
+  """
+  state = {
+    name: array
+    for name, array in state.items()
+    if not name.endswith('.num_batches_tracked')
+  }
+  layout = _find_layout(state)
+  first, blocks = layout.first_block, 0
+  # leftthomas numbers on: block7 is not a residual one.
+  while (
+    f'{layout.block.format(first + blocks)}.{layout.parts[0]}.weight' in state
+  ):
+    blocks += 1
+  slots = layout.slots(blocks)
+  if f'{slots["norm_mid"]}.running_mean' not in state:
+    slots['prelu_mid'] = slots.pop('norm_mid')
+  used: set[str] = set()
+  ours: dict[str, dict[str, np.ndarray]] = {}
+  for slot, prefix in slots.items():
+    ours[slot] = layer = {}
+    for theirs, name in TORCH_PARTS[kind_of(slot)].items():
+      key = f'{prefix}.{theirs}'
+      if key in state:
+        used.add(key)
+        array = np.asarray(state[key], np.float64)
+        layer[name] = _to_hwio(array) if name == 'kernel' else array
+      elif (kind_of(slot), theirs) != ('conv', 'bias'):
+        raise ValueError(
+          f'it looks like {layout.name}, but lacks {key}; only whole '
+          'generators of x4 are read'
+        )
+  if unknown := sorted(state.keys() - used):
+    raise ValueError(
+      f'it looks like {layout.name}, but has {unknown[0]} '
+      f'({len(unknown)} such tensors)'
+    )
+  convention = dataclasses.replace(
+    layout.convention,
+    input_range=input_range or layout.convention.input_range,
+    output_range=output_range or layout.convention.output_range,
+  )
+  return _assemble(layout.name, ours, slots, convention, _EPSILON)
+
+
+def from_keras(
+  found: list[tuple[str, Arrays]],
+  input_range: Range | None = None,
+  output_range: Range | None = None,
+) -> Network:
+  """The generator or discriminator of krasserm, from layers in their order.
+
+  Args:
+    found: (the layer's name, its arrays by Keras's names), of layers that
+      have any.
+    input_range: as for `from_state`.
+    output_range: likewise.
+
+  Raises:
+    ValueError: one line, for other layers or shapes.
+  """
+  kinds = ''.join(_keras_kind(name, arrays) for name, arrays in found)
+  ours = [
+    {KERAS_PARTS[k]: np.asarray(v, np.float64) for k, v in arrays.items()}
+    for _, arrays in found
+  ]
+  if kinds == 'c' + 7 * 'cn' + 'dd':
+    return _discriminator([name for name, _ in found], ours)
+  if not (match := re.fullmatch('cp((?:cnpcn)+)cncpcpc', kinds)):
+    raise ValueError(
+      f'its {len(found)} Keras layers are neither the generator nor the '
+      f'discriminator of {KRASSERM}'
+    )
+  order = ['conv_in', 'prelu_in']
+  for i in range(len(match[1]) // len(BLOCK)):
+    order += [f'block_{i}/{part}' for part in BLOCK]
+  order += ['conv_mid', 'norm_mid']
+  for i in range(_UPSAMPLES):
+    order += [f'upsample_{i}/conv', f'upsample_{i}/prelu']
+  order.append('conv_out')
+  slots = dict(zip(order, (name for name, _ in found), strict=True))
+  tensors = dict(zip(order, ours, strict=True))
+  for i in range(_UPSAMPLES):
+    conv = tensors[f'upsample_{i}/conv']
+    for name, array in conv.items():
+      conv[name] = _from_depth_to_space(array)
+  convention = dataclasses.replace(
+    KRASSERM_CONVENTION,
+    input_range=input_range or KRASSERM_CONVENTION.input_range,
+    output_range=output_range or KRASSERM_CONVENTION.output_range,
+  )
+  return _assemble(KRASSERM, tensors, slots, convention, _KERAS_EPSILON)
+
+
+def to_state(generator: Generator, variables: Mapping[str, Any]) -> Arrays:
+  """A generator of ours as a state dict in the layout `LORNATANG`.
+
+  Raises:
+    ValueError: for a generator that the layout does not express.
+  """
+  plain = Generator(generator.blocks, generator.channels)
+  if extra := architecture.of_generator(generator).items() - (
+    architecture.of_generator(plain).items()
+  ):
+    raise ValueError(
+      f'the layout of {LORNATANG.name} has no {dict(sorted(extra))}'
+    )
+  state: Arrays = {}
+  for slot, prefix in LORNATANG.slots(generator.blocks).items():
+    layer = _get(variables['params'], slot)
+    if kind_of(slot) == 'norm':
+      layer = {**layer, **_get(variables['batch_stats'], slot)}
+    for theirs, name in TORCH_PARTS[kind_of(slot)].items():
+      if name in layer:
+        array: np.ndarray = np.asarray(layer[name], np.float32)
+        if slot == 'conv_out':  # from [-1, 1] to [0, 1]
+          array = (array + (1 if name == 'bias' else 0)) / 2
+        if name == 'kernel':
+          array = array.transpose(3, 2, 0, 1)
+        state[f'{prefix}.{theirs}'] = np.array(array, np.float32, order='C')
+    if kind_of(slot) == 'norm':
+      state[f'{prefix}.num_batches_tracked'] = np.zeros((), np.int64)
+  return state
+
+
+def _find_layout(state: Mapping[str, np.ndarray]) -> Layout:
+  def score(layout: Layout) -> int:
+    slots = layout.slots(1)
+    anchors = ('conv_in', 'block_0/conv_0', 'upsample_0/conv', 'conv_out')
+    return sum(f'{slots[slot]}.weight' in state for slot in anchors)
+
+  # With one of four missing, the error will name what lacks.
+  best = max(LAYOUTS, key=score)
+  if score(best) < 3:
+    raise ValueError(
+      f'its {len(state)} tensors ({", ".join(list(state)[:3])}, ...) have none '
+      f'of the layouts known: {"; ".join(KNOWN)}'
+    )
+  return best
+
+
+def _keras_kind(name: str, arrays: Arrays) -> str:
+  kind = KERAS_KINDS.get(frozenset(arrays))
+  if kind is None:
+    raise ValueError(
+      f'its layer {name} has {", ".join(sorted(arrays))}: not of {KRASSERM}'
+    )
+  return 'd' if kind == 'c' and arrays['kernel'].ndim == 2 else kind
+
+
+def _to_hwio(kernel: np.ndarray) -> np.ndarray:
+  return kernel.transpose(2, 3, 1, 0) if kernel.ndim == 4 else kernel
+
+
+def _from_depth_to_space(array: np.ndarray) -> np.ndarray:
+  """The last axis from (i, j, c), TensorFlow's, to (c, i, j)."""
+  if array.shape[-1] % 4:
+    return array  # the check of its shape will say so
+  split = array.reshape(*array.shape[:-1], 4, -1)
+  return split.swapaxes(-1, -2).reshape(array.shape)
+
+
+def _assemble(
+  name: str,
+  tensors: dict[str, Arrays],
+  slots: Mapping[str, str],
+  convention: Convention,
+  epsilon: float,
+) -> Network:
+  """Checks the shapes, folds, and gives the tree of `Generator`."""
+  kernel = tensors['conv_in']['kernel']
+  channels = kernel.shape[-1] if kernel.ndim == 4 else 0
+  for slot, layer in tensors.items():
+    _fit(slot, slots[slot], layer, channels)
+  if convention.input_range is None or convention.output_range is None:
+    raise ValueError(
+      f'{name} had several ranges of values: give --input-range and '
+      '--output-range'
+    )
+  if convention.tanh and convention.output_range != 'signed':
+    raise ValueError('a tanh of images in [0, 1] is not supported')
+
+  for slot in list(tensors):
+    if kind_of(slot) != 'norm':
+      continue
+    norm = tensors[slot]
+    conv = tensors[slot.replace('norm', 'conv')]
+    norm['mean'] = norm['mean'] - conv.pop('bias', 0)
+    norm['var'] = norm['var'] + (epsilon - _EPSILON)
+    if slot.startswith('upsample'):
+      factor = norm['scale'] / np.sqrt(norm['var'] + _EPSILON)
+      conv['kernel'] = conv['kernel'] * factor
+      conv['bias'] = norm['bias'] - norm['mean'] * factor
+      del tensors[slot]
+  mean, deviation = INPUT_RANGES[convention.input_range]
+  conv_in = tensors['conv_in']
+  conv_in['kernel'] = conv_in['kernel'] / np.reshape(deviation, (3, 1))
+  for slot, layer in tensors.items():
+    if kind_of(slot) == 'conv' and slot.replace('conv', 'norm') not in tensors:
+      layer.setdefault('bias', np.zeros(layer['kernel'].shape[-1]))
+  if convention.output_range == 'unit':
+    conv_out = tensors['conv_out']
+    conv_out['kernel'] = 2 * conv_out['kernel']
+    conv_out['bias'] = 2 * conv_out['bias'] - 1
+
+  generator = Generator(
+    blocks=sum(slot.endswith('/conv_0') for slot in tensors),
+    channels=channels,
+    middle='norm' if 'norm_mid' in tensors else 'prelu',
+    output='tanh' if convention.tanh else 'linear',
+    input_mean=mean,
+  )
+  return Network(
+    kind='generator',
+    layout=name,
+    convention=(
+      f'input {convention.input_range}, output {convention.output_range}'
+      + (' by tanh' if convention.tanh else '')
+    ),
+    architecture=architecture.of_generator(generator),
+    variables=_tree(tensors),
+  )
+
+
+def _fit(slot: str, name: str, layer: Arrays, channels: int) -> None:
+  """Brings kernels and slopes to our shapes; refuses all other shapes."""
+  inputs = 3 if slot == 'conv_in' else channels
+  outputs = 3 if slot == 'conv_out' else channels
+  if slot in ('upsample_0/conv', 'upsample_1/conv') or slot.endswith('/norm'):
+    outputs *= 4
+  size = 9 if slot in ('conv_in', 'conv_out') else 3
+  for part, array in layer.items():
+    if part == 'kernel':
+      side = array.shape[0] if array.ndim else 0
+      if side % 2 and side < size:
+        around = (size - side) // 2
+        pad = [(around, around)] * 2 + [(0, 0)] * (array.ndim - 2)
+        array = np.pad(array, pad) if array.ndim == 4 else array
+      expected: tuple[int, ...] = (size, size, inputs, outputs)
+    elif part == 'slope':
+      array = array.reshape(-1) if array.shape[:-1] in ((1, 1), ()) else array
+      array = np.repeat(array, outputs) if array.shape == (1,) else array
+      expected = (outputs,)
+    else:
+      expected = (outputs,)
+    if array.shape != expected:
+      raise ValueError(
+        f'the {part} of {name} is {layer[part].shape}, which does not fit '
+        f'{expected}'
+      )
+    if not np.isfinite(array).all():
+      raise ValueError(f'the {part} of {name} has values that are not finite')
+    layer[part] = array
+
+
+def _discriminator(names: list[str], ours: list[Arrays]) -> Network:
+  order = ['conv_0']
+  for i in range(1, 8):
+    order += [f'conv_{i}', f'norm_{i}']
+  tensors = dict(zip([*order, 'dense_0', 'dense_1'], ours, strict=True))
+  for (slot, layer), name in zip(tensors.items(), names, strict=True):
+    for part, array in layer.items():
+      if not np.isfinite(array).all():
+        raise ValueError(f'the {part} of {name} has values that are not finite')
+    if kind_of(slot) == 'norm':
+      bias = tensors[slot.replace('norm', 'conv')].pop('bias')
+      if bias.shape != layer['mean'].shape:
+        raise ValueError(f'the arrays of {name} do not fit its convolution')
+      layer['mean'] = layer['mean'] - bias
+      layer['var'] = layer['var'] + (_KERAS_EPSILON - _EPSILON)
+  channels = tensors['conv_0']['kernel'].shape[-1]
+  area = tensors['dense_0']['kernel'].shape[0] // (8 * channels)
+  return Network(
+    kind='discriminator',
+    layout=KRASSERM,
+    convention='input signed, output logits (its sigmoid is left out)',
+    architecture={'channels': channels, 'image_size': 16 * round(area**0.5)},
+    variables=_tree(tensors),
+  )
+
+
+def _get(tree: Mapping[str, Any], slot: str) -> Mapping[str, Any]:
+  for name in slot.split('/'):
+    tree = tree[name]
+  return tree
+
+
+def _tree(tensors: Mapping[str, Arrays]) -> dict[str, Any]:
+  tree: dict[str, Any] = {'params': {}, 'batch_stats': {}}
+  for slot, layer in tensors.items():
+    for part, array in layer.items():
+      kind = 'batch_stats' if part in ('mean', 'var') else 'params'
+      branch = tree[kind]
+      for name in slot.split('/'):
+        branch = branch.setdefault(name, {})
+      with np.errstate(over='ignore'):  # the forward check finds it
+        branch[part] = np.asarray(array, np.float32)
+  return tree

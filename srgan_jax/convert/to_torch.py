@@ -1,0 +1,95 @@
+"""Writes a generator of ours as a PyTorch state dict.
+
+  python -m srgan_jax.convert.to_torch generator.safetensors -o generator.pth
+
+OUT ends in `.pth` (which takes PyTorch, of the extra `convert`) or in
+`.safetensors` (which does not).
+
+The layout is that of Lornatang/SRGAN-PyTorch since 2022, `SRResNet` in its
+`model.py`: of the layouts that are in use it alone takes [0, 1] as it is, has
+no tanh at the end and any number of blocks and channels, so that ours fits it
+exactly. Its output is [0, 1]. One thing differs: ours has a PReLU slope for
+each channel, as the paper has it, so the module to load it into is built with
+`nn.PReLU(channels)` where that repository writes `nn.PReLU()`.
+"""
+
+from collections.abc import Sequence
+import json
+import pathlib
+import sys
+
+import safetensors.numpy
+
+from srgan_jax import cli, files, pretrained, weights
+from srgan_jax.convert.folding import to_state
+from srgan_jax.convert.generator_layouts import LORNATANG
+
+_SUFFIXES = ('.pth', '.safetensors')
+
+
+def export(source: str, output: pathlib.Path) -> list[str]:
+  """Writes a generator's weights in the layout `LORNATANG`.
+
+  Args:
+    source: a shipped name or a weights file of ours.
+    output: the `.pth` or `.safetensors` file to write.
+
+  Returns:
+    Lines that say what was written.
+
+  Raises:
+    ValueError: one line, where the source is no generator of ours or one that
+      the layout does not express, for another suffix, or without PyTorch.
+  """
+  if output.suffix not in _SUFFIXES:
+    raise ValueError(f'{output} must end in {" or ".join(_SUFFIXES)}')
+  path = pretrained.find(source)
+  generator, variables, metadata = weights.load_generator(path)
+  try:
+    state = to_state(generator, variables)
+  except ValueError as error:
+    raise ValueError(f'{path}: {error}') from error
+  if output.suffix == '.safetensors':
+    notes = {
+      'layout': LORNATANG.name,
+      'input_range': '[0, 1]',
+      'output_range': '[0, 1]',
+      'training': json.dumps(metadata['training'], sort_keys=True),
+    }
+    with files.replacing(output) as beside:
+      beside.write_bytes(safetensors.numpy.save(state, metadata=notes))
+  else:
+    try:
+      import torch
+    except ImportError:
+      raise ValueError(
+        f"{output} takes PyTorch (pip install -e '.[convert]'); .safetensors "
+        'does not'
+      ) from None
+    tensors = {name: torch.from_numpy(array) for name, array in state.items()}
+    with files.replacing(output) as beside:
+      torch.save(tensors, beside)
+  return [
+    f'{output}: {len(state)} tensors in the layout of {LORNATANG.name}',
+    f'  {generator.blocks} blocks, {generator.channels} channels, '
+    f'nn.PReLU({generator.channels}); RGB in [0, 1] in and out',
+  ]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+  """The command."""
+  parser = cli.parser(__doc__)
+  parser.add_argument('source', metavar='OURS')
+  parser.add_argument(
+    '-o', '--output', type=pathlib.Path, required=True, metavar='OUT'
+  )
+  options = parser.parse_args(arguments)
+  try:
+    lines = export(options.source, options.output)
+  except (ValueError, OSError) as error:
+    sys.exit(f'export_torch: {error}')
+  print('\n'.join(lines))
+
+
+if __name__ == '__main__':
+  main()

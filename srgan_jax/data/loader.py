@@ -1,0 +1,67 @@
+"""What a loader is: where a training run's crops come from.
+
+`tfdata` cuts them on the host, `resident` on the device; which crops is decided
+by `draw` alone, so that both give the same bytes.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+
+from srgan_jax.data import draw as draw_lib
+from srgan_jax.data.source import Source
+from srgan_jax.imaging import resize
+
+
+class Loader(Protocol):
+  """This process's part of each batch, and how it becomes crops.
+
+  Attributes:
+    pictures: what lies on the device for the whole run, or None.
+  """
+
+  pictures: Any
+
+  def batches(self, start_step: int = 0) -> Iterator[Any]:
+    """This process's batches from `start_step` on, without end."""
+
+  def crops(self, pictures: Any, rows: Any, /) -> dict[str, Any]:
+    """The crops of a batch, inside the compiled step."""
+
+
+def host_batch(
+  source: Source,
+  drawn: draw_lib.Draw,
+  rows: slice = slice(None),
+  *,
+  crop_size: int,
+  scale: int = 4,
+  edge: resize.Edge = 'clamp',
+) -> dict[str, np.ndarray]:
+  """The crops of a draw, plainly: what every loader must give.
+
+  Args:
+    source: the pictures.
+    drawn: the global batch, of `draw`.
+    rows: those wanted of it.
+    crop_size: side of an HR crop in pixels.
+    scale: HR pixels per LR pixel.
+    edge: what lies outside a picture.
+
+  Returns:
+    'crop': uint8 [b, S, S, 3], S = crop_size + 4 * scale, 0..255;
+    'symmetry': int32 [b], 0..7.
+
+  Raises:
+    ValueError: no picture can be read, or one is smaller than the crop.
+  """
+  crops = [
+    draw_lib.cut(
+      source.read(int(image)), y, x, crop_size=crop_size, scale=scale, edge=edge
+    )
+    for image, y, x in zip(
+      drawn.image[rows], drawn.y[rows], drawn.x[rows], strict=True
+    )
+  ]
+  return {'crop': np.stack(crops), 'symmetry': drawn.symmetry[rows]}

@@ -1,0 +1,92 @@
+"""A source of training pictures: the i-th one, decoded, whenever asked for.
+
+Pictures are uint8 [H, W, 3], RGB, 0..255. `opening` makes a source from what a
+config says.
+"""
+
+from collections.abc import Callable, Sequence
+import threading
+from typing import BinaryIO, NamedTuple
+import warnings
+
+import numpy as np
+
+from srgan_jax.imaging import reading
+
+# What a source can be opened from.
+FORMS = 'tfds:NAME[:SPLIT], folder:DIR or tar:GLOB'
+
+
+class Entry(NamedTuple):
+  """A picture: its name, how to open it, and what changes when it does."""
+
+  name: str
+  open: Callable[[], BinaryIO]
+  stamp: str = ''
+
+
+class Source:
+  """Random access to pictures.
+
+  Attributes:
+    spec: what the source was opened from.
+    names: one name a picture, unique within a source.
+    sizes: int32 [N, 2], height and width of each picture, from its header.
+  """
+
+  def __init__(
+    self, spec: str, entries: Sequence[Entry], sizes: np.ndarray
+  ) -> None:
+    self.spec = spec
+    self.names = [entry.name for entry in entries]
+    self.sizes = np.asarray(sizes, np.int32).reshape(len(entries), 2)
+    self._entries = entries
+    self._broken: set[int] = set()
+    self._lock = threading.Lock()
+
+  def __len__(self) -> int:
+    return len(self.names)
+
+  def part(self, indices: Sequence[int]) -> 'Source':
+    """Some of the pictures, as a source of their own."""
+    entries = [self._entries[i] for i in indices]
+    return Source(self.spec, entries, self.sizes[list(indices)])
+
+  def read(self, index: int) -> np.ndarray:
+    """Reads and decodes one picture; safe to call from several threads.
+
+    A picture whose header was fine but whose pixels cannot be read is named in
+    one warning, and the next readable one of the list (the first, after the
+    last) stands in for it: the same one every time, so a run stays
+    reproducible. Its size may differ from `sizes[index]`; `draw.cut` allows
+    for that.
+
+    Args:
+      index: 0 <= index < len(source).
+
+    Returns:
+      uint8 [H, W, 3], 0..255.
+
+    Raises:
+      IndexError: no such index.
+      ValueError: not one picture of the source can be read.
+    """
+    if not 0 <= index < len(self):
+      raise IndexError(f'{self.spec}: no picture {index} of {len(self)}')
+    for step in range(len(self)):
+      candidate = (index + step) % len(self)
+      if candidate in self._broken:
+        continue
+      entry = self._entries[candidate]
+      try:
+        return reading.read_rgb(entry.open(), entry.name)
+      except (ValueError, OSError) as error:
+        with self._lock:
+          is_news = candidate not in self._broken
+          self._broken.add(candidate)
+        if is_news:
+          warnings.warn(
+            f'{self.spec}: {error}; the next picture is used in its place',
+            stacklevel=2,
+          )
+    raise ValueError(f'{self.spec}: none of {len(self)} pictures can be read')

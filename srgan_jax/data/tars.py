@@ -1,0 +1,69 @@
+"""Pictures inside plain tar files, at known offsets."""
+
+import functools
+import os
+import tarfile
+
+from srgan_jax.data import image_files, object_store
+from srgan_jax.data.image_files import SUFFIXES
+from srgan_jax.data.source import Entry
+
+
+def find(spec: str, pattern: str) -> list[Entry]:
+  """Every image in the tar files that match, file by file and by name.
+
+  Raises:
+    ValueError: one line with the spec: nothing found, a damaged or compressed
+      tar.
+  """
+  if not object_store.is_url(pattern):
+    pattern = os.path.abspath(os.path.expanduser(pattern))
+  paths = image_files.match(pattern)
+  if not paths:
+    raise ValueError(f'{spec}: no file matches {pattern}')
+  entries: list[Entry] = []
+  for path in paths:
+    members: dict[str, tuple[int, int]] = {}  # a later one replaces an earlier
+    try:
+      # 'r:' is without decompression: members must be at known offsets.
+      with (
+        image_files.open_file(path) as file,
+        tarfile.open(fileobj=file, mode='r:') as archive,
+      ):
+        for member in archive:
+          if member.isreg() and image_files.is_image(member.name):
+            members[member.name] = (member.offset_data, member.size)
+          # Else tarfile keeps every header.
+          archive.members = []  # type: ignore[attr-defined]
+    except (tarfile.TarError, OSError) as error:
+      raise ValueError(f'{spec}: {path}: {_fault(path, error)}') from error
+    stamp = image_files.stamp(path)
+    entries.extend(
+      Entry(
+        f'{os.path.basename(path)}/{name}',
+        functools.partial(image_files.open_file, path, *members[name]),
+        stamp,
+      )
+      for name in sorted(members)
+    )
+  if not entries:
+    raise ValueError(
+      f'{spec}: no image file ({", ".join(SUFFIXES)}) in {len(paths)} tar files'
+    )
+  return entries
+
+
+def _fault(path: str, error: Exception) -> str:
+  """Why a tar cannot be used, and what to do about it."""
+  if isinstance(error, PermissionError):
+    return 'permission denied'
+  with image_files.open_file(path) as file:
+    head = file.read(6)
+  if head.startswith(
+    (b'\x1f\x8b', b'BZh', b'\xfd7zXZ\x00', b'\x28\xb5\x2f\xfd')
+  ):
+    return (
+      'a compressed tar has no random access; decompress it first'
+      ' (images hardly shrink anyway)'
+    )
+  return f'not a complete tar file ({error})'

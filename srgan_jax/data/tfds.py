@@ -1,0 +1,90 @@
+"""Pictures of a TensorFlow Datasets set that is prepared as ArrayRecord."""
+
+import functools
+import io
+import re
+from typing import BinaryIO
+
+from srgan_jax.data.source import FORMS, Entry
+
+
+def find(spec: str, rest: str) -> list[Entry]:
+  """Every record of a split, by its number.
+
+  Raises:
+    ValueError: one line with the spec: a set that is missing or has no random
+      access.
+    ImportError: without TensorFlow Datasets.
+  """
+  # NAME may end in a version, which has a colon of its own.
+  match = re.fullmatch(
+    r'(?P<name>[^:]+(?::[\d*]+\.[\d*]+\.[\d*]+)?)(?::(?P<split>.+))?', rest
+  )
+  if not match:
+    raise ValueError(f'data source {spec!r} is not of the form {FORMS}')
+  name, split = match['name'], match['split'] or 'train'
+
+  try:
+    import tensorflow_datasets as tfds
+  except ImportError as error:
+    raise ImportError(
+      f'{spec} needs TensorFlow Datasets: pip install tensorflow-datasets'
+      ' array-record'
+    ) from error
+
+  prepare = (
+    'python -c "import tensorflow_datasets as tfds;'
+    f" tfds.builder('{name}', file_format='array_record')"
+    '.download_and_prepare()"'
+  )
+  try:
+    builder = tfds.builder(name)
+  except tfds.core.DatasetNotFoundError as error:
+    raise ValueError(
+      f'{spec}: TFDS knows no data set {name!r}, and'
+      f' {tfds.core.constants.DATA_DIR} (TFDS_DATA_DIR) holds none'
+    ) from error
+  except Exception as error:  # AssertionError for an unknown version, …
+    why = ' '.join(str(error).split())
+    raise ValueError(f'{spec}: TFDS cannot open {name!r}: {why}') from error
+  if not builder.is_prepared():
+    raise ValueError(f'{spec} is not prepared; prepare it by: {prepare}')
+  formats = {format.value for format in builder.info.available_file_formats()}
+  if 'array_record' not in formats:
+    raise ValueError(
+      f'{spec} is prepared as {", ".join(sorted(formats))}, without random'
+      f' access; delete {builder.data_path} and prepare it as ArrayRecord by:'
+      f' {prepare}'
+    )
+
+  features = builder.info.features or {}
+  images = {
+    key: tfds.decode.SkipDecoding()
+    for key, feature in features.items()
+    if isinstance(feature, tfds.features.Image)
+  }
+  key = next((key for key in ('hr', 'image') if key in images), None)
+  if key is None:
+    raise ValueError(
+      f"{spec} has no image feature 'hr' or 'image', only"
+      f' {", ".join(sorted(features))}'
+    )
+  try:
+    records = builder.as_data_source(
+      split, decoders=images, file_format='array_record'
+    )
+  except Exception as error:  # no such split, an empty one, …
+    why = ' '.join(str(error).split())
+    raise ValueError(f'{spec}: TFDS cannot open {split!r}: {why}') from error
+
+  def open_record(index: int) -> BinaryIO:
+    return io.BytesIO(records[index][key])
+
+  return [
+    Entry(
+      f'{name}:{split}#{index}',
+      functools.partial(open_record, index),
+      str(builder.data_path),
+    )
+    for index in range(len(records))
+  ]

@@ -1,0 +1,181 @@
+"""Benchmarks: pairs of an original and its low-resolution image.
+
+HR is cropped to a multiple of 4, from its top left corner. LR comes from a
+folder of its own, as Set5's and Set14's public files do, or is made from HR by
+the exact resize. All images are uint8 RGB; grayscale files have three equal
+channels.
+"""
+
+from collections.abc import Iterable, Sequence
+import dataclasses
+import os
+import pathlib
+import re
+from typing import overload
+
+import numpy as np
+from PIL import Image
+
+from srgan_jax.imaging import reading, resize
+
+SCALE = 4
+Path = str | os.PathLike[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+  """One image: uint8 HR [4h, 4w, 3] and its LR [h, w, 3]."""
+
+  name: str
+  hr: np.ndarray
+  lr: np.ndarray
+
+
+def make_pair(name: str, image: np.ndarray, edge: resize.Edge) -> Pair:
+  """Crops an image to a multiple of 4 and makes its LR by the exact resize."""
+  hr = _crop(image)
+  return Pair(name, hr, resize.imresize(hr, 1 / SCALE, edge))
+
+
+class Benchmark(Sequence[Pair]):
+  """Pairs in files, each read when it is asked for."""
+
+  def __init__(
+    self, hr: Path, lr: Path | None = None, edge: resize.Edge = 'clamp'
+  ):
+    """Finds the files and checks from their headers that they are pairs.
+
+    Args:
+      hr: a folder of originals, or one file.
+      lr: a folder of their LR images, or one file; by default LR is made.
+      edge: what the resize reads outside an image, where it makes LR.
+
+    Raises:
+      ValueError: naming the file that cannot be read, has no partner, or is
+        not of its partner's size.
+    """
+    self._edge = edge
+    self.files = list_images(hr)
+    self.names = _unique_names(self.files)
+    self.sizes = [reading.image_size(path, str(path)) for path in self.files]
+    self._lr = match(self.files, list_images(lr)) if lr is not None else None
+    for path, (height, width) in zip(self.files, self.sizes, strict=True):
+      if min(height, width) < SCALE:
+        raise ValueError(f'{path} has {height}x{width} pixels: too few')
+    for i, path in enumerate(self._lr or ()):
+      height, width = self.sizes[i]
+      size = reading.image_size(path, str(path))
+      expected = (height // SCALE, width // SCALE)
+      if size != expected:
+        raise ValueError(
+          f'{path} has {size[0]}x{size[1]} pixels; a quarter of '
+          f'{self.files[i]} ({height}x{width}) has {expected[0]}x{expected[1]}'
+        )
+
+  def __len__(self) -> int:
+    return len(self.files)
+
+  @overload
+  def __getitem__(self, index: int) -> Pair: ...
+  @overload
+  def __getitem__(self, index: slice) -> list[Pair]: ...
+  def __getitem__(self, index: int | slice) -> Pair | list[Pair]:
+    if isinstance(index, slice):
+      return [self[i] for i in range(*index.indices(len(self)))]
+    image = _read(self.files[index])
+    if self._lr is None:
+      return make_pair(self.names[index], image, self._edge)
+    lr = _read(self._lr[index])
+    return Pair(self.names[index], _crop(image), lr)
+
+
+def list_images(path: Path) -> list[pathlib.Path]:
+  """The image files of a folder in the order of their names, or the one file.
+
+  Raises:
+    ValueError: where there is none.
+  """
+  path = pathlib.Path(path)
+  if path.is_file():
+    return [path]
+  if not path.is_dir():
+    raise ValueError(f'{path}: no such file or folder')
+  known = Image.registered_extensions()
+  files = [
+    file
+    for file in sorted(path.iterdir())
+    if file.is_file()
+    and not file.name.startswith('.')
+    and known.get(file.suffix.lower()) in Image.OPEN
+  ]
+  if not files:
+    raise ValueError(f'{path} holds no image files')
+  return files
+
+
+def match(
+  originals: Sequence[pathlib.Path], others: Sequence[pathlib.Path]
+) -> list[pathlib.Path]:
+  """For each original the one file of the others that is its version.
+
+  Names are equal, or the other's goes on after the original's, as 'baby_SR',
+  'babyx4' or 'baby.4x' after 'baby'; the endings of published originals, 'HR',
+  'GT' and 'SRF_4_HR', are left out. One original and one other are a pair
+  whatever their names.
+
+  Raises:
+    ValueError: naming a file that has no partner, or two.
+  """
+  if len(originals) == len(others) == 1:
+    return list(others)
+  by_stem = {stem(path): path for path in originals}
+  found: dict[pathlib.Path, pathlib.Path] = {}
+  for other in others:
+    # The longest: 'img_1_SR' is of 'img_1', though there is an 'img' too.
+    longest = max(
+      (name for name in by_stem if _continues(other.stem, name)),
+      key=len,
+      default=None,
+    )
+    if longest is None:
+      raise ValueError(f'{other} belongs to no image in {originals[0].parent}')
+    original = by_stem[longest]
+    if original in found:
+      raise ValueError(
+        f'{found[original]} and {other} both belong to {original}'
+      )
+    found[original] = other
+  for path in originals:
+    if path not in found:
+      raise ValueError(f'{others[0].parent} has no version of {path}')
+  return [found[path] for path in originals]
+
+
+def stem(path: pathlib.Path) -> str:
+  """An original's name: its file's, without what says that it is one."""
+  return re.sub(r'(_SRF_4)?_(HR|GT)$', '', path.stem)
+
+
+def _unique_names(paths: Iterable[pathlib.Path]) -> list[str]:
+  """The images' names; no two files may have one."""
+  taken: dict[str, pathlib.Path] = {}
+  for path in paths:
+    name = stem(path)
+    if name in taken:
+      raise ValueError(f'{taken[name]} and {path} have one name')
+    taken[name] = path
+  return list(taken)
+
+
+def _continues(name: str, stem: str) -> bool:
+  rest = name.removeprefix(stem)
+  return name.startswith(stem) and bool(re.match(r'x\d|[^0-9A-Za-z]|$', rest))
+
+
+def _read(path: pathlib.Path) -> np.ndarray:
+  return reading.read_rgb(path, str(path))
+
+
+def _crop(image: np.ndarray) -> np.ndarray:
+  height, width = (length // SCALE * SCALE for length in image.shape[:2])
+  return image[:height, :width]

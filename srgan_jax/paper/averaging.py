@@ -1,0 +1,139 @@
+"""Averages the weights of generators that a chain of runs went through.
+
+  python -m srgan_jax.paper.averaging runs/a/generator_best.safetensors \
+    runs/b/generator_best.safetensors -o mean.safetensors \
+    [--data 'tar:photos/*.tar'] [--dtype float16]
+
+During a GAN stage G circles about what D lets pass; the mean of its weights at
+several times is often better than any of them (Izmailov et al. 2018, stochastic
+weight averaging). Generators that were trained apart have no such mean. The
+mean of their batch statistics is not that of the mean's own feature maps: with
+`--data` these are measured anew (there, section 3.2).
+"""
+
+from collections.abc import Sequence
+import functools
+import pathlib
+import sys
+from typing import Any, get_args
+
+import jax
+import jax.numpy as jnp
+
+from srgan_jax import cli, pretrained, weights
+from srgan_jax.data import batch, draw, loader, opening
+from srgan_jax.models import layers
+from srgan_jax.models.generator import Generator
+
+_CROPS = 1024  # of the paper's size, for the batch statistics
+_CROP_SIZE = 96
+
+
+def average(
+  files: Sequence[str],
+  output: pathlib.Path,
+  dtype: weights.Dtype,
+  data: str = '',
+) -> None:
+  """Writes the mean of generators, with the training record of each.
+
+  Args:
+    files: shipped names or weights files, one architecture.
+    output: the file.
+    dtype: what its tensors are stored as.
+    data: photos to measure the batch statistics on (`opening.open_source`), or
+      nothing, for the mean of the generators' own.
+
+  Raises:
+    ValueError: one line, where there is only one, a file is no generator,
+      architectures or labels differ, or there are no such photos.
+  """
+  if len(files) < 2:
+    raise ValueError(f'a mean takes two generators or more, not {files[0]}')
+  loaded = [weights.load_generator(pretrained.find(name)) for name in files]
+  generator, _, first = loaded[0]
+  for name, (_, _, metadata) in zip(files, loaded, strict=True):
+    for fact, ours, theirs in (
+      ('architecture', metadata['architecture'], first['architecture']),
+      ('label', _label(metadata), _label(first)),
+    ):
+      if ours != theirs:
+        raise ValueError(
+          f'{name} has the {fact} {ours}, but {files[0]} has {theirs}'
+        )
+  mean = jax.tree.map(
+    lambda *leaves: sum(leaves) / len(leaves),
+    *(variables for _, variables, _ in loaded),
+  )
+  training: dict[str, Any] = {
+    'label': _label(first),
+    'mean_of': [metadata['training'] for _, _, metadata in loaded],
+  }
+  if data:
+    source = opening.open_source(data, min_size=_CROP_SIZE)
+    drawn = draw.draw(
+      0, 0, sizes=source.sizes, batch_size=_CROPS, crop_size=_CROP_SIZE
+    )
+    crops = loader.host_batch(source, drawn, crop_size=_CROP_SIZE)
+    mean['batch_stats'] = measure(generator, mean, **crops)
+    training['statistics'] = {'crops': _CROPS, 'images': len(source)}
+  weights.save_generator(
+    output,
+    mean,
+    architecture=first['architecture'],
+    training=training,
+    dtype=dtype,
+  )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def measure(
+  generator: Generator, variables: Any, crop: jax.Array, symmetry: jax.Array
+) -> Any:
+  """A generator's batch statistics over one batch.
+
+  Args:
+    generator: the module.
+    variables: {'params', 'batch_stats'}; the latter's values are not read.
+    crop: uint8 [N, S, S, 3], as `batch.make_batch` takes it.
+    symmetry: int32 [N], likewise.
+
+  Returns:
+    What it has as `batch_stats`, float32.
+  """
+  lr = batch.make_batch(crop, symmetry).lr
+  zeros = jax.tree.map(jnp.zeros_like, variables['batch_stats'])
+  with jax.default_matmul_precision('highest'):
+    _, updated = generator.apply(
+      {'params': variables['params'], 'batch_stats': zeros},
+      lr,
+      train=True,
+      mutable=['batch_stats'],
+    )
+  return jax.tree.map(
+    lambda x: x / (1 - layers.MOMENTUM), updated['batch_stats']
+  )
+
+
+def _label(metadata: dict) -> str:
+  return metadata['training'].get('label', '')
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+  """The command."""
+  parser = cli.parser(__doc__)
+  add = parser.add_argument
+  add('files', nargs='+', help='weights files or shipped names')
+  add('-o', '--output', required=True, type=pathlib.Path, help='the file')
+  add('--data', default='', help='photos to measure batch statistics on')
+  add('--dtype', choices=get_args(weights.Dtype), default='float32')
+  options = parser.parse_args(arguments)
+  try:
+    average(options.files, options.output, options.dtype, options.data)
+  except (ValueError, OSError) as error:
+    sys.exit(f'average_generators: {" ".join(str(error).split())}')
+  print(f'wrote {options.output}: the mean of {len(options.files)}')
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,374 @@
+"""Brings the benchmarks' original images into a folder, verified.
+
+  python -m srgan_jax.paper.benchmark_downloads [NAME...] -o data
+
+NAME: Set5, Set14, BSD100 or Urban100; without one, all four. The images go to
+data/NAME/HR, which is what `python -m srgan_jax.evaluate --hr` takes; it makes
+LR itself. A folder that has images already is only verified. Where the home of
+a set is not reached, fetch its archive elsewhere:
+
+  python -m srgan_jax.paper.benchmark_downloads Set5 -o data --archive Set5.zip
+
+takes the originals from any .zip or .tar(.gz) with the same images.
+
+What is verified: that the set has all of its images and every one opens. Set5
+and Set14 image by image, by the SHA-256 of their pixels (uint8 RGB, row by row,
+cropped to a multiple of 4 as for x4), under whatever names and in whatever
+lossless format they come. BSD100 and Urban100 have no pinned pixels: their
+archives are compared with the checksum that another project publishes, and the
+set's own SHA-256 is printed, so that two copies can be compared. A set that is
+wrong is named with its image, and nothing is put in place.
+
+Set5: Bevilacqua et al. 2012; Set14: Zeyde et al. 2010; BSD100: Martin et al.
+2001; Urban100: Huang et al. 2015. For research; see their pages for the terms.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import lzma
+import os
+import pathlib
+import re
+import shutil
+import stat
+import sys
+import tarfile
+from typing import Any, BinaryIO
+import zipfile
+import zlib
+
+from srgan_jax import cli, weights
+from srgan_jax.convert import downloads
+from srgan_jax.evaluation import benchmarks
+from srgan_jax.imaging import reading
+
+_SUFFIXES = ('.png', '.bmp', '.jpg', '.jpeg', '.tif', '.tiff')
+# Urban100's largest file has a few MB, all of them 135 MB.
+_MAX_MEMBERS, _MAX_FILE_BYTES, _MAX_BYTES = 10_000, 2**26, 2**30
+_HOME = (
+  'https://huggingface.co/datasets/eugenesiow/{0}/resolve/main/data/'
+  '{0}_HR.tar.gz'
+)
+_MARK = re.compile(r'(^|[/_])HR([/_.]|$)')
+_UNREADABLE = (
+  tarfile.TarError,
+  zipfile.BadZipFile,
+  lzma.LZMAError,
+  zlib.error,
+  EOFError,
+  OSError,
+  RuntimeError,  # an encrypted or unknown .zip
+)
+# A member's name, whether it is a regular file, and how it is opened.
+_Entry = tuple[str, bool, Callable[[], Any]]
+
+
+# SHA-256 of each image's pixels, computed from the public x4 pairs: their LR is
+# the exact resize of these pixels, byte for byte, and nearest and bicubic get
+# the PSNR and SSIM on them that the paper prints (docs/protocols.md).
+_SET5 = """
+  baby f14d515486b1a110a8f6a08b23114a7c0ef79e96337692bb48e24dfd8943b3b7
+  bird 0f7ca11adc96abc59dd08160fb99dc77a3732ffc7b903db6832eceeb5592dcbf
+  butterfly 200d3ae507119f83763ea74f31f54de31cad6a36ec478cae7a8eab2de2304163
+  head 1aca63a883d2cabd7a143dd452427305ca9fa8ab965d7202d9081fcce5cbd508
+  woman 6d9d5a40b83984bde434c44ae6e070484ec37b15741b4561c684b2001deb474f
+"""
+_SET14 = """
+  baboon 98907465928a27865658a818db29276338ea9eaf528f7dbe1515a0d800f74614
+  barbara 0267e5896588256605a865df7b6bbe7c346b8059e970bbf8cae99b0973f38cec
+  bridge 278689daf6c3cb7add8f09315fc6079fe987f5ecd4d98871ffc34ec5d84aefa8
+  coastguard 59e27df80c33a7cbef338414b81a5745cc9bf8d72a6d9275d7c773cd9f149520
+  comic 23db5710e335ccff27f56f38056124373818c3fdb9bf1a6bf29e06f65637467e
+  face 10729944d3efb29e5ec99a92cb80ddfa4a69f6853549ba9691a98dd81a01ebf7
+  flowers fead702dd719a5939e88338d9416c9be5ad7fdfe4498dcb6f69a222425d66cf1
+  foreman df44893b86c999937d2354ff96a9b56ccf95afbac530005bdb342f3b84eca818
+  lenna 467e7e33da6f66bd3b9a61510cb7ce87d7fd004d82d8a15e3febecd7a5f314c9
+  man 6b586ecfe5e768e612442c459430a451ba4490934d28ec7ac6c6ccfd025f802a
+  monarch 601d3e0f5563eeef71d45f8a89ac73cf2f3d546cf572b8f8744950d17927c0d8
+  pepper a18d4e9adaa8677dbf9d454680ace6000767e81a349ddbebf988670d1623bb85
+  ppt3 7854ac7175dca55ce63bbe999c1c233d370a60c5bef27c9849c90c98c573fc7f
+  zebra 4b54f709cd2148ac275e8842124234b64409a54333c53bd9b4942a18929abcac
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Benchmark:
+  """A set of images, where it is, and how it is recognised.
+
+  Attributes:
+    name: as in papers.
+    count: how many images it has.
+    url: of an archive of its originals.
+    pixels: SHA-256 of each image's pixels by the image's usual name; empty
+      where they are not pinned.
+    files_md5: of the files in the archive, as `_Unpacked.files_md5`; '' where
+      pixels are pinned, which says more.
+  """
+
+  name: str
+  count: int
+  url: str
+  pixels: Mapping[str, str]
+  files_md5: str = ''
+
+
+def _benchmark(
+  name: str, count: int, pixels: str = '', files_md5: str = ''
+) -> Benchmark:
+  table = dict(line.split() for line in pixels.split('\n') if line)
+  return Benchmark(name, count, _HOME.format(name), table, files_md5)
+
+
+# The MD5s are `_checksums` of BSD100HR and `checksums` of Urban100HR in
+# DeepInverse 0.5.0 (PyPI deepinv), for the archives of the same home.
+BENCHMARKS = {
+  benchmark.name.lower(): benchmark
+  for benchmark in (
+    _benchmark('Set5', 5, _SET5),
+    _benchmark('Set14', 14, _SET14),
+    _benchmark('BSD100', 100, files_md5='2288d442262c1c26343fda3b36f05b03'),
+    _benchmark('Urban100', 100, files_md5='6e0640850d436a359e0a9baf5eabd27b'),
+  )
+}
+
+
+def fetch(
+  benchmark: Benchmark,
+  directory: pathlib.Path,
+  archive: pathlib.Path | None = None,
+) -> str:
+  """Puts a benchmark's originals into `directory/NAME/HR`, or verifies them.
+
+  Args:
+    benchmark: which.
+    directory: the folder of all benchmarks; made where it is missing.
+    archive: a .zip or .tar(.gz) to take the images from. By default the one of
+      that name in `directory`, else it is downloaded, and removed afterwards.
+
+  Returns:
+    One line: how many images lie where, and how they are known.
+
+  Raises:
+    ValueError: one line; nothing is put in place.
+  """
+  target = directory / benchmark.name / 'HR'
+  if target.is_dir() and any(target.iterdir()):
+    line = _say(benchmark, target)
+    try:
+      return f'{line} (there before), {_verify(benchmark, target, str(target))}'
+    except ValueError as error:
+      return f'{line} (there before), used as they are. WARNING: {error}'
+  directory.mkdir(parents=True, exist_ok=True)
+  staging = directory / f'.{benchmark.name}.{os.getpid()}.tmp'
+  downloaded = None
+  try:
+    if archive is None:
+      archive = directory / benchmark.url.rsplit('/', 1)[-1]
+      if not archive.exists():
+        _download(benchmark, archive)
+        downloaded = archive
+    staging.mkdir()
+    files_md5 = _unpack(archive, staging)
+    verdict = _verify(benchmark, staging, str(archive))
+    target.parent.mkdir(exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+      target.rmdir()  # it is empty
+    os.replace(staging, target)
+  finally:
+    shutil.rmtree(staging, ignore_errors=True)
+    if downloaded:
+      downloaded.unlink(missing_ok=True)
+  if benchmark.files_md5 == files_md5:
+    verdict += ', MD5 of the files as DeepInverse publishes it'
+  elif benchmark.files_md5:
+    verdict += (
+      f'. WARNING: the MD5 of the files is {files_md5}, DeepInverse publishes '
+      f'{benchmark.files_md5}'
+    )
+  return f'{_say(benchmark, target)}, {verdict}'
+
+
+def _say(benchmark: Benchmark, target: pathlib.Path) -> str:
+  count = len(benchmarks.list_images(target))
+  return f'{benchmark.name}: {count} images in {target}'
+
+
+def _download(benchmark: Benchmark, archive: pathlib.Path) -> None:
+  try:
+    downloads.download(benchmark.url, archive)
+  except ValueError as error:
+    raise ValueError(
+      f'{error} and run this again, or say --archive FILE with a copy of '
+      f'{benchmark.name} that you have'
+    ) from error
+
+
+def _verify(benchmark: Benchmark, folder: pathlib.Path, name: str) -> str:
+  """Says how a folder's images are known to be the set.
+
+  Raises:
+    ValueError: one line that begins with `name`, for a wrong number, an image
+      that does not open, or pixels that are not the set's.
+  """
+  files = benchmarks.list_images(folder)
+  if len(files) != benchmark.count:
+    raise ValueError(
+      f'{name} has {len(files)} images; {benchmark.name} has {benchmark.count}'
+    )
+  known = set(benchmark.pixels.values())
+  found: dict[str, str] = {}
+  for file in files:
+    digest = _hash_pixels(file, f'{name}: {file.name}')
+    if known and digest not in known:
+      raise ValueError(
+        f'{name}: {file.name} has the pixels of none of the images of '
+        f'{benchmark.name} (SHA-256 {digest[:16]}...)'
+      )
+    if digest in found:
+      raise ValueError(f'{name}: {found[digest]} and {file.name} are one image')
+    found[digest] = file.name
+  if known:
+    return 'all known by their pixels'
+  combined = hashlib.sha256(''.join(sorted(found)).encode()).hexdigest()
+  return f'pixels not pinned, SHA-256 of the set {combined[:16]}'
+
+
+def _hash_pixels(file: pathlib.Path, name: str) -> str:
+  image = reading.read_rgb(file, name)
+  height, width = (
+    n // benchmarks.SCALE * benchmarks.SCALE for n in image.shape[:2]
+  )
+  return hashlib.sha256(image[:height, :width].tobytes()).hexdigest()
+
+
+def _unpack(archive: pathlib.Path, folder: pathlib.Path) -> str:
+  """Writes an archive's originals into a folder, under their own names.
+
+  Where some of its images are marked as originals ('Set5_HR/baby.png',
+  'img_001_SRF_4_HR.png') only they are taken.
+
+  Returns:
+    The MD5 of the files in the originals' folder, as DeepInverse computes it:
+    of the MD5s in hexadecimal digits, in the order of the names.
+
+  Raises:
+    ValueError: one line with the archive's name: it is not whole, has no
+      images, two of one name, a path that leads outside, or is too large.
+  """
+  weights.reject_placeholder(archive)
+  digests: dict[pathlib.PurePosixPath, str] = {}
+  images: list[pathlib.PurePosixPath] = []
+  total = 0
+  try:
+    for path, file in _members(archive):
+      content = file.read(_MAX_FILE_BYTES + 1)
+      total += len(content)
+      if len(content) > _MAX_FILE_BYTES or total > _MAX_BYTES:
+        raise ValueError(f'{path} makes it larger than a benchmark can be')
+      digests[path] = hashlib.md5(content, usedforsecurity=False).hexdigest()
+      # '._x.png' is what macOS leaves beside x.png: metadata, no picture.
+      hidden = path.name.startswith('.')
+      if path.suffix.lower() in _SUFFIXES and not hidden:
+        images.append(path)
+        (folder / str(len(images))).write_bytes(content)
+  except _UNREADABLE as error:
+    detail = ' '.join(str(error).split()) or type(error).__name__
+    raise ValueError(f'{archive} is not a whole archive ({detail})') from error
+  except ValueError as error:
+    raise ValueError(f'{archive}: {error}') from error
+  marked = [path for path in images if _MARK.search(str(path))]
+  names: dict[str, pathlib.PurePosixPath] = {}
+  for number, path in enumerate(images, start=1):
+    part = folder / str(number)
+    if marked and path not in marked:
+      part.unlink()
+    elif path.name in names:
+      raise ValueError(f'{archive} has both {names[path.name]} and {path}')
+    else:
+      names[path.name] = path
+      part.rename(folder / path.name)
+  if not names:
+    raise ValueError(f'{archive} has no images')
+  folders = {path.parent for path in names.values()}
+  beside = sorted(
+    (p.name, d) for p, d in digests.items() if p.parent in folders
+  )
+  text = ''.join(digest for _, digest in beside)
+  return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def _members(
+  archive: pathlib.Path,
+) -> Iterator[tuple[pathlib.PurePosixPath, BinaryIO]]:
+  """The regular files of a .zip or .tar: their paths, and open to be read.
+
+  Raises:
+    ValueError: for a path that leads outside, or too many members.
+  """
+  with contextlib.ExitStack() as stack:
+    entries: Iterator[_Entry]
+    if zipfile.is_zipfile(archive):
+      entries = _zip_entries(stack.enter_context(zipfile.ZipFile(archive)))
+    else:
+      entries = _tar_entries(stack.enter_context(tarfile.open(archive)))
+    for count, (name, regular, open_member) in enumerate(entries):
+      if count >= _MAX_MEMBERS:
+        raise ValueError(f'it has more than {_MAX_MEMBERS} members')
+      path = pathlib.PurePosixPath(name)
+      if path.is_absolute() or '..' in path.parts or '\\' in name:
+        raise ValueError(f'{name!r} leads outside: not unpacked')
+      if regular and (file := open_member()):
+        with file:
+          yield path, file
+
+
+def _zip_entries(archive: zipfile.ZipFile) -> Iterator[_Entry]:
+  for info in archive.infolist():
+    mode = info.external_attr >> 16  # 0 where it was not written on Unix
+    regular = not info.is_dir() and stat.S_IFMT(mode) in (0, stat.S_IFREG)
+    yield info.filename, regular, functools.partial(archive.open, info)
+
+
+def _tar_entries(archive: tarfile.TarFile) -> Iterator[_Entry]:
+  for member in archive:
+    open_member = functools.partial(archive.extractfile, member)
+    yield member.name, member.isfile(), open_member
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+  """The command."""
+  parser = cli.parser(__doc__)
+  parser.add_argument(
+    'names', nargs='*', metavar='NAME', help='Set5, Set14, BSD100, Urban100'
+  )
+  parser.add_argument(
+    '-o', '--output', type=pathlib.Path, required=True, metavar='DIR'
+  )
+  parser.add_argument(
+    '--archive',
+    type=pathlib.Path,
+    metavar='FILE',
+    help='take the one set named from this .zip or .tar(.gz)',
+  )
+  options = parser.parse_args(arguments)
+  try:
+    for name in options.names:
+      if name.lower() not in BENCHMARKS:
+        known = ', '.join(b.name for b in BENCHMARKS.values())
+        raise ValueError(f'{name!r} is not one of {known}')
+    if options.archive and len(options.names) != 1:
+      raise ValueError('--archive FILE goes with one NAME')
+    for name in options.names or BENCHMARKS:
+      benchmark = BENCHMARKS[name.lower()]
+      print(fetch(benchmark, options.output, options.archive), flush=True)
+  except (ValueError, OSError) as error:
+    sys.exit(f'fetch_benchmarks: {error}')
+  except KeyboardInterrupt:
+    sys.exit('fetch_benchmarks: interrupted')
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,342 @@
+"""Figure 7: PSNR and reconstruction time against depth, with and without skips.
+
+  python -m srgan_jax.paper.depth_sweep -o runs/depth --hr data/BSD100/HR \
+    --blocks 1,2,4,8,16 --steps 100000 --config.data.source=tar:photos/*.tar
+
+For every number of residual blocks an SRResNet-MSE is trained as
+configs/srresnet_mse.py says, once with its skip connections (the residual
+blocks' sums and the long one) and once without: the same convolutions as a
+plain chain. Any field of that config can be overridden. Each run has a folder
+of its own, so the sweep can be stopped: run again, it goes on, and what is
+finished is read from its files. Then the folder holds
+
+  results.json, results.csv   depth, PSNR and SSIM, seconds, parameters
+  figure7.png                 both against depth (needs matplotlib: the extra
+                              `figures`)
+
+PSNR is the mean over the benchmark, in the protocol named (docs/protocols.md).
+The time is of one call of the upscaler on a random 64x64 LR image, uint8 in
+and out: the mean of 100 calls, float32, after one that compiles. The paper
+prints its curves, on BSD100, as a figure alone.
+"""
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+import pathlib
+import time
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+import numpy as np
+
+import srgan_jax
+from srgan_jax import cli, files, upscaling, weights
+from srgan_jax.evaluation import benchmarks, methods, report
+from srgan_jax.models import layers
+from srgan_jax.training import config_files, interruption
+from srgan_jax.training import run as run_lib
+
+_SIDE = 64  # of the LR image that is timed, in pixels
+_CALLS = 100
+_PROTOCOLS = ('paper', 'y')  # those with an SSIM
+_WEIGHTS = 'generator.safetensors'
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+  """One network of the figure.
+
+  Attributes:
+    blocks: residual blocks.
+    skip_connections: whether it has them.
+    steps: that it was trained.
+    parameters: how many it has.
+    psnr: in dB, mean over the benchmark.
+    ssim: mean over the benchmark.
+    seconds: of one reconstruction, mean.
+    seconds_median: the same, median: other work on the machine shows less.
+    sha256: of its weights file.
+  """
+
+  blocks: int
+  skip_connections: bool
+  steps: int
+  parameters: int
+  psnr: float
+  ssim: float
+  seconds: float
+  seconds_median: float
+  sha256: str
+
+
+def sweep(
+  make_config: Callable[[], ConfigDict],
+  blocks: Sequence[int],
+  output: pathlib.Path,
+  benchmark: benchmarks.Benchmark,
+  *,
+  protocol: str,
+  say: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+  """Trains, scores and times every network that is not finished yet.
+
+  Args:
+    make_config: gives a run's config, but for its depth and its connections.
+    blocks: the depths.
+    output: the folder; `results.json` and `results.csv` in it are rewritten
+      after every network.
+    benchmark: what PSNR is measured on.
+    protocol: 'paper' or 'y'.
+    say: is told a line for every network.
+
+  Returns:
+    What `results.json` holds.
+
+  Raises:
+    ValueError: as `run.Run`.
+    interruption.Interrupted: after SIGTERM or Ctrl-C, once the run is saved.
+  """
+  results = {
+    'version': srgan_jax.__version__,
+    'hr': str(benchmark.files[0].parent),
+    'images': len(benchmark),
+    'protocol': protocol,
+    'device': jax.devices()[0].device_kind,
+    'bicubic': _score(methods.BASELINES['bicubic'], benchmark, protocol)[0],
+  }
+  networks = [
+    (depth, skip, output / f'blocks_{depth:02d}{"" if skip else "_plain"}')
+    for depth in blocks
+    for skip in (True, False)
+  ]
+  known = _read_points(output / 'results.json', results)
+  points = {
+    folder: known[digest]
+    for *_, folder in networks
+    if (digest := _digest(folder / _WEIGHTS)) in known
+  }
+  for depth, skip, folder in networks:
+    config = make_config()
+    config.model.blocks = depth
+    config.model.skip_connections = skip
+    path = _train(config, folder)
+    if folder not in points or points[folder].sha256 != _digest(path):
+      points[folder] = _measure(path, benchmark, protocol)
+      _write(output, results, [points[f] for *_, f in networks if f in points])
+    say(_describe(points[folder], protocol))
+  final = [points[folder] for *_, folder in networks]
+  return _write(output, results, final)
+
+
+def draw(results: Mapping[str, Any], path: pathlib.Path) -> None:
+  """Draws figure 7 from what `sweep` returns.
+
+  Raises:
+    ValueError: one line, where matplotlib is not installed.
+  """
+  try:
+    from matplotlib import figure as figure_lib
+  except ImportError as error:
+    raise ValueError(
+      'the results are written; the figure needs matplotlib: pip install '
+      "-e '.[figures]' and run this again"
+    ) from error
+  points = results['points']
+  # Without pyplot: nothing global, and no display is looked for.
+  figure = figure_lib.Figure(figsize=(9, 3.6), layout='constrained')
+  left, right = figure.subplots(1, 2)
+  for skip, label, style in (
+    (True, 'with skip connections', {'color': 'tab:blue', 'marker': 'o'}),
+    (False, 'without', {'color': 'tab:orange', 'marker': 's'}),
+  ):
+    chosen = [p for p in points if p['skip_connections'] == skip]
+    depths = [p['blocks'] for p in chosen]
+    left.plot(depths, [p['psnr'] for p in chosen], label=label, **style)
+    times = [1000 * p['seconds'] for p in chosen]
+    right.plot(depths, times, label=label, **style)
+  left.axhline(results['bicubic'], color='0.5', linestyle='--', label='bicubic')
+  left.set_ylabel(f'PSNR in dB (protocol {results["protocol"]})')
+  left.set_title(f'{_name(results["hr"])}, {_steps(points)}')
+  right.set_ylabel('time in ms')
+  right.set_title(
+    f'{_SIDE}x{_SIDE} to {4 * _SIDE}x{4 * _SIDE}, {results["device"]}, '
+    f'mean of {_CALLS}'
+  )
+  right.set_ylim(0, 1100 * max(p['seconds'] for p in points))
+  for axes in (left, right):
+    axes.set_xlabel('residual blocks')
+    axes.set_xticks(sorted({p['blocks'] for p in points}))
+    axes.grid(alpha=0.3)
+    axes.legend()
+  with files.replacing(path) as beside:
+    figure.savefig(beside, format='png', dpi=150)
+
+
+def _name(hr: str) -> str:
+  """'BSD100' of 'data/BSD100/HR'."""
+  path = pathlib.Path(hr)
+  return path.parent.name if path.name.upper() == 'HR' else path.name
+
+
+def _steps(points: Sequence[Mapping[str, Any]]) -> str:
+  steps = sorted({point['steps'] for point in points})
+  return ' and '.join(f'{count:,}' for count in steps) + ' steps'
+
+
+def _train(config: ConfigDict, folder: pathlib.Path) -> pathlib.Path:
+  """Trains a run to its end, if it has not ended; returns its weights."""
+  path = folder / _WEIGHTS
+  if path.exists():
+    _, metadata = weights.load(path, 'generator')
+    as_read = json.loads(json.dumps(config.to_dict()))  # tuples are lists
+    if metadata['training']['config'] == as_read:
+      return path
+  run_lib.Run(config, folder).train()  # which refuses another run's folder
+  return path
+
+
+def _measure(
+  path: pathlib.Path, benchmark: benchmarks.Benchmark, protocol: str
+) -> Point:
+  generator, variables, metadata = weights.load_generator(path)
+  upscaler = upscaling.Upscaler(generator, variables)
+  psnr, ssim = _score(methods.of_upscaler('', upscaler), benchmark, protocol)
+  seconds = time_upscaler(upscaler)
+  return Point(
+    blocks=generator.blocks,
+    skip_connections=generator.skip_connections,
+    steps=metadata['training']['steps'],
+    parameters=layers.parameter_count(variables['params']),
+    psnr=psnr,
+    ssim=ssim,
+    seconds=float(np.mean(seconds)),
+    seconds_median=float(np.median(seconds)),
+    sha256=_digest(path),
+  )
+
+
+def time_upscaler(upscaler: upscaling.Upscaler) -> list[float]:
+  """Seconds of each of the reconstructions of a random LR image."""
+  rng = np.random.default_rng(0)
+  lr = rng.integers(0, 256, (_SIDE, _SIDE, 3), np.uint8)
+  upscaler(lr)  # compiles
+  seconds = []
+  for _ in range(_CALLS):
+    start = time.perf_counter()
+    upscaler(lr)  # a NumPy array: it waits for the device
+    seconds.append(time.perf_counter() - start)
+  return seconds
+
+
+def _score(
+  method: methods.Method, benchmark: benchmarks.Benchmark, protocol: str
+) -> tuple[float, float]:
+  mean = report.evaluate(method, benchmark, [protocol]).mean
+  return mean[protocol, 'psnr'], mean[protocol, 'ssim']
+
+
+def _digest(path: pathlib.Path) -> str:
+  """SHA-256 of a file, '' where there is none."""
+  return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ''
+
+
+def _read_points(
+  path: pathlib.Path, setting: Mapping[str, Any]
+) -> dict[str, Point]:
+  """The points measured before in the same setting, by their weights.
+
+  None where that cannot be read: they are measured again.
+  """
+  try:
+    before = json.loads(path.read_text(encoding='utf-8'))
+    if any(before[key] != value for key, value in setting.items()):
+      return {}
+    points = [Point(**fields) for fields in before['points']]
+  except (OSError, ValueError, TypeError, KeyError):
+    return {}
+  return {point.sha256: point for point in points}
+
+
+def _write(
+  output: pathlib.Path, setting: Mapping[str, Any], points: Sequence[Point]
+) -> dict[str, Any]:
+  rows = [dataclasses.asdict(point) for point in points]
+  results = {**setting, 'points': rows}
+  files.write_text(
+    output / 'results.json', json.dumps(results, indent=2) + '\n'
+  )
+  table = io.StringIO()
+  writer = csv.DictWriter(table, rows[0], lineterminator='\n')
+  # The protocol's name stands with every figure.
+  named = {
+    name: f'{name}_{setting["protocol"]}' if name in ('psnr', 'ssim') else name
+    for name in rows[0]
+  }
+  writer.writerows([named, *rows])
+  files.write_text(output / 'results.csv', table.getvalue())
+  return results
+
+
+def _describe(point: Point, protocol: str) -> str:
+  return (
+    f'{point.blocks} blocks '
+    f'{"with" if point.skip_connections else "without"} skip connections, '
+    f'{point.steps} steps: PSNR {point.psnr:.3f} dB ({protocol}), '
+    f'{1000 * point.seconds:.2f} ms'
+  )
+
+
+def parse_blocks(text: str) -> list[int]:
+  """'1,2,4' as sorted numbers.
+
+  Raises:
+    argparse.ArgumentTypeError: for another form.
+  """
+  try:
+    blocks = sorted({int(part) for part in text.split(',')})
+  except ValueError:
+    blocks = [0]
+  if blocks[0] < 1:
+    raise argparse.ArgumentTypeError(f'{text!r} is not like 1,2,4')
+  return blocks
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+  """The command."""
+  parser = cli.parser(__doc__)
+  add = parser.add_argument
+  add('-o', '--output', type=pathlib.Path, required=True, metavar='DIR')
+  add('--hr', required=True, metavar='DIR', help='the benchmark originals')
+  add('--blocks', type=parse_blocks, default=[1, 2, 4, 8, 16], metavar='N,...')
+  add('--steps', type=int, default=100_000, help='of every run')
+  add('--protocol', choices=_PROTOCOLS, default='y')
+  options, overrides = parser.parse_known_args(arguments)
+
+  def make_config() -> ConfigDict:
+    config = config_files.load('srresnet_mse')
+    config.stages.pretrain.steps = options.steps
+    for text in overrides:
+      config_files.override(config, text)
+    return config
+
+  with interruption.command('depth_sweep'):
+    make_config()
+    results = sweep(
+      make_config,
+      options.blocks,
+      options.output,
+      benchmarks.Benchmark(options.hr),
+      protocol=options.protocol,
+      say=lambda line: print(line, flush=True),
+    )
+    draw(results, options.output / 'figure7.png')
+
+
+if __name__ == '__main__':
+  main()

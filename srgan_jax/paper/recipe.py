@@ -1,0 +1,336 @@
+"""Trains the paper's five variants from one SRResNet-MSE, within a budget.
+
+  python -m srgan_jax.paper.recipe -o runs/recipe --data 'tar:photos/*.tar' \
+    --vgg vgg19.safetensors --lpips lpips_alex.safetensors [--benchmarks DIR]
+    [--train srresnet-mse=10m,srgan=8m,srgan-vgg22=2m,srgan-mse=1m,
+     srresnet-vgg22=2m] [--hold-out 24] [--start DIR] [--config.FIELD=VALUE ...]
+
+A variant's budget is a number of updates (20000), rounded up to whole calls, or
+of minutes (8m). The minutes are all that it takes: planning, compilation, 20
+validations (fewer where they are slow) and the updates, whose number follows
+from the times of these here. Where the minutes are over sooner all the same,
+training stops and the best so far is taken; with no validation yet, the other
+variants go on and the command fails at its end. All but srresnet-mse start from
+the folder's srresnet-mse. The data lie on the device (no TensorFlow), some of
+them are held out, and of each variant the generator is kept that does best on
+those: by PSNR for srresnet-mse, by LPIPS for the rest. It can be stopped at any
+time: run again, it goes on, exactly.
+
+DIR gets LABEL.safetensors of each variant (with VGG16, srgan-vgg16-conv5_3, for
+instance), LABEL-discriminator.N-of-M.part, which are pieces of one file below
+16 MB, recipe.json (updates, seconds, figures), curves.csv, curves.png where
+matplotlib is installed, and with --benchmarks (a folder of Set5/HR, ...)
+table1.{md,csv,png} and panels-SET.png of each set's first six images. What
+travels is these files: --start takes such a folder and goes on from its
+networks with fresh optimizers.
+"""
+
+import argparse
+from collections.abc import Sequence
+import json
+import pathlib
+import sys
+import tempfile
+import time
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from srgan_jax import cli, files, runtime, upscaling, weights
+from srgan_jax.evaluation import panels
+from srgan_jax.paper import curves as curves_lib
+from srgan_jax.paper import pieces, table1
+from srgan_jax.paper.budget import PLAN, Budget, parse_plan
+from srgan_jax.paper.variants import RESNET, VARIANTS
+from srgan_jax.speed import training as training_speed
+from srgan_jax.training import config_files, interruption, stages
+from srgan_jax.training import run as run_lib
+
+_SAFETY = 0.85  # of the updates' time, for what is not measured
+_CALLS = 5  # timed to plan by
+_VALIDATIONS = 20  # of a variant, at most
+_SHOWN = 6  # images of a set in its panels: no picture grows over 16 MB
+
+
+class Recipe:
+  """The variants in one folder; `recipe.json` in it says how far they are."""
+
+  def __init__(self, options: argparse.Namespace, overrides: Sequence[str]):
+    self.output: pathlib.Path = options.output
+    self.options, self.overrides = options, overrides
+    self.path = self.output / 'recipe.json'
+    self.records: dict[str, Any] = {}
+    if self.path.exists():
+      self.records = json.loads(self.path.read_text(encoding='utf-8'))
+
+  def train(self, name: str, budget: Budget) -> None:
+    """Trains a variant to its end, unless it has ended.
+
+    Where there is nothing to take at its minutes' end, or to start from, a line
+    on stderr says so.
+
+    Raises:
+      interruption.Interrupted: after SIGTERM or Ctrl-C, once that is saved.
+      ValueError: one line, as `run.Run`.
+    """
+    record = self.records.setdefault(name, {'seconds': 0.0, 'ended': False})
+    if record['ended']:
+      return
+    first = self._first(name)
+    if first and not first.exists():
+      _warn(f'{name} starts from {first}, which there is not')
+      return
+    began, spent = time.monotonic(), record['seconds']
+    deadline = began + budget.seconds - spent
+    if 'steps' not in record:
+      record |= self._plan(name, budget, deadline)
+      self._save()
+    config = self._config(name, record['steps'], record.get('validations'))
+    print(f'{name}: {record["steps"]:,} updates', flush=True)
+    run = run_lib.Run(config, self.output / name)
+    stage = run.stages[-1]
+    try:
+      run.train(deadline)
+    except interruption.Interrupted:
+      if time.monotonic() < deadline:
+        raise
+      print(f'{name}: its {budget.minutes:g} minutes are over', flush=True)
+    finally:
+      record['seconds'] = spent + time.monotonic() - began
+      self._save()
+    self._collect(name, stage)
+
+  def _plan(self, name: str, budget: Budget, deadline: float) -> dict[str, int]:
+    """How many updates and validations fit in before the deadline.
+
+    Returns:
+      'steps', whole calls and at least one, and 'validations'.
+    """
+    config = self._config(name, budget.steps or 1_000_000)
+    unit = config.steps_per_call
+    if budget.steps:
+      steps = -(-budget.steps // unit) * unit  # a part of one compiles anew
+      return {'steps': steps, 'validations': _VALIDATIONS}
+    with tempfile.TemporaryDirectory() as scratch:
+      began = time.monotonic()
+      run = run_lib.Run(config, pathlib.Path(scratch))
+      preparing = time.monotonic() - began  # which training does again
+      stage = run.stages[-1]
+      # The program that training takes from the compilation cache.
+      figures = training_speed.measure(run, stage, run.loader, calls=_CALLS)
+      validating = _time_validation(run, stage)
+    left = deadline - time.monotonic() - preparing
+    # Slow ones are fewer, so that half of the time goes into updates.
+    validations = max(1, min(_VALIDATIONS, int(left / 2 / validating)))
+    updating = _SAFETY * (left - validations * validating)
+    steps = int(updating / (figures['step_ms']['median'] / 1000))
+    return {
+      'steps': max(unit, steps // unit * unit),
+      'validations': validations,
+    }
+
+  def _config(
+    self, name: str, steps: int, validations: int | None = None
+  ) -> ConfigDict:
+    options, variant = self.options, VARIANTS[name]
+    config = config_files.load(variant.config)
+    config.data.source = options.data
+    config.data.loader = 'resident'
+    config.data.validation = f'hold-out:{options.hold_out}'
+    config.data.lpips = options.lpips or ''
+    config.perceptual.weights = options.vgg or ''
+    config.ema_decay = 0.999
+    if jax.default_backend() != 'cpu':
+      config.steps_per_call = 20
+    stage = config.stages[variant.stage]
+    stage.steps = steps
+    stage.warmup = min(500, steps // 10)
+    if variant.stage == stages.PRETRAIN:
+      stage.schedule, stage.learning_rate = 'cosine', 4e-4
+    else:
+      stage.boundaries = (steps // 2,)
+    self._start(name, config)
+    self._override(config)  # before the intervals: they are in whole calls
+    unit = config.steps_per_call
+
+    def interval(parts: int) -> int:
+      return -(-steps // (parts * unit)) * unit
+
+    config.log_every, config.save_every = interval(200), interval(10)
+    config.validate_every = interval(validations or _VALIDATIONS)
+    self._override(config)
+    return config
+
+  def _override(self, config: ConfigDict) -> None:
+    for text in self.overrides:
+      config_files.override(config, text)
+
+  def _first(self, name: str) -> pathlib.Path | None:
+    """The generator that a variant starts from, if any."""
+    if before := self._before(name):
+      return self.options.start / f'{before["label"]}.safetensors'
+    return self.output / f'{RESNET}.safetensors' if name != RESNET else None
+
+  def _before(self, name: str) -> dict[str, Any] | None:
+    """What the folder that is gone on from says of a variant."""
+    return self.options.start and _record(self.options.start, name)
+
+  def _start(self, name: str, config: ConfigDict) -> None:
+    """Says which networks a variant starts from."""
+    before, first = self._before(name), self._first(name)
+    if VARIANTS[name].stage == stages.PRETRAIN:
+      config.stages.pretrain.init_generator = str(first or '')
+    else:
+      config.init_generator = str(first)
+    config.keep_best_by = 'psnr_y' if name == RESNET else 'lpips_alex'
+    if before and VARIANTS[name].stage == stages.GAN:
+      path = self.output / name / 'start-discriminator.safetensors'
+      if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pieces.join(self.options.start, before['label'], path)
+      config.init_discriminator = str(path)
+
+  def _collect(self, name: str, stage: stages.Stage) -> None:
+    """Takes out of a run that is over what is to travel, if there is any."""
+    record, workdir = self.records[name], self.output / name
+    best = workdir / stage.best_file_name
+    if not best.exists():
+      _warn(
+        f'{name}: its minutes ended before the first validation; with more it '
+        'goes on'
+      )
+      return
+    _, metadata = weights.load(best, 'generator')
+    with files.replacing(self.output / f'{stage.label}.safetensors') as beside:
+      pathlib.Path(beside).write_bytes(best.read_bytes())
+    if stage.name == stages.GAN:
+      pieces.split(
+        workdir / 'discriminator.safetensors', self.output, stage.label
+      )
+    record |= {
+      'ended': True,
+      'label': stage.label,
+      'best_step': metadata['training']['steps'],
+      'validation': metadata['training']['figures'],
+      'device': jax.devices()[0].device_kind,
+    }
+    self._save()
+
+  def _save(self) -> None:
+    self.output.mkdir(parents=True, exist_ok=True)
+    files.write_text(self.path, json.dumps(self.records, indent=2) + '\n')
+
+  def save_curves(self) -> None:
+    """Writes the curves of what has been trained so far, if anything."""
+    curves = [
+      line | {'variant': name}
+      for name in self.records
+      for line in curves_lib.read_metrics(self.output / name / 'metrics.jsonl')
+    ]
+    if curves:
+      curves_lib.write(curves, self.output / 'curves.csv')
+      curves_lib.draw(curves, self.output / 'curves.png')
+
+  def report(self) -> None:
+    """Writes table and panels of what has ended."""
+    if not self.options.benchmarks:
+      return
+    shown = [
+      f'--method={VARIANTS[name].column}={self.output}/{record["label"]}'
+      '.safetensors'
+      for name, record in self.records.items()
+      if record['ended']
+    ]
+    folder: pathlib.Path = self.options.benchmarks
+    lpips = [f'--lpips={self.options.lpips}'] if self.options.lpips else []
+    output = self.output / 'table1'
+    table1.main([f'--benchmarks={folder}', f'-o{output}', *lpips, *shown])
+    for path, images in table1.open_benchmarks(folder).items():
+      lr = path / 'LRx4'
+      panels.main(
+        [
+          f'--hr={path / "HR"}',
+          *([f'--lr={lr}'] if lr.is_dir() else []),
+          *(f'--crop={image}' for image in images.names[:_SHOWN]),
+          f'-o{self.output}/panels-{path.name}.png',
+          *shown,
+        ]
+      )
+
+
+def _time_validation(run: run_lib.Run, stage: stages.Stage) -> float:
+  """Seconds that a validation takes once its programs are compiled."""
+  variables = run.create_state(stage, run.initial).exported
+  for _ in range(2):
+    began = time.monotonic()
+    upscaler = upscaling.Upscaler(run.generator, variables)
+    run.validation.score(stage.method, upscaler)
+    seconds = time.monotonic() - began
+  return seconds
+
+
+def _warn(text: str) -> None:
+  print(f'train_recipe: {text}', file=sys.stderr, flush=True)
+
+
+def _record(folder: pathlib.Path, name: str) -> dict[str, Any] | None:
+  """What a finished recipe says of a variant, if it has it."""
+  path = folder / 'recipe.json'
+  try:
+    record = json.loads(path.read_text(encoding='utf-8')).get(name)
+  except (OSError, ValueError) as error:
+    raise ValueError(f'{path} cannot be read: {error}') from error
+  return record if record and record['ended'] else None
+
+
+def check(options: argparse.Namespace) -> None:
+  """Refuses what would only be missed after the first variant.
+
+  Raises:
+    ValueError: one line naming the option or the file.
+  """
+  resnet = options.output / f'{RESNET}.safetensors'
+  others = [name for name in options.train if name != RESNET]
+  if others and next(iter(options.train)) != RESNET and not resnet.exists():
+    raise ValueError(f'{others[0]} starts from {resnet}: train {RESNET} first')
+  if others and not options.lpips:
+    raise ValueError(f'{others[0]} is chosen by LPIPS: give --lpips')
+  if any('mse' not in name for name in others) and not options.vgg:
+    raise ValueError('the VGG losses need --vgg')
+  if options.vgg:
+    weights.load_vgg(options.vgg)
+  if options.benchmarks:
+    table1.open_benchmarks(options.benchmarks)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+  """The command."""
+  parser = cli.parser(__doc__)
+  add = parser.add_argument
+  add('-o', '--output', type=pathlib.Path, required=True, metavar='DIR')
+  add('--data', required=True, help='as config.data.source')
+  add('--vgg', metavar='FILE', help='of srgan_jax.convert.vgg')
+  add('--lpips', metavar='FILE', help='AlexNet, of srgan_jax.convert.lpips')
+  add('--benchmarks', type=pathlib.Path, metavar='DIR')
+  add('--train', type=parse_plan, default=PLAN, metavar='NAME=BUDGET,...')
+  add('--hold-out', type=int, default=24, help='photos to validate on')
+  add('--start', type=pathlib.Path, metavar='DIR', help='an earlier output')
+  options, overrides = parser.parse_known_args(arguments)
+  runtime.enable_compilation_cache()
+  with interruption.command('train_recipe'):
+    check(options)
+    recipe = Recipe(options, overrides)
+    for name, budget in options.train.items():
+      try:
+        recipe.train(name, budget)
+      finally:
+        recipe.save_curves()
+    recipe.report()
+    lacking = [n for n in options.train if not recipe.records[n]['ended']]
+    if lacking:
+      raise ValueError(f'no generator of {", ".join(lacking)}: see above')
+
+
+if __name__ == '__main__':
+  main()

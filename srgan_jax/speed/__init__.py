@@ -1,0 +1,1 @@
+"""How long training and upscaling take, and on which devices."""

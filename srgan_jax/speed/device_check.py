@@ -1,0 +1,212 @@
+"""Compares what this machine's accelerator computes with its CPU.
+
+  python -m srgan_jax.speed.device_check [--config.FIELD=VALUE ...]
+
+Before a long run, or after a new driver or JAX: a line a check, and exit status
+1 where one fails. The networks are those of configs/vgg54.py with random
+weights, the photos those that the package ships; nothing is downloaded.
+
+  LR crops        made on the device, and their HR: exactly the CPU's
+  resident crops  cut on the device: exactly the host's
+  STAGE float32   one update's losses and gradients, both sides in float32
+  STAGE bfloat16  G's or D's loss, where the device computes in bfloat16
+  upscaling NAME  a photo by a shipped generator, in levels of 255
+
+Losses and gradients (Adam's first moments) are compared by the length of the
+difference over the length, exact things by how many values differ.
+"""
+
+from collections.abc import Iterator, Sequence
+import pathlib
+import sys
+import tempfile
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+import numpy as np
+import optax
+
+import srgan_jax
+from srgan_jax import cli, sharding
+from srgan_jax.data import batch, draw, loader
+from srgan_jax.imaging import reading
+from srgan_jax.speed import stand_ins
+from srgan_jax.training import config_files, optimizers, stages
+from srgan_jax.training import run as run_lib
+
+# Sums run in another order. D's update comes before G's loss, and Adam's first
+# is the sign of a gradient, also of one that is nearly 0.
+_LIMITS = {
+  ('float32', stages.PRETRAIN): 1e-3,
+  ('float32', stages.GAN): 1e-2,
+  ('bfloat16', stages.PRETRAIN): 0.05,
+  ('bfloat16', stages.GAN): 0.05,
+}
+_LOSSES = ('loss', 'content', 'adversarial', 'discriminator_loss')
+# In bfloat16. In random networks the gradients by real and fake images nearly
+# cancel, and so do their features in a random VGG.
+_STABLE = {stages.PRETRAIN: 'loss', stages.GAN: 'discriminator_loss'}
+_GENERATORS = ('srresnet', 'srgan')
+_PHOTO = 'srgan_jax/assets/validation/bee.png'
+
+
+class Check(NamedTuple):
+  """What was compared, by how much it differs, and by how much it may."""
+
+  name: str
+  difference: float
+  limit: float
+
+  @property
+  def is_passed(self) -> bool:
+    return self.difference <= self.limit  # and not NaN
+
+
+def compare(config: ConfigDict, cpu: jax.Device) -> Iterator[Check]:
+  """Makes the checks, one after the other.
+
+  Args:
+    config: of the steps; its precision is changed.
+    cpu: the device that is right.
+
+  Yields:
+    Each when it is done.
+  """
+  reference = Mesh([cpu], (sharding.AXIS,))
+  with tempfile.TemporaryDirectory() as scratch:
+    folder = pathlib.Path(scratch)
+    stand_ins.use_random_vgg(config, folder)
+    run = _open(config, 'float32', folder)
+    drawn = next(run.loader.batches())
+    rows = loader.host_batch(
+      run.source,
+      drawn,
+      crop_size=config.crop_size,
+      edge=config.data.edge,
+    )
+    yield from _compare_crops(run, drawn, rows, reference)
+    for precision in ('float32', 'bfloat16'):
+      ours = _open(config, precision, folder)
+      for exact, stage in zip(run.stages, ours.stages, strict=True):
+        yield Check(
+          f'{stage.name} {precision}',
+          _distance(
+            _update(ours, stage, rows, run.mesh),
+            _update(run, exact, rows, reference),
+            None if precision == 'float32' else _STABLE[stage.name],
+          ),
+          _LIMITS[precision, stage.name],
+        )
+  photo = reading.read_rgb(config_files.ROOT / _PHOTO, _PHOTO)
+  for name in _GENERATORS:
+    there = srgan_jax.load(name)(photo)
+    with jax.default_device(cpu):
+      here = srgan_jax.load(name)(photo)
+    levels = np.abs(there.astype(int) - here.astype(int)).max()
+    yield Check(f'upscaling {name}', float(levels), 1)
+
+
+def _open(
+  config: ConfigDict, precision: str, folder: pathlib.Path
+) -> run_lib.Run:
+  config.precision = precision
+  return run_lib.Run(config, folder / precision, opens_loader=False)
+
+
+def _compare_crops(
+  run: run_lib.Run,
+  drawn: draw.Draw,
+  rows: dict[str, np.ndarray],
+  reference: Mesh,
+) -> Iterator[Check]:
+  make = jax.jit(batch.make_batch)
+  there, here = (
+    jax.device_get(make(**sharding.shard_batch(rows, mesh)))
+    for mesh in (run.mesh, reference)
+  )
+  yield Check('LR crops', _count_differing(there, here), 0)
+  loader = run.loader
+  drawn = sharding.shard_batch(drawn, run.mesh)
+  cut = jax.device_get(jax.jit(loader.crops)(loader.pictures, drawn))
+  yield Check('resident crops', _count_differing(cut['crop'], rows['crop']), 0)
+
+
+def _count_differing(ours: Any, theirs: Any) -> int:
+  counts = jax.tree.map(lambda a, b: int((a != b).sum()), ours, theirs)
+  return sum(jax.tree.leaves(counts))
+
+
+def _update(
+  run: run_lib.Run,
+  stage: stages.Stage,
+  rows: dict[str, np.ndarray],
+  mesh: Mesh,
+) -> dict[str, Any]:
+  """The losses of one update on a mesh, and its gradients by network."""
+  step = stand_ins.make_update(run, stage, mesh)
+  perceptual = stage.content.perceptual
+  if perceptual is not None:
+    perceptual = sharding.replicate(perceptual, mesh)
+  state = jax.device_get(run.create_state(stage, run.initial))
+  new, metrics = jax.device_get(
+    step(
+      sharding.replicate(state, mesh),
+      sharding.shard_batches([rows], mesh),
+      optimizers.rates(stage.schedule, 1),
+      None,
+      perceptual,
+    )
+  )
+  gradients = {'generator': new.generator.opt_state.inner_state[0].mu}
+  if stage.name == stages.GAN:
+    gradients['discriminator'] = new.discriminator.opt_state.inner_state[0].mu
+  losses = {name: metrics[name] for name in _LOSSES if name in metrics}
+  return losses | gradients
+
+
+def _distance(
+  ours: dict[str, Any],
+  theirs: dict[str, Any],
+  only: str | None = None,
+) -> float:
+  """The largest relative difference of what `_update` gives, or that of one."""
+  return max(
+    float(
+      optax.tree.norm(optax.tree.sub(ours[name], theirs[name]))
+      / optax.tree.norm(theirs[name])
+    )
+    for name in theirs
+    if only in (None, name)
+  )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+  """The command."""
+  parser = cli.parser(__doc__)
+  _, overrides = parser.parse_known_args(arguments)
+  try:
+    cpu = jax.local_devices(backend='cpu')[0]
+    config = config_files.load('vgg54')
+    for text in overrides:
+      config_files.override(config, text)
+    stand_ins.use_photos(config)
+    config.data.loader = 'resident'
+    print(f'{jax.device_count()} x {jax.devices()[0].device_kind}')
+    checks = []
+    for check in compare(config, cpu):
+      checks.append(check)
+      print(
+        f'{"ok  " if check.is_passed else "FAIL"} {check.name:24} '
+        f'{check.difference:10.3g}, at most {check.limit:g}',
+        flush=True,
+      )
+  except (ValueError, OSError, RuntimeError) as error:
+    sys.exit(f'check_device: {" ".join(str(error).split())}')
+  if not all(check.is_passed for check in checks):
+    sys.exit('check_device: this device does not compute what the CPU does')
+
+
+if __name__ == '__main__':
+  main()

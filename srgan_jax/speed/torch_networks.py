@@ -1,0 +1,177 @@
+"""The paper's networks in PyTorch, with our weights; NCHW.
+
+The other side of `torch_comparison`.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from srgan_jax.models import vgg
+
+
+class Generator(nn.Module):
+  """SRResNet, its modules named as ours."""
+
+  def __init__(self, blocks: int, channels: int):
+    super().__init__()
+    conv = lambda out, size, bias=False: nn.Conv2d(
+      channels, out, size, padding=size // 2, bias=bias
+    )
+    self.conv_in = nn.Conv2d(3, channels, 9, padding=4)
+    self.prelu_in = nn.PReLU(channels)
+    self.blocks = nn.ModuleList(
+      nn.ModuleDict(
+        {
+          'conv_0': conv(channels, 3),
+          'norm_0': nn.BatchNorm2d(channels),
+          'prelu': nn.PReLU(channels),
+          'conv_1': conv(channels, 3),
+          'norm_1': nn.BatchNorm2d(channels),
+        }
+      )
+      for _ in range(blocks)
+    )
+    self.conv_mid = conv(channels, 3)
+    self.norm_mid = nn.BatchNorm2d(channels)
+    self.upsample = nn.ModuleList(
+      nn.ModuleDict(
+        {'conv': conv(4 * channels, 3, True), 'prelu': nn.PReLU(channels)}
+      )
+      for _ in range(2)
+    )
+    self.conv_out = conv(3, 9, True)
+
+  def forward(self, lr: torch.Tensor) -> torch.Tensor:
+    x = first = self.prelu_in(self.conv_in(lr))
+    for b in self.blocks:
+      y = b['prelu'](b['norm_0'](b['conv_0'](x)))
+      x = x + b['norm_1'](b['conv_1'](y))
+    x = first + self.norm_mid(self.conv_mid(x))
+    for b in self.upsample:
+      x = b['prelu'](F.pixel_shuffle(b['conv'](x), 2))
+    return self.conv_out(x)
+
+
+class Discriminator(nn.Module):
+  """The discriminator, its modules named as ours.
+
+  With `exact` the strided convolutions pad as XLA's SAME does, below and to the
+  right; else as PyTorch's own padding, which is the same work.
+  """
+
+  _LAYERS = ((1, 2), (2, 1), (2, 2), (4, 1), (4, 2), (8, 1), (8, 2))
+
+  def __init__(self, channels: int, side: int, exact: bool):
+    super().__init__()
+    self.exact = exact
+    self.convs = nn.ModuleList([nn.Conv2d(3, channels, 3, padding=1)])
+    self.norms = nn.ModuleList()
+    before = channels
+    for multiple, stride in self._LAYERS:
+      padding = 0 if exact and stride == 2 else 1
+      after = multiple * channels
+      self.convs.append(
+        nn.Conv2d(before, after, 3, stride, padding, bias=False)
+      )
+      self.norms.append(nn.BatchNorm2d(after))
+      before = after
+    self.dense_0 = nn.Linear(before * (side // 16) ** 2, 16 * channels)
+    self.dense_1 = nn.Linear(16 * channels, 1)
+
+  def forward(self, images: torch.Tensor) -> torch.Tensor:
+    x = F.leaky_relu(self.convs[0](images), 0.2)
+    for conv, norm in zip(self.convs[1:], self.norms, strict=True):
+      if self.exact and conv.stride[0] == 2:
+        x = F.pad(x, (0, 1, 0, 1))
+      x = F.leaky_relu(norm(conv(x)), 0.2)
+    x = x.permute(0, 2, 3, 1).flatten(1)
+    return self.dense_1(F.leaky_relu(self.dense_0(x), 0.2))[:, 0].float()
+
+
+class Features(nn.Module):
+  """The VGG's features of a layer, scaled; images [N, 3, H, W] in [-1, 1]."""
+
+  def __init__(self, network: vgg.PerceptualNetwork, layer: str):
+    super().__init__()
+    preprocessing = network.preprocessing
+    self.is_bgr = preprocessing.channel_order == 'bgr'
+    self.low, self.high = preprocessing.value_range
+    column = lambda values: torch.tensor(values).float().reshape(1, 3, 1, 1)
+    self.register_buffer('mean', column(preprocessing.mean))
+    self.register_buffer('std', column(preprocessing.std))
+    self.scale = dict(network.feature_scale)[layer]
+    self.names = vgg.layers_up_to(network.depth, layer)
+    self.convs = nn.ModuleList()
+    for name in self.names:
+      kernel = _oihw(network.params[name]['kernel'])
+      conv = nn.Conv2d(kernel.shape[1], kernel.shape[0], 3, padding=1)
+      conv.weight.data.copy_(kernel)
+      conv.bias.data.copy_(tensor(network.params[name]['bias']))
+      self.convs.append(conv)
+    self.requires_grad_(False)
+
+  def forward(self, images: torch.Tensor) -> torch.Tensor:
+    x = (images + 1) / 2 * (self.high - self.low) + self.low
+    x = ((x.flip(1) if self.is_bgr else x) - self.mean) / self.std
+    block = '1'
+    for name, conv in zip(self.names, self.convs, strict=True):
+      if name[4] != block:
+        x, block = F.max_pool2d(x, 2), name[4]
+      x = F.relu(conv(x))
+    return x.float() * self.scale
+
+
+def tensor(values: Any) -> torch.Tensor:
+  """An array as a float32 tensor."""
+  return torch.tensor(np.asarray(values, np.float32))
+
+
+def _oihw(kernel: Any) -> torch.Tensor:
+  return tensor(np.transpose(np.asarray(kernel), (3, 2, 0, 1)))
+
+
+def _copy(module: nn.Module, params: Any, statistics: Any = None) -> None:
+  """A layer's parameters from ours."""
+  with torch.no_grad():
+    if isinstance(module, nn.Conv2d):
+      module.weight.copy_(_oihw(params['kernel']))
+    elif isinstance(module, nn.Linear):
+      module.weight.copy_(tensor(params['kernel']).T)
+    elif isinstance(module, nn.PReLU):
+      module.weight.copy_(tensor(params['slope']))
+    else:
+      module.weight.copy_(tensor(params['scale']))
+      module.running_mean.copy_(tensor(statistics['mean']))
+      module.running_var.copy_(tensor(statistics['var']))
+    if getattr(module, 'bias', None) is not None:
+      module.bias.copy_(tensor(params['bias']))
+
+
+def load_generator(module: Generator, variables: Any) -> None:
+  """Copies our generator's variables into PyTorch's."""
+  params, statistics = variables['params'], variables['batch_stats']
+  for name in ('conv_in', 'prelu_in', 'conv_mid', 'conv_out'):
+    _copy(getattr(module, name), params[name])
+  _copy(module.norm_mid, params['norm_mid'], statistics['norm_mid'])
+  for i, block in enumerate(module.blocks):
+    for name, layer in block.items():
+      own = statistics[f'block_{i}'].get(name)
+      _copy(layer, params[f'block_{i}'][name], own)
+  for i, block in enumerate(module.upsample):
+    for name, layer in block.items():
+      _copy(layer, params[f'upsample_{i}'][name])
+
+
+def load_discriminator(module: Discriminator, variables: Any) -> None:
+  """Copies our discriminator's variables into PyTorch's."""
+  params, statistics = variables['params'], variables['batch_stats']
+  for i, conv in enumerate(module.convs):
+    _copy(conv, params[f'conv_{i}'])
+  for i, norm in enumerate(module.norms, start=1):
+    _copy(norm, params[f'norm_{i}'], statistics[f'norm_{i}'])
+  for name in ('dense_0', 'dense_1'):
+    _copy(getattr(module, name), params[name])

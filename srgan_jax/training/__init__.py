@@ -1,0 +1,1 @@
+"""Training: the stages of a config, the compiled step, and the run."""

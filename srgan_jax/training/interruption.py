@@ -1,0 +1,89 @@
+"""SIGTERM, Ctrl-C and a deadline, noticed so that the loop can save and end."""
+
+from collections.abc import Iterator
+import contextlib
+import logging
+import math
+import signal
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+import jax
+from jax.experimental import multihost_utils
+import numpy as np
+
+
+class Interrupted(Exception):
+  """The run was asked to stop, and has saved a checkpoint."""
+
+
+class StopSignal:
+  """A context in which SIGTERM and Ctrl-C only set a flag.
+
+  A second signal has its usual effect. The `deadline`, in the seconds of
+  `time.monotonic`, is as a signal.
+  """
+
+  def __init__(self, deadline: float = math.inf):
+    self._deadline = deadline
+
+  def __enter__(self) -> 'StopSignal':
+    self._requested = False
+    self._previous: dict[int, Any] = {}
+    for number in (signal.SIGTERM, signal.SIGINT):
+      self._previous[number] = signal.signal(number, self._request)
+    return self
+
+  def __exit__(
+    self,
+    kind: type[BaseException] | None,
+    error: BaseException | None,
+    traceback: TracebackType | None,
+  ) -> None:
+    for number, handler in self._previous.items():
+      signal.signal(number, handler)
+
+  def _request(self, number: int, frame: object) -> None:
+    del frame
+    self._requested = True
+    signal.signal(number, self._previous[number])
+
+  def requested(self, *, may_wait: bool) -> bool:
+    """Whether to stop now; the same answer in every process.
+
+    Several processes have to stop after the same step, so they ask each other,
+    and only where `may_wait` (the same in all of them) says that it is time.
+    """
+    own = self._requested or time.monotonic() >= self._deadline
+    if jax.process_count() == 1:
+      return own
+    if not may_wait:
+      return False
+    return bool(np.any(multihost_utils.process_allgather(np.asarray(own))))
+
+
+@contextlib.contextmanager
+def command(tool: str) -> Iterator[None]:
+  """What a tool that trains does: shows progress, and ends in one line.
+
+  Bad input exits with a line; a stop says that the tool goes on when it is run
+  again, and exits as SIGTERM does.
+  """
+  _log_to_stderr()
+  try:
+    yield
+  except (ValueError, OSError, ImportError, FloatingPointError) as error:
+    sys.exit(f'{tool}: {" ".join(str(error).split())}')
+  except Interrupted as interrupted:
+    print(f'{tool}: {interrupted}; run again to go on', file=sys.stderr)
+    sys.exit(128 + signal.SIGTERM)
+
+
+def _log_to_stderr() -> None:
+  logger = logging.getLogger('srgan_jax')
+  logger.setLevel(logging.INFO)
+  if not logger.handlers:
+    logger.addHandler(logging.StreamHandler())
+  logger.propagate = False  # absl, which Orbax brings, would say it again

@@ -1,0 +1,150 @@
+"""The compiled program of a run: from a call's rows of data to a new state.
+
+Crops, low resolution, both networks' updates and metrics are one XLA program;
+nothing goes to the host in between.
+"""
+
+from collections.abc import Callable
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+from jax.sharding import Mesh, PartitionSpec
+import numpy as np
+
+from srgan_jax import sharding
+from srgan_jax.data.batch import Batch, make_batch
+from srgan_jax.models import vgg
+from srgan_jax.training import stages
+from srgan_jax.training import step as step_lib
+
+Update = Callable[
+  [
+    step_lib.PretrainState,
+    Any,
+    np.ndarray,
+    Any,
+    vgg.PerceptualNetwork | None,
+  ],
+  tuple[step_lib.PretrainState, step_lib.Metrics],
+]
+
+# YNNPACK, XLA's default on CPU, makes reductions several times faster, but
+# Eigen's convolutions are faster at this step's (docs/performance.md).
+_COMPILER_OPTIONS = {
+  'cpu': {'xla_cpu_experimental_ynn_fusion_type': 'LIBRARY_FUSION_TYPE_REDUCE'}
+}
+
+
+def make_update(
+  stage: stages.Stage,
+  cut: Callable[[Any, Any], dict[str, jax.Array]],
+  mesh: Mesh,
+  *,
+  scale: int,
+  precision: str,
+  batch_norm: str = 'global',
+  degradation_seed: int | None = None,
+) -> Update:
+  """Compiles, when it is first called, one or several updates of a stage.
+
+  A batch comes split over the devices; the state is whole on each and stays
+  so (but for batch statistics per device, see `sharding`), and its memory is
+  reused for the new one.
+
+  Args:
+    stage: the step and its objective.
+    cut: a loader's `crops`.
+    mesh: the devices.
+    scale: HR pixels per LR pixel.
+    precision: of matrix products: 'highest' for float32, for which
+      accelerators would use TF32 or bfloat16; else 'default'.
+    batch_norm: 'global', or 'per_device': each device normalises its own part
+      of the batch, as the paper's one device did its 16 images, and only
+      gradients and metrics are averaged: three all-reduces an update.
+    degradation_seed: with the step decides the degradation 'photo' of the LR;
+      None: the LR is the exact bicubic one.
+
+  Returns:
+    A function of the state, K steps' rows of data stacked (of the loader's
+    `batches`, by `sharding.shard_batches`), their learning rates [K], the
+    loader's `pictures` and the VGG network. It gives the state after K updates,
+    and metrics [K].
+  """
+  advance: Callable = stage.step
+  if batch_norm == 'per_device':
+    advance = functools.partial(_advance_per_device, stage.step, mesh)
+
+  @functools.partial(
+    jax.jit,
+    donate_argnums=0,
+    compiler_options=_COMPILER_OPTIONS.get(mesh.devices.flat[0].platform),
+  )
+  def update(
+    state: step_lib.PretrainState,
+    rows: Any,
+    rates: np.ndarray,
+    pictures: Any,
+    perceptual: vgg.PerceptualNetwork | None,
+  ) -> tuple[step_lib.PretrainState, step_lib.Metrics]:
+    def step(
+      state: step_lib.PretrainState, inputs: tuple[Any, Any]
+    ) -> tuple[step_lib.PretrainState, step_lib.Metrics]:
+      rows, rate = inputs
+      crops = cut(pictures, rows)
+      key = None
+      if degradation_seed is not None:
+        key = jax.random.fold_in(
+          jax.random.key(degradation_seed), state.generator.step
+        )
+      batch = make_batch(crops['crop'], crops['symmetry'], scale, key)
+      with jax.default_matmul_precision(precision):
+        return advance(
+          state.with_learning_rate(rate), batch, perceptual, stage.objective
+        )
+
+    if len(rates) > 1:
+      state, metrics = jax.lax.scan(step, state, (rows, rates))
+    else:
+      # Without the loop, in which XLA's CPU backend is slow.
+      state, metrics = step(state, jax.tree.map(lambda x: x[0], (rows, rates)))
+      metrics = jax.tree.map(lambda x: x[None], metrics)
+    if batch_norm == 'global':
+      state = jax.lax.with_sharding_constraint(state, sharding.replicated(mesh))
+    return state, jax.lax.with_sharding_constraint(
+      metrics, sharding.replicated(mesh)
+    )
+
+  return update
+
+
+def _advance_per_device(
+  step: Callable,
+  mesh: Mesh,
+  state: step_lib.PretrainState,
+  batch: Batch,
+  perceptual: vgg.PerceptualNetwork | None,
+  objective: step_lib.Objective,
+) -> tuple[step_lib.PretrainState, step_lib.Metrics]:
+  """One update in which a device sees its own rows and statistics alone."""
+  objective = dataclasses.replace(objective, axis=sharding.AXIS)
+  specs = sharding.state_specs(state)
+
+  def advance(
+    state: step_lib.PretrainState,
+    batch: Batch,
+    perceptual: vgg.PerceptualNetwork | None,
+  ) -> tuple[step_lib.PretrainState, step_lib.Metrics]:
+    own = sharding.take_own(state)
+    new, metrics = step(own, batch, perceptual, objective)
+    return sharding.put_back(new), metrics
+
+  return jax.shard_map(
+    advance,
+    mesh=mesh,
+    in_specs=(specs, PartitionSpec(sharding.AXIS), PartitionSpec()),
+    out_specs=(specs, PartitionSpec()),
+    # Gradients are averaged by the step, once, and not where they arise.
+    check_vma=False,
+  )(state, batch, perceptual)

@@ -1,0 +1,177 @@
+"""The two stages of the recipe (paper section 3.2) as the loop sees them."""
+
+from collections.abc import Callable
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from srgan_jax.models import vgg
+from srgan_jax.training import optimizers
+from srgan_jax.training import step as step_lib
+
+PRETRAIN, GAN = 'pretrain', 'gan'
+
+
+@dataclasses.dataclass(frozen=True)
+class Content:
+  """A content loss: where its features come from, and what it is called.
+
+  Attributes:
+    name: 'mse', 'vgg22' or 'vgg54'; with VGG16, e.g. 'vgg16-conv5_3'.
+    layer: the VGG layer compared, None for the MSE.
+    perceptual: the VGG network, None for the MSE.
+  """
+
+  name: str
+  layer: str | None = None
+  perceptual: vgg.PerceptualNetwork | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+  """What tells one stage from the other.
+
+  Attributes:
+    name: 'pretrain' or 'gan'.
+    steps: its length in updates.
+    schedule: the learning rate by step.
+    step: `step.pretrain_step` or `gan_step`.
+    objective: the loss.
+    content: the content loss in it.
+  """
+
+  name: str
+  steps: int
+  schedule: optax.Schedule
+  step: Callable
+  objective: step_lib.Objective
+  content: Content
+
+  @property
+  def method(self) -> str:
+    """The paper's name of the generator that the stage trains."""
+    return 'SRResNet' if self.name == PRETRAIN else 'SRGAN'
+
+  @property
+  def label(self) -> str:
+    """The variant, e.g. 'srgan-vgg54' or 'srgan-vgg16-conv5_3'."""
+    label = f'{self.method.lower()}-{self.content.name}'
+    has_pixels = self.content.layer and self.objective.pixel_weight
+    return f'{label}-mse' if has_pixels else label
+
+  @property
+  def file_name(self) -> str:
+    """What the stage's generator is exported as."""
+    is_pretrain = self.name == PRETRAIN
+    return f'generator{"_pretrain" if is_pretrain else ""}.safetensors'
+
+  @property
+  def best_file_name(self) -> str:
+    """What the generator that validated best is kept as."""
+    return self.file_name.replace('.', '_best.')
+
+
+def make_content(
+  name: str,
+  load_perceptual: Callable[[], vgg.PerceptualNetwork],
+  *,
+  layer: str = '',
+  crop_size: int,
+) -> Content:
+  """Resolves a content loss by its name and checks that its VGG fits.
+
+  Args:
+    name: 'mse', 'vgg22' or 'vgg54'.
+    load_perceptual: gives the VGG network; called for the latter two alone.
+    layer: a layer in place of the paper's.
+    crop_size: side of the HR crops in pixels.
+
+  Raises:
+    ValueError: where the network lacks the layer, or as it is loaded.
+  """
+  if name == 'mse':
+    return Content(name)
+  network = load_perceptual()
+  layer = layer or vgg.content_layer(name, network.depth)
+  crops = jax.ShapeDtypeStruct((1, crop_size, crop_size, 3), jnp.float32)
+  jax.eval_shape(functools.partial(network.features, layer=layer), crops)
+  is_papers = network.depth == 19 and layer == vgg.content_layer(name, 19)
+  return Content(
+    name if is_papers else f'vgg{network.depth}-{layer}', layer, network
+  )
+
+
+def from_config(
+  config: Any,
+  load_perceptual: Callable[[], vgg.PerceptualNetwork],
+  dtype: jnp.dtype,
+) -> list[Stage]:
+  """The stages that a run trains, in their order.
+
+  Args:
+    config: a checked configuration (`config.check`).
+    load_perceptual: gives the VGG network; called where a stage needs it.
+    dtype: what the networks compute in.
+
+  Raises:
+    ValueError: see `make_content`.
+  """
+  pretrain, gan, loss = config.stages.pretrain, config.stages.gan, config.loss
+
+  def make_objective(content: Content, **fields: Any) -> step_lib.Objective:
+    return step_lib.Objective(
+      content_layer=content.layer,
+      content_reduction=loss.content_reduction,
+      pixel_weight=loss.pixel_weight,
+      ema_decay=config.ema_decay,
+      dtype=dtype,
+      **fields,
+    )
+
+  resolve = functools.partial(
+    make_content,
+    load_perceptual=load_perceptual,
+    layer=config.perceptual.layer,
+    crop_size=config.crop_size,
+  )
+  result = []
+  if pretrain.steps and not config.init_generator:
+    content = resolve(pretrain.content)
+    result.append(
+      Stage(
+        name=PRETRAIN,
+        steps=pretrain.steps,
+        schedule=optimizers.pretrain_schedule(
+          pretrain.schedule,
+          pretrain.learning_rate,
+          pretrain.steps,
+          pretrain.warmup,
+        ),
+        step=step_lib.pretrain_step,
+        objective=make_objective(content, tv_weight=loss.tv_weight),
+        content=content,
+      )
+    )
+  if gan.steps:
+    content = resolve(gan.content)
+    result.append(
+      Stage(
+        name=GAN,
+        steps=gan.steps,
+        schedule=optimizers.gan_schedule(
+          gan.learning_rate, gan.boundaries, gan.warmup
+        ),
+        step=step_lib.gan_step,
+        objective=make_objective(
+          content,
+          adversarial_weight=loss.adversarial_weight,
+          freeze_batch_norm=gan.freeze_batch_norm,
+        ),
+        content=content,
+      )
+    )
+  return result

@@ -1,0 +1,109 @@
+"""How a run's generators do on images that it does not train on."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from srgan_jax.data.source import Source
+from srgan_jax.evaluation import methods, panels, report
+from srgan_jax.evaluation.benchmarks import make_pair
+from srgan_jax.imaging import resize
+from srgan_jax.upscaling.upscaler import Upscaler
+
+MIN_SIZE = 48  # of an image, in pixels: the protocols' windows have to fit
+
+_PROTOCOLS = ('y', 'paper')
+_SAMPLES = 3  # images that are shown
+_SAMPLE_SIDE = 384  # at most, of what is shown of each, in pixels
+
+
+def hold_out(source: Source, count: str) -> tuple[Source, Source]:
+  """Takes some pictures, evenly spaced, out of a source.
+
+  Args:
+    source: the pictures.
+    count: how many, as it stands behind 'hold-out:' in the config.
+
+  Returns:
+    The source without them, and they.
+
+  Raises:
+    ValueError: for a count that is no number, or takes none or too many.
+  """
+  large = np.flatnonzero(source.sizes.min(axis=1) >= MIN_SIZE)
+  most = min(len(large), len(source) - 1)
+  if not count.isdecimal() or not 1 <= int(count) <= most:
+    raise ValueError(
+      f"config.data.validation 'hold-out:{count}' must hold out 1 to {most} of "
+      f'the {len(source)} pictures of {source.spec}'
+    )
+  held = large[np.arange(int(count)) * len(large) // int(count)]
+  rest = np.setdiff1d(np.arange(len(source)), held)
+  return source.part(rest.tolist()), source.part(held.tolist())
+
+
+def is_better(name: str, figure: float, than: float | None) -> bool:
+  """Whether a figure beats the one before, if any. LPIPS is a distance."""
+  if than is None:
+    return True
+  return figure < than if name.startswith('lpips') else figure > than
+
+
+class Validation:
+  """Images with their LR, and what is measured on them; false without any."""
+
+  def __init__(
+    self,
+    source: Source | None,
+    edge: resize.Edge,
+    distances: Sequence[report.Distance],
+  ):
+    """Reads the images and makes their LR.
+
+    Args:
+      source: the HR images, or None.
+      edge: what the resize reads outside an image.
+      distances: learned metrics beside the protocols' PSNR and SSIM.
+    """
+    self._pairs = []
+    if source is not None:
+      self._pairs = [
+        make_pair(name, source.read(i), edge)
+        for i, name in enumerate(source.names)
+      ]
+    self._distances = distances
+
+  def __bool__(self) -> bool:
+    return bool(self._pairs)
+
+  @property
+  def names(self) -> list[str]:
+    """What `score` measures: 'psnr_y', ..., 'lpips_alex'."""
+    names = [f'{m}_{p}' for p in _PROTOCOLS for m in ('psnr', 'ssim')]
+    return names + [distance.name for distance in self._distances]
+
+  def score(
+    self, name: str, upscaler: Upscaler
+  ) -> tuple[dict[str, float], np.ndarray]:
+    """Means over the images by their names, and a picture of some of them."""
+    upscaled = {pair.name: upscaler(pair.lr) for pair in self._pairs}
+    method = methods.Method(name, lambda pair: upscaled[pair.name])
+    scores = report.evaluate(method, self._pairs, _PROTOCOLS, self._distances)
+    return report.flat(scores.mean), self._show([method])
+
+  def compare(self, upscalers: Mapping[str, Upscaler]) -> np.ndarray:
+    """Draws generators beside each other, uint8 [H, W, 3]."""
+    return self._show(
+      [methods.of_upscaler(name, each) for name, each in upscalers.items()]
+    )
+
+  def _show(self, shown: Sequence[methods.Method]) -> np.ndarray:
+    """The methods beside bicubic and the original."""
+    image = panels.compare(
+      [
+        (pair, panels.centre(pair, _SAMPLE_SIDE))
+        for pair in self._pairs[:_SAMPLES]
+      ],
+      [methods.BASELINES['bicubic'], *shown],
+    )
+    return np.asarray(image)

@@ -1,0 +1,190 @@
+"""Many pictures: read ahead, upscaled one by one, written behind."""
+
+from collections.abc import Callable, Sequence
+from concurrent import futures
+import contextlib
+import io
+import sys
+import threading
+import time
+from typing import Any, BinaryIO, cast
+
+import tqdm
+
+from srgan_jax import cli, files
+from srgan_jax.imaging import pictures, writing
+from srgan_jax.models.generator import SCALE
+from srgan_jax.upscaling.planning import STANDARD, Job
+from srgan_jax.upscaling.upscaler import Upscaler
+
+MAX_MEGAPIXELS = 1000  # of a result: 3 GB of 8-bit RGB
+
+
+class Batch:
+  """The pictures of one command: read ahead, upscaled, written behind."""
+
+  def __init__(
+    self,
+    jobs: Sequence[Job],
+    *,
+    say: Callable[[str], None],
+    quality: int | None = None,
+    max_megapixels: int = MAX_MEGAPIXELS,
+  ):
+    """Takes the pictures.
+
+    Args:
+      jobs: of `planning.plan`; what becomes of each is noted in them.
+      say: called with a line on what went wrong or was left aside.
+      quality: of JPEG, WebP and AVIF, 1 to 100; None for the format's usual.
+      max_megapixels: of a result, at most.
+    """
+    self._jobs = jobs
+    self._say = say
+    self._quality, self._max_megapixels = quality, max_megapixels
+    self._stop = threading.Event()
+    self._to_stdout = any(job.target == STANDARD for job in jobs)
+
+  def run(self, upscaler: Upscaler) -> None:
+    """Goes through the pictures; what fails is said and passed over."""
+    waiting = [job for job in self._jobs if job.status == 'waiting']
+    for job in waiting:
+      with contextlib.suppress(ValueError):  # said when it is read
+        if job.source != STANDARD:
+          job.height, job.width = pictures.size(job.source, str(job.source))
+    self._bar = cli.progress(
+      total=sum(job.result_pixels for job in waiting),
+      unit='px',
+      unit_scale=True,
+      smoothing=0.05,
+      dynamic_ncols=True,
+    )
+    with (
+      self._bar,
+      futures.ThreadPoolExecutor(1) as reader,
+      futures.ThreadPoolExecutor(1) as writer,
+    ):
+      try:
+        self._go_through(waiting, upscaler, reader, writer)
+      except BaseException:
+        self._stop.set()  # the writer leaves its file
+        raise
+
+  def _go_through(
+    self,
+    jobs: Sequence[Job],
+    upscaler: Upscaler,
+    reader: futures.Executor,
+    writer: futures.Executor,
+  ) -> None:
+    ahead = reader.submit(self._read, jobs[0])
+    behind: tuple[Job, futures.Future[None]] | None = None
+    for job, following in zip(jobs, [*jobs[1:], None], strict=True):
+      written: futures.Future[None] | None = None
+      with self._may_fail(job):
+        picture = ahead.result()
+      if following:
+        ahead = reader.submit(self._read, following)
+      if job.status == 'waiting':
+        with self._may_fail(job):
+          sr = self._upscale(job, upscaler, picture)
+          written = writer.submit(self._write, job, sr)
+          del picture, sr
+      if behind:
+        self._finish(*behind)
+      behind = (job, written) if written else None
+    if behind:
+      self._finish(*behind)
+
+  def _read(self, job: Job) -> pictures.Picture:
+    name = str(job.source)
+    data = job.source if job.source != STANDARD else sys.stdin.buffer.read()
+    height, width = pictures.size(data, name)
+    result = SCALE**2 * height * width / 1e6
+    if result > self._max_megapixels:
+      raise ValueError(
+        f'{name}: {width}x{height} pixels would become {result:,.0f} '
+        f'megapixels, over the limit of {self._max_megapixels}: '
+        f'--max-megapixels {int(result) + 1} lifts it'
+      )
+    picture = pictures.read(data, name)
+    writing.check_format(_form(job, picture), SCALE * height, SCALE * width)
+    return picture
+
+  def _upscale(
+    self, job: Job, upscaler: Upscaler, picture: pictures.Picture
+  ) -> pictures.Picture:
+    job.height, job.width = picture.pixels.shape[:2]
+    job.note = '; '.join(picture.notes)
+    start, done = time.monotonic(), 0
+
+    def progress(pixels: int) -> None:
+      nonlocal done
+      done += pixels
+      self._bar.update(SCALE**2 * pixels)
+
+    try:
+      return picture.with_pixels(upscaler(picture.pixels, progress))
+    except Exception:
+      progress(-done)
+      raise
+    finally:
+      job.seconds = time.monotonic() - start
+
+  def _write(self, job: Job, picture: pictures.Picture) -> None:
+    form = _form(job, picture)
+    if job.target == STANDARD:
+      encoded = io.BytesIO()
+      writing.write(picture, encoded, form, self._quality)
+      sys.stdout.buffer.write(encoded.getbuffer())
+      sys.stdout.buffer.flush()
+      return
+    job.target.parent.mkdir(parents=True, exist_ok=True)
+    with files.replacing(job.target) as beside, open(beside, 'wb') as file:
+      stoppable = cast(BinaryIO, _Stoppable(file, self._stop))
+      writing.write(picture, stoppable, form, self._quality)
+
+  def _finish(self, job: Job, written: futures.Future[None]) -> None:
+    with self._may_fail(job):
+      written.result()
+      job.status = 'done'
+      if job.note:
+        self._say(f'{job.source}: {job.note}')
+      if not self._to_stdout:
+        tqdm.tqdm.write(str(job.target))
+
+  @contextlib.contextmanager
+  def _may_fail(self, job: Job) -> Any:
+    """What goes wrong with one picture is one line, and the rest go on."""
+    try:
+      yield
+    except (ValueError, OSError, FloatingPointError, MemoryError) as error:
+      why = ' '.join(str(error).split()) or type(error).__name__
+      if isinstance(error, OSError) and error.strerror:
+        why = f'{job.target}: {error.strerror}'
+      elif str(job.source) not in why:
+        why = f'{job.source}: {why}'
+      job.status, job.note = 'failed', why
+      if self._bar.total:
+        self._bar.total -= min(self._bar.total, job.result_pixels)
+      self._say(why)
+
+
+class _Stoppable:
+  """A file that can no longer be written to once the command is to stop."""
+
+  def __init__(self, file: BinaryIO, stop: threading.Event):
+    self._file = file
+    self._stop = stop
+    self.seek = file.seek
+    self.tell = file.tell
+    self.flush = file.flush
+
+  def write(self, data: bytes) -> int:
+    if self._stop.is_set():
+      raise InterruptedError('the command is stopping')
+    return self._file.write(data)
+
+
+def _form(job: Job, picture: pictures.Picture) -> str:
+  return job.form or writing.own_format(picture.format)

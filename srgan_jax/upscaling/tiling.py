@@ -1,0 +1,216 @@
+"""Pictures cut into tiles of one shape, and how large these should be.
+
+Every tile lies inside the picture, shifted inward where it would reach past the
+edge, so the network's zero padding is the picture's own at its edges and, with
+the halo cut off, is never seen elsewhere. A side shorter than a tile's is its
+only tile's, in the top left of a buffer.
+
+Lengths are in LR pixels.
+"""
+
+import dataclasses
+import itertools
+import math
+
+import jax
+
+from srgan_jax import runtime
+
+# A short side is rounded up to one of this many lengths between two powers of
+# two: at most an eighth is computed in vain, and a folder of pictures of all
+# sizes still needs few programs. Where compiling is dear and computing cheap,
+# it is the power of two itself, of twice the area on average: for a TPU a
+# program took libtpu 0.0.42 two to three minutes on two busy cores.
+_STEPS = 8
+_SMALLEST = 8
+
+# Auto: what a tile may take of the free memory, and the most that is any use.
+_SHARE = 0.5
+_CPU_SHARE = 0.25
+_CPU_PIXELS = 720**2  # longer a call, and Ctrl-C waits; halos are 20 % of it
+_DEVICE_SIDE = 1024
+_UNKNOWN_MEMORY = 2 * 2**30
+
+# A strip's largest map, 16 times the channels for an LR pixel, takes 128 MiB at
+# 64 channels; of few rows too many would be its halo of 3 to each side.
+_STRIP_PIXELS = 2**15
+_STRIP_ROWS = 32
+
+# Tiles are batched up to this many pixels a call; more is no faster.
+_CPU_BATCH = 96**2
+_DEVICE_BATCH = 1024**2
+
+
+@dataclasses.dataclass(frozen=True)
+class Span:
+  """One tile along one axis.
+
+  Attributes:
+    start: its first pixel.
+    first: the first pixel that it gives the result of.
+    last: the pixel behind the last one.
+  """
+
+  start: int
+  first: int
+  last: int
+
+
+def spans(length: int, side: int, halo: int) -> list[Span]:
+  """The tiles along one axis, evenly spread.
+
+  Args:
+    length: of the picture.
+    side: of a tile.
+    halo: how far from an edge that is not the picture's a result is right.
+
+  Raises:
+    ValueError: for several tiles without anything between their halos.
+  """
+  if length <= side:
+    return [Span(0, 0, length)]
+  if side <= 2 * halo:
+    raise ValueError(
+      f'a tile of {side} pixels is too small: this network sees {halo} to each '
+      f'side, so a tile must be larger than {2 * halo}'
+    )
+  gaps = math.ceil((length - side) / (side - 2 * halo))
+  starts = [i * (length - side) // gaps for i in range(gaps + 1)]
+  # Each result is taken from the tile that has it further inside.
+  cuts = [(a + side + b) // 2 for a, b in itertools.pairwise(starts)]
+  return [
+    Span(*span)
+    for span in zip(starts, [0, *cuts], [*cuts, length], strict=True)
+  ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Limit:
+  """How large a tile may be: a side that is kept to, or an area that is filled.
+
+  Attributes:
+    side: of every tile, where the picture is not shorter.
+    pixels: where there is no side: of a tile of whatever shape does least work.
+    steps: into how many lengths the way to the next power of two is cut.
+    batch: the most pixels of all tiles of one call.
+  """
+
+  side: int | None
+  pixels: int
+  steps: int
+  batch: int
+
+  def halved(self, shape: tuple[int, int]) -> 'Limit':
+    """The limit for tiles of half the area of one that was too large."""
+    half = math.prod(shape) // 2
+    side = self.side and max(_SMALLEST, math.isqrt(half) // 8 * 8)
+    return dataclasses.replace(
+      self, side=side, pixels=half, batch=min(self.batch, half)
+    )
+
+
+def shape(height: int, width: int, halo: int, limit: Limit) -> tuple[int, int]:
+  """The tiles' height and width for a picture."""
+  if limit.side is not None:
+    lengths = (height, width)
+    rounded = [min(round_up(n, limit.steps), limit.side) for n in lengths]
+    return rounded[0], rounded[1]
+  rows, columns = (
+    _sides(length, halo, limit.steps) for length in (height, width)
+  )
+  area = max(limit.pixels, min(rows) * min(columns))
+  work = (
+    (rows[h] * columns[w] * h * w, h, w)
+    for h in rows
+    for w in columns
+    if h * w <= area
+  )
+  return min(work)[1:]
+
+
+def smallest(halo: int) -> int:
+  """The smallest side of a tile that is worth computing."""
+  return math.ceil((2 * halo + 1) / _SMALLEST) * _SMALLEST
+
+
+def _sides(length: int, halo: int, steps: int) -> dict[int, int]:
+  """The sides worth trying along one axis, and how many tiles each takes."""
+  most = math.ceil((length - 2 * halo) / max(halo, _SMALLEST))
+  sides: dict[int, int] = {}
+  for count in range(1, max(1, most) + 1):
+    side = math.ceil((length + (count - 1) * 2 * halo) / count)
+    sides.setdefault(round_up(side, steps), count)
+  return sides
+
+
+def round_up(length: int, steps: int) -> int:
+  """The next of `steps` lengths between two powers of two."""
+  below = 2 ** ((length - 1).bit_length() - 1) if length > 1 else 1
+  unit = max(_SMALLEST, below // steps)
+  return math.ceil(length / unit) * unit
+
+
+def batch_size(
+  shape: tuple[int, int], tiles: int, images: int, limit: Limit
+) -> int:
+  """How many tiles go into one call.
+
+  As many as are worth it where there are so many; else the power of two within
+  the number of images, which says nothing of their size: then the sizes of a
+  run's pictures do not change the program.
+  """
+  fits = _power_of_two(max(1, limit.batch // math.prod(shape)))
+  return fits if tiles >= fits else _power_of_two(min(images, fits))
+
+
+def _power_of_two(number: int) -> int:
+  """The largest one within a number."""
+  return 2 ** (number.bit_length() - 1)
+
+
+def fixed(side: int, device: jax.Device) -> Limit:
+  """Tiles of one side, as asked for."""
+  limit = automatic(device, channels=64, halo=0)
+  return dataclasses.replace(limit, side=side)
+
+
+def automatic(device: jax.Device, channels: int, halo: int) -> Limit:
+  """Tiles for the memory that a device has free.
+
+  Args:
+    device: what computes.
+    channels: the network's feature maps.
+    halo: as for `spans`; a tile has something between its halos, however
+      little is free.
+  """
+  if device.platform == 'cpu':
+    # Five feature maps of float32; the tail runs in strips.
+    per_pixel = 5 * 4 * channels
+    free = runtime.free_memory()
+    free = _UNKNOWN_MEMORY if free is None else free
+    fit = int(_CPU_SHARE * free / per_pixel)
+    pixels = max(_SMALLEST**2, min(fit, _CPU_PIXELS))
+    return Limit(None, pixels, _STEPS, _CPU_BATCH)
+  stats = device.memory_stats() or {}
+  free = stats.get('bytes_limit', _UNKNOWN_MEMORY)
+  free -= stats.get('bytes_in_use', 0)
+  # Two maps of 4 times the channels on the x2 grid, and the residual blocks'.
+  per_pixel = 4 * channels * (2 * 16 + 8)
+  fit = math.isqrt(max(1, int(_SHARE * free / per_pixel)))
+  side = min(_DEVICE_SIDE, max(smallest(halo), fit // 64 * 64))
+  return Limit(side, side**2, 1, min(_DEVICE_BATCH, side**2))
+
+
+def fitted(device: jax.Device, channels: int, halo: int) -> Limit:
+  """As `automatic`, with the shape that does least work on any device."""
+  limit = automatic(device, channels, halo)
+  return dataclasses.replace(limit, side=None, steps=_STEPS)
+
+
+def strips(shape: tuple[int, int], count: int, device: jax.Device) -> int:
+  """Into how many strips of rows a program's tail is cut."""
+  if device.platform != 'cpu':
+    return 1
+  height, width = shape
+  rows = max(_STRIP_ROWS, _STRIP_PIXELS // (width * count))
+  return 1 if height < 2 * rows else math.ceil(height / rows)

@@ -1,0 +1,43 @@
+"""Weight files: ours alone, safetensors that say what they hold.
+
+`container` is the format, `networks` and `perceptual` what it holds of G, D and
+VGG, and `architecture` what a network's fields and tensors are.
+"""
+
+from srgan_jax.weights.container import (
+  FORMAT,
+  FORMAT_VERSION,
+  Dtype,
+  Kind,
+  find_placeholder,
+  load,
+  reject_placeholder,
+  round_to,
+  save,
+)
+from srgan_jax.weights.networks import (
+  load_discriminator,
+  load_generator,
+  save_discriminator,
+  save_generator,
+)
+from srgan_jax.weights.perceptual import find_vgg_fault, load_vgg, save_vgg
+
+__all__ = [
+  'FORMAT',
+  'FORMAT_VERSION',
+  'Dtype',
+  'Kind',
+  'find_placeholder',
+  'find_vgg_fault',
+  'load',
+  'load_discriminator',
+  'load_generator',
+  'load_vgg',
+  'reject_placeholder',
+  'round_to',
+  'save',
+  'save_discriminator',
+  'save_generator',
+  'save_vgg',
+]

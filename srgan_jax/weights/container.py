@@ -1,0 +1,268 @@
+"""Weight files: safetensors with their metadata, the one format in and out.
+
+A file states what it is, so that nothing is guessed when it is read: the kind
+of network, its architecture, and for a VGG the preprocessing that it was
+trained with, for a generator its scale, ranges and training. Tensors are named
+by their path in the Flax tree: 'params/conv_in/kernel',
+'batch_stats/block_0/norm_0/mean'. They are stored as float32, or in half the
+bytes as float16 or bfloat16, and come back as float32 whichever it was.
+Nothing is ever unpickled here.
+
+Metadata (safetensors keeps strings): `format`, `format_version` and `kind` are
+plain, every other value is JSON. `format_version` is the version of the
+tensors' names and layouts: it rises whenever a name, an axis order or what a
+value means does.
+
+  all:       architecture {...}, dtype (of all tensors; without it, float32)
+  generator: scale, input_range, output_range, training {steps, data, ...};
+  discriminator: input_range, training {...}
+  vgg:       preprocessing {...}, feature_scale {layer: factor},
+             feature_scale_reason, source, source_sha256, converter_version
+  lpips:     lpips_version, preprocessing {...}, source, source_sha256,
+             converter_version (see `srgan_jax.evaluation.lpips`)
+"""
+
+from collections.abc import Callable, Mapping
+import json
+import os
+import struct
+from typing import Any, Literal, get_args
+
+from flax import traverse_util
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from srgan_jax import files
+
+Kind = Literal['generator', 'discriminator', 'vgg', 'lpips']
+Dtype = Literal['float32', 'float16', 'bfloat16']
+
+FORMAT = 'srgan_jax'
+FORMAT_VERSION = '1'
+
+_HINTS = {
+  'generator': (
+    'train one: python -m srgan_jax.main --config=configs/srresnet_mse.py'
+  ),
+  'discriminator': (
+    'train one: python -m srgan_jax.main --config=configs/vgg54.py'
+  ),
+  'vgg': 'run python -m srgan_jax.convert.vgg SOURCE -o {path}',
+  'lpips': 'run python -m srgan_jax.convert.lpips SOURCE -o {path}',
+}
+
+
+def save(
+  path: files.Path,
+  kind: Kind,
+  tensors: Any,
+  metadata: Mapping[str, Any],
+  *,
+  dtype: Dtype = 'float32',
+) -> None:
+  """Writes a weight file: beside its place first, then renamed.
+
+  A reader, or a run that is stopped, sees the old file or the new one, whole.
+  The same content gives the same bytes.
+
+  Args:
+    path: the file; its folder must exist.
+    kind: 'generator', 'discriminator', 'vgg' or 'lpips'.
+    tensors: the Flax tree of variables.
+    metadata: JSON-compatible values, 'architecture' among them.
+    dtype: what the tensors are rounded to in the file.
+
+  Raises:
+    ValueError: for another kind or dtype, or where a value is too large for
+      the dtype.
+  """
+  if kind not in get_args(Kind):
+    raise ValueError(f'kind must be one of {get_args(Kind)}, not {kind!r}')
+  if dtype not in get_args(Dtype):
+    raise ValueError(f'dtype must be one of {get_args(Dtype)}, not {dtype!r}')
+  metadata = {**metadata, 'dtype': dtype}
+  flat = traverse_util.flatten_dict(tensors, sep='/')
+  data = safetensors.numpy.save(
+    {k: round_to(dtype, v, f'{path}: {k}') for k, v in flat.items()},
+    metadata={
+      'format': FORMAT,
+      'format_version': FORMAT_VERSION,
+      'kind': kind,
+      **{k: json.dumps(v, sort_keys=True) for k, v in metadata.items()},
+    },
+  )
+  with files.replacing(path) as beside, open(beside, 'wb') as file:
+    file.write(_sort_header(data))
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def load(
+  path: files.Path,
+  kind: Kind,
+  find_fault: Callable[[Any, dict[str, Any]], str | None] | None = None,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+  """Reads a weight file of one kind.
+
+  Args:
+    path: the file.
+    kind: what it must hold.
+    find_fault: from the tree and the metadata to what is wrong with them.
+
+  Returns:
+    The tree of float32 NumPy arrays, and the metadata, decoded.
+
+  Raises:
+    ValueError: one line naming the file and what to run: where it is missing,
+      not safetensors (an HTML page, a Git LFS pointer, cut off), without this
+      package's metadata, of another kind, or with a fault.
+  """
+  flat, metadata = read(path, kind)
+  tree = unflatten(flat)
+  if find_fault is not None and (fault := find_fault(tree, metadata)):
+    raise fault_error(path, kind, fault)
+  return tree, metadata
+
+
+def round_to(dtype: Dtype, values: Any, name: str) -> np.ndarray:
+  """Values as a file of that dtype stores them, contiguous.
+
+  safetensors writes the memory of a transposed array as it is.
+
+  Args:
+    dtype: what to round to.
+    values: numbers of any shape.
+    name: of the tensor, for the error.
+
+  Raises:
+    ValueError: where a finite value is too large for the dtype.
+  """
+  full = np.asarray(values, np.float32)
+  with np.errstate(over='ignore'):
+    stored = np.ascontiguousarray(full, jnp.dtype(dtype))
+  lost = full[np.isfinite(full) & ~np.isfinite(stored)]
+  if lost.size:
+    raise ValueError(f'{name} has {lost[0]:g}, too large for {dtype}')
+  return stored
+
+
+def reject_placeholder(path: files.Path) -> None:
+  """Raises a one-line ValueError for what downloads leave in a file's place.
+
+  A Git LFS pointer, an HTML page (an error, a licence to agree to), nothing at
+  all; or no such file.
+  """
+  try:
+    with open(path, 'rb') as file:
+      placeholder = find_placeholder(file.read(512))
+  except FileNotFoundError:
+    raise ValueError(f'{path}: no such file') from None
+  except OSError as error:
+    raise ValueError(f'{path}: {error.strerror}') from None
+  if placeholder:
+    raise ValueError(f'{path} is {placeholder}')
+
+
+def find_placeholder(head: bytes) -> str | None:
+  """What came in a file's place, by its first 512 bytes; None for a file."""
+  head = head[:512].lstrip().lower()
+  if not head:
+    return 'empty'
+  if head.startswith(b'version https://git-lfs'):
+    return 'a Git LFS pointer, not the file itself (git lfs pull)'
+  if head.startswith((b'<!doctype', b'<html', b'<?xml')):
+    return 'a web page, not the file itself: its download went wrong'
+  return None
+
+
+def read(
+  path: files.Path, kind: Kind
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+  """The tensors by name and the decoded metadata of a file of `kind`."""
+  try:
+    reject_placeholder(path)
+  except ValueError as error:
+    raise ValueError(f'{error}; {_hint(path, kind)}') from None
+  try:
+    with safetensors.safe_open(path, framework='numpy') as file:
+      metadata = _decode(path, kind, file.metadata() or {})
+      flat = {name: file.get_tensor(name) for name in file.keys()}
+  except safetensors.SafetensorError as error:
+    detail = str(error).splitlines()[0]
+    raise fault_error(
+      path, kind, f'is cut off or not safetensors ({detail})'
+    ) from error
+  parents = {
+    name[:i] for name in flat for i, letter in enumerate(name) if letter == '/'
+  }
+  if clash := sorted(parents & flat.keys()):
+    raise fault_error(path, kind, f'{clash[0]} is both a tensor and a tree')
+  dtype = metadata.get('dtype', 'float32')
+  if dtype not in get_args(Dtype):
+    raise fault_error(path, kind, f'has a wrong dtype: {dtype!r}')
+  for name, value in flat.items():
+    if value.dtype != jnp.dtype(dtype):
+      raise fault_error(path, kind, f'{name} is {value.dtype}, not {dtype}')
+    flat[name] = value.astype(np.float32)
+    if not np.isfinite(flat[name]).all():
+      raise fault_error(path, kind, f'{name} has values that are not finite')
+  return flat, metadata
+
+
+def _decode(
+  path: files.Path, kind: Kind, raw: Mapping[str, str]
+) -> dict[str, Any]:
+  """Checks what every file states, and decodes the rest."""
+  plain = {key: raw.get(key) for key in ('format', 'format_version', 'kind')}
+  if plain['format'] != FORMAT:
+    raise fault_error(path, kind, f'has no {FORMAT} metadata')
+  if plain['format_version'] != FORMAT_VERSION:
+    raise fault_error(
+      path,
+      kind,
+      f'has format version {plain["format_version"]!r}, this package reads '
+      f'{FORMAT_VERSION!r}',
+    )
+  if plain['kind'] != kind:
+    raise fault_error(path, kind, f'holds a {plain["kind"]}, not a {kind}')
+  metadata: dict[str, Any] = dict(plain)
+  for key, value in raw.items():
+    if key not in plain:
+      try:
+        metadata[key] = json.loads(value)
+      except (ValueError, RecursionError):
+        raise fault_error(
+          path, kind, f'has metadata {key} not in JSON'
+        ) from None
+  if not isinstance(metadata.get('architecture'), dict):
+    raise fault_error(path, kind, 'does not record its architecture')
+  return metadata
+
+
+def unflatten(flat: Mapping[str, np.ndarray]) -> dict[str, Any]:
+  """The Flax tree of tensors by name."""
+  return traverse_util.unflatten_dict(flat, sep='/')
+
+
+def _sort_header(data: bytes) -> bytes:
+  """The same file with its metadata in order.
+
+  safetensors writes it in an order that differs from process to process.
+  """
+  (length,) = struct.unpack('<Q', data[:8])
+  header = json.loads(data[8 : 8 + length])
+  header['__metadata__'] = dict(sorted(header['__metadata__'].items()))
+  encoded = json.dumps(header, separators=(',', ':')).encode()
+  encoded += b' ' * (-len(encoded) % 8)  # tensors start at a multiple of 8
+  return struct.pack('<Q', len(encoded)) + encoded + data[8 + length :]
+
+
+def _hint(path: files.Path, kind: Kind) -> str:
+  return _HINTS[kind].format(path=path)
+
+
+def fault_error(path: files.Path, kind: Kind, fault: str) -> ValueError:
+  """The error that names a file's fault, and what to run."""
+  return ValueError(f'{path}: {fault}; {_hint(path, kind)}')

@@ -1,0 +1,126 @@
+"""VGG networks as files, with the convention of their features."""
+
+import dataclasses
+import math
+import re
+from typing import Any
+
+from flax import traverse_util
+import jax
+import jax.numpy as jnp
+
+from srgan_jax import files
+from srgan_jax.models import vgg
+from srgan_jax.weights import architecture as architecture_lib
+from srgan_jax.weights import container
+
+# What a VGG file says of its origin, each key with the form of its value.
+_VGG_PROVENANCE = {
+  'source': '.+',
+  'source_sha256': '[0-9a-f]{64}',
+  'converter_version': '.+',
+}
+
+
+def save_vgg(
+  path: files.Path,
+  network: vgg.PerceptualNetwork,
+  *,
+  source_sha256: str,
+  converter_version: str,
+  feature_scale_reason: str = '',
+  dtype: container.Dtype = 'float32',
+) -> None:
+  """Writes a VGG's convolutions with the convention of its features.
+
+  Args:
+    path: the file.
+    network: what `load_vgg` shall return.
+    source_sha256: of the file that the parameters come from, 64 digits.
+    converter_version: of the tool that read it.
+    feature_scale_reason: why the feature scales are what they are.
+    dtype: what the tensors are rounded to in the file.
+
+  Raises:
+    ValueError: where the parameters are not those of the depth, or a value is
+      too large for the dtype.
+  """
+  if fault := find_vgg_fault(network.depth, {'params': network.params}):
+    raise ValueError(f'{path}: {fault}')
+  container.save(
+    path,
+    'vgg',
+    {'params': network.params},
+    {
+      'architecture': {'depth': network.depth},
+      'preprocessing': dataclasses.asdict(network.preprocessing),
+      'feature_scale': dict(network.feature_scale),
+      'source': network.source,
+      'source_sha256': source_sha256,
+      'converter_version': converter_version,
+      'feature_scale_reason': feature_scale_reason,
+    },
+    dtype=dtype,
+  )
+
+
+def load_vgg(path: files.Path) -> vgg.PerceptualNetwork:
+  """Reads a VGG that `convert.vgg` wrote.
+
+  Raises:
+    ValueError: as `load`, and where a tensor's name or shape is not the
+      architecture's, or the file does not say which preprocessing and which
+      feature scale its weights take, and what it was converted from by what.
+  """
+  flat, metadata = container.read(path, 'vgg')
+  for key, pattern in _VGG_PROVENANCE.items():
+    if not re.fullmatch(pattern, str(metadata.get(key, ''))):
+      raise container.fault_error(path, 'vgg', f'does not record its {key}')
+  for key in ('preprocessing', 'feature_scale'):
+    if not isinstance(metadata.get(key), dict):
+      raise container.fault_error(path, 'vgg', f'does not record its {key}')
+  try:
+    preprocessing = vgg.Preprocessing(**metadata['preprocessing'])
+  except (TypeError, ValueError) as error:
+    raise container.fault_error(
+      path, 'vgg', f'has a wrong preprocessing: {error}'
+    ) from error
+  depth = metadata['architecture'].get('depth')
+  if fault := find_vgg_fault(depth, container.unflatten(flat)):
+    raise container.fault_error(path, 'vgg', fault)
+  scales = metadata['feature_scale']
+  for layer, scale in scales.items():
+    if (
+      layer not in vgg.LAYERS[depth]
+      or not isinstance(scale, int | float)
+      or not (math.isfinite(scale) and scale > 0)
+    ):
+      raise container.fault_error(
+        path, 'vgg', f'has a wrong feature_scale: {layer}={scale!r}'
+      )
+  return vgg.PerceptualNetwork(
+    params=jax.tree.map(jnp.asarray, container.unflatten(flat)['params']),
+    depth=depth,
+    preprocessing=preprocessing,
+    feature_scale=tuple((k, float(v)) for k, v in sorted(scales.items())),
+    source=str(metadata['source']),
+  )
+
+
+def find_vgg_fault(depth: Any, variables: Any) -> str | None:
+  """What keeps variables from being those of a VGG of that depth, if anything.
+
+  A VGG may end early, at any layer, but has every tensor up to there.
+  """
+  if type(depth) is not int or depth not in vgg.LAYERS:
+    return f'is a VGG of depth {depth!r}, not 16 or 19'
+  flat = traverse_util.flatten_dict(variables, sep='/')
+  present = {name.split('/')[1] for name in flat if name.count('/') == 2}
+  last = max(
+    (name for name in vgg.LAYERS[depth] if name in present),
+    default=vgg.LAYERS[depth][-1],
+  )
+  image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+  return architecture_lib.compare(
+    flat, architecture_lib.shapes(vgg.VGG(depth, last).init, image)
+  )

@@ -1,0 +1,199 @@
+"""The resident loader: the tf.data loader's bytes, wherever pictures lie."""
+
+import itertools
+import tracemalloc
+
+import jax
+import numpy as np
+import pytest
+
+from srgan_jax import runtime, sharding
+from srgan_jax.data import draw as draw_lib
+from srgan_jax.data import loader, resident
+from tests.support.training_pictures import Pictures, assert_same
+
+SETTINGS = {'seed': 3, 'batch_size': 8, 'crop_size': 32}
+
+
+def batches(count, source=None, start_step=0, **changes):
+  """The first crops of a loader on the mesh of four devices."""
+  mesh = sharding.make_mesh(SETTINGS['batch_size'])
+  loader = resident.ResidentLoader(
+    source or Pictures(), mesh, **SETTINGS | changes
+  )
+  cut = jax.jit(loader.crops)
+  result = []
+  for drawn in itertools.islice(loader.batches(start_step), count):
+    crops = cut(loader.pictures, sharding.shard_batch(drawn, mesh))
+    result.append(jax.tree.map(np.asarray, crops))
+  return result
+
+
+def plain(count, source=None, start_step=0, **changes):
+  source = source or Pictures()
+  settings = SETTINGS | changes
+  return [
+    loader.host_batch(
+      source,
+      draw_lib.draw(
+        settings['seed'],
+        step,
+        sizes=source.sizes,
+        batch_size=settings['batch_size'],
+        crop_size=settings['crop_size'],
+        augment=settings.get('augment', True),
+        crops_per_image=settings.get('crops_per_image', 1),
+      ),
+      crop_size=settings['crop_size'],
+      edge=settings.get('edge', 'clamp'),
+    )
+    for step in range(start_step, start_step + count)
+  ]
+
+
+@pytest.mark.parametrize('placement', ['auto', 'replicated', 'sharded'])
+def test_crops_are_those_that_are_drawn(placement):
+  assert_same(batches(6, placement=placement), plain(6))
+
+
+def test_several_crops_of_an_image():
+  changes = {'crops_per_image': 2}
+  assert_same(batches(5, **changes), plain(5, **changes))
+
+
+@pytest.mark.parametrize('placement', ['replicated', 'sharded'])
+def test_mirrored_edges(placement):
+  changes = {'edge': 'mirror', 'crop_size': 16}
+  assert_same(batches(4, placement=placement, **changes), plain(4, **changes))
+
+
+def test_crops_that_are_not_turned():
+  crops = batches(3, augment=False)
+  assert_same(crops, plain(3, augment=False))
+  assert not any(batch['symmetry'].any() for batch in crops)
+
+
+def test_starts_at_any_step():
+  assert_same(batches(2, start_step=7), plain(2, start_step=7))
+
+
+@pytest.mark.parametrize('placement', ['replicated', 'sharded'])
+def test_pictures_of_another_size_that_stand_in_for_broken_ones(placement):
+  class Broken(Pictures):
+    """What is read is not of the size that the headers promise."""
+
+    def __init__(self):
+      super().__init__(8)
+      self.sizes[3] = 400, 300
+      self.sizes[4:7] = 32, 32
+
+  assert (Pictures(8).sizes[4:7] > 32).all()
+  crops = batches(4, Broken(), placement=placement)
+  assert_same(crops, plain(4, Broken()))
+
+
+def test_pictures_longer_than_a_row_and_a_batch_of_few():
+  class Large(Pictures):
+    def __init__(self):
+      super().__init__(3)
+      rng = np.random.default_rng(0)
+      self.pictures[1] = rng.integers(0, 256, (130, 1501, 3), np.uint8)
+      self.sizes[1] = 130, 1501
+
+  for placement in ('replicated', 'sharded'):
+    assert_same(batches(5, Large(), placement=placement), plain(5, Large()))
+
+
+def test_memory_is_at_most_a_tenth_more_than_the_pictures(shared_data):
+  """Of 300x300 pictures, the shared data's smallest."""
+  sizes = np.full((1000, 2), 300)
+  rows = resident._rows_needed(sizes).sum()
+  assert rows * resident._ROW <= 1.1 * 1000 * 300 * 300 * 3
+  part = resident._deal(sizes, 8)
+  assert np.bincount(part).tolist() == [125] * 8
+
+
+def test_each_device_holds_its_share_alone():
+  mesh = sharding.make_mesh(8)
+  loader = resident.ResidentLoader(
+    Pictures(), mesh, **SETTINGS, placement='sharded'
+  )
+  shards = loader.pictures.rows.addressable_shards
+  assert len({shard.device for shard in shards}) == 4
+  whole = resident._rows_needed(Pictures().sizes).sum()
+  assert all(shard.data.shape[0] < 0.4 * whole for shard in shards)
+
+
+def test_while_they_are_decoded_pictures_are_held_once():
+  class Decoded(Pictures):
+    def __init__(self):
+      super().__init__(40)
+      self.sizes[:] = 400, 400
+
+    def read(self, index):
+      return np.full((400, 400, 3), index, np.uint8)
+
+  source = Decoded()
+  tracemalloc.start()  # NumPy's arrays, and not what the devices hold
+  batches(1, source)
+  peak = tracemalloc.get_traced_memory()[1]
+  tracemalloc.stop()
+  assert peak < 1.5 * 40 * 400 * 400 * 3
+
+
+class Unread(Pictures):
+  """5.6 GiB of pictures, none of which is decoded."""
+
+  def __init__(self):
+    super().__init__(20)
+    self.sizes[:] = 10_000, 10_000
+
+  def read(self, index):
+    raise AssertionError('too late')
+
+
+@pytest.mark.parametrize(
+  ('gib', 'placement', 'message'),
+  [
+    (6, 'replicated', "5.59 GiB of each device's memory, which has 4.8 GiB"),
+    (1, 'auto', "1.4 GiB of each device's memory, which has 0.8 GiB"),
+  ],
+)
+def test_pictures_that_do_not_fit_the_devices_are_not_decoded(
+  monkeypatch, gib, placement, message
+):
+  monkeypatch.setattr(runtime, 'free_memory', lambda: None)
+  monkeypatch.setattr(resident, '_device_memory', lambda mesh: gib * 2**30)
+  with pytest.raises(ValueError, match=message):
+    batches(1, Unread(), placement=placement)
+
+
+@pytest.mark.parametrize(
+  ('placement', 'gib'),
+  # The array itself, and on CPU its copies on the four devices.
+  [('replicated', 5 * 5.59), ('sharded', 2 * 5.59)],
+)
+def test_pictures_that_do_not_fit_the_host_are_not_decoded(
+  monkeypatch, placement, gib
+):
+  monkeypatch.setattr(runtime, 'free_memory', lambda: 3 * 2**30)
+  message = f"{gib:.3g} GiB of this machine's memory, which has 3 GiB"
+  with pytest.raises(ValueError, match=message):
+    batches(1, Unread(), placement=placement)
+
+
+def test_automatic_placement_is_whole_in_half_of_a_device(monkeypatch):
+  whole = resident._rows_needed(Pictures().sizes).sum() * resident._ROW
+  mesh = sharding.make_mesh(8)
+  for room, is_split in ((2 * whole, False), (2 * whole - 1, True)):
+    monkeypatch.setattr(resident, '_device_memory', lambda mesh, m=room: m)
+    loader = resident.ResidentLoader(Pictures(), mesh, **SETTINGS)
+    shard = loader.pictures.rows.addressable_shards[0].data
+    assert (shard.nbytes < whole) == is_split
+
+
+def test_bad_arguments():
+  with pytest.raises(ValueError, match="not 'everywhere'"):
+    batches(1, placement='everywhere')
+  with pytest.raises(ValueError, match='smaller than crop_size 512'):
+    batches(1, crop_size=512)

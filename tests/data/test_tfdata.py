@@ -1,0 +1,226 @@
+"""The tf.data loader: the draw's crops and no others, on however many hosts."""
+
+import importlib.util
+import itertools
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from srgan_jax.data import caching, loader, tfdata
+from srgan_jax.data import draw as draw_lib
+from tests.support.training_pictures import Pictures, assert_same
+
+SETTINGS = {'seed': 3, 'batch_size': 8, 'crop_size': 32}
+
+
+def take(count, source=None, **changes):
+  """The first batches, and the pipeline stopped."""
+  batches = tfdata.batches(source or Pictures(), **SETTINGS | changes)
+  result = list(itertools.islice(batches, count))
+  batches.close()
+  return result
+
+
+@pytest.fixture(scope='module')
+def first_six():
+  return take(6)
+
+
+def test_batches_are_the_crops_that_are_drawn(first_six):
+  source = Pictures()
+  for step, batch in enumerate(first_six):
+    assert batch['crop'].shape == (8, 48, 48, 3)
+    assert batch['crop'].dtype == np.uint8
+    assert batch['symmetry'].dtype == np.int32
+    drawn = draw_lib.draw(
+      3, step, sizes=source.sizes, batch_size=8, crop_size=32
+    )
+    np.testing.assert_array_equal(batch['symmetry'], drawn.symmetry)
+    for crop, index, y, x, _ in zip(batch['crop'], *drawn, strict=True):
+      inside = source.pictures[index][y : y + 32, x : x + 32]
+      np.testing.assert_array_equal(crop[8:-8, 8:-8], inside)
+
+
+def test_the_plain_loader_gives_the_same(first_six):
+  source = Pictures()
+  plain = [
+    loader.host_batch(
+      source,
+      draw_lib.draw(3, step, sizes=source.sizes, batch_size=8, crop_size=32),
+      crop_size=32,
+    )
+    for step in range(6)
+  ]
+  assert_same(plain, first_six)
+
+
+def test_several_crops_of_an_image_are_those_that_are_drawn():
+  source = Pictures()
+  expected = [
+    loader.host_batch(
+      source,
+      draw_lib.draw(
+        3,
+        step,
+        sizes=source.sizes,
+        batch_size=8,
+        crop_size=32,
+        crops_per_image=3,
+      ),
+      crop_size=32,
+    )
+    for step in range(6)
+  ]
+  assert_same(take(6, crops_per_image=3), expected)
+
+
+def test_pictures_read_last_are_kept():
+  source = Pictures()
+  recent = caching.RecentSource(source, 2)
+  for index in (0, 1, 0, 1, 2, 0):
+    np.testing.assert_array_equal(recent.read(index), source.pictures[index])
+  assert source.reads == [0, 1, 2, 0]
+  assert recent.names == source.names
+
+
+def test_a_restart_goes_on_where_it_stopped(first_six):
+  assert_same(take(2, start_step=4), first_six[4:])
+
+
+@pytest.mark.parametrize('threads', [1, 7])
+def test_threads_change_nothing(threads, first_six):
+  class Uneven(Pictures):
+    def read(self, index):
+      time.sleep(0.01 * (index % 3 == 0))  # others overtake it
+      return super().read(index)
+
+  assert_same(take(6, Uneven(), threads=threads), first_six)
+
+
+@pytest.mark.parametrize('shard_count', [2, 4])
+def test_the_shards_of_all_hosts_are_the_global_batch(shard_count, first_six):
+  shards = [
+    take(3, shard_index=i, shard_count=shard_count) for i in range(shard_count)
+  ]
+  whole = [
+    {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    for parts in zip(*shards, strict=True)
+  ]
+  assert_same(whole, first_six[:3])
+
+
+def test_a_host_reads_only_its_own_pictures():
+  # Within an epoch (100 steps here, and it reads ahead by about ten) each
+  # picture is one host's.
+  reads = []
+  for shard in range(2):
+    source = Pictures(400)
+    settings = {'batch_size': 4, 'shard_index': shard, 'shard_count': 2}
+    take(20, source, **settings)
+    assert len(set(source.reads)) >= 40
+    reads.append(set(source.reads))
+  assert not reads[0] & reads[1]
+
+
+def test_edge_and_augment_are_passed_on(first_six):
+  mirrored = take(3, edge='mirror', augment=False)
+  for a, b in zip(mirrored, first_six, strict=False):
+    assert not a['symmetry'].any()
+    assert b['symmetry'].any()
+    inside = np.s_[:, 8:-8, 8:-8]
+    np.testing.assert_array_equal(a['crop'][inside], b['crop'][inside])
+    assert not np.array_equal(a['crop'], b['crop'])
+
+
+def test_another_scale_has_another_context():
+  batch = take(1, scale=2)[0]
+  assert batch['crop'].shape == (8, 40, 40, 3)
+
+
+def test_another_seed_gives_other_crops(first_six):
+  other = take(1, seed=4)[0]
+  assert not np.array_equal(other['crop'], first_six[0]['crop'])
+
+
+@pytest.mark.parametrize(
+  'changes, why',
+  [
+    ({'shard_count': 3}, 'batch_size 8 cannot be split'),
+    ({'shard_index': 2, 'shard_count': 2}, 'for process 2 of 2'),
+    ({'crop_size': 30}, 'crop_size 30 is not a positive multiple of scale 4'),
+  ],
+)
+def test_bad_arguments_are_refused_before_anything_runs(changes, why):
+  with pytest.raises(ValueError, match=why):
+    tfdata.batches(Pictures(), **SETTINGS | changes)
+
+
+def test_without_tensorflow_it_is_refused_at_once(monkeypatch):
+  monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
+  with pytest.raises(ImportError, match="'tfdata' takes TensorFlow"):
+    tfdata.TfDataLoader(Pictures(), **SETTINGS)
+
+
+def test_an_error_in_a_thread_arrives_as_it_was_raised():
+  source = Pictures()
+  source.read = lambda index: None  # what no code expects
+  with pytest.raises(AttributeError, match="'NoneType' .* 'shape'"):
+    take(1, source)
+  source.read = lambda index: source.pictures[index][:20]
+  with pytest.raises(ValueError, match='is smaller than crop_size 32') as e:
+    take(1, source)
+  assert '\n' not in str(e.value)
+
+
+def test_a_closed_pipeline_reads_no_more():
+  source = Pictures()
+  batches = tfdata.batches(source, **SETTINGS)
+  next(batches)
+  batches.close()
+  count = len(source.reads)
+  time.sleep(0.2)
+  assert len(source.reads) == count
+  with pytest.raises(StopIteration):
+    next(batches)
+
+
+PROGRAM = """
+import sys, time
+import numpy as np
+from srgan_jax.data import tfdata
+from srgan_jax.data.source import Entry, Source
+
+class Slow(Source):
+  def __init__(self):
+    super().__init__('memory:', [Entry('x', None)], [(64, 64)])
+  def read(self, index):
+    end = time.perf_counter() + 0.01
+    while time.perf_counter() < end:
+      pass
+    return np.zeros((64, 64, 3), np.uint8)
+
+assert not {'tensorflow', 'tensorflow_datasets'} & set(sys.modules)
+batches = tfdata.batches(Slow(), seed=0, batch_size=4, crop_size=32)
+next(batches)
+print('done')
+"""
+
+
+def test_a_program_ends_while_its_pipeline_runs_and_prints_no_noise():
+  root = pathlib.Path(tfdata.__file__).parents[2]
+  environ = {k: v for k, v in os.environ.items() if not k.startswith('TF_')}
+  run = subprocess.run(
+    [sys.executable, '-c', PROGRAM],
+    env=environ | {'PYTHONPATH': str(root)},
+    capture_output=True,
+    text=True,
+    timeout=300,
+  )
+  assert run.returncode == 0
+  assert run.stdout == 'done\n'
+  assert run.stderr == ''

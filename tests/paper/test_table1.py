@@ -1,0 +1,192 @@
+"""Tables and panels, made by the commands and read back."""
+
+import csv
+
+import numpy as np
+from PIL import Image
+import pytest
+
+from srgan_jax import imaging
+from srgan_jax.evaluation import methods, panels, score
+from srgan_jax.evaluation.benchmarks import Benchmark, make_pair
+from srgan_jax.paper import printed, table1
+
+
+@pytest.fixture
+def benchmarks(tmp_path):
+  """Set5 of two small images, with LR images of its own."""
+  folder = tmp_path / 'benchmarks'
+  (folder / 'Set5' / 'HR').mkdir(parents=True)
+  (folder / 'Set5' / 'LRx4').mkdir()
+  rng = np.random.default_rng(0)
+  for name in 'ab':
+    coarse = rng.integers(0, 256, (8, 10, 3), np.uint8)
+    pair = make_pair(name, imaging.imresize(coarse, 8), 'clamp')
+    Image.fromarray(pair.hr).save(folder / 'Set5' / 'HR' / f'{name}.png')
+    Image.fromarray(pair.lr).save(folder / 'Set5' / 'LRx4' / f'{name}.png')
+  return folder
+
+
+@pytest.fixture
+def finished(benchmarks, tmp_path):
+  """A method's images in a folder per set: bicubic, a level brighter."""
+  folder = tmp_path / 'theirs'
+  (folder / 'Set5').mkdir(parents=True)
+  for pair in Benchmark(benchmarks / 'Set5' / 'HR'):
+    image = np.minimum(methods.bicubic(pair), 254) + 1
+    Image.fromarray(image).save(folder / 'Set5' / f'{pair.name}.png')
+  return folder
+
+
+def write_mos(path, *lines):
+  head = 'set,method,mean,low,high,significant'
+  path.write_text('\n'.join([head, *lines]) + '\n')
+  return path
+
+
+def test_the_tables_hold_our_figures_the_papers_and_their_difference(
+  benchmarks, finished, tmp_path
+):
+  mos = write_mos(
+    tmp_path / 'mos.csv',
+    'Set5,srgan,3.70,3.5,3.9,True',
+    'Set5,Theirs,2.00,1.9,2.1,false',
+  )
+  table1.main(
+    [
+      *('--benchmarks', str(benchmarks), '--mos', str(mos)),
+      *('--method', f'srcnn={finished}', '--method', f'Theirs={finished}'),
+      *('-o', str(tmp_path / 'table')),
+    ]
+  )
+  psnr = np.mean(
+    [
+      score(np.minimum(methods.bicubic(pair), 254) + 1, pair.hr, 'paper')[
+        'psnr'
+      ]
+      for pair in Benchmark(benchmarks / 'Set5' / 'HR')
+    ]
+  )
+  text = (tmp_path / 'table.csv').read_text()
+  cells = {
+    (line['table'], line['method'], line['row']): line
+    for line in csv.DictReader(text.splitlines())
+  }
+  srcnn = cells['Table 2: Set5', 'SRCNN', 'PSNR paper']
+  assert float(srcnn['ours']) == pytest.approx(psnr, rel=1e-5)
+  assert float(srcnn['paper']) == 30.07
+  assert float(srcnn['difference']) == pytest.approx(psnr - 30.07, abs=0.006)
+  assert not cells['Table 2: Set5', 'SRCNN', 'PSNR y']['paper']
+  theirs = cells['Table 2: Set5', 'Theirs', 'SSIM y']
+  assert theirs['ours'] and not theirs['paper'] and not theirs['difference']
+  assert ('Table 1: Set5', 'Theirs', 'SSIM y') not in cells
+  assert cells['Table 1: Set5', 'SRGAN-VGG54', 'MOS']['significant'] == '*'
+  assert not any('Set14' in table for table, _, _ in cells)
+
+  markdown = (tmp_path / 'table.md').read_text()
+  lines = markdown.splitlines()
+  head = lines[lines.index('## Table 2: Set5') + 2]
+  row = next(x for x in lines[lines.index(head) :] if 'PSNR paper' in x)
+  columns = [cell.strip() for cell in head.split('|')]
+  cell = [cell.strip() for cell in row.split('|')][columns.index('SRCNN')]
+  assert cell == f'{psnr:.2f} (30.07, {psnr - 30.07:+.2f})'
+  assert '3.70* (3.58, +0.12)' in markdown
+  assert f'- SRCNN: {finished / "Set5"}' in markdown
+  with Image.open(tmp_path / 'table.png') as image:
+    assert image.width > 1000 and np.asarray(image.convert('L')).min() < 50
+
+
+def test_a_difference_never_reads_minus_zero():
+  assert str(table1.Cell(26.2571, 26.26)) == '26.26 (26.26, +0.00)'
+  assert str(table1.Cell(None, 3.72, 2, False, True)) == '- (3.72*)'
+  assert str(table1.Cell()) == ''
+
+
+def test_the_printed_figures_are_whole():
+  """Twelve methods on their sets, without PSNR and SSIM of the originals."""
+  assert len(printed.PRINTED) == 9 * 3 * 3 - 2 * 3 + 3 * 2 * 3
+  assert printed.PRINTED['Set14', 'SRGAN-VGG54', 'mos'] == 3.72
+  assert printed.PRINTED['BSD100', 'SRGAN-VGG54', 'ssim'] == 0.6688
+  assert printed.canonical('srgan') == 'SRGAN-VGG54'
+  assert printed.canonical('ESRGAN') == 'ESRGAN'
+
+
+@pytest.mark.parametrize(
+  ('line', 'message'),
+  [
+    ('Set5,SRGAN,7,1,2,true', 'line 2: a mean of 7'),
+    ('Set5,SRGAN,x,1,2,true', 'line 2: could not convert'),
+    ('Set5,SRGAN,3,1,2,maybe', "significant is 'maybe'"),
+    ('Set5,SRGAN,3', 'line 2: .*the columns are set, method, mean'),
+    ('Set5,SRGAN,3,1,2,no\nSet5,srgan,3,1,2,no', 'line 3: SRGAN-VGG54 on Set5'),
+  ],
+)
+def test_opinion_scores_that_make_no_sense_are_named(tmp_path, line, message):
+  with pytest.raises(ValueError, match=message):
+    table1.read_mos(write_mos(tmp_path / 'mos.csv', line))
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'message'),
+  [
+    (['--method', 'SRGAN'], "'SRGAN' is not NAME=MODEL"),
+    (['--method', 'SRGAN=/none.safetensors'], '/none.safetensors'),
+    (['--mos', '/none.csv'], '/none.csv cannot be read'),
+    (['--benchmarks', '/none'], '/none holds no benchmark'),
+    (['-o', '/none/table'], 'there is no folder /none'),
+  ],
+)
+def test_bad_input_to_the_tables_is_one_line(
+  benchmarks, tmp_path, arguments, message
+):
+  given = ['--benchmarks', str(benchmarks), '-o', str(tmp_path / 'table')]
+  with pytest.raises(SystemExit) as caught:
+    table1.main([*given, *arguments])
+  assert message in caught.value.code and '\n' not in caught.value.code
+  assert not list(tmp_path.glob('table*'))
+
+
+def _holds(figure, region):
+  windows = np.lib.stride_tricks.sliding_window_view(figure, region.shape)
+  return bool((windows[:, :, 0] == region).all((-1, -2, -3)).any())
+
+
+def test_panels_show_the_crops_that_were_asked_for(benchmarks, tmp_path):
+  output = tmp_path / 'panel.png'
+  panels.main(
+    [
+      *('--hr', str(benchmarks / 'Set5' / 'HR'), '--method', 'near=nearest'),
+      *('--crop', 'b:8,4,24,16', '--zoom', '1', '-o', str(output)),
+    ]
+  )
+  figure = np.asarray(Image.open(output))
+  pair = Benchmark(benchmarks / 'Set5' / 'HR')[1]
+  for image in (methods.bicubic(pair), methods.nearest(pair), pair.hr):
+    assert _holds(figure, image[4:20, 8:32])
+
+
+def test_full_panels_go_into_a_folder_one_an_image(benchmarks, tmp_path):
+  folder = tmp_path / 'figures'
+  hr = benchmarks / 'Set5' / 'HR'
+  panels.main(['--hr', str(hr), '--full', '-o', str(folder)])
+  assert sorted(path.name for path in folder.iterdir()) == ['a.png', 'b.png']
+  assert _holds(np.asarray(Image.open(folder / 'a.png')), Benchmark(hr)[0].hr)
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'message'),
+  [
+    (['--crop', 'c'], "has no image 'c': a, b"),
+    (['--crop', 'a:60,0,32,32'], 'a has 80x64 pixels; the region 32x32'),
+    (['--method', 'x=/none.safetensors'], '/none.safetensors'),
+  ],
+)
+def test_bad_input_to_the_panels_is_one_line(
+  benchmarks, tmp_path, arguments, message
+):
+  output = tmp_path / 'panel.png'
+  given = ['--hr', str(benchmarks / 'Set5' / 'HR'), '-o', str(output)]
+  with pytest.raises(SystemExit) as caught:
+    panels.main([*given, *arguments])
+  assert message in caught.value.code and '\n' not in caught.value.code
+  assert not output.exists()

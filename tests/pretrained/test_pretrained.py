@@ -1,0 +1,75 @@
+"""The shipped generators: whole, described, and worth shipping."""
+
+import numpy as np
+import pytest
+
+import srgan_jax
+from srgan_jax import pretrained, weights
+from srgan_jax.evaluation import benchmarks, methods, report
+from tests.support import repository
+
+FOLDER = repository.ROOT / 'srgan_jax' / 'pretrained'
+SHIPPED = sorted(FOLDER.glob('*.safetensors'))
+
+
+def test_they_are_those_that_have_names_and_not_large():
+  assert {path.stem for path in SHIPPED} == set(pretrained.FILES.values())
+  assert sum(path.stat().st_size for path in SHIPPED) < 16 * 2**20
+  assert pretrained.find('srresnet') == pretrained.find('srresnet-mse')
+  assert pretrained.find(pretrained.DEFAULT) in SHIPPED
+  assert pretrained.find('srgan') == pretrained.find('srgan-vgg54')
+  assert str(pretrained.find('my.safetensors')) == 'my.safetensors'
+
+
+def test_a_folder_takes_no_generators_name(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  shipped = pretrained.find('srgan')
+  (tmp_path / 'srgan').mkdir()
+  assert pretrained.find('srgan') == shipped
+  benchmark = benchmarks.Benchmark(repository.PHOTOS / 'validation')
+  assert str(shipped) in methods.open_method('srgan', benchmark).origin
+  with pytest.raises(ValueError, match='srgan'):  # an empty folder of results
+    methods.open_method('./srgan', benchmark)
+
+
+@pytest.mark.parametrize('path', SHIPPED, ids=lambda path: path.stem)
+def test_each_says_what_it_is_as_the_card_does(path):
+  _, _, metadata = weights.load_generator(path)
+  training = metadata['training']
+  for fact in ('label', 'steps', 'data', 'hardware', 'licence', 'figures'):
+    assert training[fact]
+  card = (FOLDER / 'MODEL_CARD.md').read_text()
+  assert f'{training["steps"]:,} updates' in card
+  for name in ('Set5', 'Set14'):
+    figures = training['figures'][name]
+    row = f'{figures["psnr_y"]:.2f} / {figures["ssim_y"]:.4f}'
+    assert row in card, row
+
+
+@pytest.mark.parametrize('path', SHIPPED, ids=lambda path: path.stem)
+def test_each_has_the_figures_that_it_states(path, shared_data):
+  folder = shared_data / 'benchmarks' / 'Set5'
+  benchmark = benchmarks.Benchmark(folder / 'HR', folder / 'LRx4')
+  method = methods.open_method(str(path), benchmark)
+  mean = report.evaluate(method, benchmark, ['y']).mean
+  stated = weights.load_generator(path)[2]['training']['figures']['Set5']
+  assert mean['y', 'psnr'] == pytest.approx(stated['psnr_y'], abs=0.01)
+  assert mean['y', 'ssim'] == pytest.approx(stated['ssim_y'], abs=0.001)
+
+
+@pytest.mark.parametrize('path', SHIPPED, ids=lambda path: path.stem)
+def test_each_beats_bicubic_and_keeps_colours(path):
+  """On the package's photos; of an SRGAN the PSNR says nothing."""
+  upscaler = srgan_jax.load(path)
+  benchmark = benchmarks.Benchmark(repository.PHOTOS / 'validation')
+  upscaled = {pair.name: upscaler(pair.lr) for pair in benchmark}
+  method = methods.Method('ours', lambda pair: upscaled[pair.name])
+  ours, bicubic = (
+    report.evaluate(m, benchmark, ['y']).mean['y', 'psnr']
+    for m in (method, methods.BASELINES['bicubic'])
+  )
+  assert not path.stem.startswith('srresnet') or ours > bicubic + 0.2
+  for pair in benchmark:
+    shift = upscaled[pair.name].mean((0, 1)) - pair.lr.mean((0, 1))
+    # The card says by how much an SRGAN of few updates moves them.
+    assert np.abs(shift).max() < (1 if path.stem.startswith('srresnet') else 6)

@@ -1,0 +1,282 @@
+"""That both sides of the comparison with PyTorch are one, and what is said."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests.support import repository
+from tests.support.repository import tiny_config
+
+torch = pytest.importorskip('torch', reason='PyTorch is not installed')
+
+from srgan_jax.data.batch import make_batch
+from srgan_jax.speed import torch_sides
+from srgan_jax.training import run as run_lib
+
+
+def one_batch(config, pictures):
+  rng = np.random.default_rng(0)
+  side = config.crop_size + 16
+  crops = rng.integers(0, 256, (pictures, side, side, 3), np.uint8)
+  count = config.batch_size
+  return {
+    'crop': np.resize(crops, (count, *crops.shape[1:])),
+    'symmetry': np.zeros(count, np.int32),
+  }
+
+
+def make_sides(folder, rows=None, variant='eager', **overrides):
+  """Ours and PyTorch's, of the GAN stage."""
+  config = tiny_config(**{'model.init': 'he'}, **overrides)
+  rows = rows or one_batch(config, 4)
+  run = run_lib.Run(config, folder / 'run', opens_loader=False)
+  stage = run.stages[-1]
+  theirs = torch_sides.Trainer(
+    run,
+    stage,
+    run.create_state(stage, run.initial),
+    make_batch(**rows),
+    variant=variant,
+    device='cpu',
+    exact=True,
+  )
+  return torch_sides.Ours(run, stage, rows), theirs
+
+
+def test_losses_are_the_same_with_frozen_statistics(tmp_path):
+  sides = make_sides(tmp_path, **{'stages.gan.freeze_batch_norm': True})
+  first, second = torch_sides.compare(*sides)
+  assert max(first.values()) < 1e-4
+  assert max(second.values()) < 1e-3
+
+
+def test_statistics_per_device_are_the_configs(tmp_path):
+  """PyTorch's are the batch's: those of a device, if all have one picture."""
+  one, four = (
+    make_sides(
+      tmp_path / str(count),
+      one_batch(tiny_config(), count),
+      batch_norm='per_device',
+    )
+    for count in (1, 4)
+  )
+  first, second = torch_sides.compare(*one)
+  assert max(first.values()) < 1e-4
+  assert max(second.values()) < 1e-3
+  with pytest.raises(ValueError, match='the two sides differ'):
+    torch_sides.compare(*four)
+
+
+class Side:
+  """Gives prepared losses."""
+
+  def __init__(self, *losses):
+    self._losses = iter(losses)
+
+  def step(self):
+    return {'loss': next(self._losses)}
+
+
+def test_the_first_update_alone_must_be_the_same():
+  ours = Side(np.array([1.0]), np.array([3.0]))
+  first, second = torch_sides.compare(ours, Side(1.001, 2.0))
+  assert first == {'loss': pytest.approx(1e-3, rel=0.01)}
+  assert second == {'loss': 0.5}
+  for wrong in (1.01, float('nan')):
+    ours = Side(np.array([wrong]), np.array([2.0]))
+    with pytest.raises(ValueError, match='the two sides differ'):
+      torch_sides.compare(ours, Side(1.0, 2.0))
+
+
+@pytest.mark.parametrize(
+  ('precision', 'dtype'), [('bfloat16', 'bf16'), ('float32', 'f32')]
+)
+def test_ours_computes_in_the_configs_precision(tmp_path, precision, dtype):
+  ours, _ = make_sides(tmp_path, precision=precision)
+  lowered = ours._update.lower(ours._state, ours._rows, None, None).as_text()
+  convolutions = [
+    line.rpartition(' : ')[2].partition(' -> ')[0]
+    for line in lowered.splitlines()
+    if ' = stablehlo.convolution(' in line
+  ]
+  assert len(convolutions) > 50
+  assert all(line.count(f'x{dtype}>') == 2 for line in convolutions)
+
+
+def test_a_cuda_graph_is_of_the_whole_update(tmp_path, monkeypatch):
+  """CUDA's part is played: what is captured, where, and what a replay gives."""
+  streams, updates, made, captured = [None], [], [], []
+
+  @contextlib.contextmanager
+  def stream(entered):
+    streams.append(entered)
+    yield
+    streams.pop()
+
+  @contextlib.contextmanager
+  def capture(graph, stream, capture_error_mode):
+    assert capture_error_mode == 'thread_local'
+    assert all(p.grad is None for adam in made for p in adam.parameters)
+    captured.append(graph)
+    with torch.cuda.stream(stream):
+      yield
+
+  class Stream:
+    def wait_stream(self, other):
+      pass
+
+  class Graph:
+    replays = 0
+
+    def replay(self):
+      self.replays += 1
+
+  class Adam(torch.optim.Adam):
+    def __init__(self, parameters, rate, *, capturable, **settings):
+      assert capturable
+      self.parameters = list(parameters)
+      super().__init__(self.parameters, rate, **settings)
+      made.append(self)
+
+  def update(self):
+    updates.append((streams[-1], bool(captured)))
+    return original(self)
+
+  original = torch_sides.Trainer._update
+  monkeypatch.setattr(torch_sides.Trainer, '_update', update)
+  monkeypatch.setattr(torch.optim, 'Adam', Adam)
+  monkeypatch.setattr(torch.nn.Module, 'compile', lambda self: None)
+  for name, value in {
+    'Stream': Stream,
+    'stream': stream,
+    'current_stream': Stream,
+    'CUDAGraph': Graph,
+    'graph': capture,
+  }.items():
+    monkeypatch.setattr(torch.cuda, name, value)
+  _, theirs = make_sides(tmp_path, variant='graphs')
+
+  assert isinstance(updates[0][0], Stream)
+  assert {stream for stream, _ in updates} == {updates[0][0]}
+  assert [within for _, within in updates] == [False, False, False, True]
+  assert len(made) == 2  # of G and D
+  first, second = theirs.step(), theirs.step()
+  assert first is second and len(updates) == 4
+  assert captured[0].replays == 2
+
+
+def run_command(*arguments, before=''):
+  """Runs the tool after some code."""
+  code = (
+    f'import runpy\n{before}\n'
+    "runpy.run_path('tools/benchmark_torch.py', None, '__main__')"
+  )
+  return subprocess.run(
+    [
+      *(sys.executable, '-c', code, *repository.TINY),
+      *('--rounds=1', '--calls=2', *arguments),
+    ],
+    cwd=repository.ROOT,
+    capture_output=True,
+    text=True,
+    env={**os.environ, 'PYTHONPATH': str(repository.ROOT)},
+  )
+
+
+def test_the_command_times_both_sides(tmp_path):
+  """Without TensorFlow: the batch is its own."""
+  output = tmp_path / 'out.json'
+  result = run_command(
+    '--stage=gan',
+    '--variants=channels_last',
+    '--config.stages.gan.content=vgg22',
+    f'--json={output}',
+    before="sys.modules['tensorflow'] = None",
+  )
+  assert result.returncode == 0, result.stderr
+  figures = json.loads(output.read_text())
+  (gan,) = figures['results']
+  first, second = gan['differences']
+  assert set(first) == {
+    'loss', 'content', 'adversarial', 'discriminator_loss'
+  }  # fmt: skip
+  assert max(first.values()) < 1e-4 and max(second.values()) < 1e-3
+  assert gan['median_ms'].keys() == {'ours', 'channels_last'}
+  assert figures['devices'] == 4 and figures['precision'] == 'float32'
+  assert figures['cudnn_benchmark'] is True
+  assert figures['cudnn_tf32'] is False
+  assert 'cudnn' in figures
+
+
+_FAILS = """
+import torch
+from srgan_jax.speed import torch_networks
+
+def compile(self):
+  raise RuntimeError('no compiler\\nfor it')
+
+class Discriminator(torch_networks.Discriminator):
+  def __init__(self, channels, side, exact):
+    if not exact:
+      raise MemoryError('no room')
+    super().__init__(channels, side, exact)
+
+torch.nn.Module.compile = compile
+torch_networks.Discriminator = Discriminator
+"""
+
+
+def test_what_fails_is_left_out_and_what_was_timed_is_kept(tmp_path):
+  output = tmp_path / 'out.json'
+  result = run_command(
+    '--variants=compile,eager', f'--json={output}', before=_FAILS
+  )
+  assert result.returncode == 1
+  said = result.stderr.splitlines()
+  assert [line for line in said if line.startswith('benchmark_torch:')] == [
+    'benchmark_torch: pretrain without compile: RuntimeError: no compiler',
+    'benchmark_torch: gan without compile: MemoryError: no room',
+    'benchmark_torch: gan without eager: MemoryError: no room',
+    'benchmark_torch: gan: no variant of PyTorch is left',
+  ]
+  (pretrain,) = json.loads(output.read_text())['results']
+  assert pretrain['stage'] == 'pretrain'
+  assert pretrain['median_ms'].keys() == {'ours', 'eager'}
+
+
+_FOUR_GPUS = """
+import jax, torch
+jax.default_backend = lambda: 'gpu'
+jax.device_count = lambda: 4
+torch.cuda.is_available = lambda: True
+"""
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'before', 'message'),
+  [
+    (['--variants=egaer'], '', 'of eager, channels_last, compile, graphs'),
+    (['--stage=gann'], '', 'of pretrain, gan'),
+    (['--variants=eager,graphs'], '', 'graphs takes an NVIDIA GPU'),
+    ([], _FOUR_GPUS, '4 GPUs and PyTorch one; CUDA_VISIBLE_DEVICES=0'),
+    (
+      [],
+      "import jax; jax.default_backend = lambda: 'tpu'",
+      'JAX runs on a tpu and this PyTorch does not',
+    ),
+    (
+      ['--stage=gan', '--config.stages.gan.steps=0'],
+      '',
+      'the config has no gan stage',
+    ),
+  ],
+)
+def test_what_cannot_be_compared_is_said(arguments, before, message):
+  result = run_command(*arguments, before=before)
+  assert result.returncode == 1
+  assert message in result.stderr and 'Traceback' not in result.stderr

@@ -1,0 +1,157 @@
+"""A small study of opinion scores and its server, for the tests of mos."""
+
+import contextlib
+import http.client
+import json
+import re
+import signal
+import subprocess
+import sys
+
+import numpy as np
+from PIL import Image
+
+from srgan_jax import imaging
+from srgan_jax.evaluation import benchmarks, methods
+from srgan_jax.mos import __main__ as mos
+from srgan_jax.mos import ratings, study
+from tests.support import repository
+
+
+def write_set(folder, seed=0, **sizes):
+  """HR images {name: (width, height)} in folder/Set5/HR, LR beside them."""
+  (folder / 'Set5' / 'HR').mkdir(parents=True)
+  (folder / 'Set5' / 'LRx4').mkdir()
+  rng = np.random.default_rng(seed)
+  for name, (width, height) in sizes.items():
+    coarse = rng.integers(0, 256, (height // 8, width // 8, 3), np.uint8)
+    pair = benchmarks.make_pair(name, imaging.imresize(coarse, 8), 'clamp')
+    Image.fromarray(pair.hr).save(folder / 'Set5' / 'HR' / f'{name}.png')
+    Image.fromarray(pair.lr).save(folder / 'Set5' / 'LRx4' / f'{name}.png')
+  return folder / 'Set5' / 'HR'
+
+
+def write_finished(hr, folder):
+  """A method's images, found by their set: bicubic, a level brighter."""
+  (folder / 'Set5').mkdir(parents=True)
+  for pair in benchmarks.Benchmark(hr):
+    image = np.minimum(methods.bicubic(pair), 254) + 1
+    Image.fromarray(image).save(folder / 'Set5' / f'{pair.name}_SR.png')
+  return folder
+
+
+def make_study(output, **sizes):
+  """A study by `prepare`: these, one method more, one example, a repeat."""
+  hr = write_set(output.parent / 'data', **sizes)
+  theirs = write_finished(hr, output.parent / 'theirs')
+  arguments = ['--hr', str(hr), '--method', f'Secret={theirs}']
+  arguments += ['--examples=1', '--repeats=1', '-o', str(output)]
+  assert mos.main(['prepare', *arguments]) == 0
+  return output
+
+
+def kept(folder):
+  """All scores of a study."""
+  database = ratings.Ratings(folder, study.load(folder))
+  try:
+    return database.all()
+  finally:
+    database.close()
+
+
+class Server:
+  """`python -m srgan_jax.mos serve` in a process of its own."""
+
+  def __init__(self, study, *arguments, port=0):
+    self.process = subprocess.Popen(
+      [
+        *(sys.executable, '-m', 'srgan_jax.mos', 'serve', str(study)),
+        *(f'--port={port}', *arguments),
+      ],
+      cwd=repository.ROOT,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+      text=True,
+    )
+    assert self.process.stdout is not None
+    line = self.process.stdout.readline()
+    address = re.search(r'open (http://\S+:(\d+)/(\?token=(\S+))?)', line)
+    assert address, line + self.process.communicate()[1]
+    self.port, self.token = int(address[2]), address[4]
+    self.url = f'http://127.0.0.1:{self.port}/'
+
+  def kill(self):
+    self.process.send_signal(signal.SIGKILL)
+    self.process.communicate()
+
+  def stop(self):
+    if self.process.poll() is None:
+      self.process.terminate()
+      self.process.communicate(timeout=20)
+
+
+@contextlib.contextmanager
+def serving(study, *arguments):
+  server = Server(study, *arguments)
+  try:
+    yield server
+  finally:
+    server.stop()
+
+
+class Client:
+  """A browser without a page: keeps cookies, sends what it is told to."""
+
+  def __init__(self, server):
+    self.port = server.port
+    self.cookies = {}
+
+  def ask(self, path, body=None, *, raw=None, **headers):
+    """Status, headers and body (parsed where it is JSON) of a request."""
+    connection = http.client.HTTPConnection('127.0.0.1', self.port, timeout=20)
+    sent = {'Host': f'127.0.0.1:{self.port}'}
+    if self.cookies:
+      sent['Cookie'] = '; '.join(f'{k}={v}' for k, v in self.cookies.items())
+    if body is not None or raw is not None:
+      raw = json.dumps(body) if raw is None else raw
+      sent['Origin'] = f'http://127.0.0.1:{self.port}'
+      sent['Content-Type'] = 'application/json'
+    sent |= {name.replace('_', '-'): value for name, value in headers.items()}
+    try:
+      connection.request(
+        'GET' if raw is None else 'POST',
+        path,
+        raw,
+        {name: value for name, value in sent.items() if value is not None},
+      )
+      answer = connection.getresponse()
+      content = answer.read()
+    finally:
+      connection.close()
+    for cookie in answer.headers.get_all('Set-Cookie') or ():
+      assert 'HttpOnly' in cookie and 'SameSite=strict' in cookie
+      name, _, value = cookie.partition(';')[0].partition('=')
+      self.cookies[name] = value.strip('"')
+    if answer.headers.get('Content-Type', '') == 'application/json':
+      content = json.loads(content)
+    return answer.status, answer.headers, content
+
+  def post(self, path, **body):
+    """Status and state after a POST."""
+    status, _, content = self.ask(path, body)
+    return status, content
+
+  def start(self):
+    """Registers a rater and sees all examples; the state then."""
+    _, state = self.post('/start')
+    while state['phase'] == 'example':
+      _, state = self.post(
+        '/example', position=state['position'], score=state['score']
+      )
+    return state
+
+  def rate(self, state, score):
+    """Scores what a state shows."""
+    return self.post(
+      '/rating', position=state['position'], image=state['image'], score=score
+    )

@@ -1,0 +1,63 @@
+"""The repository, and a run with the smallest networks."""
+
+import importlib
+import pathlib
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PHOTOS = ROOT / 'srgan_jax' / 'assets'
+
+# The quickstart's recipe with the smallest networks that have every layer.
+TINY = (
+  '--config=configs/quickstart.py',
+  '--config.batch_size=4',
+  '--config.crop_size=32',
+  '--config.model.blocks=1',
+  '--config.model.channels=4',
+  '--config.model.discriminator_channels=4',
+  '--config.stages.pretrain.warmup=0',
+  '--config.data.validation=',
+  '--config.log_every=1',
+)
+
+
+def tiny_command(
+  workdir: pathlib.Path, *, pretrain: int, gan: int
+) -> list[str]:
+  """The command line of a training run of a few seconds; run it in ROOT."""
+  return [
+    sys.executable,
+    '-m',
+    'srgan_jax.main',
+    *TINY,
+    f'--workdir={workdir}',
+    f'--config.stages.pretrain.steps={pretrain}',
+    f'--config.stages.gan.steps={gan}',
+  ]
+
+
+def get_config(name):
+  sys.path.insert(0, str(ROOT))
+  try:
+    return importlib.import_module(f'configs.{name}').get_config()
+  finally:
+    sys.path.pop(0)
+
+
+def tiny_config(**overrides):
+  config = get_config('quickstart')
+  config.update_from_flattened_dict(
+    {
+      'batch_size': 4,
+      'crop_size': 32,
+      'model.blocks': 1,
+      'model.channels': 4,
+      'model.discriminator_channels': 4,
+      'stages.pretrain.steps': 2,
+      'stages.pretrain.warmup': 0,
+      'stages.gan.steps': 2,
+      'data.validation': '',
+    }
+    | overrides
+  )
+  return config

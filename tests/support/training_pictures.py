@@ -1,0 +1,56 @@
+"""Training pictures: as files, in tar files, and from memory."""
+
+import io
+import pathlib
+import tarfile
+
+import numpy as np
+from PIL import Image
+
+from srgan_jax.data.source import Entry, Source
+
+
+def encode(pixels: np.ndarray, form: str = 'PNG') -> bytes:
+  stream = io.BytesIO()
+  Image.fromarray(pixels).save(stream, form)
+  return stream.getvalue()
+
+
+def picture(seed: int, height: int = 40, width: int = 50) -> np.ndarray:
+  rng = np.random.default_rng(seed)
+  return rng.integers(0, 256, (height, width, 3), np.uint8)
+
+
+def write_tar(path: pathlib.Path, files: dict[str, bytes], mode='w') -> None:
+  with tarfile.open(path, mode) as archive:
+    for name, data in files.items():
+      member = tarfile.TarInfo(name)
+      member.size = len(data)
+      archive.addfile(member, io.BytesIO(data))
+
+
+class Pictures(Source):
+  """Pictures from memory; remembers which were read."""
+
+  def __init__(self, count=20):
+    self.pictures = []
+    for i in range(count):
+      rng = np.random.default_rng(i)
+      shape = (int(rng.integers(32, 70)), int(rng.integers(32, 70)), 3)
+      self.pictures.append(rng.integers(0, 256, shape, np.uint8))
+    sizes = np.array([image.shape[:2] for image in self.pictures])
+    entries = [Entry(f'{i}.png', io.BytesIO) for i in range(count)]
+    super().__init__('memory:', entries, sizes)
+    self.reads = []
+
+  def read(self, index):
+    self.reads.append(index)
+    return self.pictures[index]
+
+
+def assert_same(some, others):
+  for a, b in zip(some, others, strict=True):
+    assert a.keys() == b.keys() == {'crop', 'symmetry'}
+    for key in a:
+      assert a[key].dtype == b[key].dtype
+      np.testing.assert_array_equal(a[key], b[key])

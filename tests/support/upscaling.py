@@ -1,0 +1,27 @@
+"""A small generator to upscale by, and pictures of noise."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from srgan_jax.models.generator import Generator
+
+
+@functools.cache
+def network(**fields):
+  """A small generator whose BN, slopes and biases all matter."""
+  generator = Generator(2, 4, init_scheme='he', **fields)
+  init = jax.jit(lambda key, x: generator.init(key, x, train=False))
+  variables = init(jax.random.key(0), jnp.zeros((1, 4, 4, 3)))
+  rng = np.random.default_rng(0)
+  random = lambda x: jnp.asarray(rng.uniform(0.1, 0.6, x.shape), jnp.float32)
+  variables = jax.tree.map(
+    lambda x: random(x) if x.ndim == 1 else 0.3 * x, variables
+  )
+  return generator, variables
+
+
+def noise(*shape):
+  return np.random.default_rng(shape).integers(0, 256, shape, np.uint8)

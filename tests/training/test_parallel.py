@@ -1,0 +1,160 @@
+"""The same step on one device, on four, and on two processes."""
+
+import functools
+import json
+import os
+import socket
+import subprocess
+
+import jax
+from jax.sharding import Mesh
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from srgan_jax import sharding
+from srgan_jax.training import step as step_lib
+from tests.support import repository, small
+
+# Sums over a batch in another order: float32 rounds each to 6e-8 of its size,
+# and the sums here run over some 1e4 terms through ten layers.
+TOLERANCE = 2e-5
+
+
+def _steps(devices, step, state, perceptual):
+  mesh = Mesh(np.asarray(jax.devices()[:devices]), (sharding.AXIS,))
+  state, perceptual = jax.device_get((state, perceptual))
+  state, perceptual = sharding.replicate((state, perceptual), mesh)
+  batch = sharding.shard_batch(jax.device_get(small.batch(size=8)), mesh)
+  assert len(batch.hr.sharding.device_set) == devices
+  new, metrics = jax.jit(step)(state, batch, perceptual)
+  return jax.device_get((new, metrics))
+
+
+@pytest.mark.parametrize('stage', ['pretrain', 'gan'])
+def test_four_devices_give_the_gradients_of_one(stage):
+  if stage == 'gan':
+    step, state = step_lib.gan_step, small.gan_state(ema=True)
+  else:
+    step, state = step_lib.pretrain_step, small.pretrain_state(ema=True)
+  step = functools.partial(step, objective=small.VGG_OBJECTIVE)
+  one, one_metrics = _steps(1, step, state, small.perceptual())
+  four, four_metrics = _steps(4, step, state, small.perceptual())
+  networks = ['generator', 'discriminator'] if stage == 'gan' else ['generator']
+  for name in networks:
+    # A tenth of the gradients, and the statistics of the global batch.
+    for part in (
+      lambda network: network.opt_state.inner_state[0].mu,
+      lambda network: network.batch_stats,
+    ):
+      jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(
+          a, b, rtol=TOLERANCE, atol=TOLERANCE * np.abs(b).max()
+        ),
+        part(getattr(four, name)),
+        part(getattr(one, name)),
+      )
+  for name, value in one_metrics.items():
+    np.testing.assert_allclose(
+      four_metrics[name], value, rtol=1e-4, err_msg=name
+    )
+
+
+def test_a_batch_that_the_devices_do_not_divide_is_refused():
+  with pytest.raises(ValueError, match='batch_size=6 .* 4 devices'):
+    sharding.make_mesh(6)
+
+
+def _run(workdir, *, processes, devices=1, gan=2, more=(), loader=()):
+  """Trains a tiny config; the processes meet on loopback.
+
+  `devices` are those of each process.
+  """
+  with socket.socket() as listener:
+    listener.bind(('localhost', 0))
+    port = listener.getsockname()[1]
+  environment = os.environ | {
+    # The last of a flag counts.
+    'XLA_FLAGS': os.environ['XLA_FLAGS']
+    + f' --xla_force_host_platform_device_count={devices}'
+  }
+  command = repository.tiny_command(workdir, pretrain=2, gan=gan)
+  command += [*more, *loader]
+  if processes > 1:
+    command += [
+      f'--config.distributed.coordinator=localhost:{port}',
+      f'--config.distributed.processes={processes}',
+    ]
+  running = [
+    subprocess.Popen(
+      [*command, f'--config.distributed.process={index}'],
+      cwd=repository.ROOT,
+      env=environment,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT,
+      text=True,
+    )
+    for index in range(processes)
+  ]
+  for process in running:
+    output, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, output
+  lines = [
+    json.loads(line)
+    for line in (workdir / 'metrics.jsonl').read_text().splitlines()
+  ]
+  return load_file(workdir / 'generator.safetensors'), lines
+
+
+def _assert_close(ours, our_lines, theirs, their_lines):
+  """The same run but for the order of sums."""
+  assert ours.keys() == theirs.keys()
+  for ours_line, theirs_line in zip(our_lines, their_lines, strict=True):
+    assert ours_line.keys() == theirs_line.keys()
+    for name in theirs_line.keys() - {'images_per_s', 'input_wait'}:
+      if isinstance(theirs_line[name], float):
+        assert ours_line[name] == pytest.approx(theirs_line[name], rel=1e-3)
+      else:
+        assert ours_line[name] == theirs_line[name]
+  # Adam's first steps have the size of the learning rate (1e-3), whatever the
+  # gradient's: where that is nearly 0, rounding may decide its sign.
+  differing = [np.abs(ours[name] - theirs[name]) for name in ours]
+  assert max(x.max() for x in differing) < 1e-2
+  assert np.mean(np.concatenate([x.ravel() for x in differing])) < 1e-5
+
+
+def test_processes_train_as_one_and_go_on_with_another_number(tmp_path):
+  run = functools.partial(
+    _run,
+    more=[
+      '--config.data.validation=hold-out:1',
+      '--config.validate_every=2',
+      '--config.ema_decay=0.9',
+    ],
+  )
+  resident = ('--config.data.loader=resident',)  # starts sooner: no TensorFlow
+  run(tmp_path / 'parts', processes=4, loader=resident)
+  ours = run(tmp_path / 'parts', processes=2, gan=4)
+  theirs = run(tmp_path / 'whole', processes=1, gan=4, loader=resident)
+  _assert_close(*ours, *theirs)
+  validated = [line['step'] for line in ours[1] if 'psnr_y' in line]
+  assert validated == [2, 2, 4]
+
+
+def test_processes_with_resident_photos_train_as_one_with_their_devices(
+  tmp_path,
+):
+  run = functools.partial(
+    _run,
+    gan=0,
+    more=[
+      '--config.data.loader=resident',
+      '--config.data.placement=sharded',
+      '--config.batch_norm=per_device',
+      '--config.steps_per_call=2',
+      '--config.log_every=2',
+    ],
+  )
+  ours = run(tmp_path / 'parts', processes=2)
+  theirs = run(tmp_path / 'whole', processes=1, devices=2)
+  _assert_close(*ours, *theirs)

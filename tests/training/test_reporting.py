@@ -1,0 +1,147 @@
+"""What a run shows: TensorBoard's steps, resuming, the clock, the means."""
+
+import json
+import types
+
+import numpy as np
+import pytest
+import tensorboardX
+
+from srgan_jax.training import reporting
+from srgan_jax.training import run as run_lib
+from tests.support.repository import tiny_config
+
+
+class Board:
+  """A SummaryWriter that keeps what it is told."""
+
+  def __init__(self, folder, **options):
+    self.folder, self.options = folder, options
+    self.scalars, self.images, self.is_closed = [], [], False
+
+  def add_scalar(self, tag, scalar_value, global_step=None):
+    self.scalars.append((tag, scalar_value, global_step))
+
+  def add_image(self, tag, img_tensor, global_step=None, dataformats='CHW'):
+    self.images.append((tag, img_tensor.shape, global_step, dataformats))
+
+  def close(self):
+    self.is_closed = True
+
+
+@pytest.fixture
+def boards(monkeypatch):
+  opened = []
+
+  def open_board(*arguments, **options):
+    opened.append(Board(*arguments, **options))
+    return opened[-1]
+
+  monkeypatch.setattr(tensorboardX, 'SummaryWriter', open_board)
+  return opened
+
+
+@pytest.fixture
+def now(monkeypatch):
+  """A clock that stands still until a test moves it."""
+  time = types.SimpleNamespace(seconds=100.0)
+  time.monotonic = lambda: time.seconds
+  monkeypatch.setattr(reporting, 'time', time)
+  return time
+
+
+def test_tensorboard_is_told_the_step_of_everything(boards, tmp_path):
+  reporter = reporting.Reporter(tmp_path, 'gan', start=0, steps=9)
+  reporter.metrics(3, {'loss': 0.5, 'psnr_y': 25.0})
+  reporter.metrics(7, {'loss': 0.25})
+  reporter.images(7, 'samples', np.zeros((4, 6, 3), np.uint8))
+  reporter.close()
+  (board,) = boards
+  assert board.folder == str(tmp_path / 'tensorboard' / 'gan')
+  assert board.scalars == [
+    ('loss', 0.5, 3),
+    ('psnr_y', 25.0, 3),
+    ('loss', 0.25, 7),
+  ]
+  assert board.images == [('samples', (4, 6, 3), 7, 'HWC')]
+  assert board.is_closed
+  assert (tmp_path / 'samples' / 'gan_0000007.png').exists()
+  lines = (tmp_path / 'metrics.jsonl').read_text().splitlines()
+  assert [json.loads(line) for line in lines] == [
+    {'step': 3, 'stage': 'gan', 'loss': 0.5, 'psnr_y': 25.0},
+    {'step': 7, 'stage': 'gan', 'loss': 0.25},
+  ]
+
+
+@pytest.mark.parametrize('start', [0, 6])
+def test_a_resumed_run_purges_what_the_lost_one_showed(boards, tmp_path, start):
+  """TensorBoard drops what has purge_step or more: all past the checkpoint."""
+  reporter = reporting.Reporter(tmp_path, 'gan', start=0, steps=9)
+  for step in (3, 6, 9):
+    reporter.metrics(step, {'loss': 0.5})
+  reporter.close()
+  reporting.Reporter(tmp_path, 'gan', start=start, steps=9).close()
+  assert boards[-1].options == {'purge_step': start + 1}
+  lines = (tmp_path / 'metrics.jsonl').read_text().splitlines()
+  steps = [json.loads(line)['step'] for line in lines]
+  assert steps == [step for step in (3, 6, 9) if step <= start]
+
+
+def test_processes_but_the_first_write_nothing(boards, tmp_path):
+  reporter = reporting.Reporter(tmp_path, 'gan', start=0, steps=9, active=False)
+  reporter.advance(1)
+  reporter.metrics(1, {'loss': 0.5})
+  reporter.images(1, 'samples', np.zeros((4, 6, 3), np.uint8))
+  reporter.close()
+  assert not boards and not list(tmp_path.iterdir())
+
+
+def test_the_clock_tells_the_fraction_waited(now):
+  def slow():
+    for number in range(9):
+      now.seconds += 0.5
+      yield number
+
+  batches = slow()
+  clock = reporting.Clock(batch_size=16)
+  assert clock.wait_for(batches, 2) == [0, 1]  # 1 s of waiting
+  now.seconds += 5.0  # of work
+  assert clock.wait_for(batches, 2) == [2, 3]  # 1 s more
+  now.seconds += 1.0
+  assert clock.figures() == {'images_per_s': 4 * 16 / 8, 'input_wait': 2 / 8}
+  clock.reset()
+  now.seconds += 3.0
+  assert clock.wait_for(batches, 2) == [4, 5]
+  assert clock.figures() == {'images_per_s': 2 * 16 / 4, 'input_wait': 1 / 4}
+
+
+def test_a_line_has_the_mean_of_every_step_since_the_last():
+  window = [
+    {'content_loss': 1.0, 'adversarial_loss': 0.5},
+    {'content_loss': 2.0, 'adversarial_loss': 0.5},
+    {'content_loss': 9.0, 'adversarial_loss': 0.75},
+    {'content_loss': 4.0, 'adversarial_loss': 0.25},
+  ]
+  expected = {'content_loss': 4.0, 'adversarial_loss': 0.5}
+  assert run_lib._mean(window) == expected
+  assert run_lib._mean(window[2:3]) == window[2]
+
+
+def test_a_runs_lines_are_means_of_their_own_steps(tmp_path, monkeypatch):
+  singles, fetch = [], run_lib._fetch
+
+  def spy(*arguments):
+    singles.extend(found := fetch(*arguments))
+    return found
+
+  monkeypatch.setattr(run_lib, '_fetch', spy)
+  overrides = {'stages.pretrain.steps': 7, 'stages.gan.steps': 0}
+  config = tiny_config(**overrides, log_every=4)
+  run_lib.Run(config, tmp_path).train()
+  text = (tmp_path / 'metrics.jsonl').read_text()
+  lines = [json.loads(line) for line in text.splitlines()]
+  assert [line['step'] for line in lines] == [4, 7]
+  losses = [single['loss'] for single in singles]
+  assert len(set(losses)) == 7
+  for line, own in zip(lines, (losses[:4], losses[4:]), strict=True):
+    assert line['loss'] == pytest.approx(np.mean(own), rel=1e-6)

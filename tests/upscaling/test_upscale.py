@@ -1,0 +1,506 @@
+"""The upscaling call and command."""
+
+import csv
+import io
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+import types
+import zlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import ExifTags, Image
+import pytest
+
+import srgan_jax
+from srgan_jax import upscale, weights
+from srgan_jax.imaging import color, pictures, resize, writing
+from srgan_jax.upscaling import upscaler
+from srgan_jax.weights import architecture
+from tests.support import repository
+from tests.support.image_files import deep, encode, oriented, profile
+from tests.support.upscaling import network, noise
+
+
+@pytest.fixture(scope='module')
+def model(tmp_path_factory):
+  """A generator file of a small network with random weights."""
+  path = tmp_path_factory.mktemp('model') / 'generator.safetensors'
+  generator, variables = network()
+  weights.save_generator(
+    path,
+    variables,
+    architecture=architecture.of_generator(generator),
+    training={'steps': 0},
+  )
+  return path
+
+
+# --- the call ---
+
+
+@pytest.fixture(scope='module')
+def upscaler_(model):
+  return srgan_jax.load(model)
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16, np.float16, np.float64])
+def test_every_dtype_comes_back(upscaler_, dtype):
+  top = np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1
+  image = (np.random.default_rng(0).random((9, 7, 3)) * top).astype(dtype)
+  sr = upscaler_(image)
+  assert sr.dtype == dtype and sr.shape == (36, 28, 3)
+  exact = upscaler_(color.to_unit(image)).astype(np.float64) * top
+  step = 0.51 if top > 1 else 1e-3
+  assert np.abs(sr.astype(np.float64) - exact).max() <= step
+  assert sr.std() > top * 0.02
+
+
+def test_every_number_of_channels_comes_back(upscaler_):
+  rgba = noise(9, 7, 4)
+  rgb = upscaler_(rgba[..., :3])
+  sr = upscaler_(rgba)
+  np.testing.assert_array_equal(sr[..., :3], rgb)
+  np.testing.assert_array_equal(sr[..., 3], resize.imresize(rgba[..., 3], 4))
+  gray = upscaler_(rgba[..., 0])
+  assert gray.shape == (36, 28)
+  three = upscaler_(rgba[..., [0, 0, 0]])
+  luma = np.asarray(Image.fromarray(three).convert('L'))
+  assert np.abs(gray.astype(int) - luma).max() <= 1
+  np.testing.assert_array_equal(upscaler_(rgba[..., :1])[..., 0], gray)
+  both = upscaler_(rgba[..., [0, 3]])
+  np.testing.assert_array_equal(both[..., 0], gray)
+  np.testing.assert_array_equal(both[..., 1], sr[..., 3])
+
+
+def test_alpha_is_tiled_without_a_seam(model):
+  tiled = srgan_jax.load(model, tile=32)
+  rgba = noise(70, 45, 4)
+  alpha = tiled(rgba)[..., 3]
+  np.testing.assert_array_equal(alpha, resize.imresize(rgba[..., 3], 4))
+
+
+def test_hidden_colours_do_not_bleed(upscaler_):
+  image = np.full((30, 30, 4), 200, np.uint8)
+  image[:, 15:, 3] = 0
+  clean = upscaler_(image)
+  image[:, 15:, :3] = 0  # black, where it cannot be seen
+  np.testing.assert_array_equal(upscaler_(image), clean)
+
+
+def test_batches_jit_and_jax_arrays(upscaler_):
+  images = noise(3, 9, 7, 3)
+  each = np.stack([upscaler_(image) for image in images])
+  batch = upscaler_(jnp.asarray(images))
+  assert isinstance(batch, jax.Array)
+  np.testing.assert_array_equal(batch, each)
+  traced = jax.jit(lambda x: upscaler_(x))
+  for image in (images, images[0, ..., 0]):
+    sr = traced(image)
+    assert sr.dtype == jnp.uint8
+    assert np.abs(np.asarray(sr, int) - upscaler_(image)).max() <= 1
+  gradient = jax.grad(lambda x: upscaler_(x).sum())(jnp.full((4, 4, 3), 0.5))
+  assert np.abs(gradient).max() > 0
+
+
+@pytest.mark.parametrize('mode', ['1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'CMYK'])
+def test_pil_images_come_back(upscaler_, mode):
+  image = Image.fromarray(noise(6, 5, 3)).convert(mode)
+  image.info.update(dpi=(300, 300), icc_profile=profile())
+  sr = upscaler_(image)
+  expected = {'1': 'L', 'P': 'RGB', 'CMYK': 'RGB'}.get(mode, mode)
+  assert (sr.mode, sr.size) == (expected, (20, 24))
+  assert sr.info['dpi'] == (300, 300)
+  assert ('icc_profile' in sr.info) == (mode in ('P', 'RGB', 'RGBA'))
+
+
+@pytest.mark.parametrize(
+  'image',
+  [
+    np.zeros((4, 4), np.int32),
+    np.zeros((4, 4, 5), np.uint8),
+    np.zeros((0, 4, 3), np.uint8),
+    np.zeros((4,), np.uint8),
+  ],
+)
+def test_other_arrays_are_refused(upscaler_, image):
+  with pytest.raises(
+    ValueError, match='must be uint8, uint16 or float, .* not'
+  ):
+    upscaler_(image)
+
+
+@pytest.mark.parametrize('value', [255.0, -1.0, np.nan])
+def test_floats_of_another_range_are_refused(upscaler_, value):
+  with pytest.raises(ValueError, match=r'must be in \[0, 1\], not from'):
+    upscaler_(np.full((4, 4, 3), value))
+
+
+def test_wrong_settings_are_refused(model):
+  with pytest.raises(ValueError, match='tile of 24 .* larger than 24'):
+    srgan_jax.load(model, tile=24)
+  with pytest.raises(ValueError, match="tile must be .* not 'small'"):
+    srgan_jax.load(model, tile='small')
+  with pytest.raises(ValueError, match="precision must be one of .*'half'"):
+    srgan_jax.load(model, precision='half')
+
+
+@pytest.mark.parametrize('seconds', [0.0, 4e-4, 3e-3, 0.04, 3.0])
+def test_a_result_is_taken_soon_after_it_is_there(monkeypatch, seconds):
+  """Without looking every moment for one that takes long."""
+  waits = []
+  clock = types.SimpleNamespace(sleep=waits.append)
+  monkeypatch.setattr(upscaler, 'time', clock)
+
+  class Late(int):
+    def is_ready(self):
+      return sum(waits) >= seconds
+
+  assert upscaler._wait_for(Late(True)) is True
+  late = sum(waits) - seconds
+  assert late <= min(1e-4 + 0.1 * seconds, 2e-3)
+  assert len(waits) <= 30 + seconds / 1.9e-3
+
+
+def test_output_that_is_not_finite_is_refused():
+  generator, variables = network()
+  broken = jax.tree.map(lambda x: x + jnp.nan, variables)
+  with pytest.raises(FloatingPointError, match='not finite'):
+    upscaler.Upscaler(generator, broken)(np.zeros((4, 4, 3), np.uint8))
+
+
+def test_bfloat16_is_for_8_bits_alone(model, upscaler_):
+  fast = srgan_jax.load(model, precision='bfloat16')
+  image = noise(9, 7, 3)
+  difference = np.abs(fast(image).astype(int) - upscaler_(image))
+  assert 0 < difference.max() <= 8
+  for other in (image.astype(np.uint16) * 257, color.to_unit(image)):
+    np.testing.assert_array_equal(fast(other), upscaler_(other))
+
+
+# --- the command ---
+
+
+def run(*arguments):
+  return upscale.main([str(argument) for argument in arguments])
+
+
+def huge() -> bytes:
+  """A PNG that claims to have 10**10 pixels."""
+  header = b'IHDR' + struct.pack('>IIBBBBB', 10**5, 10**5, 8, 2, 0, 0, 0)
+  checksum = struct.pack('>I', zlib.crc32(header))
+  data = encode(Image.fromarray(noise(4, 4, 3)))
+  return data[:8] + struct.pack('>I', 13) + header + checksum + data[33:]
+
+
+def nasty_files():
+  """Names and contents; those that cannot be read begin with 'bad'."""
+  photo = Image.fromarray(noise(24, 30, 3))
+  jpeg = encode(photo, 'JPEG')
+  frames = {'save_all': True, 'append_images': [photo.rotate(90)]}
+  rgba16 = io.BytesIO()
+  writing.write(pictures.Picture(deep(6, 5, 4)), rgba16, 'PNG')
+  palette = photo.quantize(16)
+  return {
+    'bad truncated.jpg': jpeg[: len(jpeg) // 2],
+    'bad zero.png': b'',
+    'bad text.png': b'not found\n',
+    'bad bomb.png': huge(),
+    'deep/rgba16.png': rgba16.getvalue(),
+    'deep/er/cmyk.jpg': encode(
+      photo.convert('CMYK'), 'JPEG', icc_profile=profile('CMYK')
+    ),
+    'palette.png': encode(palette, transparency=3),
+    'turned.jpg': oriented(noise(24, 30, 3), 'JPEG', 6),
+    'one.png': encode(Image.new('RGB', (1, 1), (9, 99, 199))),
+    'thin.png': encode(Image.fromarray(noise(3, 400, 3))),
+    'moving.gif': encode(photo, 'GIF', **frames),
+    'pages.tiff': encode(photo, 'TIFF', **frames),
+    'a jpeg.png': jpeg,
+    # Not taken for pictures:
+    'notes.txt': b'no picture at all',
+    '._one.png': b'what macOS leaves beside a picture',
+    'deep/clip.mpg': b'a film',
+    'data.h5': b'numbers',
+  }
+
+
+def test_a_folder_of_nasty_files(model, tmp_path, capsys):
+  folder, out = tmp_path / 'in', tmp_path / 'out'
+  for name, data in nasty_files().items():
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+  report = tmp_path / 'report.csv'
+  arguments = (folder, '-o', out, '--model', model, '--report', report)
+  assert run(*arguments) == 1
+
+  said = capsys.readouterr()
+  failures = [line for line in said.err.splitlines() if '/bad ' in line]
+  assert len(failures) == 4
+  assert any('--max-megapixels' in line for line in failures)
+  for name in ('cmyk.jpg', 'moving.gif', 'pages.tiff'):
+    assert sum(name in line for line in said.err.splitlines()) == 1
+  made = {
+    'deep/rgba16.png': ((20, 24), 'RGBA'),
+    'deep/er/cmyk.jpg': ((120, 96), 'RGB'),
+    'palette.png': ((120, 96), 'RGBA'),
+    'turned.jpg': ((96, 120), 'RGB'),
+    'one.png': ((4, 4), 'RGB'),
+    'thin.png': ((1600, 12), 'RGB'),
+    'moving.png': ((120, 96), 'RGB'),
+    'pages.tiff': ((120, 96), 'RGB'),
+    'a jpeg.png': ((120, 96), 'RGB'),
+  }
+  found = {p.relative_to(out).as_posix() for p in out.rglob('*.*')}
+  assert found == made.keys()
+  for name, expected in made.items():
+    with Image.open(out / name) as image:
+      assert (image.size, image.mode) == expected, name
+      assert image.format == writing.output_format(name[name.index('.') :])
+  again = pictures.read(out / 'deep/rgba16.png', '')
+  assert again.pixels.dtype == np.uint16
+
+  with open(report, newline='') as file:
+    rows = {row['input']: row for row in csv.DictReader(file)}
+  assert len(rows) == 13
+  thin = rows[str(folder / 'thin.png')]
+  assert (thin['status'], thin['width'], thin['height']) == ('done', '400', '3')
+  assert rows[str(folder / 'bad zero.png')]['status'] == 'failed'
+
+  # Again: what is there is skipped, said once, and stays as it is.
+  before = {p: p.stat().st_mtime_ns for p in out.rglob('*.*')}
+  assert run(*arguments) == 1
+  said = capsys.readouterr().err
+  assert '9 there already, skipped' in said and 'one.png' not in said
+  assert before == {p: p.stat().st_mtime_ns for p in out.rglob('*.*')}
+  assert (
+    run(folder / 'one.png', '-o', out, '--model', model, '--overwrite') == 0
+  )
+  assert (out / 'one.png').stat().st_mtime_ns > before[out / 'one.png']
+
+
+def test_metadata_goes_through_the_command(model, tmp_path):
+  exif = Image.Exif()
+  exif[ExifTags.Base.Make] = 'A maker'
+  exif[ExifTags.Base.Orientation] = 8
+  source = tmp_path / 'photo.jpg'
+  source.write_bytes(
+    encode(
+      Image.fromarray(noise(8, 9, 3)),
+      'JPEG',
+      exif=exif,
+      icc_profile=profile(),
+      dpi=(300, 300),
+    )
+  )
+  assert run(source, '-o', tmp_path / 'large.jpg', '--model', model) == 0
+  with Image.open(tmp_path / 'large.jpg') as image:
+    assert image.size == (32, 36)
+    assert image.info['icc_profile'] == profile()
+    assert image.info['dpi'] == (300, 300)
+    assert dict(image.getexif())[ExifTags.Base.Make] == 'A maker'
+    assert ExifTags.Base.Orientation not in image.getexif()
+
+
+def test_format_quality_and_file_names(model, tmp_path):
+  source = tmp_path / 'a.bmp'
+  source.write_bytes(encode(Image.fromarray(noise(16, 16, 3)), 'BMP'))
+  go = lambda *a: run(source, '--model', model, '-o', *a)
+  assert go(tmp_path / 'out', '--format', 'webp') == 0
+  assert go(tmp_path / 'b.jpg', '--quality', '30') == 0
+  assert go(tmp_path / 'c.jpg') == 0
+  assert go(tmp_path / 'dotted.folder') == 0
+  for name, form in (('out/a.webp', 'WEBP'), ('dotted.folder/a.bmp', 'BMP')):
+    with Image.open(tmp_path / name) as image:
+      assert image.format == form
+  b, c = ((tmp_path / name).stat().st_size for name in ('b.jpg', 'c.jpg'))
+  assert b < c / 2
+
+
+def test_no_picture_takes_anothers_place(model, tmp_path, capsys):
+  for name in ('a.png', 'a.gif'):
+    Image.new('RGB', (6, 5)).save(tmp_path / name)
+  before = (tmp_path / 'a.png').read_bytes()
+  for inputs, out in (
+    (['a.png', 'a.gif'], tmp_path / 'out'),
+    (['a.png'], tmp_path),
+    (['a.png'], tmp_path / 'a.png'),
+  ):
+    paths = [tmp_path / name for name in inputs]
+    assert run(*paths, '-o', out, '--model', model) == 1
+    assert 'a.png' in capsys.readouterr().err
+  assert (tmp_path / 'a.png').read_bytes() == before
+  assert not (tmp_path / 'out').exists()
+
+
+def test_results_in_the_input_folder_are_no_input(model, tmp_path):
+  Image.new('RGB', (6, 5)).save(tmp_path / 'a.png')
+  for _ in range(2):
+    assert run(tmp_path, '-o', tmp_path / 'x4', '--model', model) == 0
+  assert len(list(tmp_path.rglob('*.png'))) == 2
+
+
+def test_what_cannot_begin_is_one_line(model, tmp_path, capsys):
+  (tmp_path / 'empty').mkdir()
+  Image.new('RGB', (6, 5)).save(tmp_path / 'a.png')
+  for arguments, line in (
+    ((tmp_path / 'empty', '--model', model), 'empty has no pictures'),
+    ((tmp_path / 'a.png', '--model', 'no.safetensors'), 'no.safetensors: no'),
+    ((tmp_path / 'a.png', '--model', model, '--tile', '20'), 'larger than 24'),
+    ((tmp_path / 'no.png', '--model', model), 'No such file'),
+    (
+      (tmp_path / 'a.png', '--report', tmp_path / 'no' / 'r.csv'),
+      'r.csv: there is no folder',
+    ),
+    (
+      (tmp_path / 'a.png', '--output', tmp_path / 'a.png' / 'x' / 'y'),
+      'a.png is a file, not a folder',
+    ),
+  ):
+    assert run('-o', tmp_path / 'out', *arguments) == 1
+    error = capsys.readouterr().err
+    assert line in error and len(error.splitlines()) == 1
+
+
+def test_a_failing_network_or_disk_is_one_line_a_picture(
+  model, tmp_path, capsys, monkeypatch
+):
+  folder, out = tmp_path / 'in', tmp_path / 'out'
+  for path in (folder / 'sub', out):
+    path.mkdir(parents=True)
+  for name in ('a.png', 'b.png'):
+    Image.new('RGB', (6, 5)).save(folder / 'sub' / name)
+  (out / 'sub').write_text('a file, where a folder should be')
+  code = run(folder, '-o', out, '--model', model)
+  lines = capsys.readouterr().err.splitlines()
+  assert code == 1 and len(lines) == 2 and all('sub' in line for line in lines)
+
+  def fail(self, image, progress=None):
+    raise FloatingPointError('the generator made values that are not finite')
+
+  monkeypatch.setattr(upscaler.Upscaler, '__call__', fail)
+  assert run(folder, '-o', tmp_path / 'x', '--model', model) == 1
+  assert 'a.png: the generator made' in capsys.readouterr().err
+
+
+def test_a_result_too_large_for_its_format_is_not_computed(
+  model, monkeypatch, capsys
+):
+  monkeypatch.setitem(writing._LARGEST, 'JPEG', 20)
+  monkeypatch.setattr(upscaler.Upscaler, '__call__', None)
+  data = encode(Image.new('RGB', (6, 5)), 'JPEG')
+  stdin = types.SimpleNamespace(buffer=io.BytesIO(data))
+  monkeypatch.setattr(sys, 'stdin', stdin)
+  assert run('-', '-o', '-', '--model', model) == 1
+  assert 'at most 20 pixels a side, not 20x24' in capsys.readouterr().err
+
+
+def nearest_neighbour():
+  """Weights with which the network repeats every pixel 4 by 4 times."""
+  generator, variables = network()
+  params = jax.tree.map(np.zeros_like, variables['params'])
+  for channel in range(3):
+    params['conv_in']['kernel'][4, 4, channel, channel] = 1
+    for name in ('upsample_0', 'upsample_1'):
+      four = slice(4 * channel, 4 * channel + 4)
+      params[name]['conv']['kernel'][1, 1, channel, four] = 1
+    params['conv_out']['kernel'][4, 4, channel, channel] = 2
+  params['conv_out']['bias'] -= 1
+  return generator, variables | {'params': params}
+
+
+@pytest.fixture(scope='module')
+def repeating(tmp_path_factory):
+  path = tmp_path_factory.mktemp('nearest') / 'generator.safetensors'
+  generator, variables = nearest_neighbour()
+  parameters = architecture.of_generator(generator)
+  weights.save_generator(path, variables, architecture=parameters, training={})
+  return path
+
+
+@pytest.mark.parametrize('form', ['PNG', 'TIFF', 'BMP', 'JPEG', 'WEBP'])
+def test_colours_do_not_shift_on_their_way(repeating, tmp_path, form):
+  """Photos, through files and a network that changes nothing."""
+  photos = sorted(repository.PHOTOS.rglob('*.jpg'))[:3]
+  assert len(photos) == 3
+  for i, path in enumerate(photos):
+    with Image.open(path) as image:
+      photo = image.convert('RGB').crop((50, 50, 130, 110))
+    photo.paste((255, 255, 255), (0, 0, 20, 20))  # nothing may wrap around
+    photo.paste((0, 0, 0), (20, 0, 40, 20))
+    source = tmp_path / f'{i}.{form.lower()}'
+    source.write_bytes(encode(photo, form))
+    before = pictures.read(source, '').pixels.astype(int)
+    out = tmp_path / 'out'
+    assert run(source, '-o', out, '--model', repeating, '--tile', '32') == 0
+    after = pictures.read(out / source.name, '').pixels.astype(int)
+    shift = after.mean(axis=(0, 1)) - before.mean(axis=(0, 1))
+    assert np.abs(shift).max() < 0.5
+    expected = before.repeat(4, axis=0).repeat(4, axis=1)
+    if form in ('PNG', 'TIFF', 'BMP'):
+      np.testing.assert_array_equal(after, expected)
+    assert np.abs(after - expected).max() < 100
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16, np.float32])
+def test_no_level_shifts_in_any_dtype(dtype):
+  tiled = upscaler.Upscaler(*nearest_neighbour(), tile=32)
+  top = np.iinfo(dtype).max if dtype != np.float32 else 1
+  levels = np.linspace(0, top, 33 * 40 * 3).reshape(33, 40, 3).astype(dtype)
+  sr = tiled(levels)
+  expected = levels.repeat(4, axis=0).repeat(4, axis=1)
+  np.testing.assert_allclose(sr, expected, atol=0 if top > 1 else 1e-6)
+
+
+COMMAND = [sys.executable, '-m', 'srgan_jax.upscale']
+
+
+def test_standard_input_and_output_and_a_cache(model, tmp_path):
+  """A process of its own, which also fills the cache of compiled programs."""
+  data = encode(Image.fromarray(noise(9, 7, 3)), 'JPEG')
+  result = subprocess.run(
+    [*COMMAND, '-', '-o', '-', '--model', str(model)],
+    cwd=repository.ROOT,
+    input=data,
+    capture_output=True,
+    env=os.environ
+    | {
+      'XDG_CACHE_HOME': str(tmp_path / 'cache'),
+      'JAX_COMPILATION_CACHE_DIR': '',
+      'XLA_FLAGS': '',  # with several virtual devices JAX keeps no programs
+    },
+  )
+  assert result.returncode == 0, result.stderr
+  with Image.open(io.BytesIO(result.stdout)) as image:
+    assert (image.format, image.size) == ('JPEG', (28, 36))
+  assert list((tmp_path / 'cache' / 'srgan_jax').rglob('*-cache'))
+
+
+def test_ctrl_c_leaves_nothing_half_written(model, tmp_path):
+  for i in range(200):
+    Image.fromarray(noise(60, 60, 3)).save(tmp_path / f'{i}.png')
+  out = tmp_path / 'out'
+  process = subprocess.Popen(
+    [*COMMAND, str(tmp_path), '-o', str(out), '--model', str(model)],
+    cwd=repository.ROOT,
+    stderr=subprocess.PIPE,
+    stdout=subprocess.DEVNULL,
+  )
+  while process.poll() is None and not list(out.glob('*.png')):
+    time.sleep(0.01)
+  process.send_signal(signal.SIGINT)
+  error = process.communicate(timeout=60)[1].decode()
+  assert process.returncode == 130 and 'stopped' in error, error
+  assert 'Traceback' not in error
+  written = list(out.iterdir())
+  assert 0 < len(written) < 200
+  for path in written:
+    with Image.open(path) as image:
+      image.load()
+      assert image.size == (240, 240)

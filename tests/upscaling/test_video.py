@@ -1,0 +1,292 @@
+"""Videos: every frame, its time, its colours and its sound."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from srgan_jax import video
+from srgan_jax.upscaling import ffmpeg
+from srgan_jax.upscaling.video import upscale_video
+from tests.support import repository, small
+
+needs_ffmpeg = pytest.mark.skipif(
+  shutil.which('ffmpeg') is None or shutil.which('ffprobe') is None,
+  reason='the programs ffmpeg and ffprobe are not installed',
+)
+
+PICTURES = 'testsrc=size=32x24:rate=24000/1001:duration=0.5'
+SOUND = 'sine=duration=0.5'
+SUBTITLES = '1\n00:00:00,100 --> 00:00:00,400\nHello\n'
+
+
+def nearest(lr):
+  """Stands in for a generator where the frames' content is the point."""
+  return lr.repeat(4, axis=0).repeat(4, axis=1)
+
+
+def run_ffmpeg(*arguments):
+  subprocess.run(
+    ['ffmpeg', '-nostdin', '-v', 'error', '-y', *map(str, arguments)],
+    check=True,
+  )
+
+
+def ask(path, entries):
+  result = subprocess.run(
+    [
+      *('ffprobe', '-v', 'error', '-of', 'json'),
+      *('-show_entries', entries, str(path)),
+    ],
+    capture_output=True,
+    check=True,
+  )
+  return json.loads(result.stdout)
+
+
+def streams(path):
+  return {s['codec_type']: s for s in ask(path, 'stream')['streams']}
+
+
+def times(path):
+  """Of the video's frames, in seconds."""
+  packets = ask(path, 'packet=stream_index,pts_time')['packets']
+  return sorted(float(p['pts_time']) for p in packets if not p['stream_index'])
+
+
+def frames(path, width, height):
+  """Decoded again, uint8 [N, H, W, 3]."""
+  result = subprocess.run(
+    [
+      *('ffmpeg', '-v', 'error', '-i', str(path), '-map', '0:v:0'),
+      *('-sws_flags', 'accurate_rnd+full_chroma_int'),
+      *(*ffmpeg.keep_times(), '-pix_fmt', 'rgb24', '-f', 'rawvideo', '-'),
+    ],
+    capture_output=True,
+    check=True,
+  )
+  return np.frombuffer(result.stdout, np.uint8).reshape(-1, height, width, 3)
+
+
+@pytest.fixture(scope='module')
+def model(tmp_path_factory):
+  path = tmp_path_factory.mktemp('model') / 'generator.safetensors'
+  return small.save_generator(path)
+
+
+@pytest.fixture(scope='module')
+def clip(tmp_path_factory):
+  """12 frames with sound and subtitles; the pictures begin late."""
+  if shutil.which('ffmpeg') is None:
+    pytest.skip('the program ffmpeg is not installed')
+  folder = tmp_path_factory.mktemp('clip')
+  (folder / 'text.srt').write_text(SUBTITLES)
+  path = folder / 'clip.mp4'
+  run_ffmpeg(
+    *('-itsoffset', '0.2', '-f', 'lavfi', '-i', PICTURES),
+    *('-f', 'lavfi', '-i', SOUND, '-i', folder / 'text.srt'),
+    *('-c:v', 'libx264', '-pix_fmt', 'yuv420p', '-c:a', 'aac'),
+    *(
+      *ffmpeg.keep_times(),
+      '-c:s',
+      'mov_text',
+      '-metadata',
+      'title=Twelve',
+      path,
+    ),
+  )
+  return path
+
+
+@needs_ffmpeg
+def test_the_command_keeps_frames_times_sound_and_subtitles(
+  clip, model, tmp_path, capsys
+):
+  out = tmp_path / 'out.mp4'
+  command = [str(clip), '-o', str(out), '--model', str(model)]
+  assert video.main(command) == 0
+  assert '12 frames' in capsys.readouterr().out
+  given, made = streams(clip), streams(out)
+  assert made.keys() == {'video', 'audio', 'subtitle'}
+  assert (made['video']['width'], made['video']['height']) == (128, 96)
+  assert made['video']['nb_frames'] == '12'
+  for key in ('r_frame_rate', 'time_base', 'start_time'):
+    assert made['video'][key] == given['video'][key], key
+  for kind in ('audio', 'subtitle'):
+    for key in ('codec_name', 'start_time', 'duration'):
+      assert made[kind][key] == given[kind][key], (kind, key)
+  assert times(out) == times(clip) and times(out)[0] > 0.1
+  assert ask(out, 'format_tags')['format']['tags']['title'] == 'Twelve'
+  assert [p.name for p in tmp_path.iterdir()] == ['out.mp4']
+
+  assert video.main(command) == 1
+  assert '--overwrite' in capsys.readouterr().err
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+  'matrix, height', [('bt709', 24), ('smpte170m', 24), (None, 24), (None, 720)]
+)
+def test_colours_stay(tmp_path, matrix, height):
+  source, out = tmp_path / 'in.mp4', tmp_path / 'out.mkv'
+  tags = []
+  if matrix:
+    tags = ['-vf', f'scale=out_color_matrix={matrix}', '-colorspace', matrix]
+  run_ffmpeg(
+    *('-f', 'lavfi', '-i', f'color=c=0xE04020:size=32x{height}:duration=0.1'),
+    *('-c:v', 'libx264', '-qp', 0, '-pix_fmt', 'yuv444p', *tags, source),
+  )
+  seen = []
+
+  def spy(lr):
+    seen.append(lr)
+    return nearest(lr)
+
+  upscale_video(source, out, spy, crf=1)
+  if matrix:
+    assert np.abs(seen[0].astype(int) - (0xE0, 0x40, 0x20)).max() <= 2
+  # The result says how it is to be read, so that nobody has to guess.
+  assert 'color_space' in streams(out)['video']
+  again = frames(out, 128, 4 * height)
+  assert np.abs(again[0].astype(int) - nearest(seen[0])).max() <= 2
+
+
+@needs_ffmpeg
+def test_varying_frame_rates_stay_as_they_are(tmp_path):
+  source, out = tmp_path / 'in.mkv', tmp_path / 'out.mp4'
+  # Frames 0..11 at 0, 1, 4, 9, ... hundredths of a second.
+  run_ffmpeg(
+    *('-f', 'lavfi', '-i', PICTURES, '-vf', 'settb=1/100,setpts=N*N'),
+    *(
+      *ffmpeg.keep_times(),
+      '-enc_time_base',
+      '1/100',
+      '-c:v',
+      'ffv1',
+      '-pix_fmt',
+      'bgr0',
+      source,
+    ),
+  )
+  expected = [i * i / 100 for i in range(12)]
+  assert times(source) == pytest.approx(expected)
+  count, notes = upscale_video(source, out, nearest, crf=1)
+  assert (count, notes) == (12, [])
+  assert times(out) == pytest.approx(expected)
+  # Each frame at its own time, not its neighbour's.
+  originals = frames(source, 32, 24).astype(int)
+  made = frames(out, 128, 96)
+  assert len(made) == 12
+  for lr, sr in zip(originals, made, strict=True):
+    assert np.abs(sr[::4, ::4] - lr).mean() < 12
+
+
+@needs_ffmpeg
+def test_rotated_videos_come_out_upright(clip, tmp_path):
+  data = bytearray(clip.read_bytes())
+  # The first track header's matrix: a quarter turn; pixels twice as wide.
+  start = data.index(b'tkhd') + 4 + 40
+  one = 1 << 16
+  matrix = (0, one, 0, -one & 0xFFFFFFFF, 0, 0, 0, 0, 1 << 30)
+  data[start : start + 36] = np.array(matrix, '>u4').tobytes()
+  source, out = tmp_path / 'in.mp4', tmp_path / 'out.mp4'
+  source.write_bytes(data)
+  upscale_video(source, out, nearest)
+  made = streams(out)['video']
+  assert (made['width'], made['height']) == (96, 128)
+  assert 'side_data_list' not in made
+  upright = frames(source, 24, 32)[0].astype(int)  # ffmpeg turns it as well
+  assert np.abs(frames(out, 96, 128)[0, ::4, ::4] - upright).mean() < 12
+
+
+@needs_ffmpeg
+def test_pixels_that_are_not_square_stay_so(tmp_path):
+  source, out = tmp_path / 'in.mkv', tmp_path / 'out.mkv'
+  run_ffmpeg(
+    '-f', 'lavfi', '-i', f'{PICTURES},setsar=16/15', '-frames:v', 2, source
+  )
+  upscale_video(source, out, nearest)
+  assert streams(out)['video']['sample_aspect_ratio'] == '16:15'
+
+
+@needs_ffmpeg
+def test_subtitles_go_where_the_container_has_them(clip, tmp_path):
+  out = tmp_path / 'out.mkv'
+  _, notes = upscale_video(clip, out, nearest)
+  assert streams(out)['subtitle']['codec_name'] == 'subrip' and not notes
+
+
+@needs_ffmpeg
+def test_bad_input_is_one_line(clip, model, tmp_path, capsys):
+  text = tmp_path / 'text.mp4'
+  text.write_text('no video')
+  sound = tmp_path / 'sound.mkv'
+  run_ffmpeg('-f', 'lavfi', '-i', SOUND, sound)
+  before = set(tmp_path.iterdir())
+  for source, out, message in (
+    (tmp_path / 'missing.mp4', 'out.mp4', 'missing.mp4: No such file'),
+    (text, 'out.mp4', 'text.mp4: Invalid data'),
+    (sound, 'out.mp4', 'sound.mkv: has no video'),
+    (clip, 'out.txt', "must end in .mp4, .m4v, .mov, .mkv, .webm, not '.txt'"),
+    (clip, 'no/out.mp4', 'out.mp4: there is no folder'),
+    (clip, 'out.webm', 'out.webm: Only VP8 or VP9 or AV1 video'),  # AAC
+  ):
+    command = [str(source), '-o', str(tmp_path / out), '--model', str(model)]
+    assert video.main(command) == 1, message
+    error = capsys.readouterr().err
+    assert message in error and len(error.splitlines()) == 1, error
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_without_ffmpeg_one_line_says_so(tmp_path, monkeypatch):
+  monkeypatch.setenv('PATH', str(tmp_path))
+  with pytest.raises(ValueError, match='ffmpeg, which is not installed'):
+    upscale_video(pathlib.Path('a.mp4'), tmp_path / 'b.mp4', nearest)
+
+
+@needs_ffmpeg
+def test_a_cut_off_file_gives_what_can_be_read(tmp_path):
+  source, out = tmp_path / 'in.mkv', tmp_path / 'out.mp4'
+  run_ffmpeg('-f', 'lavfi', '-i', PICTURES, '-c:v', 'mjpeg', source)
+  data = source.read_bytes()
+  source.write_bytes(data[: len(data) // 2])
+  count, notes = upscale_video(source, out, nearest)
+  assert 2 < count < 12 and streams(out)['video']['nb_frames'] == str(count)
+  assert len(notes) == 1 and 'damaged' in notes[0]
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_leaves_nothing(clip, model, tmp_path, number):
+  out = tmp_path / 'out.mp4'
+  code = (
+    'import sys, time; from srgan_jax import video\n'
+    'def slow(lr):\n'
+    '  print("frame", flush=True); time.sleep(0.5)\n'
+    '  return lr.repeat(4, 0).repeat(4, 1)\n'
+    'video.upscaling.load = lambda name, **options: slow\n'
+    'sys.exit(video.main(sys.argv[1:]))\n'
+  )
+  process = subprocess.Popen(
+    [sys.executable, '-c', code, str(clip), '-o', str(out)],
+    cwd=repository.ROOT,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+    start_new_session=True,
+  )
+  for _ in range(3):
+    assert process.stdout.readline() == 'frame\n'
+  assert any(tmp_path.iterdir())  # what is being written
+  # Ctrl-C goes to all programs of a terminal.
+  os.killpg(process.pid, number)
+  _, error = process.communicate(timeout=30)
+  assert process.returncode == 130, error
+  assert error == 'video: stopped; nothing is written\n'
+  assert not list(tmp_path.iterdir())
