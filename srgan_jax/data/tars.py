@@ -6,11 +6,17 @@ import tarfile
 
 from srgan_jax.data import image_files, object_store
 from srgan_jax.data.image_files import SUFFIXES
+from srgan_jax.data.passed_over import PassedOver
 from srgan_jax.data.source import Entry
 
 
-def find(spec: str, pattern: str) -> list[Entry]:
+def find(spec: str, pattern: str, passed_over: PassedOver) -> list[Entry]:
   """Every image in the tar files that match, file by file and by name.
+
+  Args:
+    spec: for errors.
+    pattern: of tar files, of this machine or of an object store.
+    passed_over: is told of links, devices, tars inside, and what is no tar.
 
   Raises:
     ValueError: one line with the spec: nothing found, a damaged or compressed
@@ -18,23 +24,13 @@ def find(spec: str, pattern: str) -> list[Entry]:
   """
   if not object_store.is_url(pattern):
     pattern = os.path.abspath(os.path.expanduser(pattern))
-  paths = image_files.match(pattern)
+  paths = image_files.match(pattern, passed_over)
   if not paths:
     raise ValueError(f'{spec}: no file matches {pattern}')
   entries: list[Entry] = []
   for path in paths:
-    members: dict[str, tuple[int, int]] = {}  # a later one replaces an earlier
     try:
-      # 'r:' is without decompression: members must be at known offsets.
-      with (
-        image_files.open_file(path) as file,
-        tarfile.open(fileobj=file, mode='r:') as archive,
-      ):
-        for member in archive:
-          if member.isreg() and image_files.is_image(member.name):
-            members[member.name] = (member.offset_data, member.size)
-          # Else tarfile keeps every header.
-          archive.members = []  # type: ignore[attr-defined]
+      members = _members(path, passed_over)
     except (tarfile.TarError, OSError) as error:
       raise ValueError(f'{spec}: {path}: {_fault(path, error)}') from error
     stamp = image_files.stamp(path)
@@ -47,10 +43,55 @@ def find(spec: str, pattern: str) -> list[Entry]:
       for name in sorted(members)
     )
   if not entries:
+    more = f'; passed over: {passed_over}' if passed_over.count else ''
     raise ValueError(
       f'{spec}: no image file ({", ".join(SUFFIXES)}) in {len(paths)} tar files'
+      + more
     )
   return entries
+
+
+def _members(path: str, passed_over: PassedOver) -> dict[str, tuple[int, int]]:
+  """Offset and size of each image in a tar, by its name."""
+  name = os.path.basename(path)
+  members: dict[str, tuple[int, int]] = {}
+  count = 0
+  # 'r:' is without decompression: members must be at known offsets.
+  with (
+    image_files.open_file(path) as file,
+    tarfile.open(fileobj=file, mode='r:') as archive,
+  ):
+    for member in archive:
+      count += 1
+      if why := _why_not(member):
+        passed_over.add(f'{name}/{member.name}', why)
+      elif image_files.is_image(member.name):
+        if member.name in members:
+          why = 'a later one has the same name'
+          passed_over.add(f'{name}/{member.name}', why)
+        members[member.name] = (member.offset_data, member.size)
+      elif not member.isdir():
+        passed_over.add_other(member.name)
+      # Else tarfile keeps every header.
+      archive.members = []  # type: ignore[attr-defined]
+  if not count:
+    passed_over.add(name, 'an empty tar')
+  return members
+
+
+def _why_not(member: tarfile.TarInfo) -> str | None:
+  """Why a member cannot be read where it lies, if it is worth a word."""
+  if member.issym() or member.islnk():
+    return 'a link'
+  if member.isfifo():
+    return 'a pipe'
+  if member.isdev():
+    return 'a device'
+  if member.issparse():
+    return 'a sparse file'
+  if member.isreg() and '.tar' in os.path.basename(member.name).lower():
+    return 'a tar inside a tar'
+  return None
 
 
 def _fault(path: str, error: Exception) -> str:
