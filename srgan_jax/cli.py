@@ -1,11 +1,13 @@
 """What the commands share: their parser, one-line errors, stops, progress."""
 
 import argparse
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 import contextlib
+import os
 import signal
 import sys
 import threading
+import traceback
 from typing import Any, NoReturn
 
 import tqdm
@@ -35,6 +37,32 @@ def one_line(error: BaseException) -> str:
 def fail(command: str, error: BaseException) -> NoReturn:
   """Ends the program with one line on stderr and exit status 1."""
   sys.exit(f'{command}: {one_line(error)}')
+
+
+def run(main: Callable[[], object]) -> None:
+  """Calls a command's main function; a process that has failed ends at once.
+
+  Libraries leave threads behind that wait for what never comes, and Python
+  would wait for them.
+  """
+  try:
+    main()
+    return
+  except SystemExit as end:
+    if end.code in (None, 0):
+      return
+    status = end.code if isinstance(end.code, int) else 1
+    if not isinstance(end.code, int):
+      print(end.code, file=sys.stderr)
+  except KeyboardInterrupt:
+    status = STOPPED
+  except BaseException:
+    traceback.print_exc()
+    status = 1
+  for stream in (sys.stdout, sys.stderr):
+    with contextlib.suppress(OSError, ValueError):  # closed, or a full disk
+      stream.flush()
+  os._exit(status)
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from absl import logging as absl_logging
 import jax
 from ml_collections import ConfigDict, config_flags
 
-from srgan_jax import runtime
+from srgan_jax import cli, runtime
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'The config file, e.g. configs/vgg54.py.'
@@ -38,7 +38,8 @@ def main(arguments: Sequence[str]) -> None:
   name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS['config']))
   workdir = pathlib.Path(_WORKDIR.value or pathlib.Path('runs', name.stem))
 
-  absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax says a lot
+  # Orbax says a lot; its errors come as exceptions too.
+  absl_logging.set_verbosity(absl_logging.FATAL)
   logger = logging.getLogger('srgan_jax')
   logger.setLevel(logging.INFO)
   logger.addHandler(logging.StreamHandler())
@@ -50,9 +51,10 @@ def main(arguments: Sequence[str]) -> None:
     _join(config.distributed)
     # After the processes have joined: this touches the devices.
     from srgan_jax.training import interruption
-    from srgan_jax.training import run as run_lib
+    from srgan_jax.training.run import Run
+    from srgan_jax.training.setup import Setup
 
-    run = run_lib.Run(config, workdir)
+    run = Run(Setup(config), workdir)
   except (ImportError, OSError, RuntimeError, ValueError) as error:
     _fail(error)
   try:
@@ -104,7 +106,7 @@ def _parse(arguments: Sequence[str]) -> Sequence[str]:
 
 def start() -> None:
   """The entry point."""
-  app.run(main, flags_parser=_parse)
+  cli.run(lambda: app.run(main, flags_parser=_parse))
 
 
 if __name__ == '__main__':
