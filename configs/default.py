@@ -114,6 +114,9 @@ def get_config() -> ConfigDict:
   config.data.validation = ''
   # Weights of LPIPS (tools/convert_lpips.py) to validate with as well.
   config.data.lpips = ''
+  # How LR crops are made: 'bicubic', the paper's exact resize, or 'photo': with
+  # the blur, noise and JPEG compression of photos (data/degradation.py).
+  config.data.degradation = 'bicubic'
   # RAM for decoded training images, in GiB ('tfdata').
   config.data.cache_gib = 4.0
   # Steps in a row that cut the same images at other places. More than 1 saves

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from srgan_jax.data import degradation
 from srgan_jax.imaging import color, resize
 
 FLIP_VERTICAL, FLIP_HORIZONTAL, TRANSPOSE = 1, 2, 4
@@ -27,7 +28,12 @@ class Batch(NamedTuple):
   hr: jax.Array
 
 
-def make_batch(crop: jax.Array, symmetry: jax.Array, scale: int = 4) -> Batch:
+def make_batch(
+  crop: jax.Array,
+  symmetry: jax.Array,
+  scale: int = 4,
+  degradation_key: jax.Array | None = None,
+) -> Batch:
   """Makes LR and HR crops and applies each example's symmetry to both.
 
   Args:
@@ -35,11 +41,16 @@ def make_batch(crop: jax.Array, symmetry: jax.Array, scale: int = 4) -> Batch:
       square, on the LR grid.
     symmetry: int32 [N] in 0..7, one of the square's eight symmetries.
     scale: the downscaling factor.
+    degradation_key: decides what the LR suffers (`degradation.degrade`); by
+      default it is the exact bicubic one.
 
   Returns:
     The batch, in float32.
   """
-  lr = resize.downscale_crops(crop, scale)
+  if degradation_key is None:
+    lr = resize.downscale_crops(crop, scale)
+  else:
+    lr = degradation.degrade(degradation_key, crop, scale)
   context = resize.CONTEXT_PER_SCALE * scale
   hr = crop[:, context:-context, context:-context]
   return Batch(

@@ -106,6 +106,11 @@ def check(config: Any) -> None:
     "'auto', 'replicated' or 'sharded'",
   )
   require(
+    config.data.degradation in ('bicubic', 'photo'),
+    'data.degradation',
+    "'bicubic' or 'photo'",
+  )
+  require(
     config.data.crops_per_image >= 1, 'data.crops_per_image', 'at least 1'
   )
   require(

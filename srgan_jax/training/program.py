@@ -45,6 +45,7 @@ def make_update(
   scale: int,
   precision: str,
   batch_norm: str = 'global',
+  degradation_seed: int | None = None,
 ) -> Update:
   """Compiles, when it is first called, one or several updates of a stage.
 
@@ -62,6 +63,8 @@ def make_update(
     batch_norm: 'global', or 'per_device': each device normalises its own part
       of the batch, as the paper's one device did its 16 images, and only
       gradients and metrics are averaged: three all-reduces an update.
+    degradation_seed: with the step decides the degradation 'photo' of the LR;
+      None: the LR is the exact bicubic one.
 
   Returns:
     A function of the state, K steps' rows of data stacked (of the loader's
@@ -90,7 +93,12 @@ def make_update(
     ) -> tuple[step_lib.PretrainState, step_lib.Metrics]:
       rows, rate = inputs
       crops = cut(pictures, rows)
-      batch = make_batch(crops['crop'], crops['symmetry'], scale)
+      key = None
+      if degradation_seed is not None:
+        key = jax.random.fold_in(
+          jax.random.key(degradation_seed), state.generator.step
+        )
+      batch = make_batch(crops['crop'], crops['symmetry'], scale, key)
       with jax.default_matmul_precision(precision):
         return advance(
           state.with_learning_rate(rate), batch, perceptual, stage.objective

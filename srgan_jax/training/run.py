@@ -330,6 +330,9 @@ class Run:
       scale=config.scale,
       precision=self.precision,
       batch_norm=config.batch_norm,
+      degradation_seed=(
+        config.seed if config.data.degradation == 'photo' else None
+      ),
     )
     rates = optimizers.rates(stage.schedule, stage.steps)
     perceptual = stage.content.perceptual
