@@ -10,6 +10,8 @@ import os
 import struct
 from typing import BinaryIO, NamedTuple, Union
 
+import numpy as np
+
 EXIF, GPS, INTEROP = 0x8769, 0x8825, 0xA005
 
 # Bytes a value, by the number of a field's type; LONG8 and its like are Big's.
@@ -167,6 +169,22 @@ def of_fraction(form: Form, value: float) -> Field:
   return Field(
     5, 1, struct.pack(form.order + '2I', round(value * parts), parts)
   )
+
+
+def reordered(directory: Directory, order: str, to: str) -> Directory:
+  """The same fields with their numbers' bytes in another order."""
+  if order == to:
+    return directory
+  found: dict[int, Field | Directory] = {}
+  for tag, item in directory.items():
+    if isinstance(item, Field):
+      # Fractions are of two numbers.
+      size = 4 if item.kind in (5, 10) else _BYTES[item.kind]
+      data = np.frombuffer(item.data, f'u{size}').byteswap().tobytes()
+      found[tag] = item._replace(data=data)
+    else:
+      found[tag] = reordered(item, order, to)
+  return found
 
 
 def build(form: Form, directory: Directory, offset: int) -> bytes:

@@ -176,7 +176,7 @@ def opened(
         _check_size(size, max_megapixels)
       if layout:
         _check_size((layout.width, layout.height), max_megapixels)
-      with Image.open(plain, formats=formats()) as image:
+      with _open(plain, stream) as image:
         if not layout:
           _check_size(image.size, max_megapixels)
         yield Opened(image, stream, plain, metadata, layout)
@@ -189,9 +189,15 @@ def opened(
     raise ValueError(f'{name}: not a readable image: {_why(error)}') from error
 
 
+def _open(plain: BinaryIO, stream: BinaryIO) -> Image.Image:
+  try:
+    return Image.open(plain, formats=formats())
+  except UnidentifiedImageError:
+    why = tiff_lib.describe(stream) or 'of no format that is read'
+    raise ValueError(why) from None
+
+
 def _why(error: Exception) -> str:
-  if isinstance(error, UnidentifiedImageError):
-    return 'of no format that is read'
   if isinstance(error, OSError) and error.strerror:
     return error.strerror
   return ' '.join(str(error).split()) or type(error).__name__

@@ -82,6 +82,21 @@ def size(stream: BinaryIO) -> tuple[int, int]:
   return width, height
 
 
+def describe(stream: BinaryIO) -> str:
+  """A file's kind of pixels, for an error; '' of no TIFF."""
+  start = ifd.head(stream)
+  if not start:
+    return ''
+  fields = ifd.read(stream, start.form, start.first)
+  numbers = lambda tag: '/'.join(
+    map(str, ifd.numbers(start.form, fields.get(tag)))
+  )
+  return (
+    f'a TIFF of another kind than those that are read: bits {numbers(_BITS)}, '
+    f'photometric {numbers(_PHOTOMETRIC)}, compression {numbers(_COMPRESSION)}'
+  )
+
+
 def split(stream: BinaryIO) -> tuple[Layout | None, BinaryIO]:
   """The layout, and the file as Pillow can decode it, of what needs both.
 
@@ -114,7 +129,9 @@ def split(stream: BinaryIO) -> tuple[Layout | None, BinaryIO]:
   is_bytewise = values(_COMPRESSION, 1)[0] in _BYTEWISE
   if 3 in kinds and is_bytewise:
     raise ValueError('floating-point pixels have no known range')
-  if max(bits) > 16 and layout.samples > 1:
+  if 2 in kinds and max(bits) <= 32:
+    raise ValueError('signed pixels have no known range')
+  if max(bits) > (16 if layout.samples > 1 else 32):
     raise ValueError(f'integer pixels of {max(bits)} bits have no known range')
   extra = layout.samples - _COLOURS.get(layout.photometric, layout.samples)
   layout = dataclasses.replace(
@@ -122,8 +139,10 @@ def split(stream: BinaryIO) -> tuple[Layout | None, BinaryIO]:
     extra=(layout.extra + (_UNSPECIFIED,) * extra)[: max(0, extra)],
   )
   is_odd = (
-    8 < max(bits) <= 16 or max(bits) not in (1, 2, 4, 8, 16, 32)
-  ) or _UNSPECIFIED in layout.extra
+    (8 < max(bits) <= 16 or max(bits) not in (1, 2, 4, 8, 16, 32))
+    or _UNSPECIFIED in layout.extra
+    or (layout.photometric, extra > 0) == (5, True)
+  )
   if not is_odd or layout.photometric not in _COLOURS or not is_bytewise:
     return None, stream
   if set(kinds) != {1} or len(set(bits)) > 1 or extra < 0:
@@ -141,10 +160,14 @@ def _as_bytes(
   fields: Mapping[int, ifd.Field],
 ) -> BinaryIO:
   """The file with a directory that tells of a gray pixel for each byte."""
-  form = start.form
-  number = lambda tag: next(iter(ifd.numbers(form, fields.get(tag))), 0)
+  # Little first, which is all that Pillow reads of BigTIFF.
+  form = ifd.Form('<', start.form.is_big)
+  values = lambda tag: ifd.numbers(start.form, fields.get(tag))
+  number = lambda tag: next(iter(values(tag)), 0)
+  whole = lambda *values: ifd.of_numbers(
+    form, 16 if form.is_big else 4, *values
+  )
   together = 1 if layout.is_planar else layout.samples
-  long = lambda value: ifd.of_numbers(form, 4, value)
   height = layout.height
   if layout.is_planar:  # the planes below each other
     piece = number(_TILE_HEIGHT) or min(number(_ROWS) or height, height)
@@ -154,32 +177,28 @@ def _as_bytes(
       )
     height *= layout.samples
   plain = {
-    tag: fields[tag]
-    for tag in (_COMPRESSION, _FILL_ORDER, _ROWS, _OFFSETS, _SIZES)
-    + (_TILE_HEIGHT, _TILE_OFFSETS, _TILE_SIZES)
-    if tag in fields
-  }
-  if _ROWS in plain:
-    rows = number(_ROWS)
-    plain[_ROWS] = long(min(rows, layout.height))
-  plain |= {
-    _WIDTH: long(_row_bytes(layout.width * together, layout.bits)),
-    _HEIGHT: long(height),
+    _WIDTH: whole(_row_bytes(layout.width * together, layout.bits)),
+    _HEIGHT: whole(height),
     _BITS: ifd.of_numbers(form, 3, 8),
+    _COMPRESSION: ifd.of_numbers(form, 3, number(_COMPRESSION) or 1),
     _PHOTOMETRIC: ifd.of_numbers(form, 3, 1),
     _SAMPLES: ifd.of_numbers(form, 3, 1),
   }
+  for tag in (_OFFSETS, _SIZES, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_SIZES):
+    if tag in fields:
+      plain[tag] = whole(*values(tag))
+  if _FILL_ORDER in fields:
+    plain[_FILL_ORDER] = ifd.of_numbers(form, 3, number(_FILL_ORDER))
+  if _ROWS in fields:
+    plain[_ROWS] = whole(min(number(_ROWS), layout.height))
   if tile := number(_TILE_WIDTH):
-    plain[_TILE_WIDTH] = long(_row_bytes(tile * together, layout.bits))
+    plain[_TILE_WIDTH] = whole(_row_bytes(tile * together, layout.bits))
   end = stream.seek(0, 2)
   place = end + -end % 16
-  if place >= 2**32 - 2**20 and not form.is_big:
-    raise ValueError('a TIFF of 4 GiB')
-  head = b'II' if form.order == '<' else b'MM'
   if form.is_big:
-    head += struct.pack(form.order + 'HHHQ', 43, 8, 0, place)
+    head = b'II' + struct.pack('<HHHQ', 43, 8, 0, place)
   else:
-    head += struct.pack(form.order + 'HI', 42, place)
+    head = b'II' + struct.pack('<HI', 42, place)
   directory = ifd.build(form, plain, place)
   return png.joined(
     stream, [head, (len(head), end), bytes(place - end), directory]
@@ -337,7 +356,7 @@ def write(
     file: open for writing, empty; it can seek.
     pixels: uint8 or uint16 [H, W, C], C of 1 to 4.
     icc_profile: for these pixels.
-    exif: a block with its prefix, in whose byte order all is written.
+    exif: a block with its prefix.
     dpi: horizontally and vertically.
     xmp: for these pixels.
     iptc: IIM's records.
@@ -345,17 +364,17 @@ def write(
   height, width, channels = pixels.shape
   bits = 8 * pixels.dtype.itemsize
   source, fields = exif_lib.fields(exif or b'')
-  form = ifd.Form(source.order, pixels.nbytes > _MOST_CLASSIC)
-  start = b'II' if form.order == '<' else b'MM'
-  start += struct.pack(
-    form.order + ('HHHQ' if form.is_big else 'HI'),
-    *((43, 8, 0, 0) if form.is_big else (42, 0)),
-  )
+  fields = ifd.reordered(fields, source.order, '<')
+  form = ifd.Form('<', pixels.nbytes > _MOST_CLASSIC)
+  if form.is_big:
+    start = b'II' + struct.pack('<HHHQ', 43, 8, 0, 0)
+  else:
+    start = b'II' + struct.pack('<HI', 42, 0)
   file.write(start)
   rows = max(1, _STRIP_BYTES // (bits // 8 * channels * width))
   offsets, sizes = [], []
   for first in range(0, height, rows):
-    strip = pixels[first : first + rows].astype(f'{form.order}u{bits // 8}')
+    strip = pixels[first : first + rows].astype(f'<u{bits // 8}')
     strip[:, 1:] -= strip[:, :-1].copy()  # predictor 2: differences
     data = zlib.compress(strip.tobytes())
     offsets.append(file.tell())
