@@ -129,7 +129,7 @@ def split(stream: BinaryIO) -> tuple[Layout | None, BinaryIO]:
   is_bytewise = values(_COMPRESSION, 1)[0] in _BYTEWISE
   if 3 in kinds and is_bytewise:
     raise ValueError('floating-point pixels have no known range')
-  if 2 in kinds and max(bits) <= 32:
+  if 2 in kinds and max(bits) <= 16:
     raise ValueError('signed pixels have no known range')
   if max(bits) > (16 if layout.samples > 1 else 32):
     raise ValueError(f'integer pixels of {max(bits)} bits have no known range')
