@@ -33,9 +33,12 @@ _PRIMARIES = {
 # Parameters of ICC's curves: an exponent, or exponent, a, b, c, d of
 # (a x + b)^exponent from d on and c x below.
 _SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
-_BT709_CURVE = (1 / 0.45, 1 / 1.099, 0.099 / 1.099, 1 / 4.5, 0.081)
+# What the camera's curve BT.709 is shown by: BT.1886 says so, and browsers show
+# a PNG so, but an AVIF as sRGB.
+_SHOWN_BT709 = (2.4,)
+_BT709_LIKE = (1, 6, 14, 15)
 _CURVES: dict[int, tuple[float, ...]] = {
-  **dict.fromkeys((1, 6, 14, 15), _BT709_CURVE),
+  **dict.fromkeys(_BT709_LIKE, _SHOWN_BT709),
   4: (2.2,),
   5: (2.8,),
   7: (1 / 0.45, 1 / 1.1115, 0.1115 / 1.1115, 1 / 4.0, 0.0912),
@@ -43,6 +46,7 @@ _CURVES: dict[int, tuple[float, ...]] = {
   13: _SRGB_CURVE,
   17: (2.6,),
 }
+_SRGB_AS_GAMMA = 2.2  # as most PNGs say it
 _UNSPECIFIED = 2
 _HDR = {16: 'PQ', 18: 'HLG'}
 _D50 = np.array([0.9642, 1.0, 0.8249])
@@ -84,11 +88,13 @@ class ColourTags:
       if self.hdr:
         return None
       primaries = _PRIMARIES.get(self.cicp[0], _BT709)
-      curve = _CURVES.get(self.cicp[1], _SRGB_CURVE)
-    else:
-      if self.gamma:
-        curve = (self.gamma,)
+      if self.chunks or self.cicp[1] not in _BT709_LIKE:
+        curve = _CURVES.get(self.cicp[1], _SRGB_CURVE)
+    elif self.gamma:  # primaries alone are taken for none by browsers
       primaries = self.chromaticities or _BT709
+      is_srgb = np.allclose(primaries, _BT709, atol=1e-3)
+      if not is_srgb or abs(self.gamma - _SRGB_AS_GAMMA) > 0.01:
+        curve = (self.gamma,)
     if (primaries, curve) == (_BT709, _SRGB_CURVE):
       return None
     return _profile(primaries, curve, is_gray)

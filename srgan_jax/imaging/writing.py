@@ -128,7 +128,8 @@ def _profile(picture: Picture, form: str) -> bytes | None:
   tags = picture.colour_tags
   if picture.icc_profile or not tags:
     return picture.icc_profile
-  if (form == 'PNG' and tags.chunks) or (form == 'AVIF' and tags.cicp):
+  is_tagged = tags.chunks if form == 'PNG' else tags.cicp and not tags.chunks
+  if form in ('PNG', 'AVIF') and is_tagged:
     return None  # they are written as they were
   is_gray = picture.pixels.shape[-1] < 3 and form not in ('WEBP', 'AVIF')
   return tags.icc_profile(is_gray)
