@@ -209,5 +209,5 @@ def _comments(further: Further) -> list[png.Chunk]:
 
 
 def _of_texts(texts: tuple[png.Chunk, ...]) -> str:
-  keys = [c.data.split(b'\0')[0].decode('latin-1') for c in texts]
+  keys = [c.data.partition(b'\0')[0].decode('latin-1') for c in texts]
   return f'its text ({", ".join(dict.fromkeys(keys))})' if keys else ''

@@ -257,6 +257,12 @@ def _with_stream(metadata: _Metadata, found: Opened) -> _Metadata:
   if boxes.is_isobmff(stream.read(12)) and not metadata.icc_profile:
     tags = colour_tags_lib.of_cicp(boxes.read(stream).cicp)
     metadata = dataclasses.replace(metadata, tags=tags)
+  if found.image.format == 'AVIF':
+    with contextlib.suppress(Exception):
+      # Where the file is to be turned, Pillow writes its EXIF anew, as ASCII.
+      decoder = getattr(found.image, '_decoder')  # noqa: B009
+      cleaned = exif_lib.clean(decoder.get_info()[4] or b'')
+      metadata = dataclasses.replace(metadata, exif=cleaned)
   if found.image.format in ('JPEG', 'MPO'):
     more = dataclasses.replace(more, comments=further_lib.jpeg_comments(stream))
   if b'hdrgm:Version' in (more.xmp or b'') and metadata.pages == 1:

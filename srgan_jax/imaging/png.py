@@ -55,7 +55,7 @@ class Metadata:
   def texts(self) -> list[tuple[str, Chunk]]:
     """The chunks of text under their keywords."""
     return [
-      (chunk.data.split(b'\0')[0].decode('latin-1'), chunk)
+      (chunk.data.partition(b'\0')[0].decode('latin-1'), chunk)
       for chunk in self.chunks
       if chunk.kind in (b'tEXt', b'zTXt', b'iTXt')
     ]

@@ -28,9 +28,7 @@ def cicp(first: int, transfer: int) -> png.Chunk:
 
 
 ADOBE = primaries(0.3127, 0.329, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
-D50 = primaries(
-  0.3457, 0.3585, 0.7347, 0.2653, 0.1596, 0.8404, 0.0366, 0.0001
-)
+D50 = primaries(0.3457, 0.3585, 0.7347, 0.2653, 0.1596, 0.8404, 0.0366, 0.0001)
 # What Chromium 156 (Debian 12, sRGB screen) makes of GRAY and BROWN.
 PNG_SHOWN = {
   'nothing': ([], SRGB),
