@@ -18,6 +18,7 @@ import signal
 import sys
 
 from srgan_jax import cli, pretrained, runtime, upscaling
+from srgan_jax.convert import published
 from srgan_jax.upscaling import ffmpeg
 from srgan_jax.upscaling.video import upscale_video
 
@@ -37,8 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
   add(
     '--model',
     default=pretrained.DEFAULT,
-    help='a shipped name or a weights file; %(default)s by default',
+    help='a shipped or published name or a weights file; %(default)s by '
+    'default',
   )
+  cli.add_generator_options(parser)
   add('--encoder', help="ffmpeg's name; default: libx264, in .webm libvpx-vp9")
   add('--crf', type=int, default=16, help='less is better; default: 16')
   add('--overwrite', action='store_true', help='also where OUT exists')
@@ -51,10 +54,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if output.resolve() == options.input.resolve():
       raise ValueError(f'{output} is the input')
     runtime.enable_compilation_cache()
+    published.provide(
+      options.model, lambda line: print(f'video: {line}', file=sys.stderr)
+    )
     count, notes = upscale_video(
       options.input,
       output,
-      upscaling.load(options.model, tile='fit'),
+      upscaling.load(
+        options.model,
+        back_project=options.back_project,
+        strength=options.strength,
+      ),
       encoder=options.encoder,
       crf=options.crf,
     )
