@@ -20,7 +20,7 @@ FILES = {
 }
 
 # What is taken where no model is named.
-DEFAULT = 'srgan'
+DEFAULT = 'srresnet'
 
 # What a run leaves of its first stage (`training.outputs`).
 _PRETRAINED = 'generator_pretrain.safetensors'
