@@ -16,7 +16,7 @@ import safetensors
 
 from srgan_jax import files
 
-# A generator of 256 blocks has 400 kB, with the config and figures of its
+# A generator of 128 blocks has 200 kB, with the config and figures of its
 # training.
 _MAX_HEADER = 2**22
 _MAX_NAME = 500

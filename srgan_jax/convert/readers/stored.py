@@ -127,6 +127,7 @@ def digests(source: pathlib.Path | bytes) -> dict[str, str]:
 
 
 def first_line(error: BaseException) -> str:
-  """What an error says, cut to one short line; its class where it is empty."""
-  lines = str(error).strip().splitlines()
-  return lines[0][:300] if lines else type(error).__name__
+  """What an error says, as one short line; its class where it is empty."""
+  lines = str(error).strip().splitlines() or [type(error).__name__]
+  # A name in it may be the file's, to clear the screen with.
+  return ''.join(c if c.isprintable() else '?' for c in lines[0][:300])

@@ -22,7 +22,7 @@ import numpy as np
 from srgan_jax.convert.readers import pickles
 from srgan_jax.convert.readers.stored import Stored, check_names, first_line
 
-_MAX_PICKLE = 2**24  # bytes; of large checkpoints it has half a megabyte
+_MAX_PICKLE = 2**22  # bytes; of large checkpoints it has half a megabyte
 _MAGIC = 0x1950A86A20F9469CFC6C
 _OLD_PICKLES = 4  # the magic number, a version, the system, the content
 _MAX_NESTING = 4
@@ -115,7 +115,7 @@ def _read_zip(file: _Bounded) -> tuple[Any, _Places]:
     members = archive.infolist()
     pickled = [m for m in members if m.filename.endswith('data.pkl')]
     if len(pickled) != 1:
-      raise ValueError('it is a zip, but not of PyTorch (no data.pkl)')
+      raise ValueError(f'it is a zip with {len(pickled)} data.pkl, not one')
     folder = pickled[0].filename.removesuffix('data.pkl')
     places = {}
     for member in members:
