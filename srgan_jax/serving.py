@@ -15,6 +15,7 @@ import socket
 from typing import Any
 import urllib.parse
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -103,8 +104,6 @@ class Guard:
       self._requests += 1
       try:
         await self._application(scope, self._bounded(receive), send)
-      except _TooLong:
-        await refusal(413, 'too long')(scope, receive, send)
       finally:
         self._requests -= 1
 
@@ -126,7 +125,7 @@ class Guard:
       message = await receive()
       length += len(message.get('body', b''))
       if length > self._limits.body:
-        raise _TooLong
+        raise HTTPException(413, 'too long')
       return message
 
     return bounded
@@ -145,10 +144,6 @@ class Guard:
     if request.method not in ('GET', 'HEAD') and origin != host:
       return 'from another site'
     return ''
-
-
-class _TooLong(Exception):
-  """A body that is longer than it may be."""
 
 
 def refusal(status: int, why: str) -> JSONResponse:
