@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Iterable, Iterator, Sequence
 import contextlib
+import difflib
 import signal
 import sys
 import threading
@@ -25,6 +26,17 @@ def parser(doc: str | None, prog: str | None = None) -> argparse.ArgumentParser:
     description=doc,
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+  """' (did you mean X?)' where a known word is near, else nothing."""
+  near = difflib.get_close_matches(word, list(known), n=1)
+  return f' (did you mean {near[0]}?)' if near else ''
+
+
+def install(extra: str) -> str:
+  """The command that installs one of the package's extras."""
+  return f"pip install 'srgan_jax[{extra}]'"
 
 
 def one_line(error: BaseException) -> str:
