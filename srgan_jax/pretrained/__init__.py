@@ -17,7 +17,7 @@ FILES = {
 }
 
 # What is taken where no model is named.
-DEFAULT = 'srgan'
+DEFAULT = 'srresnet'
 
 
 def find(model: str | os.PathLike[str]) -> pathlib.Path:
