@@ -11,6 +11,9 @@ from typing import Any, NoReturn
 
 import tqdm
 
+import srgan_jax
+from srgan_jax.pretrained import catalogue
+
 STOPPED = 130  # the exit status of a command that Ctrl-C ended
 
 
@@ -26,6 +29,36 @@ def parser(doc: str | None, prog: str | None = None) -> argparse.ArgumentParser:
     description=doc,
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
+
+
+def add_information(command: argparse.ArgumentParser) -> None:
+  """Adds --list-models and --version, which print and end the command."""
+  command.add_argument(
+    '--list-models',
+    action=_ListModels,
+    nargs=0,
+    help='describe the generators that ship, with licences and figures',
+  )
+  command.add_argument(
+    '--version',
+    action='version',
+    version=f'srgan_jax {srgan_jax.__version__}',
+  )
+
+
+class _ListModels(argparse.Action):
+  """Prints the shipped generators."""
+
+  def __call__(
+    self,
+    parser: argparse.ArgumentParser,
+    namespace: argparse.Namespace,
+    values: Any,
+    option_string: str | None = None,
+  ) -> None:
+    del namespace, values, option_string
+    print(catalogue.describe())
+    parser.exit()
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
