@@ -1,7 +1,5 @@
 """The notebooks run on CPU, with small settings for their parameters."""
 
-import os
-
 import pytest
 
 from tests.support import repository, small
@@ -31,8 +29,7 @@ def run(name, folder, parameters):
   client = nbclient.NotebookClient(
     notebook, timeout=600, resources={'metadata': {'path': str(folder)}}
   )
-  environment = os.environ | {'PYTHONPATH': str(repository.ROOT)}
-  client.execute(env=environment)
+  client.execute(env=repository.environment())
   return notebook
 
 

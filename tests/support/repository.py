@@ -1,5 +1,6 @@
 """The repository, and a run with the smallest networks."""
 
+import os
 import pathlib
 import sys
 
@@ -54,3 +55,8 @@ def tiny_config(**overrides):
     | overrides
   )
   return config
+
+
+def environment() -> dict[str, str]:
+  """For commands that run elsewhere, with this repository's package."""
+  return os.environ | {'PYTHONPATH': str(ROOT)}
