@@ -48,7 +48,7 @@ from srgan_jax.weights import architecture
 
 CONVERTER_VERSION = '1'
 
-_INSTALL = "pip install -e '.[convert]'"
+_INSTALL = cli.install('convert')
 _LARGEST = 2**26  # values of one array; those of D's dense layer are 19 million
 # What training wraps around a generator's state dict and its names.
 _WRAPPERS = ('state_dict', 'model', 'generator', 'model_state_dict')

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import safetensors
 
-from srgan_jax import weights
+from srgan_jax import cli, weights
 from srgan_jax.convert import lpips_package
 from srgan_jax.models import vgg
 
@@ -32,7 +32,7 @@ _CONVOLUTIONS = {
 }
 
 _LARGEST_KERNEL = 3 * 3 * 512 * 512
-_INSTALL = "pip install -e '.[convert]'"
+_INSTALL = cli.install('convert')
 
 
 def sniff(head: bytes) -> str | None:

@@ -509,7 +509,7 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch, package):
     {'torch': b'PK\x03\x04', 'h5py': b'\x89HDF\r\n\x1a\n'}[package]
   )
   monkeypatch.setitem(sys.modules, package, None)
-  assert "pip install -e '.[convert]'" in refusal(path)
+  assert "pip install 'srgan_jax[convert]'" in refusal(path)
 
 
 @pytest.mark.parametrize('keep', [50, 0.5, 0.99])
