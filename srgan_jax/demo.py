@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image
 
 from srgan_jax import cli, pretrained, runtime
-from srgan_jax.imaging import pictures, writing
+from srgan_jax.imaging import pictures, reading, writing
 from srgan_jax.models.generator import SCALE
 from srgan_jax.upscaling import upscaler
 from srgan_jax.upscaling.upscaler import Upscaler
@@ -171,7 +171,7 @@ def _shown(pixels: np.ndarray, height: int, width: int) -> Image.Image:
   """
   scale = min(SCALE, _SHOWN_SIDE / max(height, width))
   size = round(scale * width), round(scale * height)
-  pixels = writing.to_8_bit(pixels)
+  pixels = reading.to_8_bit(pixels)
   image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
   return image.resize(size, Image.Resampling.BICUBIC)
 
