@@ -4,6 +4,7 @@ import argparse
 import codecs
 from collections.abc import Iterable, Iterator, Sequence
 import contextlib
+import difflib
 import io
 import signal
 import sys
@@ -11,6 +12,9 @@ import threading
 from typing import Any, NoReturn
 
 import tqdm
+
+import srgan_jax
+from srgan_jax.pretrained import catalogue
 
 STOPPED = 130  # the exit status of a command that Ctrl-C ended
 
@@ -27,6 +31,47 @@ def parser(doc: str | None, prog: str | None = None) -> argparse.ArgumentParser:
     description=doc,
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
+
+
+def add_information(command: argparse.ArgumentParser) -> None:
+  """Adds --list-models and --version, which print and end the command."""
+  command.add_argument(
+    '--list-models',
+    action=_ListModels,
+    nargs=0,
+    help='describe the generators that ship, with licences and figures',
+  )
+  command.add_argument(
+    '--version',
+    action='version',
+    version=f'srgan_jax {srgan_jax.__version__}',
+  )
+
+
+class _ListModels(argparse.Action):
+  """Prints the shipped generators."""
+
+  def __call__(
+    self,
+    parser: argparse.ArgumentParser,
+    namespace: argparse.Namespace,
+    values: Any,
+    option_string: str | None = None,
+  ) -> None:
+    del namespace, values, option_string
+    print(catalogue.describe())
+    parser.exit()
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+  """' (did you mean X?)' where a known word is near, else nothing."""
+  near = difflib.get_close_matches(word, list(known), n=1)
+  return f' (did you mean {near[0]}?)' if near else ''
+
+
+def install(extra: str) -> str:
+  """The command that installs one of the package's extras."""
+  return f"pip install 'srgan_jax[{extra}]'"
 
 
 def one_line(error: BaseException) -> str:

@@ -1,6 +1,6 @@
 """A page in the browser to try a generator: drop a picture, see it x4.
 
-  pip install -e '.[demo]'
+  pip install 'srgan_jax[demo]'
   python -m srgan_jax.demo
   python -m srgan_jax.demo --model runs/vgg54/generator.safetensors
 
@@ -302,7 +302,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
       if error.name != 'gradio':
         raise
       print(
-        "demo: the page takes Gradio: pip install -e '.[demo]'",
+        f'demo: the page takes Gradio: {cli.install("demo")}',
         file=sys.stderr,
       )
       return 1
