@@ -23,6 +23,7 @@ from collections.abc import Sequence
 import hashlib
 import pathlib
 import sys
+from typing import Any
 
 from flax import traverse_util
 import jax
