@@ -6,31 +6,10 @@ import os
 from typing import Any, BinaryIO, cast
 
 from srgan_jax.data import object_store
-from srgan_jax.data.passed_over import PassedOver, kind
-
-SUFFIXES = (
-  '.bmp',
-  '.gif',
-  '.jpeg',
-  '.jpg',
-  '.pgm',
-  '.png',
-  '.pnm',
-  '.ppm',
-  '.tif',
-  '.tiff',
-  '.webp',
-)
+from srgan_jax.data.left_out import LeftOut, kind
 
 
-def is_image(name: str) -> bool:
-  """Whether a file is a picture, by its name."""
-  base = os.path.basename(name)
-  # '._x.jpg' is what macOS leaves beside x.jpg: metadata, no picture.
-  return base.lower().endswith(SUFFIXES) and not base.startswith('.')
-
-
-def match(pattern: str, passed_over: PassedOver) -> list[str]:
+def match(pattern: str, left_out: LeftOut) -> list[str]:
   """The files that match, of this machine or of a store."""
   if object_store.is_url(pattern):
     return object_store.glob(pattern)
@@ -43,7 +22,7 @@ def match(pattern: str, passed_over: PassedOver) -> list[str]:
     if why is None:
       found.append(path)
     else:
-      passed_over.add(path, why)
+      left_out.add(path, why)
   return found
 
 

@@ -30,7 +30,7 @@ import numpy as np
 
 from srgan_jax import files
 from srgan_jax.data import folders, tars, tfds
-from srgan_jax.data.passed_over import PassedOver
+from srgan_jax.data.left_out import LeftOut
 from srgan_jax.data.source import FORMS, Entry, Source
 from srgan_jax.imaging import reading
 
@@ -89,26 +89,26 @@ def open_source(
   openers = {'tfds': tfds.find, 'folder': folders.find, 'tar': tars.find}
   if kind not in openers or not rest:
     raise ValueError(f'data source {spec!r} is not of the form {FORMS}')
-  passed_over = PassedOver()
-  entries = openers[kind](spec, rest, passed_over)
-  found = len(entries) + passed_over.count
+  left_out = LeftOut()
+  entries = openers[kind](spec, rest, left_out)
+  found = len(entries) + left_out.count
   kept: list[Entry] = []
   headers: list[_Header] = []
   for entry, header in zip(entries, _headers(entries), strict=True):
     if why := _why_not(header, min_size, max_megapixels):
-      passed_over.add(entry.name, why)
+      left_out.add(entry.name, why)
     else:
       kept.append(entry)
       headers.append(header)
-  if others := passed_over.others():
+  if others := left_out.others():
     logger.info('%s: passed over what is no picture: %s', spec, others)
   if not kept:
     raise ValueError(
-      f'{spec}: none of {found} pictures can be used: {passed_over}'
+      f'{spec}: none of {found} pictures can be used: {left_out}'
     )
-  if passed_over.count:
-    left_out = f'left out {passed_over.count} of {found} pictures'
-    warnings.warn(f'{spec}: {left_out}: {passed_over}', stacklevel=2)
+  if left_out.count:
+    count = f'{left_out.count} of {found} pictures'
+    warnings.warn(f'{spec}: left out {count}: {left_out}', stacklevel=2)
   return Source(
     spec,
     kept,

@@ -1,22 +1,23 @@
 """Pictures inside plain tar files, at known offsets."""
 
+from collections.abc import Sequence
 import functools
 import os
 import tarfile
 
 from srgan_jax.data import image_files, object_store
-from srgan_jax.data.image_files import SUFFIXES
-from srgan_jax.data.passed_over import PassedOver
+from srgan_jax.data.left_out import LeftOut
 from srgan_jax.data.source import Entry
+from srgan_jax.imaging.opening import is_image, suffixes
 
 
-def find(spec: str, pattern: str, passed_over: PassedOver) -> list[Entry]:
+def find(spec: str, pattern: str, left_out: LeftOut) -> list[Entry]:
   """Every image in the tar files that match, file by file and by name.
 
   Args:
     spec: for errors.
     pattern: of tar files, of this machine or of an object store.
-    passed_over: is told of links, devices, tars inside, and what is no tar.
+    left_out: is told of links, devices, tars inside, and what is no tar.
 
   Raises:
     ValueError: one line with the spec: nothing found, a damaged or compressed
@@ -24,36 +25,37 @@ def find(spec: str, pattern: str, passed_over: PassedOver) -> list[Entry]:
   """
   if not object_store.is_url(pattern):
     pattern = os.path.abspath(os.path.expanduser(pattern))
-  paths = image_files.match(pattern, passed_over)
+  paths = image_files.match(pattern, left_out)
   if not paths:
     raise ValueError(f'{spec}: no file matches {pattern}')
   entries: list[Entry] = []
-  for path in paths:
+  for path, short in zip(paths, _short_names(paths), strict=True):
     try:
-      members = _members(path, passed_over)
+      members = _members(path, short, left_out)
     except (tarfile.TarError, OSError) as error:
       raise ValueError(f'{spec}: {path}: {_fault(path, error)}') from error
     stamp = image_files.stamp(path)
     entries.extend(
       Entry(
-        f'{os.path.basename(path)}/{name}',
+        f'{short}/{name}',
         functools.partial(image_files.open_file, path, *members[name]),
         stamp,
       )
       for name in sorted(members)
     )
   if not entries:
-    more = f'; passed over: {passed_over}' if passed_over.count else ''
+    more = f'; left out: {left_out}' if left_out.count else ''
     raise ValueError(
-      f'{spec}: no image file ({", ".join(SUFFIXES)}) in {len(paths)} tar files'
-      + more
+      f'{spec}: no image file ({", ".join(suffixes())}) in '
+      f'{len(paths)} tar files{more}'
     )
   return entries
 
 
-def _members(path: str, passed_over: PassedOver) -> dict[str, tuple[int, int]]:
+def _members(
+  path: str, name: str, left_out: LeftOut
+) -> dict[str, tuple[int, int]]:
   """Offset and size of each image in a tar, by its name."""
-  name = os.path.basename(path)
   members: dict[str, tuple[int, int]] = {}
   count = 0
   # 'r:' is without decompression: members must be at known offsets.
@@ -64,18 +66,18 @@ def _members(path: str, passed_over: PassedOver) -> dict[str, tuple[int, int]]:
     for member in archive:
       count += 1
       if why := _why_not(member):
-        passed_over.add(f'{name}/{member.name}', why)
-      elif image_files.is_image(member.name):
+        left_out.add(f'{name}/{member.name}', why)
+      elif is_image(member.name):
         if member.name in members:
           why = 'a later one has the same name'
-          passed_over.add(f'{name}/{member.name}', why)
+          left_out.add(f'{name}/{member.name}', why)
         members[member.name] = (member.offset_data, member.size)
       elif not member.isdir():
-        passed_over.add_other(member.name)
+        left_out.add_other(member.name)
       # Else tarfile keeps every header.
       archive.members = []  # type: ignore[attr-defined]
   if not count:
-    passed_over.add(name, 'an empty tar')
+    left_out.add(name, 'an empty tar')
   return members
 
 
@@ -92,6 +94,16 @@ def _why_not(member: tarfile.TarInfo) -> str | None:
   if member.isreg() and '.tar' in os.path.basename(member.name).lower():
     return 'a tar inside a tar'
   return None
+
+
+def _short_names(paths: Sequence[str]) -> list[str]:
+  """The files' names, with as much of their folders as tells them apart."""
+  parts = [path.split('/') for path in paths]
+  for length in range(1, max(map(len, parts), default=1) + 1):
+    names = ['/'.join(part[-length:]) for part in parts]
+    if len(set(names)) == len(names):
+      return names
+  return list(paths)
 
 
 def _fault(path: str, error: Exception) -> str:

@@ -5,24 +5,24 @@ import io
 import re
 from typing import Any, BinaryIO
 
-from srgan_jax.data.passed_over import PassedOver
+from srgan_jax.data.left_out import LeftOut
 from srgan_jax.data.source import FORMS, Entry
 
 
-def find(spec: str, rest: str, passed_over: PassedOver) -> list[Entry]:
+def find(spec: str, rest: str, left_out: LeftOut) -> list[Entry]:
   """Every record of a split, by its number.
 
   Args:
     spec: for errors.
     rest: NAME[:SPLIT].
-    passed_over: is told nothing: every record is a picture.
+    left_out: is told nothing: every record is a picture.
 
   Raises:
     ValueError: one line with the spec: a set that is missing or has no random
       access.
     ImportError: without TensorFlow Datasets.
   """
-  del passed_over
+  del left_out
   # NAME may end in a version, which has a colon of its own.
   match = re.fullmatch(
     r'(?P<name>[^:]+(?::[\d*]+\.[\d*]+\.[\d*]+)?)(?::(?P<split>.+))?', rest

@@ -225,7 +225,7 @@ class Clock:
     (1, 10, {'steps': 47, 'validations': 20}),
     # Half of 42 seconds are too few for six.
     (4, 10, {'steps': 37, 'validations': 5}),
-    (1, 100, {'steps': 1, 'validations': 1}),
+    (1, 57, {'steps': 1, 'validations': 1}),
   ],
 )
 def test_the_minutes_are_all_that_a_variant_takes(

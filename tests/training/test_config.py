@@ -3,6 +3,7 @@
 import pytest
 
 from srgan_jax.training import config as config_lib
+from srgan_jax.training import config_files
 from tests.support import repository
 
 CONFIGS = ('srresnet_mse', 'srresnet_vgg22', 'mse', 'vgg22', 'vgg54')
@@ -10,7 +11,7 @@ CONFIGS = ('srresnet_mse', 'srresnet_vgg22', 'mse', 'vgg22', 'vgg54')
 
 @pytest.mark.parametrize('name', CONFIGS)
 def test_a_columns_config_is_the_papers(name):
-  config = repository.get_config(name)
+  config = config_files.load(name)
   config_lib.check(config)
   assert config.batch_size == 16 and config.crop_size == 96
   assert config.stages.pretrain.steps == 1_000_000

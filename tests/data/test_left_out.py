@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from srgan_jax.data import opening, source, tars
-from srgan_jax.data.passed_over import PassedOver
+from srgan_jax.data.left_out import LeftOut
 from tests.support.training_pictures import encode, picture, write_tar
 
 
@@ -157,11 +157,11 @@ def test_an_index_of_many_members_is_small(tmp_path):
       add(archive, f'folder/link_{i:06}.png', tarfile.SYMTYPE, link='x')
   tracemalloc.start()
   try:
-    passed_over = PassedOver()
-    entries = tars.find('', f'{tmp_path}/a.tar', passed_over)
+    left_out = LeftOut()
+    entries = tars.find('', f'{tmp_path}/a.tar', left_out)
     held, peak = tracemalloc.get_traced_memory()
   finally:
     tracemalloc.stop()
-  assert len(entries) == passed_over.count == count
+  assert len(entries) == left_out.count == count
   # 100,000 members take 60 MB at most, whatever is passed over.
   assert held / count < 600 and peak / count < 900

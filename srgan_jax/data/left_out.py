@@ -14,7 +14,7 @@ _KINDS = {
 }
 
 
-class PassedOver:
+class LeftOut:
   """Counts what is passed over, and names the first few with the reason.
 
   Attributes:
