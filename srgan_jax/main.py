@@ -23,6 +23,10 @@ _COMMAND = 'srgan_jax'
 
 def start() -> None:
   """The command: trains what `sys.argv` says."""
+  cli.run(_start)
+
+
+def _start() -> None:
   try:
     from absl import app, flags
     from ml_collections import config_flags
@@ -119,4 +123,4 @@ def _fail(reason: object) -> NoReturn:
 
 
 if __name__ == '__main__':
-  cli.run(start)
+  start()
