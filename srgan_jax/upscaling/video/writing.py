@@ -129,6 +129,7 @@ class Writer:
     self._kind = formats.describe(picture.format)
     self._reformatter = VideoReformatter()
     self._base = reader.base
+    self._count = 0
     self.damage = ''
     self.has_flattened = False
     self.tags = tags.kept(reader.container.metadata, container)
@@ -274,12 +275,17 @@ class Writer:
     )
     frame.color_primaries = self._colors.primaries
     frame.color_trc = self._colors.transfer
+    self._count += 1
     frame.pts, frame.time_base = round(time / self._base), self._base
     self._output.mux(self._video.encode(frame))
 
   def finish(self) -> None:
     """Writes what the encoders still hold, and the file's end."""
-    self._output.mux(self._video.encode(None))
+    for packet in self._video.encode(None):
+      if self._count < 3:
+        # Too few to be reordered; x265 leaves the time of decoding to chance.
+        packet.dts = packet.pts
+      self._output.mux(packet)
     for other in self._others.values():
       self._output.mux(list(other.packets(None)))
     self._output.close()
