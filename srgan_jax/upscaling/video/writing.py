@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 import dataclasses
+import errno
 import fractions
 import pathlib
 from typing import Any
@@ -20,6 +21,9 @@ from srgan_jax.upscaling.video.containers import (
   is_cover,
 )
 from srgan_jax.upscaling.video.reading import QUALITY, Frame, Reader
+
+# FFmpeg's own errors, and the one of bad data, have other numbers.
+_OF_SYSTEM = errno.errorcode.keys() - {errno.EINVAL}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -244,7 +248,9 @@ class Writer:
     try:
       for made in self._others[packet.stream_index].packets(packet):
         self._output.mux(made)
-    except av.error.InvalidDataError:
+    except av.FFmpegError as error:
+      if error.errno in _OF_SYSTEM:  # as that the disk is full
+        raise
       self.damage = f'stream {packet.stream_index} has unreadable parts'
 
   def write_frame(self, pixels: np.ndarray, time: fractions.Fraction) -> None:
