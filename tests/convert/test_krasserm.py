@@ -197,9 +197,7 @@ def converted(krasserm, tmp_path_factory):
 def test_krasserms_generators_reach_their_figures(
   converted, shared_data, model, benchmark
 ):
-  upscaler = srgan_jax.load(
-    converted / f'{model}.safetensors', back_project=0
-  )
+  upscaler = srgan_jax.load(converted / f'{model}.safetensors', back_project=0)
   folder = shared_data / 'benchmarks' / benchmark
   rows = []
   for path in sorted((folder / 'LRx4').glob('*.png')):
