@@ -1,14 +1,20 @@
 """What the commands share: their parser, one-line errors, stops, progress."""
 
 import argparse
+import codecs
 from collections.abc import Iterable, Iterator, Sequence
 import contextlib
+import difflib
+import io
 import signal
 import sys
 import threading
 from typing import Any, NoReturn
 
 import tqdm
+
+import srgan_jax
+from srgan_jax.pretrained import catalogue
 
 STOPPED = 130  # the exit status of a command that Ctrl-C ended
 
@@ -25,6 +31,47 @@ def parser(doc: str | None, prog: str | None = None) -> argparse.ArgumentParser:
     description=doc,
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
+
+
+def add_information(command: argparse.ArgumentParser) -> None:
+  """Adds --list-models and --version, which print and end the command."""
+  command.add_argument(
+    '--list-models',
+    action=_ListModels,
+    nargs=0,
+    help='describe the generators that ship, with licences and figures',
+  )
+  command.add_argument(
+    '--version',
+    action='version',
+    version=f'srgan_jax {srgan_jax.__version__}',
+  )
+
+
+class _ListModels(argparse.Action):
+  """Prints the shipped generators."""
+
+  def __call__(
+    self,
+    parser: argparse.ArgumentParser,
+    namespace: argparse.Namespace,
+    values: Any,
+    option_string: str | None = None,
+  ) -> None:
+    del namespace, values, option_string
+    print(catalogue.describe())
+    parser.exit()
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+  """' (did you mean X?)' where a known word is near, else nothing."""
+  near = difflib.get_close_matches(word, list(known), n=1)
+  return f' (did you mean {near[0]}?)' if near else ''
+
+
+def install(extra: str) -> str:
+  """The command that installs one of the package's extras."""
+  return f"pip install 'srgan_jax[{extra}]'"
 
 
 def one_line(error: BaseException) -> str:
@@ -81,7 +128,10 @@ def _steps(text: str) -> int:
 
 @contextlib.contextmanager
 def sigterm_as_ctrl_c() -> Iterator[None]:
-  """Makes SIGTERM raise KeyboardInterrupt, in the main thread."""
+  """Makes SIGTERM and SIGHUP raise KeyboardInterrupt, in the main thread.
+
+  SIGHUP stays ignored where it is: nohup means a command to go on.
+  """
 
   def interrupt(number: int, frame: object) -> None:
     del number, frame
@@ -90,11 +140,49 @@ def sigterm_as_ctrl_c() -> Iterator[None]:
   if threading.current_thread() is not threading.main_thread():
     yield
     return
-  previous = signal.signal(signal.SIGTERM, interrupt)
+  names = ('SIGTERM', 'SIGHUP')  # Windows has no SIGHUP
+  numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+  previous = {number: signal.getsignal(number) for number in numbers}
+  for number in numbers:
+    if previous[number] is not signal.SIG_IGN:
+      signal.signal(number, interrupt)
   try:
     yield
   finally:
-    signal.signal(signal.SIGTERM, previous)
+    for number in numbers:
+      signal.signal(number, previous[number])
+
+
+def print_any_name() -> None:
+  """Lets stdout and stderr take names that their encoding does not hold.
+
+  Bytes of a name that are no text pass through; letters are escaped.
+  """
+  codecs.register_error('srgan_jax.names', _encode_name)
+  for stream in (sys.stdout, sys.stderr):
+    if isinstance(stream, io.TextIOWrapper):
+      stream.reconfigure(errors='srgan_jax.names')
+
+
+def _encode_name(error: UnicodeError) -> tuple[bytes, int]:
+  assert isinstance(error, UnicodeEncodeError)
+  encoded = b''
+  for letter in error.object[error.start : error.end]:
+    try:
+      encoded += letter.encode('ascii', 'surrogateescape')
+    except UnicodeEncodeError:
+      encoded += letter.encode('ascii', 'backslashreplace')
+  return encoded, error.end
+
+
+def visible(text: str) -> str:
+  """Text without line breaks and what else would move a terminal's cursor."""
+  return ''.join(
+    letter.encode('unicode_escape').decode()
+    if ord(letter) < 32 or 127 <= ord(letter) < 160
+    else letter
+    for letter in text
+  )
 
 
 def progress(

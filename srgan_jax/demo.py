@@ -1,6 +1,6 @@
 """A page in the browser to try a generator: drop a picture, see it x4.
 
-  pip install -e '.[demo]'
+  pip install 'srgan_jax[demo]'
   python -m srgan_jax.demo
   python -m srgan_jax.demo --model runs/vgg54/generator.safetensors
 
@@ -27,7 +27,7 @@ from PIL import Image
 
 from srgan_jax import cli, pretrained, runtime
 from srgan_jax.convert import published
-from srgan_jax.imaging import pictures, writing
+from srgan_jax.imaging import pictures, reading, writing
 from srgan_jax.models.generator import SCALE
 from srgan_jax.upscaling import Upscaler, load
 
@@ -195,7 +195,7 @@ def _shown(pixels: np.ndarray, height: int, width: int) -> Image.Image:
   """
   scale = min(SCALE, _SHOWN_SIDE / max(height, width))
   size = round(scale * width), round(scale * height)
-  pixels = writing.to_8_bit(pixels)
+  pixels = reading.to_8_bit(pixels)
   image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
   return image.resize(size, Image.Resampling.BICUBIC)
 
@@ -302,7 +302,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
       if error.name != 'gradio':
         raise
       print(
-        "demo: the page takes Gradio: pip install -e '.[demo]'",
+        f'demo: the page takes Gradio: {cli.install("demo")}',
         file=sys.stderr,
       )
       return 1

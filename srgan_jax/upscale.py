@@ -19,6 +19,7 @@ import tqdm
 
 from srgan_jax import cli, files, pretrained, runtime
 from srgan_jax.convert import published
+from srgan_jax.imaging import finding
 from srgan_jax.upscaling import Precision, load, planning
 from srgan_jax.upscaling.batch import MAX_MEGAPIXELS, Batch
 from srgan_jax.upscaling.planning import FORMATS, STANDARD
@@ -27,15 +28,21 @@ from srgan_jax.upscaling.planning import FORMATS, STANDARD
 def main(arguments: Sequence[str] | None = None) -> int:
   """The command; returns its exit status."""
   options = _parser().parse_args(arguments)
+  cli.print_any_name()
   try:
-    jobs = planning.plan(options.input, options.output, options.format)
+    plan = planning.plan(options.input, options.output, options.format)
     if options.report:
-      files.require_folder(options.report)
+      files.require_place(options.report)
   except ValueError as error:
     _say(str(error))
     return 1
+  jobs = plan.jobs
+  for fault in plan.faults:
+    _say(fault)
   for job in jobs:
-    if not options.overwrite and _exists(job.target):
+    if job.status == 'failed':
+      _say(job.note)
+    elif not options.overwrite and _exists(job.target):
       job.status = 'skipped'
   if skipped := sum(job.status == 'skipped' for job in jobs):
     _say(f'{skipped} there already, skipped (--overwrite makes them again)')
@@ -66,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
   except KeyboardInterrupt:
     _say('stopped; pictures that are finished stay')
     code = cli.STOPPED
+  for line in finding.describe(plan.passed_over):
+    _say(line)
   if options.report:
     try:
       planning.write_report(options.report, jobs)
@@ -77,7 +86,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
-  return code or int(any(job.status == 'failed' for job in jobs))
+  return code or int(
+    bool(plan.faults)
+    or any(job.status == 'failed' for job in jobs)
+    or any(item.is_fault for item in plan.passed_over)
+  )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -127,7 +140,14 @@ def _parser() -> argparse.ArgumentParser:
     default='float32',
     help='bfloat16 is faster on GPUs and a few levels off; 8-bit pictures only',
   )
-  add(
+  again = parser.add_mutually_exclusive_group()
+  again.add_argument(
+    '--skip-existing',
+    action='store_true',
+    help='leave what is there already, so that a stopped command goes on: the '
+    'default',
+  )
+  again.add_argument(
     '--overwrite', action='store_true', help='also make what is there already'
   )
   add('--report', type=pathlib.Path, help='a CSV file with a line a picture')
@@ -156,11 +176,12 @@ def _tile(text: str) -> Any:
 
 
 def _exists(target: pathlib.Path) -> bool:
-  return target != STANDARD and target.exists()
+  # A device or a pipe is there to be written to.
+  return target != STANDARD and os.path.isfile(target)
 
 
 def _say(line: str) -> None:
-  tqdm.tqdm.write(f'srgan-upscale: {line}', file=sys.stderr)
+  tqdm.tqdm.write(cli.visible(f'srgan-upscale: {line}'), file=sys.stderr)
 
 
 if __name__ == '__main__':

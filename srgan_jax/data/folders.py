@@ -2,10 +2,13 @@
 
 import functools
 import os
+import warnings
 
 from srgan_jax.data import object_store
-from srgan_jax.data.image_files import SUFFIXES, is_image, open_file, stamp
+from srgan_jax.data.image_files import open_file, stamp
 from srgan_jax.data.source import Entry
+from srgan_jax.imaging import finding
+from srgan_jax.imaging.opening import is_image, suffixes
 
 
 def find(spec: str, directory: str) -> list[Entry]:
@@ -19,28 +22,21 @@ def find(spec: str, directory: str) -> list[Entry]:
   root = os.path.abspath(os.path.expanduser(directory))
   if not os.path.isdir(root):
     raise ValueError(f'{spec}: no such folder: {root}')
-  names: list[str] = []
-  seen: set[str] = set()
-  for folder, subfolders, file_names in os.walk(root, followlinks=True):
-    real = os.path.realpath(folder)
-    if real in seen:  # a link back up the tree
-      subfolders.clear()
-      continue
-    seen.add(real)
-    subfolders.sort()
-    for name in filter(is_image, file_names):
-      path = os.path.join(folder, name)
-      names.append(os.path.relpath(path, root).replace(os.sep, '/'))
-  if not names:
-    raise ValueError(f'{spec}: no image file ({", ".join(SUFFIXES)}) in {root}')
+  found = finding.find(root)
+  others = '; '.join(finding.describe(found.passed_over))
+  if not found.files:
+    known = ', '.join(suffixes())
+    more = f'; {others}' if others else ''
+    raise ValueError(f'{spec}: no image file ({known}) in {root}{more}')
+  if others:
+    warnings.warn(f'{spec}: {others}', stacklevel=2)
+  paths = {
+    os.path.relpath(path, root).replace(os.sep, '/'): path
+    for path in found.files
+  }
   return [
-    Entry(
-      name,
-      functools.partial(open_file, path),
-      stamp(path),
-    )
-    for name in sorted(names)
-    for path in [os.path.join(root, name)]
+    Entry(name, functools.partial(open_file, paths[name]), stamp(paths[name]))
+    for name in sorted(paths)
   ]
 
 
@@ -56,5 +52,7 @@ def _find_remote(spec: str, url: str) -> list[Entry]:
     if is_image(name)
   ]
   if not entries:
-    raise ValueError(f'{spec}: no image file ({", ".join(SUFFIXES)}) in {url}')
+    raise ValueError(
+      f'{spec}: no image file ({", ".join(suffixes())}) in {url}'
+    )
   return entries

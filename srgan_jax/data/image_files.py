@@ -7,27 +7,6 @@ from typing import Any, BinaryIO, cast
 
 from srgan_jax.data import object_store
 
-SUFFIXES = (
-  '.bmp',
-  '.gif',
-  '.jpeg',
-  '.jpg',
-  '.pgm',
-  '.png',
-  '.pnm',
-  '.ppm',
-  '.tif',
-  '.tiff',
-  '.webp',
-)
-
-
-def is_image(name: str) -> bool:
-  """Whether a file is a picture, by its name."""
-  base = os.path.basename(name)
-  # '._x.jpg' is what macOS leaves beside x.jpg: metadata, no picture.
-  return base.lower().endswith(SUFFIXES) and not base.startswith('.')
-
 
 def match(pattern: str) -> list[str]:
   """The files that match, of this machine or of a store."""

@@ -67,8 +67,8 @@ def open_source(spec: str, *, min_size: int) -> Source:
   kept_sizes: list[tuple[int, int]] = []
   left_out: list[str] = []
   for entry, size in zip(entries, sizes, strict=True):
-    if size is None:
-      left_out.append(f'{entry.name} (unreadable)')
+    if isinstance(size, str):
+      left_out.append(f'{entry.name} ({size})')
     elif min(size) < min_size:
       left_out.append(f'{entry.name} ({size[0]}x{size[1]})')
     else:
@@ -88,7 +88,7 @@ def open_source(spec: str, *, min_size: int) -> Source:
   return Source(spec, kept, np.array(kept_sizes, np.int32))
 
 
-def _sizes(entries: Sequence[Entry]) -> list[tuple[int, int] | None]:
+def _sizes(entries: Sequence[Entry]) -> list[tuple[int, int] | str]:
   """`_scan`, which is done once for a large source that does not change."""
   if len(entries) < _CACHED_FROM:
     return _scan(entries)
@@ -102,26 +102,29 @@ def _sizes(entries: Sequence[Entry]) -> list[tuple[int, int] | None]:
       known = stored
   # What could not be read may have been a store's passing trouble.
   unknown = np.flatnonzero(known[:, 0] == 0)
+  found: dict[int, tuple[int, int] | str] = {}
   if len(unknown):
-    found = _scan([entries[int(i)] for i in unknown])
-    known[unknown] = [size or (0, 0) for size in found]
+    scanned = _scan([entries[int(i)] for i in unknown])
+    found = dict(zip(unknown.tolist(), scanned, strict=True))
+    known[unknown] = [(0, 0) if isinstance(s, str) else s for s in scanned]
     with contextlib.suppress(OSError):  # a cache that cannot be written
       path.parent.mkdir(parents=True, exist_ok=True)
       with files.replacing(path) as beside, open(beside, 'wb') as file:
         np.save(file, known)
-  return [(int(h), int(w)) if h else None for h, w in known]
+  return [found.get(i, (int(h), int(w))) for i, (h, w) in enumerate(known)]
 
 
-def _scan(entries: Sequence[Entry]) -> list[tuple[int, int] | None]:
-  """(H, W) of each entry, None where the header cannot be read."""
+def _scan(entries: Sequence[Entry]) -> list[tuple[int, int] | str]:
+  """(H, W) of each entry, or why its header cannot be read."""
 
-  def scan_chunk(start: int) -> list[tuple[int, int] | None]:
-    chunk: list[tuple[int, int] | None] = []
+  def scan_chunk(start: int) -> list[tuple[int, int] | str]:
+    chunk: list[tuple[int, int] | str] = []
     for entry in entries[start : start + _SCAN_CHUNK]:
       try:
         chunk.append(reading.image_size(entry.open(), entry.name))
-      except (ValueError, OSError):
-        chunk.append(None)
+      except (ValueError, OSError) as error:
+        why = ' '.join(str(error).split())
+        chunk.append(why.removeprefix(f'{entry.name}: '))
     return chunk
 
   with futures.ThreadPoolExecutor(_SCAN_THREADS) as pool:

@@ -1,12 +1,13 @@
 """Pictures inside plain tar files, at known offsets."""
 
+from collections.abc import Sequence
 import functools
 import os
 import tarfile
 
 from srgan_jax.data import image_files, object_store
-from srgan_jax.data.image_files import SUFFIXES
 from srgan_jax.data.source import Entry
+from srgan_jax.imaging.opening import is_image, suffixes
 
 
 def find(spec: str, pattern: str) -> list[Entry]:
@@ -22,7 +23,7 @@ def find(spec: str, pattern: str) -> list[Entry]:
   if not paths:
     raise ValueError(f'{spec}: no file matches {pattern}')
   entries: list[Entry] = []
-  for path in paths:
+  for path, short in zip(paths, _short_names(paths), strict=True):
     members: dict[str, tuple[int, int]] = {}  # a later one replaces an earlier
     try:
       # 'r:' is without decompression: members must be at known offsets.
@@ -31,7 +32,7 @@ def find(spec: str, pattern: str) -> list[Entry]:
         tarfile.open(fileobj=file, mode='r:') as archive,
       ):
         for member in archive:
-          if member.isreg() and image_files.is_image(member.name):
+          if member.isreg() and is_image(member.name):
             members[member.name] = (member.offset_data, member.size)
           # Else tarfile keeps every header.
           archive.members = []  # type: ignore[attr-defined]
@@ -40,7 +41,7 @@ def find(spec: str, pattern: str) -> list[Entry]:
     stamp = image_files.stamp(path)
     entries.extend(
       Entry(
-        f'{os.path.basename(path)}/{name}',
+        f'{short}/{name}',
         functools.partial(image_files.open_file, path, *members[name]),
         stamp,
       )
@@ -48,9 +49,20 @@ def find(spec: str, pattern: str) -> list[Entry]:
     )
   if not entries:
     raise ValueError(
-      f'{spec}: no image file ({", ".join(SUFFIXES)}) in {len(paths)} tar files'
+      f'{spec}: no image file ({", ".join(suffixes())}) in '
+      f'{len(paths)} tar files'
     )
   return entries
+
+
+def _short_names(paths: Sequence[str]) -> list[str]:
+  """The files' names, with as much of their folders as tells them apart."""
+  parts = [path.split('/') for path in paths]
+  for length in range(1, max(map(len, parts), default=1) + 1):
+    names = ['/'.join(part[-length:]) for part in parts]
+    if len(set(names)) == len(names):
+      return names
+  return list(paths)
 
 
 def _fault(path: str, error: Exception) -> str:

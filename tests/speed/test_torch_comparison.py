@@ -173,7 +173,7 @@ def test_a_cuda_graph_is_of_the_whole_update(tmp_path, monkeypatch):
 def run_command(*arguments, before=''):
   """Runs the tool after some code."""
   code = (
-    f'import runpy\n{before}\n'
+    f'import runpy, sys\n{before}\n'
     "runpy.run_path('tools/benchmark_torch.py', None, '__main__')"
   )
   return subprocess.run(

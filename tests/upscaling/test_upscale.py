@@ -310,16 +310,33 @@ def test_no_picture_takes_anothers_place(model, tmp_path, capsys):
   for name in ('a.png', 'a.gif'):
     Image.new('RGB', (6, 5)).save(tmp_path / name)
   before = (tmp_path / 'a.png').read_bytes()
-  for inputs, out in (
-    (['a.png', 'a.gif'], tmp_path / 'out'),
-    (['a.png'], tmp_path),
-    (['a.png'], tmp_path / 'a.png'),
-  ):
-    paths = [tmp_path / name for name in inputs]
-    assert run(*paths, '-o', out, '--model', model) == 1
+  for out in (tmp_path, tmp_path / 'a.png'):
+    assert run(tmp_path / 'a.png', '-o', out, '--model', model) == 1
     assert 'a.png' in capsys.readouterr().err
   assert (tmp_path / 'a.png').read_bytes() == before
-  assert not (tmp_path / 'out').exists()
+  # With another ending, a name that is taken keeps its own.
+  out = tmp_path / 'out'
+  assert (
+    run(tmp_path / 'a.png', tmp_path / 'a.gif', '-o', out, '--model', model)
+    == 0
+  )
+  assert {path.name for path in out.iterdir()} == {'a.png', 'a.gif.png'}
+
+
+def test_of_two_pictures_with_one_name_the_rest_are_made(
+  model, tmp_path, capsys
+):
+  for name in ('x/a.png', 'y/a.png', 'y/b.png'):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    Image.new('RGB', (6, 5)).save(tmp_path / name)
+  out = tmp_path / 'out'
+  assert run(tmp_path / 'x', tmp_path / 'y', '-o', out, '--model', model) == 1
+  lines = capsys.readouterr().err.splitlines()
+  assert len(lines) == 1
+  assert all(
+    str(tmp_path / name) in lines[0] for name in ('x/a.png', 'y/a.png')
+  )
+  assert {path.name for path in out.iterdir()} == {'a.png', 'b.png'}
 
 
 def test_results_in_the_input_folder_are_no_input(model, tmp_path):
