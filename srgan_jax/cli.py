@@ -84,6 +84,48 @@ def fail(command: str, error: BaseException) -> NoReturn:
   sys.exit(f'{command}: {one_line(error)}')
 
 
+def add_generator_options(
+  command: argparse.ArgumentParser, back_project: int | None = None
+) -> None:
+  """Adds what changes a generator's pictures: --strength, --back-project.
+
+  Args:
+    command: the parser.
+    back_project: the default; None for what the generator's file recommends.
+  """
+  command.add_argument(
+    '--strength',
+    type=_strength,
+    default=1.0,
+    metavar='0..1',
+    help='how much of an SRGAN: 0 is its SRResNet, between lie the weights '
+    'between the two; %(default)g by default',
+  )
+  default = 'as the model recommends' if back_project is None else '%(default)s'
+  command.add_argument(
+    '--back-project',
+    type=_steps,
+    default=back_project,
+    metavar='0|1|N',
+    help='steps that bring the result, made smaller, nearer to the picture: '
+    f'not for noisy ones; {default} by default',
+  )
+
+
+def _strength(text: str) -> float:
+  value = float(text)
+  if not 0 <= value <= 1:
+    raise argparse.ArgumentTypeError(f'{text} is not from 0 to 1')
+  return value
+
+
+def _steps(text: str) -> int:
+  value = int(text)
+  if value < 0:
+    raise argparse.ArgumentTypeError(f'{text} is below 0')
+  return value
+
+
 @contextlib.contextmanager
 def sigterm_as_ctrl_c() -> Iterator[None]:
   """Makes SIGTERM and SIGHUP raise KeyboardInterrupt, in the main thread.
