@@ -1,6 +1,6 @@
 """Upscales a video by 4, frame by frame.
 
-  pip install -e '.[video]'
+  pip install 'srgan_jax[video]'
 
   python -m srgan_jax.video holiday.mp4 -o large.mp4
   python -m srgan_jax.video old.avi -o large.mkv --model srresnet
@@ -93,7 +93,7 @@ def _library() -> Callable[..., tuple[int, list[str]]]:
   except ImportError as error:
     if error.name != 'av':
       raise
-    raise ValueError("it takes PyAV: pip install -e '.[video]'") from None
+    raise ValueError(f'it takes PyAV: {cli.install("video")}') from None
   return upscale_video
 
 

@@ -206,7 +206,7 @@ def test_without_pyav_one_line_says_so(tmp_path, monkeypatch, capsys):
   monkeypatch.delattr('srgan_jax.upscaling.video')
   assert video.main(['a.mp4', '-o', str(tmp_path / 'b.mp4')]) == 1
   assert capsys.readouterr().err == (
-    "video: it takes PyAV: pip install -e '.[video]'\n"
+    "video: it takes PyAV: pip install 'srgan_jax[video]'\n"
   )
 
 
