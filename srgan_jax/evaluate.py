@@ -20,17 +20,18 @@ import srgan_jax
 from srgan_jax import cli, files
 from srgan_jax.convert import published
 from srgan_jax.evaluation import benchmarks, degraded, methods, metrics, report
+from srgan_jax.imaging import opening
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
   """The command; its exit status."""
   options = _parser().parse_args(arguments)
+  cli.print_any_name()
   try:
-    _run(options)
+    return int(_run(options))
   except (ValueError, OSError, FloatingPointError, MemoryError) as error:
-    print(f'evaluate: {error}', file=sys.stderr)
+    print(cli.visible(f'evaluate: {error}'), file=sys.stderr)
     return 1
-  return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -75,16 +76,31 @@ def _parser() -> argparse.ArgumentParser:
     metavar='FILE',
     help='LPIPS too, by the weights of srgan_jax.convert.lpips; repeatable',
   )
+  add(
+    '--max-megapixels',
+    type=float,
+    default=opening.MAX_MEGAPIXELS,
+    metavar='N',
+    help='the largest image that is read; %(default)s by default',
+  )
   add('--json', type=pathlib.Path, metavar='FILE', help='also write JSON')
   add('--csv', type=pathlib.Path, metavar='FILE', help='also write CSV')
   return parser
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace) -> bool:
+  """Evaluates; whether an image was left out."""
   for path in (options.json, options.csv):
     if path is not None:
-      files.require_folder(path)
-  benchmark = benchmarks.Benchmark(options.hr, options.lr, options.edge)
+      files.require_place(path)
+  left_out: list[str] = []
+  benchmark = benchmarks.Benchmark(
+    options.hr,
+    options.lr,
+    options.edge,
+    left_out=left_out,
+    max_megapixels=options.max_megapixels,
+  )
   if options.sr:
     if options.degrade:
       raise ValueError(
@@ -104,12 +120,15 @@ def _run(options: argparse.Namespace) -> None:
     (degraded.degrade(x, options.degrade) for x in _progress(benchmark)),
     options.protocol,
     report.load_distances(options.lpips),
+    left_out,
   )
   source = options.lr or f'made by imresize, edge {options.edge}'
   steps = [str(step) for step in options.degrade]
   print(f'{method.name} ({method.origin})')
   print(f'HR: {options.hr}; LR: {", ".join([str(source), *steps])}')
   print(result.table())
+  for line in left_out:
+    print(cli.visible(f'evaluate: left out: {line}'), file=sys.stderr)
   if options.json:
     facts = {
       'version': srgan_jax.__version__,
@@ -121,6 +140,7 @@ def _run(options: argparse.Namespace) -> None:
     files.write_text(options.json, json.dumps(facts, indent=2) + '\n')
   if options.csv:
     files.write_text(options.csv, result.as_csv())
+  return bool(left_out)
 
 
 def _protocols(text: str) -> list[str]:

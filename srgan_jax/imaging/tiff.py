@@ -10,6 +10,7 @@ BigTIFF. tifffile writes as well, but no Exif and GPS directories.
 
 from collections.abc import Mapping
 import dataclasses
+import os
 import struct
 from typing import BinaryIO
 import zlib
@@ -49,6 +50,7 @@ class Layout:
       that is multiplied in already, 2 alpha.
     is_planar: whether the channels lie apart.
     predictor: 1 for none, 2 for differences.
+    tile_width: in pixels; 0 without tiles.
     order: '<' or '>' first.
   """
 
@@ -60,6 +62,7 @@ class Layout:
   extra: tuple[int, ...]
   is_planar: bool
   predictor: int
+  tile_width: int
   order: str
 
 
@@ -122,6 +125,7 @@ def split(stream: BinaryIO) -> tuple[Layout | None, BinaryIO]:
     extra=values(_EXTRA),
     is_planar=values(_PLANES, 1)[0] == 2,
     predictor=values(_PREDICTOR, 1)[0],
+    tile_width=values(_TILE_WIDTH, 0)[0],
     order=form.order,
   )
   if not min(layout.width, layout.height):
@@ -139,9 +143,10 @@ def split(stream: BinaryIO) -> tuple[Layout | None, BinaryIO]:
     extra=(layout.extra + (_UNSPECIFIED,) * extra)[: max(0, extra)],
   )
   is_odd = (
-    (8 < max(bits) <= 16 or max(bits) not in (1, 2, 4, 8, 16, 32))
-    or _UNSPECIFIED in layout.extra
-    or (layout.photometric, extra > 0) == (5, True)
+    8 < max(bits) <= 16
+    or max(bits) not in (1, 2, 4, 8, 16, 32)
+    or layout.extra not in ((), (_UNASSOCIATED,))
+    or (layout.photometric == 5 and extra > 0)
   )
   if not is_odd or layout.photometric not in _COLOURS or not is_bytewise:
     return None, stream
@@ -193,7 +198,14 @@ def _as_bytes(
     plain[_ROWS] = whole(min(number(_ROWS), layout.height))
   if tile := number(_TILE_WIDTH):
     plain[_TILE_WIDTH] = whole(_row_bytes(tile * together, layout.bits))
-  end = stream.seek(0, 2)
+  end = stream.seek(0, os.SEEK_END)
+  offsets = values(_OFFSETS) or values(_TILE_OFFSETS)
+  sizes = values(_SIZES) or values(_TILE_SIZES)
+  if len(offsets) != len(sizes):
+    raise ValueError('a TIFF without the sizes of its strips')
+  # What follows the file here would be taken for its pixels.
+  if any(o + s > end for o, s in zip(offsets, sizes, strict=True)):
+    raise ValueError('image file is truncated')
   place = end + -end % 16
   if form.is_big:
     head = b'II' + struct.pack('<HHHQ', 43, 8, 0, place)
@@ -274,8 +286,10 @@ def _unpack(layout: Layout, rows: np.ndarray, samples: int) -> np.ndarray:
       weights = 1 << np.arange(layout.bits - 1, -1, -1)
       values[first : first + _BAND] = bits @ weights.astype(np.uint16)
     values = values.reshape(shape)
-  if layout.predictor == 2:
-    values = np.add.accumulate(values, axis=1, dtype=values.dtype)
+  if layout.predictor == 2:  # differences to the left, within a tile
+    for first in range(0, layout.width, layout.tile_width or layout.width):
+      tile = values[:, first : first + (layout.tile_width or layout.width)]
+      np.add.accumulate(tile, axis=1, dtype=values.dtype, out=tile)
   elif layout.predictor != 1:
     raise ValueError(f'a TIFF with predictor {layout.predictor}')
   return values

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import csv
 import dataclasses
 import io
+import mimetypes
 import os
 import pathlib
 
@@ -128,11 +129,14 @@ def _is_file(output: pathlib.Path, is_single: bool, form: str | None) -> bool:
 
 
 def _is_of_a_picture(suffix: str) -> bool:
+  """Whether an ending is a picture's or a video's, and so no folder's."""
   name = f'picture{suffix}'
+  kind = mimetypes.guess_type(name)[0] or ''
   return (
     suffix in writing.SUFFIXES
     or opening.is_image(name)
     or opening.what_reads(name) is not None
+    or kind.startswith(('image/', 'video/'))
   )
 
 
