@@ -117,9 +117,8 @@ def batches(
   )
   side = crop_size + 2 * resize.CONTEXT_PER_SCALE * scale
   mine = slice(shard_index * rows, (shard_index + 1) * rows)
-  return _Pipeline(draw, cut, side, mine).start(
-    start_step, threads or 2 * (os.cpu_count() or 1)
-  )
+  threads = threads or 2 * (os.cpu_count() or 1)
+  return _Pipeline(draw, cut, side, mine).start(start_step, threads)
 
 
 class _Pipeline:
