@@ -23,8 +23,8 @@ from srgan_jax.imaging import color, pictures, writing
 from srgan_jax.models import folded
 from srgan_jax.models.generator import SCALE, Generator
 from srgan_jax.upscaling import back_projection, cutting, tiling
+from srgan_jax.upscaling.options import Precision
 
-Precision = Literal['float32', 'bfloat16']
 Tile = int | Literal['auto']
 AnyImage = TypeVar('AnyImage', np.ndarray, jax.Array, Image.Image)
 Progress = Callable[[int], None]
