@@ -2,13 +2,15 @@
 
 import argparse
 import codecs
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 import contextlib
 import difflib
 import io
+import os
 import signal
 import sys
 import threading
+import traceback
 from typing import Any, NoReturn
 
 import tqdm
@@ -125,6 +127,32 @@ def _steps(text: str) -> int:
   if value < 0:
     raise argparse.ArgumentTypeError(f'{text} is below 0')
   return value
+
+
+def run(main: Callable[[], object]) -> None:
+  """Calls a command's main function; a process that has failed ends at once.
+
+  Libraries leave threads behind that wait for what never comes, and Python
+  would wait for them.
+  """
+  try:
+    main()
+    return
+  except SystemExit as end:
+    if end.code in (None, 0):
+      return
+    status = end.code if isinstance(end.code, int) else 1
+    if not isinstance(end.code, int):
+      print(end.code, file=sys.stderr)
+  except KeyboardInterrupt:
+    status = STOPPED
+  except BaseException:
+    traceback.print_exc()
+    status = 1
+  for stream in (sys.stdout, sys.stderr):
+    with contextlib.suppress(OSError, ValueError):  # closed, or a full disk
+      stream.flush()
+  os._exit(status)
 
 
 @contextlib.contextmanager

@@ -184,6 +184,20 @@ def test_bad_input_is_one_line(clip, model, tmp_path, capsys):
     assert set(tmp_path.iterdir()) == before
 
 
+@needs_ffmpeg
+@pytest.mark.parametrize('suffix', ['.mp4', '.mkv'])
+def test_a_full_disk_is_one_line_and_leaves_nothing(clip, tmp_path, suffix):
+  resource = pytest.importorskip('resource')
+  limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (4000, limits[1]))
+  try:
+    with pytest.raises(ValueError, match=f'out{suffix}: File too large'):
+      upscale_video(clip, tmp_path / f'out{suffix}', nearest)
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+  assert not list(tmp_path.iterdir())
+
+
 def test_without_pyav_one_line_says_so(tmp_path, monkeypatch, capsys):
   for name in list(sys.modules):
     if name.startswith('srgan_jax.upscaling.video'):
