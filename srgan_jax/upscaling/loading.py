@@ -41,6 +41,7 @@ def load(
     tile=tile,
     precision=precision,
     back_project=back_project,
+    training=metadata['training'],
   )
 
 

@@ -141,11 +141,12 @@ def test_the_limit_counts_what_lies_between(photo, model, tmp_path, capsys):
   assert '--max-megapixels 3 lifts it' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('command', ['evaluate', 'upscale', 'video'])
 @pytest.mark.parametrize('option', ['--help', '--version', '--list-models'])
-def test_help_imports_no_jax(option):
+def test_help_imports_no_jax(command, option):
   code = (
-    'import sys; from srgan_jax import upscale\n'
-    f'try: upscale.main([{option!r}])\n'
+    f'import sys; from srgan_jax import {command} as command\n'
+    f'try: command.main([{option!r}])\n'
     'finally: assert not {"jax", "numpy", "PIL"} & set(sys.modules)'
   )
   result = subprocess.run(
