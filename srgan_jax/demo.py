@@ -254,6 +254,7 @@ def _short_name(file: pathlib.Path) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
   """The command: serves the page until it is interrupted."""
   parser = cli.parser(__doc__, 'python -m srgan_jax.demo')
+  cli.add_information(parser)
   add = parser.add_argument
   add(
     '--model',
