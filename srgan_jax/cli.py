@@ -4,6 +4,7 @@ import argparse
 import codecs
 from collections.abc import Iterable, Iterator, Sequence
 import contextlib
+import difflib
 import io
 import signal
 import sys
@@ -11,6 +12,9 @@ import threading
 from typing import Any, NoReturn
 
 import tqdm
+
+import srgan_jax
+from srgan_jax.pretrained import catalogue
 
 STOPPED = 130  # the exit status of a command that Ctrl-C ended
 
@@ -29,6 +33,47 @@ def parser(doc: str | None, prog: str | None = None) -> argparse.ArgumentParser:
   )
 
 
+def add_information(command: argparse.ArgumentParser) -> None:
+  """Adds --list-models and --version, which print and end the command."""
+  command.add_argument(
+    '--list-models',
+    action=_ListModels,
+    nargs=0,
+    help='describe the generators that ship, with licences and figures',
+  )
+  command.add_argument(
+    '--version',
+    action='version',
+    version=f'srgan_jax {srgan_jax.__version__}',
+  )
+
+
+class _ListModels(argparse.Action):
+  """Prints the shipped generators."""
+
+  def __call__(
+    self,
+    parser: argparse.ArgumentParser,
+    namespace: argparse.Namespace,
+    values: Any,
+    option_string: str | None = None,
+  ) -> None:
+    del namespace, values, option_string
+    print(catalogue.describe())
+    parser.exit()
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+  """' (did you mean X?)' where a known word is near, else nothing."""
+  near = difflib.get_close_matches(word, list(known), n=1)
+  return f' (did you mean {near[0]}?)' if near else ''
+
+
+def install(extra: str) -> str:
+  """The command that installs one of the package's extras."""
+  return f"pip install 'srgan_jax[{extra}]'"
+
+
 def one_line(error: BaseException) -> str:
   """An error's message without line breaks; its class where it has none."""
   return ' '.join(str(error).split()) or type(error).__name__
@@ -37,6 +82,48 @@ def one_line(error: BaseException) -> str:
 def fail(command: str, error: BaseException) -> NoReturn:
   """Ends the program with one line on stderr and exit status 1."""
   sys.exit(f'{command}: {one_line(error)}')
+
+
+def add_generator_options(
+  command: argparse.ArgumentParser, back_project: int | None = None
+) -> None:
+  """Adds what changes a generator's pictures: --strength, --back-project.
+
+  Args:
+    command: the parser.
+    back_project: the default; None for what the generator's file recommends.
+  """
+  command.add_argument(
+    '--strength',
+    type=_strength,
+    default=1.0,
+    metavar='0..1',
+    help='how much of an SRGAN: 0 is its SRResNet, between lie the weights '
+    'between the two; %(default)g by default',
+  )
+  default = 'as the model recommends' if back_project is None else '%(default)s'
+  command.add_argument(
+    '--back-project',
+    type=_steps,
+    default=back_project,
+    metavar='0|1|N',
+    help='steps that bring the result, made smaller, nearer to the picture: '
+    f'not for noisy ones; {default} by default',
+  )
+
+
+def _strength(text: str) -> float:
+  value = float(text)
+  if not 0 <= value <= 1:
+    raise argparse.ArgumentTypeError(f'{text} is not from 0 to 1')
+  return value
+
+
+def _steps(text: str) -> int:
+  value = int(text)
+  if value < 0:
+    raise argparse.ArgumentTypeError(f'{text} is below 0')
+  return value
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """Upscales pictures by 4 with a trained generator: the command.
 
-  python -m srgan_jax.upscale IN... -o OUT [--model srgan|srresnet|FILE]
+  python -m srgan_jax.upscale IN... -o OUT [--model srgan|srresnet|NAME|FILE]
 
 IN: pictures, folders (all pictures in them, the structure kept) or - for
 standard input; OUT: a folder, a file for a single picture, or - for standard
@@ -18,6 +18,7 @@ from typing import Any, get_args
 import tqdm
 
 from srgan_jax import cli, files, pretrained, runtime
+from srgan_jax.convert import published
 from srgan_jax.imaging import finding
 from srgan_jax.upscaling import Precision, load, planning
 from srgan_jax.upscaling.batch import MAX_MEGAPIXELS, Batch
@@ -56,8 +57,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with cli.sigterm_as_ctrl_c():
       if any(job.status == 'waiting' for job in jobs):
         runtime.enable_compilation_cache()
+        published.provide(options.model, _say)
         batch.run(
-          load(options.model, tile=options.tile, precision=options.precision)
+          load(
+            options.model,
+            tile=options.tile,
+            precision=options.precision,
+            back_project=options.back_project,
+            strength=options.strength,
+          )
         )
   except ValueError as error:  # of the model
     _say(str(error))
@@ -106,8 +114,10 @@ def _parser() -> argparse.ArgumentParser:
   add(
     '--model',
     default=pretrained.DEFAULT,
-    help='a shipped name or a generator.safetensors; %(default)s by default',
+    help='a shipped or published name or a generator.safetensors; %(default)s '
+    'by default',
   )
+  cli.add_generator_options(parser)
   add(
     '--format',
     choices=sorted(FORMATS),
@@ -122,8 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     '--tile',
     type=_tile,
     default='auto',
-    help="side of the tiles in pixels; by default as memory allows; 'fit': so, "
-    'but for many pictures of one size',
+    help='side of the tiles in pixels; by default as memory allows',
   )
   add(
     '--precision',
@@ -163,7 +172,7 @@ def _number(low: int, high: int) -> Any:
 
 
 def _tile(text: str) -> Any:
-  return text if text in ('auto', 'fit') else _number(1, 2**20)(text)
+  return text if text == 'auto' else _number(1, 2**20)(text)
 
 
 def _exists(target: pathlib.Path) -> bool:

@@ -18,6 +18,7 @@ import signal
 import sys
 
 from srgan_jax import cli, pretrained, runtime, upscaling
+from srgan_jax.convert import published
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,8 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
   add(
     '--model',
     default=pretrained.DEFAULT,
-    help='a shipped name or a weights file; %(default)s by default',
+    help='a shipped or published name or a weights file; %(default)s by '
+    'default',
   )
+  cli.add_generator_options(parser)
   add('--encoder', help="FFmpeg's name; by default what keeps the picture")
   add(
     '--pixel-format',
@@ -55,10 +58,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
       raise ValueError(f'{output} is the input')
     upscale_video = _library()
     runtime.enable_compilation_cache()
+    published.provide(
+      options.model, lambda line: print(f'video: {line}', file=sys.stderr)
+    )
     count, notes = upscale_video(
       options.input,
       output,
-      upscaling.load(options.model, tile='fit'),
+      upscaling.load(
+        options.model,
+        back_project=options.back_project,
+        strength=options.strength,
+      ),
       encoder=options.encoder,
       pixel_format=options.pixel_format,
       crf=options.crf,

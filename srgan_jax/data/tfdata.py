@@ -18,6 +18,7 @@ import weakref
 import jax
 import numpy as np
 
+from srgan_jax import cli
 from srgan_jax.data import draw as draw_lib
 from srgan_jax.data.caching import RecentSource
 from srgan_jax.data.loader import host_batch
@@ -40,8 +41,8 @@ class TfDataLoader:
     """
     if importlib.util.find_spec('tensorflow') is None:
       raise ImportError(
-        "config.data.loader 'tfdata' takes TensorFlow (pip install -e "
-        "'.[train]'), 'resident' does not"
+        "config.data.loader 'tfdata' takes TensorFlow "
+        f"({cli.install('train')}), 'resident' does not"
       )
     self._batches = functools.partial(batches, source, **settings)
 

@@ -10,7 +10,7 @@ import pathlib
 
 import numpy as np
 
-from srgan_jax import pretrained, upscaling, weights
+from srgan_jax import pretrained, upscaling
 from srgan_jax.evaluation import benchmarks
 from srgan_jax.evaluation.benchmarks import SCALE, Pair
 from srgan_jax.imaging import resize
@@ -49,7 +49,12 @@ BASELINES = {
 
 
 def open_method(
-  model: str, benchmark: benchmarks.Benchmark, name: str = ''
+  model: str,
+  benchmark: benchmarks.Benchmark,
+  name: str = '',
+  *,
+  strength: float = 1.0,
+  back_project: int = 0,
 ) -> Method:
   """A method from what a command line says.
 
@@ -59,6 +64,9 @@ def open_method(
       generator is ./NAME).
     benchmark: what it will be evaluated on.
     name: for headings; by default made from `model`.
+    strength: of a generator, see `upscaling.read_generator`.
+    back_project: behind a generator, see `upscaling.Upscaler`; whatever its
+      file recommends, an evaluation is of the network alone unless asked.
 
   Raises:
     ValueError: one line naming the file.
@@ -68,8 +76,8 @@ def open_method(
   if model not in pretrained.FILES and pathlib.Path(model).is_dir():
     return finished(pathlib.Path(model), benchmark, name)
   path = pretrained.find(model)
-  generator, variables, metadata = weights.load_generator(path)
-  upscaler = upscaling.Upscaler(generator, variables)
+  generator, variables, metadata = upscaling.read_generator(model, strength)
+  upscaler = upscaling.Upscaler(generator, variables, back_project=back_project)
   training = metadata.get('training', {})
   label = str(training.get('label', path.stem))
   name = name or label
@@ -78,6 +86,13 @@ def open_method(
     facts.append(label)
   if 'steps' in training:
     facts.append(f'{training["steps"]} steps')
+  facts += [
+    str(training[k]) for k in ('author', 'licence') if 'author' in training
+  ]
+  if strength < 1:
+    facts.append(f'strength {strength:g}')
+  if back_project:
+    facts.append(f'back-projection {back_project}')
   return of_upscaler(name, upscaler, ', '.join(facts))
 
 

@@ -144,8 +144,8 @@ def draw(results: Mapping[str, Any], path: pathlib.Path) -> None:
     from matplotlib import figure as figure_lib
   except ImportError as error:
     raise ValueError(
-      'the results are written; the figure needs matplotlib: pip install '
-      "-e '.[figures]' and run this again"
+      'the results are written; the figure needs matplotlib: '
+      f'{cli.install("figures")} and run this again'
     ) from error
   points = results['points']
   # Without pyplot: nothing global, and no display is looked for.

@@ -49,7 +49,7 @@ _LOSSES = ('loss', 'content', 'adversarial', 'discriminator_loss')
 # cancel, and so do their features in a random VGG.
 _STABLE = {stages.PRETRAIN: 'loss', stages.GAN: 'discriminator_loss'}
 _GENERATORS = ('srresnet', 'srgan')
-_PHOTO = 'srgan_jax/assets/validation/bee.png'
+_PHOTO = pathlib.Path(srgan_jax.__file__).parent / 'assets/validation/bee.png'
 
 
 class Check(NamedTuple):
@@ -99,7 +99,7 @@ def compare(config: ConfigDict, cpu: jax.Device) -> Iterator[Check]:
           ),
           _LIMITS[precision, stage.name],
         )
-  photo = reading.read_rgb(config_files.ROOT / _PHOTO, _PHOTO)
+  photo = reading.read_rgb(_PHOTO, _PHOTO.name)
   for name in _GENERATORS:
     there = srgan_jax.load(name)(photo)
     with jax.default_device(cpu):
@@ -191,6 +191,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     config = config_files.load('vgg54')
     for text in overrides:
       config_files.override(config, text)
+    if jax.devices() == [cpu]:
+      raise ValueError(
+        'JAX sees no GPU or TPU here, so there is nothing to compare with the '
+        f'CPU; {cli.install("cuda")} or {cli.install("tpu")} brings its driver'
+      )
     stand_ins.use_photos(config)
     config.data.loader = 'resident'
     print(f'{jax.device_count()} x {jax.devices()[0].device_kind}')

@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 import numpy as np
 
+import srgan_jax
 from srgan_jax import weights
 from srgan_jax.models import vgg
 from srgan_jax.training import config_files, program, stages
@@ -20,9 +21,8 @@ from srgan_jax.training import run as run_lib
 def use_photos(config: ConfigDict) -> None:
   """Takes the shipped photos where the config names no source of its own."""
   if config.data.source == config_files.load('default').data.source:
-    config.data.source = (
-      f'folder:{config_files.ROOT / "srgan_jax/assets/train"}'
-    )
+    photos = pathlib.Path(srgan_jax.__file__).parent / 'assets' / 'train'
+    config.data.source = f'folder:{photos}'
   config.data.validation = ''
 
 

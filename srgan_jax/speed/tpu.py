@@ -68,6 +68,8 @@ def describe(topology: str) -> list[Any]:
     )
   except Exception as error:  # libtpu's, of any kind
     text = str(error).splitlines()[0]
+    if 'not installed' in text:
+      text = "the compiler is libtpu's: pip install libtpu"
     raise ValueError(f'{topology}: {text}') from error
 
 

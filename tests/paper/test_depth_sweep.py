@@ -166,8 +166,8 @@ def test_a_stopped_sweep_goes_on(swept, monkeypatch):
   [
     ('--steps=1', 'is at step 2 already'),
     ('--config.seed=1', 'another config: seed (0 before, 1 now)'),
-    ('--config.model.depth=1', '--config.model.depth=1: no such field'),
-    ('--config.seed=x', '--config.seed=x: no such field, or not its type'),
+    ('--config.model.depth=1', 'no field config.model.depth'),
+    ('--config.seed=x', '--config.seed=x: not of the type of the field'),
     ('--config.seed', "unknown argument '--config.seed'"),
     ('--hr=/nowhere', '/nowhere: no such file or folder'),
   ],
@@ -196,5 +196,5 @@ def test_draws_the_figure(swept, tmp_path):
 
 def test_says_what_the_figure_needs(tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, 'matplotlib', None)
-  with pytest.raises(ValueError, match=r"pip install -e '.\[figures\]'"):
+  with pytest.raises(ValueError, match=r"pip install 'srgan_jax\[figures\]'"):
     depth_sweep.draw({'points': []}, tmp_path / 'figure7.png')

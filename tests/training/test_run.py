@@ -15,7 +15,7 @@ import pytest
 from srgan_jax import upscaling, weights
 from srgan_jax.data import resident
 from srgan_jax.models.generator import Generator
-from srgan_jax.training import checkpoints, validation
+from srgan_jax.training import checkpoints, config_files, validation
 from srgan_jax.training import config as config_lib
 from srgan_jax.training import run as run_lib
 from srgan_jax.training import step as step_lib
@@ -37,7 +37,7 @@ def photos(tmp_path):
 
 @pytest.mark.parametrize('name', CONFIGS)
 def test_a_columns_config_is_the_papers(name):
-  config = repository.get_config(name)
+  config = config_files.load(name)
   config_lib.check(config)
   assert config.batch_size == 16 and config.crop_size == 96
   assert config.stages.pretrain.steps == 1_000_000
@@ -550,7 +550,7 @@ def test_a_gan_from_random_weights_when_asked_for(tmp_path):
     (['--config=configs/nope.py'], 'configs/nope.py'),
     (
       ['--config=configs/vgg54.py', '--config.stages.gan.step=1'],
-      "no such field of the config: 'step'",
+      'no field config.stages.gan.step (did you mean stages.gan.steps?)',
     ),
     (['--config=configs/vgg54.py', '--config.seed=x'], '--config.seed=x'),
     ([], '--config'),

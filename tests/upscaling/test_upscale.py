@@ -142,23 +142,6 @@ def test_wrong_settings_are_refused(model):
     srgan_jax.load(model, precision='half')
 
 
-@pytest.mark.parametrize('seconds', [0.0, 4e-4, 3e-3, 0.04, 3.0])
-def test_a_result_is_taken_soon_after_it_is_there(monkeypatch, seconds):
-  """Without looking every moment for one that takes long."""
-  waits = []
-  clock = types.SimpleNamespace(sleep=waits.append)
-  monkeypatch.setattr(upscaler, 'time', clock)
-
-  class Late(int):
-    def is_ready(self):
-      return sum(waits) >= seconds
-
-  assert upscaler._wait_for(Late(True)) is True
-  late = sum(waits) - seconds
-  assert late <= min(1e-4 + 0.1 * seconds, 2e-3)
-  assert len(waits) <= 30 + seconds / 1.9e-3
-
-
 def test_output_that_is_not_finite_is_refused():
   generator, variables = network()
   broken = jax.tree.map(lambda x: x + jnp.nan, variables)
