@@ -37,15 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _say(str(error))
     return 1
   jobs = plan.jobs
-  for fault in plan.faults:
-    _say(fault)
-  for job in jobs:
-    if job.status == 'failed':
-      _say(job.note)
-    elif not options.overwrite and _exists(job.target):
-      job.status = 'skipped'
-  if skipped := sum(job.status == 'skipped' for job in jobs):
-    _say(f'{skipped} there already, skipped (--overwrite makes them again)')
+  _announce(plan, options.overwrite)
   batch = Batch(
     jobs,
     say=_say,
@@ -91,6 +83,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     or any(job.status == 'failed' for job in jobs)
     or any(item.is_fault for item in plan.passed_over)
   )
+
+
+def _announce(plan: planning.Plan, overwrite: bool) -> None:
+  """Says what will not be made, and marks what is there already."""
+  for fault in plan.faults:
+    _say(fault)
+  for job in plan.jobs:
+    if job.status == 'failed':
+      _say(job.note)
+    elif not overwrite and _exists(job.target):
+      job.status = 'skipped'
+  if skipped := sum(job.status == 'skipped' for job in plan.jobs):
+    _say(f'{skipped} there already, skipped (--overwrite makes them again)')
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -140,6 +145,18 @@ def _parser() -> argparse.ArgumentParser:
     default='float32',
     help='bfloat16 is faster on GPUs and a few levels off; 8-bit pictures only',
   )
+  _add_overwrite(parser)
+  add('--report', type=pathlib.Path, help='a CSV file with a line a picture')
+  add(
+    '--max-megapixels',
+    type=_number(1, 10**9),
+    default=MAX_MEGAPIXELS,
+    help=f'the largest result that is made; {MAX_MEGAPIXELS} by default',
+  )
+  return parser
+
+
+def _add_overwrite(parser: argparse.ArgumentParser) -> None:
   again = parser.add_mutually_exclusive_group()
   again.add_argument(
     '--skip-existing',
@@ -150,14 +167,6 @@ def _parser() -> argparse.ArgumentParser:
   again.add_argument(
     '--overwrite', action='store_true', help='also make what is there already'
   )
-  add('--report', type=pathlib.Path, help='a CSV file with a line a picture')
-  add(
-    '--max-megapixels',
-    type=_number(1, 10**9),
-    default=MAX_MEGAPIXELS,
-    help=f'the largest result that is made; {MAX_MEGAPIXELS} by default',
-  )
-  return parser
 
 
 def _number(low: int, high: int) -> Any:

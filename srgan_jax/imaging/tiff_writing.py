@@ -41,11 +41,11 @@ def write(
   bits = 8 * pixels.dtype.itemsize
   source, fields = exif_lib.fields(exif or b'')
   fields = ifd.reordered(fields, source.order, '<')
-  form = ifd.Form('<', pixels.nbytes > _MOST_CLASSIC)
-  if form.is_big:
-    start = b'II' + struct.pack('<HHHQ', 43, 8, 0, 0)
-  else:
-    start = b'II' + struct.pack('<HI', 42, 0)
+  blocks = {tiff.PROFILE: icc_profile, tiff.XMP: xmp, tiff.IPTC: iptc}
+  size = sum(len(block or b'') for block in (exif, *blocks.values()))
+  form = ifd.Form('<', pixels.nbytes + size > _MOST_CLASSIC)
+  numbers = ('<HHHQ', 43, 8, 0, 0) if form.is_big else ('<HI', 42, 0)
+  start = b'II' + struct.pack(*numbers)
   file.write(start)
   rows = max(1, _STRIP_BYTES // (bits // 8 * channels * width))
   offsets, sizes = _write_strips(file, pixels, rows)
@@ -70,19 +70,24 @@ def write(
   if channels in (2, 4):
     directory[tiff.EXTRA] = short(tiff.UNASSOCIATED)
   if dpi:
-    directory[tiff.X_RESOLUTION] = ifd.of_fraction(form, dpi[0])
-    directory[tiff.Y_RESOLUTION] = ifd.of_fraction(form, dpi[1])
-    directory[tiff.UNIT] = short(2)  # inch
-  for tag, kind, block in (
-    (tiff.PROFILE, 7, icc_profile),
-    (tiff.XMP, 1, xmp),
-    (tiff.IPTC, 7, iptc),
-  ):
+    directory |= _resolution(form, dpi)
+  for tag, block in blocks.items():
     if block:
+      kind = 1 if tag == tiff.XMP else 7
       directory[tag] = ifd.Field(kind, len(block), block)
   file.write(ifd.build(form, directory, place))
   file.seek(len(start) - struct.calcsize(form.word))
   file.write(struct.pack(form.word, place))
+
+
+def _resolution(
+  form: ifd.Form, dpi: tuple[float, float]
+) -> dict[int, ifd.Field]:
+  return {
+    tiff.X_RESOLUTION: ifd.of_fraction(form, dpi[0]),
+    tiff.Y_RESOLUTION: ifd.of_fraction(form, dpi[1]),
+    tiff.UNIT: ifd.of_numbers(form, 3, 2),  # inch
+  }
 
 
 def _write_strips(
