@@ -198,6 +198,25 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(clip, tmp_path, suffix):
   assert not list(tmp_path.iterdir())
 
 
+@needs_ffmpeg
+def test_names_and_tags_may_hold_any_bytes(tmp_path, model, capsysbinary):
+  name = os.fsdecode(b'caf\xe9: \x07.mkv')
+  source, out = tmp_path / name, tmp_path / ('o' * 240 + name)
+  made = tmp_path / 'in.mkv'
+  artist = os.fsdecode(b'artist=J\xfcrgen')  # Latin-1, as old programs wrote
+  run_ffmpeg(
+    *('-f', 'lavfi', '-i', PICTURES, '-frames:v', 2, '-metadata', artist),
+    made,
+  )
+  made.rename(source)
+  command = [str(source), '-o', str(out), '--model', str(model)]
+  assert video.main(command) == 0
+  captured = capsysbinary.readouterr()
+  assert captured.err == b''
+  assert captured.out.endswith(b'\\x07.mkv (2 frames)\n')
+  assert b'J\xfcrgen' in out.read_bytes()
+
+
 def test_without_pyav_one_line_says_so(tmp_path, monkeypatch, capsys):
   for name in list(sys.modules):
     if name.startswith('srgan_jax.upscaling.video'):
@@ -226,7 +245,9 @@ def test_a_cut_off_file_gives_what_can_be_read(tmp_path):
 
 
 @needs_ffmpeg
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+  'number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+)
 def test_a_stopped_run_leaves_nothing(clip, model, tmp_path, number):
   out = tmp_path / 'out.mp4'
   code = (

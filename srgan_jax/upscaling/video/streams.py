@@ -110,8 +110,9 @@ def attach(output: Any, stream: Any, data: bytes, container: Container) -> None:
     name, kind = 'cover.jpg', 'image/jpeg'
     if stream.codec_context and stream.codec_context.name == 'png':
       name, kind = 'cover.png', 'image/png'
+  name = stream.metadata.get('filename', name)
   attachment = output.add_attachment(
-    stream.metadata.get('filename', name),
+    name.encode(errors='replace').decode(),
     stream.metadata.get('mimetype', kind),
     data,
   )
