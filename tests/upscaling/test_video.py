@@ -129,21 +129,30 @@ def test_varying_frame_rates_stay_as_they_are(tmp_path):
 
 
 @needs_ffmpeg
-def test_rotated_videos_come_out_upright(clip, tmp_path):
-  data = bytearray(clip.read_bytes())
-  # The first track header's matrix: a quarter turn; pixels twice as wide.
-  start = data.index(b'tkhd') + 4 + 40
-  one = 1 << 16
-  matrix = (0, one, 0, -one & 0xFFFFFFFF, 0, 0, 0, 0, 1 << 30)
-  data[start : start + 36] = np.array(matrix, '>u4').tobytes()
+@pytest.mark.parametrize(
+  'a, b, c, d',
+  [(0, 1, -1, 0), (0, -1, 1, 0), (-1, 0, 0, -1), (-1, 0, 0, 1), (0, 1, 1, 0)],
+)
+def test_turned_and_mirrored_videos_come_out_upright(tmp_path, a, b, c, d):
   source, out = tmp_path / 'in.mp4', tmp_path / 'out.mp4'
+  run_ffmpeg(
+    *('-f', 'lavfi', '-i', f'{PICTURES},setsar=2/1', '-frames:v', 2),
+    *('-c:v', 'libx264', '-pix_fmt', 'yuv444p', source),
+  )
+  data = bytearray(source.read_bytes())
+  start = data.index(b'tkhd') + 4 + 40  # the track header's matrix
+  matrix = np.array([a, b, 0, c, d, 0, 0, 0, 1 << 14]) << 16
+  data[start : start + 36] = matrix.astype('>i4').tobytes()
   source.write_bytes(data)
   upscale_video(source, out, nearest)
   made = streams(out)['video']
-  assert (made['width'], made['height']) == (96, 128)
+  width, height = (24, 32) if b else (32, 24)
+  assert (made['width'], made['height']) == (4 * width, 4 * height)
+  assert made['sample_aspect_ratio'] == ('1:2' if b else '2:1')
   assert 'side_data_list' not in made
-  upright = frames(source, 24, 32)[0].astype(int)  # ffmpeg turns it as well
-  assert np.abs(frames(out, 96, 128)[0, ::4, ::4] - upright).mean() < 12
+  upright = frames(source, width, height)[0].astype(int)  # ffmpeg turns it too
+  shown = frames(out, 4 * width, 4 * height)[0, ::4, ::4]
+  assert np.abs(shown - upright).mean() < 12
 
 
 @needs_ffmpeg
