@@ -16,7 +16,6 @@ from typing import Any, NoReturn
 import tqdm
 
 import srgan_jax
-from srgan_jax.pretrained import catalogue
 
 STOPPED = 130  # the exit status of a command that Ctrl-C ended
 
@@ -61,6 +60,8 @@ class _ListModels(argparse.Action):
     option_string: str | None = None,
   ) -> None:
     del namespace, values, option_string
+    from srgan_jax.pretrained import catalogue
+
     print(catalogue.describe())
     parser.exit()
 
@@ -184,12 +185,16 @@ def sigterm_as_ctrl_c() -> Iterator[None]:
 def print_any_name() -> None:
   """Lets stdout and stderr take names that their encoding does not hold.
 
-  Bytes of a name that are no text pass through; letters are escaped.
+  They are escaped; but bytes of a name that are no text pass through the
+  process's own stdout, so that another program can take it from there.
   """
   codecs.register_error('srgan_jax.names', _encode_name)
   for stream in (sys.stdout, sys.stderr):
     if isinstance(stream, io.TextIOWrapper):
-      stream.reconfigure(errors='srgan_jax.names')
+      is_own = stream is sys.__stdout__
+      stream.reconfigure(
+        errors='srgan_jax.names' if is_own else 'backslashreplace'
+      )
 
 
 def _encode_name(error: UnicodeError) -> tuple[bytes, int]:

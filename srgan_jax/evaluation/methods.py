@@ -13,7 +13,7 @@ import numpy as np
 from srgan_jax import pretrained, upscaling
 from srgan_jax.evaluation import benchmarks
 from srgan_jax.evaluation.benchmarks import SCALE, Pair
-from srgan_jax.imaging import reading, resize
+from srgan_jax.imaging import resize
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,10 +113,14 @@ def finished(
   Raises:
     ValueError: naming a file that is missing, unmatched, or of another size.
   """
-  files = benchmarks.match(benchmark.files, benchmarks.list_images(folder))
+  versions = dict(
+    zip(benchmark.all_files, benchmark.match(folder), strict=True)
+  )
+  files = [versions[path] for path in benchmark.files]
   by_name = dict(zip(benchmark.names, files, strict=True))
   for file, size in zip(files, benchmark.sizes, strict=True):
-    found = reading.image_size(file, str(file))
+    if (found := benchmark.size(file)) is None:
+      continue
     cropped = tuple(length // SCALE * SCALE for length in size)
     if found not in (size, cropped):
       raise ValueError(
@@ -126,8 +130,7 @@ def finished(
 
   def read(pair: Pair) -> np.ndarray:
     height, width = pair.hr.shape[:2]
-    file = by_name[pair.name]
-    return reading.read_rgb(file, str(file))[:height, :width]
+    return benchmark.read(by_name[pair.name])[:height, :width]
 
   return Method(name or folder.name, read, str(folder))
 

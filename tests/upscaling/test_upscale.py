@@ -24,21 +24,13 @@ from srgan_jax.upscaling import upscaler
 from srgan_jax.weights import architecture
 from tests.support import repository
 from tests.support.image_files import deep, encode, oriented, profile
-from tests.support.upscaling import network, noise
+from tests.support.upscaling import network, noise, save_small_generator
 
 
 @pytest.fixture(scope='module')
 def model(tmp_path_factory):
   """A generator file of a small network with random weights."""
-  path = tmp_path_factory.mktemp('model') / 'generator.safetensors'
-  generator, variables = network()
-  weights.save_generator(
-    path,
-    variables,
-    architecture=architecture.of_generator(generator),
-    training={'steps': 0},
-  )
-  return path
+  return save_small_generator(tmp_path_factory.mktemp('model'))
 
 
 # --- the call ---
