@@ -7,6 +7,7 @@ import pytest
 
 from srgan_jax.data import resident
 from srgan_jax.paper import recipe as recipe_lib
+from srgan_jax.speed import timed_calls
 from srgan_jax.training import interruption, program, validation
 from srgan_jax.training.run import Run
 from tests.support.recipe import TINY, Clock
@@ -50,9 +51,9 @@ def test_minutes_cost_one_decoding_and_one_compilation(tmp_path, monkeypatch):
   )
   decoded = _count_calls(monkeypatch, resident, 'ResidentLoader')
   traced = _count_calls(monkeypatch, program, 'make_batch')
-  time_updates = recipe_lib.timed_calls.seconds_per_step
+  time_updates = timed_calls.seconds_per_step
   monkeypatch.setattr(
-    recipe_lib.timed_calls,
+    timed_calls,
     'seconds_per_step',
     lambda *a, **k: 1e5 * time_updates(*a, **k),  # so that they are few
   )

@@ -1,6 +1,7 @@
 """A recipe of the smallest networks, and a clock that it goes by."""
 
 from srgan_jax.paper import recipe as recipe_lib
+from srgan_jax.speed import timed_calls
 from srgan_jax.training import interruption
 from tests.support import repository
 
@@ -26,9 +27,7 @@ class Clock:
       self.now += compilation
       return update
 
-    monkeypatch.setattr(
-      recipe_lib.timed_calls, 'seconds_per_step', time_updates
-    )
+    monkeypatch.setattr(timed_calls, 'seconds_per_step', time_updates)
     monkeypatch.setattr(recipe_lib, 'time', self)
     monkeypatch.setattr(interruption, 'time', self)
 
