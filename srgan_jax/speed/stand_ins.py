@@ -3,8 +3,9 @@
 How long a step takes does not depend on the values.
 """
 
+from collections.abc import Callable
 import pathlib
-from typing import cast
+from typing import Any, cast
 
 import jax
 from jax.sharding import Mesh
@@ -26,10 +27,12 @@ def use_photos(config: ConfigDict) -> None:
   config.data.validation = ''
 
 
-def abstract_crops(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
-  """The shapes of one step's crops, of all devices, as they come cut."""
+def abstract_crops(
+  config: ConfigDict, steps: int = 1
+) -> dict[str, jax.ShapeDtypeStruct]:
+  """The shapes of some steps' crops, of all devices, as they come cut."""
   side = config.crop_size + 16  # with the context
-  shape = (1, config.batch_size, side, side, 3)
+  shape = (steps, config.batch_size, side, side, 3)
   return {
     'crop': jax.ShapeDtypeStruct(shape, np.uint8),
     'symmetry': jax.ShapeDtypeStruct(shape[:2], np.int32),
@@ -41,15 +44,27 @@ def make_update(
   stage: stages.Stage,
   mesh: Mesh,
   batch_norm: str = 'global',
+  cut: Callable[[Any, Any], dict[str, jax.Array]] | None = None,
 ) -> jax.stages.Wrapped:
-  """The compiled update on crops that come cut (`program.make_update`)."""
+  """The compiled update (`program.make_update`).
+
+  Args:
+    run: of which it is.
+    stage: likewise.
+    mesh: the devices.
+    batch_norm: see there.
+    cut: a loader's `crops`; None: crops come cut.
+  """
+  config = run.config
+  is_photo = config.data.degradation == 'photo'
   update = program.make_update(
     stage,
-    lambda pictures, rows: rows,
+    cut or (lambda pictures, rows: rows),
     mesh,
-    scale=run.config.scale,
+    scale=config.scale,
     precision=run.precision,
     batch_norm=batch_norm,
+    degradation_seed=config.seed if is_photo else None,
   )
   return cast(jax.stages.Wrapped, update)
 

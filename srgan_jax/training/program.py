@@ -10,13 +10,14 @@ import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 import numpy as np
 
 from srgan_jax import sharding
-from srgan_jax.data.batch import Batch, make_batch
+from srgan_jax.data.batch import Batch, as_floats, make_pictures
 from srgan_jax.models import vgg
-from srgan_jax.training import stages
+from srgan_jax.training import flat, stages
 from srgan_jax.training import step as step_lib
 
 Update = Callable[
@@ -46,6 +47,7 @@ def make_update(
   precision: str,
   batch_norm: str = 'global',
   degradation_seed: int | None = None,
+  is_flat: bool | None = None,
 ) -> Update:
   """Compiles, when it is first called, one or several updates of a stage.
 
@@ -65,6 +67,8 @@ def make_update(
       gradients and metrics are averaged: three all-reduces an update.
     degradation_seed: with the step decides the degradation 'photo' of the LR;
       None: the LR is the exact bicubic one.
+    is_flat: whether several updates see parameters, moments and averages as a
+      few long arrays (`flat`); None: on GPUs alone.
 
   Returns:
     A function of the state, K steps' rows of data stacked (of the loader's
@@ -72,6 +76,9 @@ def make_update(
     loader's `pictures` and the VGG network. It gives the state after K updates,
     and metrics [K].
   """
+  platform = mesh.devices.flat[0].platform
+  if is_flat is None:
+    is_flat = platform == 'gpu'
   advance: Callable = stage.step
   if batch_norm == 'per_device':
     advance = functools.partial(_advance_per_device, stage.step, mesh)
@@ -79,7 +86,7 @@ def make_update(
   @functools.partial(
     jax.jit,
     donate_argnums=0,
-    compiler_options=_COMPILER_OPTIONS.get(mesh.devices.flat[0].platform),
+    compiler_options=_COMPILER_OPTIONS.get(platform),
   )
   def update(
     state: step_lib.PretrainState,
@@ -88,28 +95,43 @@ def make_update(
     pictures: Any,
     perceptual: vgg.PerceptualNetwork | None,
   ) -> tuple[step_lib.PretrainState, step_lib.Metrics]:
-    def step(
-      state: step_lib.PretrainState, inputs: tuple[Any, Any]
-    ) -> tuple[step_lib.PretrainState, step_lib.Metrics]:
-      rows, rate = inputs
-      crops = cut(pictures, rows)
-      key = None
+    def pictures_of(rows: Any, number: jax.Array) -> Batch:
+      crops, key = cut(pictures, rows), None
       if degradation_seed is not None:
-        key = jax.random.fold_in(
-          jax.random.key(degradation_seed), state.generator.step
-        )
-      batch = make_batch(crops['crop'], crops['symmetry'], scale, key)
+        key = jax.random.fold_in(jax.random.key(degradation_seed), number)
+      return make_pictures(crops['crop'], crops['symmetry'], scale, key)
+
+    def step(
+      state: step_lib.PretrainState, made: Batch, rate: jax.Array
+    ) -> tuple[step_lib.PretrainState, step_lib.Metrics]:
       with jax.default_matmul_precision(precision):
         return advance(
-          state.with_learning_rate(rate), batch, perceptual, stage.objective
+          state.with_learning_rate(rate),
+          as_floats(made),
+          perceptual,
+          stage.objective,
         )
 
-    if len(rates) > 1:
-      state, metrics = jax.lax.scan(step, state, (rows, rates))
-    else:
+    numbers = state.generator.step + jnp.arange(len(rates))
+    if len(rates) == 1:
       # Without the loop, in which XLA's CPU backend is slow.
-      state, metrics = step(state, jax.tree.map(lambda x: x[0], (rows, rates)))
+      row, number = jax.tree.map(lambda x: x[0], (rows, numbers))
+      state, metrics = step(state, pictures_of(row, number), rates[0])
       metrics = jax.tree.map(lambda x: x[None], metrics)
+    else:
+      make, made = pictures_of, (rows, numbers)
+      if is_flat:
+        packs_statistics = batch_norm == 'global'
+        state = flat.pack(state, stage.objective.dtype, packs_statistics)
+        if degradation_seed is None:  # else it takes memory
+          make, made = Batch, jax.vmap(pictures_of)(rows, numbers)
+      state, metrics = _loop(
+        lambda state, made, rate: step(state, make(*made), rate),
+        state,
+        made,
+        rates,
+      )
+      state = flat.unpack(state)
     if batch_norm == 'global':
       state = jax.lax.with_sharding_constraint(state, sharding.replicated(mesh))
     return state, jax.lax.with_sharding_constraint(
@@ -117,6 +139,23 @@ def make_update(
     )
 
   return update
+
+
+def _loop(
+  step: Callable, state: step_lib.PretrainState, made: Any, rates: np.ndarray
+) -> tuple[step_lib.PretrainState, step_lib.Metrics]:
+  """Steps in turn; a step's metrics are kept as one array."""
+  names: list[str] = []
+
+  def body(
+    state: step_lib.PretrainState, inputs: tuple[Any, Any]
+  ) -> tuple[step_lib.PretrainState, jax.Array]:
+    state, metrics = step(state, *inputs)
+    names[:] = metrics
+    return state, jnp.stack(list(metrics.values()))
+
+  state, rows = jax.lax.scan(body, state, (made, rates))
+  return state, dict(zip(names, rows.T, strict=True))
 
 
 def _advance_per_device(
