@@ -7,6 +7,7 @@ docs/performance.md says what that brings.
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -112,23 +113,42 @@ def _statistics(
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 2))
-def _normalize(leak, slopes, count, *arguments):
+def _normalize(
+  leak: float | None,
+  slopes: jax.Array | None,
+  count: int | None,
+  *arguments: jax.Array,
+) -> jax.Array:
   return _normalize_forward(leak, slopes, count, *arguments)[0]
 
 
-def _normalized(count, x, first, second, scale, bias):
+def _normalized(
+  count: int | None,
+  x: jax.Array,
+  first: jax.Array,
+  second: jax.Array,
+  scale: jax.Array,
+  bias: jax.Array,
+) -> jax.Array:
   mean, variance = _statistics(count, first, second)
   return (x - mean) * (scale * jax.lax.rsqrt(variance + EPSILON)) + bias
 
 
-def _normalize_forward(leak, slopes, count, *arguments):
+def _normalize_forward(
+  leak: float | None,
+  slopes: jax.Array | None,
+  count: int | None,
+  *arguments: jax.Array,
+) -> tuple[jax.Array, tuple]:
   y = _normalized(count, *arguments)
   is_positive = None if leak == 1 else y >= 0
   y = _activate(leak, slopes, is_positive, y)
   return y, (slopes, is_positive, *arguments)
 
 
-def _normalize_backward(leak, count, kept, gradient):
+def _normalize_backward(
+  leak: float | None, count: int | None, kept: tuple, gradient: jax.Array
+) -> tuple[jax.Array | None, ...]:
   slopes, is_positive, x, first, second, scale, bias = kept
   if count is not None:
     # What is computed from them is computed anew: in the kernels that take it.
@@ -163,7 +183,7 @@ _normalize.defvjp(_normalize_forward, _normalize_backward)
 def add_bias(
   x: jax.Array, bias: jax.Array, slope: jax.Array | float = 1.0
 ) -> jax.Array:
-  """x + bias; what is negative, times slope.
+  """X + bias; what is negative, times slope.
 
   Args:
     x: float32 [N, H, W, C].
@@ -174,16 +194,25 @@ def add_bias(
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _add_bias(leak, slopes, x, bias):
+def _add_bias(
+  leak: float | None,
+  slopes: jax.Array | None,
+  x: jax.Array,
+  bias: jax.Array,
+) -> jax.Array:
   y = x + bias
   return _activate(leak, slopes, y >= 0, y)
 
 
-def _add_bias_forward(leak, *arguments):
+def _add_bias_forward(
+  leak: float | None, *arguments: Any
+) -> tuple[jax.Array, tuple]:
   return _add_bias(leak, *arguments), arguments
 
 
-def _add_bias_backward(leak, kept, gradient):
+def _add_bias_backward(
+  leak: float | None, kept: tuple, gradient: jax.Array
+) -> tuple[jax.Array | None, ...]:
   slopes, x, bias = kept
   y = x + bias
   inner = _activate(leak, slopes, y >= 0, gradient)
@@ -206,10 +235,11 @@ def _leak(
 def _activate(
   leak: float | None,
   slopes: jax.Array | None,
-  is_positive: jax.Array | None,
+  is_positive: Any,
   x: jax.Array,
 ) -> jax.Array:
-  """x, times the slope where it is not positive."""
+  """x, times the slope where it is not positive; None for no activation."""
   if leak == 1:
     return x
-  return jnp.where(is_positive, x, (slopes if leak is None else leak) * x)
+  slope: Any = slopes if leak is None else leak
+  return jnp.where(is_positive, x, slope * x)

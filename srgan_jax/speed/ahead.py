@@ -55,7 +55,7 @@ def opened(
 ) -> Iterator[tuple[run_lib.Run, stages.Stage]]:
   """A run whose networks and stages stand, and one of its stages.
 
-  Nothing but CPUs is asked for; 'auto' is bfloat16.
+  The precision 'auto' is bfloat16.
 
   Args:
     config: of the run; changed.
@@ -65,7 +65,6 @@ def opened(
   Raises:
     ValueError: one line: a wrong config, or no such stage.
   """
-  jax.config.update('jax_platforms', 'cpu')
   config.batch_size = batch_size
   if config.precision == 'auto':
     config.precision = 'bfloat16'
@@ -113,11 +112,11 @@ def compile_stage(
   if config.batch_norm == 'per_device':
     specs = sharding.state_specs(state)
     state = jax.eval_shape(lambda x: sharding.spread(x, mesh.size), state)
-  rows, pictures, cut = stand_ins.abstract_crops(config, steps), None, None
+  rows: Any = stand_ins.abstract_crops(config, steps)
+  pictures, cut = None, None
   if loader == 'resident':
-    rows = draw.Draw(
-      *(jax.ShapeDtypeStruct((steps, config.batch_size), np.int32),) * 4
-    )
+    field: Any = jax.ShapeDtypeStruct((steps, config.batch_size), np.int32)
+    rows = draw.Draw(field, field, field, field)
     pictures = everywhere(resident.abstract_pictures(run.source.sizes))
     cut = lambda pictures, rows: {
       'crop': resident.cut(

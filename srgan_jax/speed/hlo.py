@@ -6,7 +6,6 @@ layouts that it reads and writes, and the operation of ours that it came from.
 
 from collections.abc import Iterable, Iterator
 import dataclasses
-import functools
 import math
 import re
 
@@ -231,6 +230,8 @@ def _kernel(
 def _kind(line: Instruction, inner: list[Instruction], target: str) -> str:
   if target.startswith('__cudnn$conv'):
     return 'convolution'
+  if line.opcode in ('copy', 'copy-start', 'fusion-start'):
+    return 'copy'
   opcodes = {line.opcode, *(i.opcode for i in inner)}
   if target.startswith('__cublas') or 'dot' in opcodes:
     return 'matmul'
@@ -256,7 +257,6 @@ def _turns(line: Instruction) -> bool:
   """Whether an instruction changes the order of the axes in memory."""
   if line.opcode != 'transpose':
     return False
-  order = [int(n) for n in re.findall(r'\d+', line.attribute('dimensions'))]
   found = re.search(r'dimensions=\{([\d,]*)\}', line.attributes)
   order = [int(n) for n in found[1].split(',') if n] if found else []
   sizes = [shape for _, shape in shapes(line.type)][:1]
@@ -286,26 +286,18 @@ def _bytes(
 ) -> int:
   """Of a launch; where only a part of an operand is read, that part's."""
   updates = [i for i in inner if i.opcode == 'dynamic-update-slice']
-  by_name = {i.name: i for i in inner}
-  parameters = {
-    int(found[0]): i
-    for i in inner
-    if i.opcode == 'parameter'
-    and (found := re.findall(r'\d+', i.name.split('.')[0].split('_')[-1]))
-  }
-  total = 0
-  for operand in operands:
-    total += size_of(operand)
-  for parameter in parameters.values():
+  total = sum(map(size_of, operands))
+  for parameter in inner:
     users = [i for i in inner if parameter.name in i.operands]
-    if users and all(user.opcode in _READS_A_PART for user in users):
+    if parameter.opcode != 'parameter' or not users:
+      continue
+    if all(user.opcode in _READS_A_PART for user in users):
       read = sum(size_of(user.type) for user in users)
       total -= max(size_of(parameter.type) - read, 0)
-    elif users and all(
-      user in updates and user.operands[0] == parameter.name for user in users
-    ):
+    elif all(u in updates and u.operands[0] == parameter.name for u in users):
       total -= size_of(parameter.type)
-  if updates:
+  if updates:  # in place
+    by_name = {i.name: i for i in inner}
     return total + sum(size_of(by_name[i.operands[1]].type) for i in updates)
   return total + size_of(line.type)
 

@@ -10,12 +10,15 @@ inputs], so that neither they nor their gradients are turned.
 """
 
 from collections.abc import Mapping
+import dataclasses
 import math
 from typing import Any
 
 from flax import struct
 import jax
 import jax.numpy as jnp
+
+_TOGETHER = 32  # gradients that are vectors, put together by one kernel
 
 
 @struct.dataclass
@@ -30,7 +33,7 @@ class Flat:
     dtype: what a network computes in.
   """
 
-  kernels: jax.Array | None
+  kernels: Any  # an array or None
   vectors: jax.Array
   structure: Any = struct.field(pytree_node=False)
   shapes: tuple[tuple[int, ...], ...] = struct.field(pytree_node=False)
@@ -56,10 +59,18 @@ def pack(tree: Any, dtype: jnp.dtype, packs_statistics: bool = True) -> Any:
   return jax.tree_util.tree_map_with_path(apply, tree, is_leaf=_is_network)
 
 
-def unpack(tree: Any) -> Any:
-  """The reverse of `pack`."""
+def unpack(tree: Any, step: jax.Array) -> Any:
+  """The reverse of `pack`.
+
+  Args:
+    tree: a state.
+    step: int32, any number that is not negative and that XLA does not know.
+  """
+  # XLA's GPU backend cuts many arrays out of one by a kernel for some thirty
+  # where it computes something, and by one for each where it only cuts.
+  one = jnp.where(step < 0, jnp.nan, 1.0)
   return jax.tree.map(
-    lambda x: _tree(x, x.kernels) if isinstance(x, Flat) else x,
+    lambda x: _unpack(x, one) if isinstance(x, Flat) else x,
     tree,
     is_leaf=lambda x: isinstance(x, Flat),
   )
@@ -81,14 +92,36 @@ def layers(packed: Any) -> Any:
 
 @jax.custom_vjp
 def _layers(packed: Flat) -> Any:
-  if packed.kernels is None:
-    return _tree(packed, None)
-  # XLA casts those of equal shape in one kernel, for they end in one place.
-  return _tree(packed, packed.kernels, packed.dtype, together=True)
+  leaves = _vectors(packed)
+  parts: dict[int, jax.Array] = {}
+  start, kernels = 0, packed.kernels
+  for i in _kernel_order(packed.shapes):
+    size = math.prod(packed.shapes[i])
+    part = kernels[start : start + size]
+    parts[i], start = part.astype(packed.dtype), start + size
+  # XLA casts those of equal size in one kernel, for they end in one place.
+  for i, part in jax.lax.optimization_barrier(parts).items():
+    leaves[i] = _from_cudnn(part, packed.shapes[i])
+  return jax.tree.unflatten(packed.structure, leaves)
 
 
 def _layers_backward(packed: Flat, gradients: Any) -> tuple[Flat]:
-  return (_pack(gradients, packed.dtype),)
+  leaves = jax.tree.leaves(gradients)
+  kernels = [
+    _for_cudnn(leaves[i]).ravel() for i in _kernel_order(packed.shapes)
+  ]
+  vectors = [x for x in leaves if x.ndim == 1]
+  # A kernel takes some hundred arguments, and each of these comes from a few.
+  parts = jax.lax.optimization_barrier(
+    [
+      jnp.concatenate(vectors[i : i + _TOGETHER])
+      for i in range(0, len(vectors), _TOGETHER)
+    ]
+  )
+  joined = jax.lax.optimization_barrier(jnp.concatenate(parts))
+  return (
+    dataclasses.replace(packed, kernels=_joined(kernels), vectors=joined),
+  )
 
 
 _layers.defvjp(lambda packed: (_layers(packed), packed), _layers_backward)
@@ -104,50 +137,69 @@ def _is_network(x: Any) -> bool:
 
 def _pack(tree: Any, dtype: jnp.dtype) -> Flat:
   leaves, structure = jax.tree.flatten(tree)
-  kernels = [_for_cudnn(x).ravel() for x in leaves if x.ndim > 1]
-  vectors = [x for x in leaves if x.ndim == 1]
+  shapes = tuple(x.shape for x in leaves)
+  kernels = [
+    _for_cudnn(jnp.stack([leaves[i] for i in alike])).ravel()
+    for alike in _kernels_by_shape(shapes)
+  ]
   return Flat(
-    kernels=jnp.concatenate(kernels).astype(jnp.float32) if kernels else None,
-    vectors=jnp.concatenate(vectors),
+    kernels=_joined(kernels),
+    vectors=jnp.concatenate([x for x in leaves if x.ndim == 1]),
     structure=structure,
-    shapes=tuple(x.shape for x in leaves),
+    shapes=shapes,
     dtype=jnp.dtype(dtype),
   )
 
 
-def _tree(
-  packed: Flat,
-  kernels: jax.Array | None,
-  dtype: jnp.dtype = jnp.dtype('float32'),
-  together: bool = False,
-) -> Any:
-  parts: list[jax.Array] = []
-  start = {True: 0, False: 0}
+def _unpack(packed: Flat, one: jax.Array) -> Any:
+  leaves, start, kernels = _vectors(packed), 0, packed.kernels
+  for alike in _kernels_by_shape(packed.shapes):
+    shape = packed.shapes[alike[0]]
+    size = len(alike) * math.prod(shape)
+    part = kernels[start : start + size].reshape(len(alike), -1)
+    for i, kernel in zip(alike, _from_cudnn(part, shape), strict=True):
+      leaves[i] = kernel
+    start += size
+  return jax.tree.unflatten(packed.structure, [one * x for x in leaves])
+
+
+def _vectors(packed: Flat) -> list[Any]:
+  """The leaves with one axis; None stands for the others."""
+  leaves: list[Any] = []
+  start = 0
   for shape in packed.shapes:
-    is_kernel = len(shape) > 1
-    source = kernels if is_kernel else packed.vectors
-    size = math.prod(shape)
-    first = start[is_kernel]
-    start[is_kernel] += size
-    part = jax.lax.slice(source, (first,), (first + size,))
-    parts.append(part.astype(dtype) if is_kernel else part)
-  if together:
-    where = [i for i, shape in enumerate(packed.shapes) if len(shape) > 1]
-    cast = jax.lax.optimization_barrier([parts[i] for i in where])
-    for i, part in zip(where, cast, strict=True):
-      parts[i] = part
-  leaves = [
-    _from_cudnn(part, shape)
-    for part, shape in zip(parts, packed.shapes, strict=True)
-  ]
-  return jax.tree.unflatten(packed.structure, leaves)
+    size = shape[0] if len(shape) == 1 else 0
+    part = jax.lax.slice(packed.vectors, (start,), (start + size,))
+    leaves.append(part if size else None)
+    start += size
+  return leaves
 
 
-def _for_cudnn(kernel: jax.Array) -> jax.Array:
-  return kernel.transpose(3, 0, 1, 2) if kernel.ndim == 4 else kernel
+def _kernels_by_shape(shapes: tuple[tuple[int, ...], ...]) -> list[list[int]]:
+  """Which leaves are kernels, those of one shape together, in their order."""
+  groups: dict[tuple[int, ...], list[int]] = {}
+  for i, shape in enumerate(shapes):
+    if len(shape) > 1:
+      groups.setdefault(shape, []).append(i)
+  return list(groups.values())
 
 
-def _from_cudnn(part: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-  if len(shape) != 4:
-    return part.reshape(shape)
-  return part.reshape(shape[3], *shape[:3]).transpose(1, 2, 3, 0)
+def _kernel_order(shapes: tuple[tuple[int, ...], ...]) -> list[int]:
+  return [i for alike in _kernels_by_shape(shapes) for i in alike]
+
+
+def _joined(parts: list[jax.Array]) -> jax.Array | None:
+  return jnp.concatenate(parts).astype(jnp.float32) if parts else None
+
+
+def _for_cudnn(kernels: jax.Array) -> jax.Array:
+  """[..., height, width, inputs, outputs] with the outputs in front."""
+  return jnp.moveaxis(kernels, -1, -4) if kernels.ndim > 3 else kernels
+
+
+def _from_cudnn(flat: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+  """The reverse, of [..., n] to [..., *shape]."""
+  if len(shape) < 4:
+    return flat.reshape(*flat.shape[:-1], *shape)
+  turned = flat.reshape(*flat.shape[:-1], shape[-1], *shape[:-1])
+  return jnp.moveaxis(turned, -4, -1)

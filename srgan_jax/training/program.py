@@ -119,7 +119,8 @@ def make_update(
       state, metrics = step(state, pictures_of(row, number), rates[0])
       metrics = jax.tree.map(lambda x: x[None], metrics)
     else:
-      make, made = pictures_of, (rows, numbers)
+      make: Callable[..., Batch] = pictures_of
+      made: Any = (rows, numbers)
       if is_flat:
         packs_statistics = batch_norm == 'global'
         state = flat.pack(state, stage.objective.dtype, packs_statistics)
@@ -131,7 +132,7 @@ def make_update(
         made,
         rates,
       )
-      state = flat.unpack(state)
+      state = flat.unpack(state, numbers[0])
     if batch_norm == 'global':
       state = jax.lax.with_sharding_constraint(state, sharding.replicated(mesh))
     return state, jax.lax.with_sharding_constraint(

@@ -50,16 +50,13 @@ class NetworkState(train_state.TrainState):
   def variables(self) -> Variables:
     return {'params': self.params, 'batch_stats': self.batch_stats}
 
-  def apply_gradients(
-    self, *, grads: Any, batch_stats: Any, **changes: Any
-  ) -> Self:
-    """The state behind an update."""
+  def apply_gradients(self, *, grads: Any, **changes: Any) -> Self:
+    """The state behind an update; `changes` are fields of it."""
     updates, opt_state = self.tx.update(grads, self.opt_state, self.params)
     return self.replace(
       step=self.step + 1,
       params=optax.apply_updates(self.params, updates),
       opt_state=opt_state,
-      batch_stats=batch_stats,
       **changes,
     )
 

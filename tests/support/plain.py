@@ -1,4 +1,4 @@
-"""Normalisation, bias and activation as they are written, differentiated by JAX."""
+"""Normalisation, bias and activation as written, differentiated by JAX."""
 
 import jax
 import jax.numpy as jnp

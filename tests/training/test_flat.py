@@ -76,8 +76,12 @@ def assert_close(ours, theirs, tolerance):
 def test_a_packed_state_comes_back_as_it_was():
   state = small.gan_state(ema=True)
   packed = flat.pack(state, np.dtype('float32'))
-  jax.tree.map(np.testing.assert_array_equal, flat.unpack(packed), state)
-  assert jax.tree.structure(flat.unpack(packed)) == jax.tree.structure(state)
+  jax.tree.map(
+    np.testing.assert_array_equal, flat.unpack(packed, jnp.int32(0)), state
+  )
+  assert jax.tree.structure(
+    flat.unpack(packed, jnp.int32(0))
+  ) == jax.tree.structure(state)
   # G, its moments and average: two arrays each; so D; statistics one each.
   arrays = [x for x in jax.tree.leaves(packed) if np.ndim(x)]
   assert len(arrays) == 2 * (4 + 3) + 3
@@ -87,7 +91,9 @@ def test_statistics_of_several_devices_stay_apart():
   state = sharding.spread(small.pretrain_state(ema=True), 4)
   packed = flat.pack(state, np.dtype('float32'), packs_statistics=False)
   assert packed.generator.batch_stats is not None
-  jax.tree.map(np.testing.assert_array_equal, flat.unpack(packed), state)
+  jax.tree.map(
+    np.testing.assert_array_equal, flat.unpack(packed, jnp.int32(0)), state
+  )
   jax.tree.map(
     np.testing.assert_array_equal,
     packed.generator.batch_stats,
