@@ -1,6 +1,6 @@
 """Upscales pictures by 4 with a trained generator: the command.
 
-  python -m srgan_jax.upscale IN... -o OUT [--model srgan|srresnet|FILE]
+  python -m srgan_jax.upscale IN... -o OUT [--model srgan|srresnet|NAME|FILE]
 
 IN: pictures, folders (all pictures in them, the structure kept) or - for
 standard input; OUT: a folder, a file for a single picture, or - for standard
@@ -18,6 +18,8 @@ from typing import Any, get_args
 import tqdm
 
 from srgan_jax import cli, files, pretrained, runtime
+from srgan_jax.convert import published
+from srgan_jax.imaging import finding
 from srgan_jax.upscaling import Precision, load, planning
 from srgan_jax.upscaling.batch import MAX_MEGAPIXELS, Batch
 from srgan_jax.upscaling.planning import FORMATS, STANDARD
@@ -26,15 +28,21 @@ from srgan_jax.upscaling.planning import FORMATS, STANDARD
 def main(arguments: Sequence[str] | None = None) -> int:
   """The command; returns its exit status."""
   options = _parser().parse_args(arguments)
+  cli.print_any_name()
   try:
-    jobs = planning.plan(options.input, options.output, options.format)
+    plan = planning.plan(options.input, options.output, options.format)
     if options.report:
-      files.require_folder(options.report)
+      files.require_place(options.report)
   except ValueError as error:
     _say(str(error))
     return 1
+  jobs = plan.jobs
+  for fault in plan.faults:
+    _say(fault)
   for job in jobs:
-    if not options.overwrite and _exists(job.target):
+    if job.status == 'failed':
+      _say(job.note)
+    elif not options.overwrite and _exists(job.target):
       job.status = 'skipped'
   if skipped := sum(job.status == 'skipped' for job in jobs):
     _say(f'{skipped} there already, skipped (--overwrite makes them again)')
@@ -49,8 +57,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with cli.sigterm_as_ctrl_c():
       if any(job.status == 'waiting' for job in jobs):
         runtime.enable_compilation_cache()
+        published.provide(options.model, _say)
         batch.run(
-          load(options.model, tile=options.tile, precision=options.precision)
+          load(
+            options.model,
+            tile=options.tile,
+            precision=options.precision,
+            back_project=options.back_project,
+            strength=options.strength,
+          )
         )
   except ValueError as error:  # of the model
     _say(str(error))
@@ -58,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
   except KeyboardInterrupt:
     _say('stopped; pictures that are finished stay')
     code = cli.STOPPED
+  for line in finding.describe(plan.passed_over):
+    _say(line)
   if options.report:
     try:
       planning.write_report(options.report, jobs)
@@ -69,7 +86,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
-  return code or int(any(job.status == 'failed' for job in jobs))
+  return code or int(
+    bool(plan.faults)
+    or any(job.status == 'failed' for job in jobs)
+    or any(item.is_fault for item in plan.passed_over)
+  )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -93,8 +114,10 @@ def _parser() -> argparse.ArgumentParser:
   add(
     '--model',
     default=pretrained.DEFAULT,
-    help='a shipped name or a generator.safetensors; %(default)s by default',
+    help='a shipped or published name or a generator.safetensors; %(default)s '
+    'by default',
   )
+  cli.add_generator_options(parser)
   add(
     '--format',
     choices=sorted(FORMATS),
@@ -109,8 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     '--tile',
     type=_tile,
     default='auto',
-    help="side of the tiles in pixels; by default as memory allows; 'fit': so, "
-    'but for many pictures of one size',
+    help='side of the tiles in pixels; by default as memory allows',
   )
   add(
     '--precision',
@@ -118,7 +140,14 @@ def _parser() -> argparse.ArgumentParser:
     default='float32',
     help='bfloat16 is faster on GPUs and a few levels off; 8-bit pictures only',
   )
-  add(
+  again = parser.add_mutually_exclusive_group()
+  again.add_argument(
+    '--skip-existing',
+    action='store_true',
+    help='leave what is there already, so that a stopped command goes on: the '
+    'default',
+  )
+  again.add_argument(
     '--overwrite', action='store_true', help='also make what is there already'
   )
   add('--report', type=pathlib.Path, help='a CSV file with a line a picture')
@@ -143,15 +172,16 @@ def _number(low: int, high: int) -> Any:
 
 
 def _tile(text: str) -> Any:
-  return text if text in ('auto', 'fit') else _number(1, 2**20)(text)
+  return text if text == 'auto' else _number(1, 2**20)(text)
 
 
 def _exists(target: pathlib.Path) -> bool:
-  return target != STANDARD and target.exists()
+  # A device or a pipe is there to be written to.
+  return target != STANDARD and os.path.isfile(target)
 
 
 def _say(line: str) -> None:
-  tqdm.tqdm.write(f'srgan-upscale: {line}', file=sys.stderr)
+  tqdm.tqdm.write(cli.visible(f'srgan-upscale: {line}'), file=sys.stderr)
 
 
 if __name__ == '__main__':

@@ -1,45 +1,51 @@
-"""Upscales a video by 4, frame by frame; ffmpeg reads and writes it.
+"""Upscales a video by 4, frame by frame.
+
+  pip install 'srgan_jax[video]'
 
   python -m srgan_jax.video holiday.mp4 -o large.mp4
   python -m srgan_jax.video old.avi -o large.mkv --model srresnet
 
 Every frame of the first video stream is upscaled on its own and keeps its time,
 also where the frame rate varies; the result stands upright as the video was
-shown, with its pixel aspect ratio and its colour standard. Audio is copied,
-chapters and tags too, subtitles as far as the container can hold them. One
-frame is in memory at a time.
-
-It takes the programs `ffmpeg` and `ffprobe` (tested with 5.1).
+shown, with its pixel aspect ratio, colour standard, bit depth and chroma. Sound
+is copied where the container holds it, and so are subtitles, chapters, covers,
+attachments and tags. What cannot stay is named in a line.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import pathlib
 import signal
 import sys
 
 from srgan_jax import cli, pretrained, runtime, upscaling
-from srgan_jax.upscaling import ffmpeg
-from srgan_jax.upscaling.video import upscale_video
+from srgan_jax.convert import published
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
   """The command; its exit status."""
   parser = cli.parser(__doc__, 'python -m srgan_jax.video')
   add = parser.add_argument
-  add('input', type=pathlib.Path, help='a video that ffmpeg reads')
+  add('input', type=pathlib.Path, help='a video that FFmpeg reads')
   add(
     '-o',
     '--output',
     required=True,
     type=pathlib.Path,
-    help=f'the file to write: {", ".join(ffmpeg.CONTAINERS)}',
+    help='the file to write: .mp4, .m4v, .mov, .mkv or .webm',
   )
   add(
     '--model',
     default=pretrained.DEFAULT,
-    help='a shipped name or a weights file; %(default)s by default',
+    help='a shipped or published name or a weights file; %(default)s by '
+    'default',
   )
-  add('--encoder', help="ffmpeg's name; default: libx264, in .webm libvpx-vp9")
+  cli.add_generator_options(parser)
+  add('--encoder', help="FFmpeg's name; by default what keeps the picture")
+  add(
+    '--pixel-format',
+    help="FFmpeg's name, as yuv420p for old players; by default the nearest to "
+    "the input's that the encoder has",
+  )
   add('--crf', type=int, default=16, help='less is better; default: 16')
   add('--overwrite', action='store_true', help='also where OUT exists')
   options = parser.parse_args(arguments)
@@ -50,16 +56,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
       raise ValueError(f'{output} exists: --overwrite replaces it')
     if output.resolve() == options.input.resolve():
       raise ValueError(f'{output} is the input')
+    upscale_video = _library()
     runtime.enable_compilation_cache()
+    published.provide(
+      options.model, lambda line: print(f'video: {line}', file=sys.stderr)
+    )
     count, notes = upscale_video(
       options.input,
       output,
-      upscaling.load(options.model, tile='fit'),
+      upscaling.load(
+        options.model,
+        back_project=options.back_project,
+        strength=options.strength,
+      ),
       encoder=options.encoder,
+      pixel_format=options.pixel_format,
       crf=options.crf,
     )
   except (ValueError, OSError, FloatingPointError, MemoryError) as error:
-    print(f'video: {error}', file=sys.stderr)
+    print(f'video: {cli.one_line(error)}', file=sys.stderr)
     return 1
   except KeyboardInterrupt:
     print('video: stopped; nothing is written', file=sys.stderr)
@@ -70,6 +85,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f'video: {note}', file=sys.stderr)
   print(f'{output} ({count} frames)')
   return 0
+
+
+def _library() -> Callable[..., tuple[int, list[str]]]:
+  try:
+    from srgan_jax.upscaling.video import upscale_video
+  except ImportError as error:
+    if error.name != 'av':
+      raise
+    raise ValueError(f'it takes PyAV: {cli.install("video")}') from None
+  return upscale_video
 
 
 if __name__ == '__main__':

@@ -10,7 +10,9 @@ from srgan_jax.training import config_files
 
 def main() -> None:
   """Defines the flags, and compiles what they say."""
-  config = config_flags.DEFINE_config_file('config', None, 'A config file.')
+  config = config_flags.DEFINE_config_file(
+    'config', None, 'A config: its name or file.'
+  )
   target = flags.DEFINE_enum('target', None, list(gpu.TARGETS), 'The GPU.')
   stage = flags.DEFINE_enum('stage', None, ['pretrain', 'gan'], 'The last.')
   batch = flags.DEFINE_integer('batch_per_device', 16, 'HR crops.', 1)
@@ -34,8 +36,7 @@ def main() -> None:
     except ValueError as error:
       cli.fail('compile_gpu', error)
 
-  config_files.make_importable()
-  app.run(run)
+  app.run(run, flags_parser=config_files.flags_parser('compile_gpu'))
 
 
 if __name__ == '__main__':

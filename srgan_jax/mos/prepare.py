@@ -1,7 +1,9 @@
 """Makes a study: all versions of every image, from sets and methods.
 
 Versions are uint8 RGB [4h, 4w, 3] of the size of their HR image, which is
-cropped to a multiple of 4. The same arguments and seed make the same bytes.
+cropped to a multiple of 4. The same arguments, seed and secret make the same
+bytes. Files are not compressed, so that their size tells nothing of how smooth
+an image is.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -9,6 +11,7 @@ import contextlib
 import dataclasses
 import os
 import pathlib
+import secrets
 import shutil
 import sqlite3
 
@@ -78,6 +81,7 @@ def prepare(
   examples: int = 20,
   repeats: int = 10,
   seed: int = 0,
+  secret: str | None = None,
   say: Callable[[str], None] = lambda line: None,
 ) -> study_lib.Study:
   """Writes a study; nearest, bicubic and the original are always in it.
@@ -91,7 +95,8 @@ def prepare(
     calibration: image files for the examples; by default the package's photos.
     examples: how many of them at most are shown, each by nearest and as it is.
     repeats: of how many images, at most, all versions are shown twice.
-    seed: decides file names, examples, repeats and orders.
+    seed: decides examples and repeats.
+    secret: decides file names and orders; by default a random one.
     say: is told a line for every set and method.
 
   Raises:
@@ -102,6 +107,7 @@ def prepare(
   if seed < 0 or examples < 0 or repeats < 0:
     raise ValueError('the seed, examples and repeats cannot be negative')
   only = only or {}
+  secret = secret or secrets.token_hex(16)
   _check_names(sets, models, only)
   _check_output(output)
   images = [(s.name, name) for s in sets for name in s.pairs.names]
@@ -117,16 +123,17 @@ def prepare(
         origins.setdefault(method.name, method.origin)
         for pair in image_set.pairs:
           what = (image_set.name, pair.name, method.name)
-          version = study_lib.Version(*what, study_lib.file_name(seed, *what))
+          version = study_lib.Version(*what, study_lib.file_name(secret, *what))
           _save(folder, version.file, method.upscale(pair))
           versions.append(version)
     order = (*BASELINES, *models, ORIGINAL)
     study = study_lib.Study(
       seed=seed,
+      secret=secret,
       methods={name: origins[name] for name in order if name in origins},
       versions=tuple(versions),
       examples=tuple(
-        _examples(folder, calibration or _photos(), examples, seed, rng)
+        _examples(folder, calibration or _photos(), examples, secret, rng)
       ),
       repeated=tuple(images[i] for i in sorted(chosen)),
       version=srgan_jax.__version__,
@@ -163,7 +170,7 @@ def _examples(
   folder: pathlib.Path,
   photos: Sequence[pathlib.Path],
   count: int,
-  seed: int,
+  secret: str,
   rng: np.random.Generator,
 ) -> Iterator[study_lib.Example]:
   """Photo by photo first the worst, then the best."""
@@ -175,7 +182,7 @@ def _examples(
     for score, image in ((WORST, methods.nearest(pair)), (BEST, pair.hr)):
       # By its number as well: photos of several folders may share a name.
       what = ('', str(index), pair.name, str(score))
-      file = study_lib.file_name(seed, *what)
+      file = study_lib.file_name(secret, *what)
       _save(folder, file, image)
       yield study_lib.Example(pair.name, file, score)
 
@@ -190,7 +197,8 @@ def _photos() -> list[pathlib.Path]:
 
 
 def _save(folder: pathlib.Path, file: str, image: np.ndarray) -> None:
-  Image.fromarray(image).save(folder / IMAGES / file, format='PNG')
+  path = folder / IMAGES / file
+  Image.fromarray(image).save(path, format='PNG', compress_level=0)
 
 
 def _set_name(path: str) -> str:

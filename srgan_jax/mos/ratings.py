@@ -233,10 +233,12 @@ class Ratings:
       self._database.execute('BEGIN IMMEDIATE')
       try:
         yield self._database
+        self._database.execute('COMMIT')
       except BaseException:
-        self._database.execute('ROLLBACK')
+        # A full disk fails at any place, and may have rolled back already.
+        if self._database.in_transaction:
+          self._database.execute('ROLLBACK')
         raise
-      self._database.execute('COMMIT')
 
 
 def spelled(code: str) -> str:

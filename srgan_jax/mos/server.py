@@ -20,35 +20,32 @@ from collections.abc import Callable, Mapping
 import hmac
 import json
 import pathlib
-import socket
+import sqlite3
 import sys
 from typing import Any
-import urllib.parse
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import (
-  FileResponse,
-  JSONResponse,
-  RedirectResponse,
-  Response,
-)
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-import uvicorn
 
+from srgan_jax import serving
 from srgan_jax.mos import ratings as ratings_lib
 from srgan_jax.mos.study import IMAGES, Study
 
 _PAGE = pathlib.Path(__file__).parent / 'page'
-_PAGE_FILES = ('index.html', 'page.css', 'page.js')
-_LOOPBACK = ('127.0.0.1', '::1', 'localhost')
-_LARGEST_BODY = 1000  # bytes; the largest that the page sends has about 100
+_PAGE_FILES = {
+  'index.html': 'text/html',
+  'page.css': 'text/css',
+  'page.js': 'text/javascript',
+}
+# The largest body that the page sends has about 100 bytes.
+_LIMITS = serving.Limits(body=1000)
 _YEAR = 365 * 24 * 3600
 
-# Everything comes from this server, and no other site shows or embeds it.
+# Everything comes from this server.
 _HEADERS = {
   'Cache-Control': 'no-store',
   'Content-Security-Policy': (
@@ -56,10 +53,6 @@ _HEADERS = {
     "connect-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
   ),
-  'X-Content-Type-Options': 'nosniff',
-  'Referrer-Policy': 'no-referrer',
-  'Cross-Origin-Opener-Policy': 'same-origin',
-  'Cross-Origin-Resource-Policy': 'same-origin',
 }
 
 
@@ -73,7 +66,7 @@ class Page:
     ratings: ratings_lib.Ratings,
     *,
     token: str | None = None,
-    hosts: tuple[str, ...] | None = _LOOPBACK,
+    hosts: tuple[str, ...] | None = serving.LOOPBACK,
   ):
     """Sets up the routes.
 
@@ -82,9 +75,7 @@ class Page:
       study: what is shown.
       ratings: where scores go.
       token: what a browser must have been given in the address; None for none.
-      hosts: the names by which it may be called; None for any. On the loopback
-        interface this keeps out pages of other sites that point their name at
-        this machine.
+      hosts: the names by which it may be called; None for any.
     """
     self._images = folder / IMAGES
     self._study = study
@@ -94,7 +85,7 @@ class Page:
     self._rater_cookie = f'mos-{study.id}-rater'
     self._token_cookie = f'mos-{study.id}-token'
     routes = [Route('/', self._index)]
-    routes += [Route(f'/{name}', _page_file(name)) for name in _PAGE_FILES[1:]]
+    routes += [Route(f'/{name}', _page_file(name)) for name in _PAGE_FILES]
     routes += [
       Route('/favicon.ico', _no_icon),
       Route('/state', self._get_state),
@@ -109,11 +100,24 @@ class Page:
       ('/rating', self._rating),
     ):
       routes.append(Route(path, action, methods=['POST']))
-    self.application = _Guarded(
-      Starlette(routes=routes, exception_handlers={HTTPException: _refuse}),
-      hosts,
-      self._knows_token,
+    self.application = serving.Guard(
+      Starlette(
+        routes=routes,
+        exception_handlers={HTTPException: _refuse, sqlite3.Error: _not_kept},
+      ),
+      _LIMITS,
+      hosts=hosts,
+      headers=_HEADERS,
+      objection=self._objection,
     )
+
+  def _objection(self, request: Request) -> str:
+    if not self._knows_token(request):
+      return 'open the address that you were given, with its token'
+    kind = request.headers.get('content-type', '').partition(';')[0]
+    if request.method == 'POST' and kind != 'application/json':
+      return 'not JSON'
+    return ''
 
   def _knows_token(self, request: Request) -> bool:
     if self._token is None:
@@ -125,20 +129,21 @@ class Page:
 
   async def _index(self, request: Request) -> Response:
     if self._token is None or 'token' not in request.query_params:
-      return FileResponse(_PAGE / _PAGE_FILES[0])
+      return await _page_file('index.html')(request)
     # Out of the address, where it would be seen and kept.
     response = RedirectResponse('.', status_code=303)
     self._set_cookie(request, response, self._token_cookie, self._token)
     return response
 
   async def _image(self, request: Request) -> Response:
-    rater, _ = self._known(request)
+    rater, _ = await self._known(request)
     file = request.path_params['file']
     state = await run_in_threadpool(self._state, rater)
     if file not in (state.get('image'), state.get('next')):
       raise HTTPException(404, 'this image is not being shown')
-    return FileResponse(
-      self._images / file,
+    # Without a date or a digest; all versions of an image have one length.
+    return Response(
+      await run_in_threadpool((self._images / file).read_bytes),
       media_type='image/png',
       headers={'Cache-Control': 'private, max-age=3600, immutable'},
     )
@@ -168,20 +173,20 @@ class Page:
     return response
 
   async def _again(self, request: Request) -> Response:
-    rater, _ = self._known(request)
+    rater, _ = await self._known(request)
     await _read(request, {})
     await run_in_threadpool(self._ratings.see_examples_again, rater)
     return await self._answer(request)
 
   async def _example(self, request: Request) -> Response:
-    rater, _ = self._known(request)
+    rater, _ = await self._known(request)
     given = await _read(request, {'position': int, 'score': int})
     return await self._keep(
       request, self._ratings.see_example, rater, *given.values()
     )
 
   async def _rating(self, request: Request) -> Response:
-    rater, _ = self._known(request)
+    rater, _ = await self._known(request)
     given = await _read(request, {'position': int, 'image': str, 'score': int})
     if given['score'] not in range(1, 6):
       raise HTTPException(400, 'a score is 1 to 5')
@@ -197,14 +202,15 @@ class Page:
       return await self._answer(request, status=409)
     return await self._answer(request)
 
-  def _known(self, request: Request) -> tuple[int, str]:
+  async def _known(self, request: Request) -> tuple[int, str]:
     """The rater's number and code.
 
     Raises:
       HTTPException: where the browser has no rater's cookie.
     """
     code = request.cookies.get(self._rater_cookie, '')
-    rater = self._ratings.find(code) if code else None
+    # SQLite may wait for a lock: never in the event loop.
+    rater = await run_in_threadpool(self._ratings.find, code) if code else None
     if rater is None:
       raise HTTPException(401, 'no rater')
     return rater, code
@@ -214,9 +220,9 @@ class Page:
   ) -> Response:
     """The state, to the rater of a code or of the cookie."""
     if code:
-      rater = self._ratings.find(code)
+      rater = await run_in_threadpool(self._ratings.find, code)
     else:
-      rater, code = self._known(request)
+      rater, code = await self._known(request)
     assert rater is not None
     state = await run_in_threadpool(self._state, rater)
     response = JSONResponse({**state, 'code': code}, status_code=status)
@@ -259,65 +265,6 @@ class Page:
     )
 
 
-class _Guarded:
-  """Refuses requests from elsewhere; puts the security headers on all answers.
-
-  A POST must be JSON and name its own origin: a form or a script of another
-  site cannot send one along with a rater's cookie.
-  """
-
-  def __init__(
-    self,
-    application: ASGIApp,
-    hosts: tuple[str, ...] | None,
-    knows_token: Callable[[Request], bool],
-  ):
-    self._application = application
-    self._hosts = hosts
-    self._knows_token = knows_token
-
-  async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-    if scope['type'] != 'http':
-      return
-
-    async def secured(message: Message) -> None:
-      if message['type'] == 'http.response.start':
-        present = {name for name, _ in message['headers']}
-        message['headers'] = [
-          *message['headers'],
-          *(
-            (name.lower().encode(), value.encode())
-            for name, value in _HEADERS.items()
-            if name.lower().encode() not in present
-          ),
-        ]
-      await send(message)
-
-    request = Request(scope)
-    why = self._objection(request)
-    answer = _error(403, why) if why else self._application
-    await answer(scope, receive, secured)
-
-  def _objection(self, request: Request) -> str:
-    host = request.headers.get('host', '')
-    try:
-      name = urllib.parse.urlsplit(f'//{host}').hostname
-      origin = urllib.parse.urlsplit(request.headers.get('origin', '')).netloc
-    except ValueError:
-      return 'no such address'
-    if not name or (self._hosts is not None and name not in self._hosts):
-      return 'not called by this name'
-    if not self._knows_token(request):
-      return 'open the address that you were given, with its token'
-    if request.method == 'POST':
-      if origin != host:
-        return 'from another site'
-      kind = request.headers.get('content-type', '').partition(';')[0]
-      if kind != 'application/json':
-        return 'not JSON'
-    return ''
-
-
 def serve(folder: pathlib.Path, study: Study, *, host: str, port: int) -> None:
   """Serves a study until it is told to stop (Ctrl-C or SIGTERM).
 
@@ -331,9 +278,8 @@ def serve(folder: pathlib.Path, study: Study, *, host: str, port: int) -> None:
     ValueError: as `ratings.Ratings`.
     OSError: where the address cannot be listened on.
   """
-  is_local = host in _LOOPBACK
-  family = socket.AF_INET6 if ':' in host else socket.AF_INET
-  listener = socket.create_server((host, port), family=family)
+  is_local = host in serving.LOOPBACK
+  listener = serving.listen(host, port)
   ratings = ratings_lib.Ratings(folder, study)
   try:
     page = Page(
@@ -341,25 +287,20 @@ def serve(folder: pathlib.Path, study: Study, *, host: str, port: int) -> None:
       study,
       ratings,
       token=None if is_local else ratings.token,
-      hosts=_LOOPBACK if is_local else None,
+      hosts=serving.LOOPBACK if is_local else None,
     )
-    address = f'http://{_address(host)}:{listener.getsockname()[1]}/'
+    address = serving.address(host, listener)
     if not is_local:
       address += f'?token={ratings.token}'
+      print(
+        f'{host} is open to the network: whoever has the address can rate',
+        file=sys.stderr,
+      )
     print(
       f'{len(study.files)} images a rater; open {address}\nCtrl-C stops',
       flush=True,
     )
-    # Nothing is logged about who asks for what.
-    config = uvicorn.Config(
-      page.application,
-      log_level='warning',
-      access_log=False,
-      server_header=False,
-      lifespan='off',
-      timeout_graceful_shutdown=2,
-    )
-    uvicorn.Server(config).run(sockets=[listener])
+    serving.run(page.application, listener, _LIMITS)
   except KeyboardInterrupt:
     pass
   finally:
@@ -368,15 +309,11 @@ def serve(folder: pathlib.Path, study: Study, *, host: str, port: int) -> None:
   print('stopped; all scores are kept', file=sys.stderr)
 
 
-def _address(host: str) -> str:
-  if host in ('0.0.0.0', '::'):
-    return socket.gethostname()
-  return f'[{host}]' if ':' in host else host
-
-
 def _page_file(name: str) -> Callable[[Request], Any]:
+  content = (_PAGE / name).read_bytes()
+
   async def send(request: Request) -> Response:
-    return FileResponse(_PAGE / name)
+    return Response(content, media_type=_PAGE_FILES[name])
 
   return send
 
@@ -391,13 +328,8 @@ async def _read(request: Request, fields: Mapping[str, type]) -> dict[str, Any]:
   Raises:
     HTTPException: where it is anything else.
   """
-  body = b''
-  async for part in request.stream():
-    body += part
-    if len(body) > _LARGEST_BODY:
-      raise HTTPException(413, 'too long')
   try:
-    given = json.loads(body)
+    given = json.loads(await request.body())
   except (ValueError, RecursionError) as error:
     raise HTTPException(400, 'not JSON') from error
   # `type`, since True is an int.
@@ -410,8 +342,12 @@ async def _read(request: Request, fields: Mapping[str, type]) -> dict[str, Any]:
 
 async def _refuse(request: Request, error: Exception) -> Response:
   assert isinstance(error, HTTPException)
-  return _error(error.status_code, error.detail)
+  return serving.refusal(error.status_code, error.detail)
 
 
-def _error(status: int, why: str) -> Response:
-  return JSONResponse({'error': why}, status_code=status)
+async def _not_kept(request: Request, error: Exception) -> Response:
+  """A full disk, or a lock that was not given up: the page tries again."""
+  print(f'a score was not kept: {error}', file=sys.stderr, flush=True)
+  return serving.refusal(
+    503, f'The score cannot be saved ({error}). It is tried again…'
+  )

@@ -1,7 +1,8 @@
 """A study: a folder of images, and who sees which of them when.
 
   manifest.json    what every image is; never shown to a rater
-  images/          PNG files, uint8 RGB, under names that tell nothing
+  images/          PNG files, uint8 RGB, under names that tell nothing, all
+                   versions of an image of one size
   ratings.sqlite   the scores (ratings.py), once the study is served
 
 A version is one image made by one method. Some images are repeated: all their
@@ -20,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = 'manifest.json'
 IMAGES = 'images'
 RATINGS = 'ratings.sqlite'
@@ -63,7 +64,9 @@ class Study:
   """What a manifest says.
 
   Attributes:
-    seed: of the file names, the repeated images and the raters' orders.
+    seed: of the examples and the repeated images.
+    secret: of the file names and the raters' orders, which nobody who has the
+      code can then foretell.
     methods: by name in order what it is; the original last.
     versions: every image by every method that its set has.
     examples: the calibration images in the order in which they are shown.
@@ -72,6 +75,7 @@ class Study:
   """
 
   seed: int
+  secret: str
   methods: Mapping[str, str]
   versions: tuple[Version, ...]
   examples: tuple[Example, ...]
@@ -120,7 +124,7 @@ class Study:
     Args:
       rater: number of the rater, from 1.
     """
-    rng = np.random.default_rng([self.seed, rater])
+    rng = np.random.default_rng(list(_keyed(self.secret, str(rater))))
     seen: set[str] = set()
     trials = []
     for index in rng.permutation(len(self.files)):
@@ -135,11 +139,15 @@ class Study:
     return json.dumps(facts, indent=1) + '\n'
 
 
-def file_name(seed: int, *what: str) -> str:
-  """A name for an image's file that tells nothing: keyed by the seed."""
+def file_name(secret: str, *what: str) -> str:
+  """A name for an image's file that tells nothing."""
+  return f'{_keyed(secret, *what).hex()[:32]}.png'
+
+
+def _keyed(secret: str, *what: str) -> bytes:
+  """A digest that only who knows the secret can make."""
   message = json.dumps(what).encode()
-  digest = hmac.new(str(seed).encode(), message, hashlib.sha256).hexdigest()
-  return f'{digest[:32]}.png'
+  return hmac.new(secret.encode(), message, hashlib.sha256).digest()
 
 
 def load(folder: Path) -> Study:
@@ -174,9 +182,12 @@ def load(folder: Path) -> Study:
 
 def _parse(facts: Any) -> Study:
   if facts['format'] != FORMAT:
-    raise ValueError(f'format {facts["format"]!r}, not {FORMAT}')
+    raise ValueError(
+      f'format {facts["format"]!r}, not {FORMAT}: prepare it again'
+    )
   study = Study(
     seed=int(facts['seed']),
+    secret=str(facts['secret']),
     methods={str(k): str(v) for k, v in facts['methods'].items()},
     versions=tuple(Version(**entry) for entry in facts['versions']),
     examples=tuple(Example(**entry) for entry in facts['examples']),

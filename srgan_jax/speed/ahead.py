@@ -1,14 +1,11 @@
-"""Compiles a run's step for accelerators that are only described.
+"""Compiles a config's step for accelerators that are only described.
 
 XLA's compilers for TPUs and GPUs need neither: `speed.tpu` and `speed.gpu` say
 what they make of the step.
 """
 
-from collections.abc import Iterator, Sequence
-import contextlib
+from collections.abc import Sequence
 import dataclasses
-import pathlib
-import tempfile
 import time
 from typing import Any
 
@@ -18,10 +15,11 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from srgan_jax import sharding
-from srgan_jax.data import draw, resident
+from srgan_jax.data import draw, opening, resident
+from srgan_jax.data.loader import Cut
 from srgan_jax.speed import stand_ins
-from srgan_jax.training import run as run_lib
 from srgan_jax.training import stages
+from srgan_jax.training.setup import Setup
 
 LOADERS = ('synthetic', 'resident')
 
@@ -49,11 +47,10 @@ class Program:
   cost: dict[str, float]
 
 
-@contextlib.contextmanager
-def opened(
+def prepare(
   config: ConfigDict, batch_size: int, stage_name: str | None
-) -> Iterator[tuple[run_lib.Run, stages.Stage]]:
-  """A run whose networks and stages stand, and one of its stages.
+) -> tuple[Setup, stages.Stage]:
+  """The networks and stages of a config, and one of the stages.
 
   The precision 'auto' is bfloat16.
 
@@ -68,19 +65,12 @@ def opened(
   config.batch_size = batch_size
   if config.precision == 'auto':
     config.precision = 'bfloat16'
-  stand_ins.use_photos(config)
-  with tempfile.TemporaryDirectory() as scratch:
-    folder = pathlib.Path(scratch)
-    stand_ins.use_random_vgg(config, folder)
-    run = run_lib.Run(config, folder / 'run', opens_loader=False)
-    named = {stage.name: stage for stage in run.stages}
-    if stage_name not in (None, *named):
-      raise ValueError(f'the config has no {stage_name} stage')
-    yield run, named[stage_name] if stage_name else run.stages[-1]
+  setup = Setup(config, stand_ins.random_vgg(config))
+  return setup, setup.stage(stage_name) if stage_name else setup.stages[-1]
 
 
 def compile_stage(
-  run: run_lib.Run,
+  setup: Setup,
   stage: stages.Stage,
   devices: Sequence[Any],
   *,
@@ -90,14 +80,14 @@ def compile_stage(
   """Compiles a call of a stage's program.
 
   Args:
-    run: networks and config; its batch is the global one.
-    stage: of the run.
+    setup: networks and config; its batch is the global one.
+    stage: of the setup.
     devices: of a topology.
     loader: 'synthetic': crops come cut; 'resident': the program cuts them from
-      as many pictures as the run's source has.
+      as many pictures as the config's source has, or the package.
     steps: training steps in a call.
   """
-  config = run.config
+  config = setup.config
   mesh = Mesh(np.asarray(devices), (sharding.AXIS,))
 
   def place(x: Any, spec: PartitionSpec) -> Any:
@@ -107,17 +97,20 @@ def compile_stage(
   everywhere = lambda tree: jax.tree.map(
     lambda x: place(x, PartitionSpec()), tree
   )
-  state = jax.eval_shape(lambda: run.create_state(stage, run.initial))
+  state = jax.eval_shape(lambda: setup.create_state(stage, setup.initial))
   specs = jax.tree.map(lambda x: PartitionSpec(), state)
   if config.batch_norm == 'per_device':
     specs = sharding.state_specs(state)
     state = jax.eval_shape(lambda x: sharding.spread(x, mesh.size), state)
   rows: Any = stand_ins.abstract_crops(config, steps)
-  pictures, cut = None, None
+  pictures: Any = None
+  cut: Cut = lambda pictures, rows: rows
   if loader == 'resident':
     field: Any = jax.ShapeDtypeStruct((steps, config.batch_size), np.int32)
     rows = draw.Draw(field, field, field, field)
-    pictures = everywhere(resident.abstract_pictures(run.source.sizes))
+    stand_ins.use_photos(config)
+    source = opening.open_source(config.data.source, min_size=config.crop_size)
+    pictures = everywhere(resident.abstract_pictures(source.sizes))
     cut = lambda pictures, rows: {
       'crop': resident.cut(
         pictures,
@@ -128,7 +121,7 @@ def compile_stage(
       ),
       'symmetry': rows.symmetry,
     }
-  step = stand_ins.make_update(run, stage, mesh, config.batch_norm, cut)
+  step = stand_ins.make_update(setup, stage, mesh, config.batch_norm, cut)
   split = PartitionSpec(None, sharding.AXIS)
   lowered = step.lower(
     jax.tree.map(place, state, specs),

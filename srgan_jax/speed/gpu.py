@@ -193,21 +193,21 @@ def report(
   devices = describe(target)
   if config.steps_per_call == 1:
     config.steps_per_call = STEPS
-  with ahead.opened(config, batch_per_device, stage_name) as (run, stage):
-    program = ahead.compile_stage(
-      run, stage, devices, loader=loader, steps=config.steps_per_call
-    )
-    figures = {
-      'target': target,
-      'device': devices[0].device_kind,
-      'stage': stage.name,
-      'batch_size': config.batch_size,
-      'precision': run.dtype.name,
-      'steps_per_call': program.steps,
-      'loader': loader,
-      'compile_s': program.compile_s,
-      **figures_of(program, target, run.precision),
-    }
+  setup, stage = ahead.prepare(config, batch_per_device, stage_name)
+  program = ahead.compile_stage(
+    setup, stage, devices, loader=loader, steps=config.steps_per_call
+  )
+  figures = {
+    'target': target,
+    'device': devices[0].device_kind,
+    'stage': stage.name,
+    'batch_size': batch_per_device,
+    'precision': setup.dtype.name,
+    'steps_per_call': program.steps,
+    'loader': loader,
+    'compile_s': program.compile_s,
+    **figures_of(program, target, setup.precision),
+  }
   for line in lines(figures):
     print(line)
   if json_file:

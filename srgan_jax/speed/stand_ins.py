@@ -3,27 +3,27 @@
 How long a step takes does not depend on the values.
 """
 
-from collections.abc import Callable
 import pathlib
-from typing import Any, cast
+from typing import cast
 
 import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 import numpy as np
 
-from srgan_jax import weights
+import srgan_jax
+from srgan_jax import sharding
+from srgan_jax.data.loader import Cut
 from srgan_jax.models import vgg
-from srgan_jax.training import config_files, program, stages
-from srgan_jax.training import run as run_lib
+from srgan_jax.training import config_files, stages
+from srgan_jax.training.setup import Setup
 
 
 def use_photos(config: ConfigDict) -> None:
   """Takes the shipped photos where the config names no source of its own."""
   if config.data.source == config_files.load('default').data.source:
-    config.data.source = (
-      f'folder:{config_files.ROOT / "srgan_jax/assets/train"}'
-    )
+    photos = pathlib.Path(srgan_jax.__file__).parent / 'assets' / 'train'
+    config.data.source = f'folder:{photos}'
   config.data.validation = ''
 
 
@@ -40,50 +40,27 @@ def abstract_crops(
 
 
 def make_update(
-  run: run_lib.Run,
+  setup: Setup,
   stage: stages.Stage,
   mesh: Mesh,
-  batch_norm: str = 'global',
-  cut: Callable[[Any, Any], dict[str, jax.Array]] | None = None,
+  batch_norm: sharding.BatchNorm = 'global',
+  cut: Cut = lambda pictures, rows: rows,
 ) -> jax.stages.Wrapped:
-  """The compiled update (`program.make_update`).
+  """The compiled update, by default on crops that come cut.
 
-  Args:
-    run: of which it is.
-    stage: likewise.
-    mesh: the devices.
-    batch_norm: see there.
-    cut: a loader's `crops`; None: crops come cut.
+  See `Setup.make_update`.
   """
-  config = run.config
-  is_photo = config.data.degradation == 'photo'
-  update = program.make_update(
-    stage,
-    cut or (lambda pictures, rows: rows),
-    mesh,
-    scale=config.scale,
-    precision=run.precision,
-    batch_norm=batch_norm,
-    degradation_seed=config.seed if is_photo else None,
-  )
+  update = setup.make_update(stage, cut, mesh=mesh, batch_norm=batch_norm)
   return cast(jax.stages.Wrapped, update)
 
 
-def use_random_vgg(config: ConfigDict, folder: pathlib.Path) -> bool:
-  """Writes a VGG19 with random weights where one is needed and there is none.
-
-  Args:
-    config: its `perceptual.weights` is changed.
-    folder: for the file.
-
-  Returns:
-    Whether it did.
-  """
+def random_vgg(config: ConfigDict) -> vgg.PerceptualNetwork | None:
+  """A VGG19 with random weights, where one is needed and there is no file."""
   trained = [stage for stage in config.stages.values() if stage.steps]
   if all(stage.content == 'mse' for stage in trained):
-    return False
+    return None
   if pathlib.Path(config.perceptual.weights).exists():
-    return False
+    return None
   module = vgg.VGG(19, 'conv5_4')
   image = jax.ShapeDtypeStruct((1, 32, 32, 3), np.float32)
   shapes = jax.eval_shape(module.init, jax.random.key(0), image)['params']
@@ -91,7 +68,7 @@ def use_random_vgg(config: ConfigDict, folder: pathlib.Path) -> bool:
   params = jax.tree.map(
     lambda x: rng.normal(0, 0.02, x.shape).astype(np.float32), shapes
   )
-  network = vgg.PerceptualNetwork(
+  return vgg.PerceptualNetwork(
     params=params,
     depth=19,
     preprocessing=vgg.Preprocessing(
@@ -100,9 +77,3 @@ def use_random_vgg(config: ConfigDict, folder: pathlib.Path) -> bool:
     feature_scale=tuple((layer, 1.0) for layer in params),
     source='random',
   )
-  path = folder / 'vgg19.safetensors'
-  weights.save_vgg(
-    path, network, source_sha256='0' * 64, converter_version='random'
-  )
-  config.perceptual.weights = str(path)
-  return True

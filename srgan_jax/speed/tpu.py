@@ -34,8 +34,8 @@ from ml_collections import ConfigDict
 
 from srgan_jax import files
 from srgan_jax.speed import ahead, hlo
-from srgan_jax.training import run as run_lib
 from srgan_jax.training import stages
+from srgan_jax.training.setup import Setup
 
 # FLOP/s in bfloat16, bytes/s of memory, and bytes/s in and out of a chip over
 # all its links, by the kind that libtpu names: cloud.google.com/tpu/docs.
@@ -64,30 +64,32 @@ def describe(topology: str) -> list[Any]:
     )
   except Exception as error:  # libtpu's, of any kind
     text = str(error).splitlines()[0]
+    if 'not installed' in text:
+      text = "the compiler is libtpu's: pip install libtpu"
     raise ValueError(f'{topology}: {text}') from error
 
 
 def figures_of(
-  run: run_lib.Run, stage: stages.Stage, devices: Sequence[Any]
+  setup: Setup, stage: stages.Stage, devices: Sequence[Any]
 ) -> dict[str, Any]:
   """Compiles a stage's step for devices that are only described.
 
   Args:
-    run: networks and config; its batch is the global one.
-    stage: of the run.
+    setup: networks and config; its batch is the global one.
+    stage: of the setup.
     devices: of a topology.
 
   Returns:
     The figures that the module's docstring names, and 'compile_s'.
   """
-  program = ahead.compile_stage(run, stage, devices)
+  program = ahead.compile_stage(setup, stage, devices)
   sizes = all_reduce_bytes(program.text)
   figures = {
     'stage': stage.name,
     'chips': len(devices),
     'device': devices[0].device_kind,
-    'batch_size': run.config.batch_size,
-    'batch_norm': run.config.batch_norm,
+    'batch_size': setup.config.batch_size,
+    'batch_norm': setup.config.batch_norm,
     'compile_s': program.compile_s,
     'flops': program.cost['flops'],
     'bytes': program.cost['bytes accessed'],
@@ -144,8 +146,8 @@ def report(
   jax.config.update('jax_platforms', 'cpu')
   devices = describe(topology)
   batch_size = batch_per_chip * len(devices)
-  with ahead.opened(config, batch_size, stage_name) as (run, stage):
-    figures = figures_of(run, stage, devices)
+  setup, stage = ahead.prepare(config, batch_size, stage_name)
+  figures = figures_of(setup, stage, devices)
   figures = {'topology': topology, **figures}
   for name, value in figures.items():
     print(f'{name:22} {value}')

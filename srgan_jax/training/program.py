@@ -16,6 +16,7 @@ import numpy as np
 
 from srgan_jax import sharding
 from srgan_jax.data.batch import Batch, as_floats, make_pictures
+from srgan_jax.data.loader import Cut
 from srgan_jax.models import vgg
 from srgan_jax.training import flat, stages
 from srgan_jax.training import step as step_lib
@@ -40,12 +41,12 @@ _COMPILER_OPTIONS = {
 
 def make_update(
   stage: stages.Stage,
-  cut: Callable[[Any, Any], dict[str, jax.Array]],
+  cut: Cut,
   mesh: Mesh,
   *,
   scale: int,
   precision: str,
-  batch_norm: str = 'global',
+  batch_norm: sharding.BatchNorm = 'global',
   degradation_seed: int | None = None,
   is_flat: bool | None = None,
 ) -> Update:
@@ -76,17 +77,56 @@ def make_update(
     loader's `pictures` and the VGG network. It gives the state after K updates,
     and metrics [K].
   """
-  platform = mesh.devices.flat[0].platform
-  if is_flat is None:
-    is_flat = platform == 'gpu'
   advance: Callable = stage.step
   if batch_norm == 'per_device':
     advance = functools.partial(_advance_per_device, stage.step, mesh)
 
+  def make(pictures: Any, rows: Any, number: jax.Array) -> Batch:
+    crops, key = cut(pictures, rows), None
+    if degradation_seed is not None:
+      key = jax.random.fold_in(jax.random.key(degradation_seed), number)
+    return make_pictures(crops['crop'], crops['symmetry'], scale, key)
+
+  def step(
+    state: step_lib.PretrainState,
+    made: Batch,
+    rate: jax.Array,
+    perceptual: vgg.PerceptualNetwork | None,
+  ) -> tuple[step_lib.PretrainState, step_lib.Metrics]:
+    with jax.default_matmul_precision(precision):
+      return advance(
+        state.with_learning_rate(rate),
+        as_floats(made),
+        perceptual,
+        stage.objective,
+      )
+
+  if is_flat is None:
+    is_flat = mesh.devices.flat[0].platform == 'gpu'
+  loop = _loop
+  if is_flat:
+    loop = functools.partial(
+      _loop_of_few_kernels,
+      dtype=stage.objective.dtype,
+      packs_statistics=batch_norm == 'global',
+      makes_all_first=degradation_seed is None,
+    )
+  return _compile_several(make, step, loop, mesh, batch_norm)
+
+
+def _compile_several(
+  make: Callable[[Any, Any, jax.Array], Batch],
+  step: Callable[..., tuple[step_lib.PretrainState, step_lib.Metrics]],
+  loop: Callable[..., tuple[step_lib.PretrainState, step_lib.Metrics]],
+  mesh: Mesh,
+  batch_norm: sharding.BatchNorm,
+) -> Update:
+  """One program of K steps, one after the other."""
+
   @functools.partial(
     jax.jit,
     donate_argnums=0,
-    compiler_options=_COMPILER_OPTIONS.get(platform),
+    compiler_options=_COMPILER_OPTIONS.get(mesh.devices.flat[0].platform),
   )
   def update(
     state: step_lib.PretrainState,
@@ -95,44 +135,16 @@ def make_update(
     pictures: Any,
     perceptual: vgg.PerceptualNetwork | None,
   ) -> tuple[step_lib.PretrainState, step_lib.Metrics]:
-    def pictures_of(rows: Any, number: jax.Array) -> Batch:
-      crops, key = cut(pictures, rows), None
-      if degradation_seed is not None:
-        key = jax.random.fold_in(jax.random.key(degradation_seed), number)
-      return make_pictures(crops['crop'], crops['symmetry'], scale, key)
-
-    def step(
-      state: step_lib.PretrainState, made: Batch, rate: jax.Array
-    ) -> tuple[step_lib.PretrainState, step_lib.Metrics]:
-      with jax.default_matmul_precision(precision):
-        return advance(
-          state.with_learning_rate(rate),
-          as_floats(made),
-          perceptual,
-          stage.objective,
-        )
-
     numbers = state.generator.step + jnp.arange(len(rates))
-    if len(rates) == 1:
-      # Without the loop, in which XLA's CPU backend is slow.
-      row, number = jax.tree.map(lambda x: x[0], (rows, numbers))
-      state, metrics = step(state, pictures_of(row, number), rates[0])
-      metrics = jax.tree.map(lambda x: x[None], metrics)
+    make_one = functools.partial(make, pictures)
+    one_step = functools.partial(step, perceptual=perceptual)
+    if len(rates) > 1:
+      state, metrics = loop(make_one, one_step, state, (rows, numbers), rates)
     else:
-      make: Callable[..., Batch] = pictures_of
-      made: Any = (rows, numbers)
-      if is_flat:
-        packs_statistics = batch_norm == 'global'
-        state = flat.pack(state, stage.objective.dtype, packs_statistics)
-        if degradation_seed is None:  # else it takes memory
-          make, made = Batch, jax.vmap(pictures_of)(rows, numbers)
-      state, metrics = _loop(
-        lambda state, made, rate: step(state, make(*made), rate),
-        state,
-        made,
-        rates,
-      )
-      state = flat.unpack(state, numbers[0])
+      # Without the loop, in which XLA's CPU backend is slow.
+      made = make_one(*jax.tree.map(lambda x: x[0], (rows, numbers)))
+      state, metrics = one_step(state, made, rates[0])
+      metrics = jax.tree.map(lambda x: x[None], metrics)
     if batch_norm == 'global':
       state = jax.lax.with_sharding_constraint(state, sharding.replicated(mesh))
     return state, jax.lax.with_sharding_constraint(
@@ -143,20 +155,48 @@ def make_update(
 
 
 def _loop(
-  step: Callable, state: step_lib.PretrainState, made: Any, rates: np.ndarray
+  make: Callable[..., Batch],
+  step: Callable[..., tuple[step_lib.PretrainState, step_lib.Metrics]],
+  state: step_lib.PretrainState,
+  inputs: Any,
+  rates: np.ndarray,
 ) -> tuple[step_lib.PretrainState, step_lib.Metrics]:
   """Steps in turn; a step's metrics are kept as one array."""
   names: list[str] = []
 
   def body(
-    state: step_lib.PretrainState, inputs: tuple[Any, Any]
+    state: step_lib.PretrainState, given: tuple[Any, Any]
   ) -> tuple[step_lib.PretrainState, jax.Array]:
-    state, metrics = step(state, *inputs)
+    inputs, rate = given
+    state, metrics = step(state, make(*inputs), rate)
     names[:] = metrics
     return state, jnp.stack(list(metrics.values()))
 
-  state, rows = jax.lax.scan(body, state, (made, rates))
-  return state, dict(zip(names, rows.T, strict=True))
+  state, columns = jax.lax.scan(body, state, (inputs, rates))
+  return state, dict(zip(names, columns.T, strict=True))
+
+
+def _loop_of_few_kernels(
+  make: Callable[..., Batch],
+  step: Callable[..., tuple[step_lib.PretrainState, step_lib.Metrics]],
+  state: step_lib.PretrainState,
+  inputs: Any,
+  rates: np.ndarray,
+  *,
+  dtype: jnp.dtype,
+  packs_statistics: bool,
+  makes_all_first: bool,
+) -> tuple[step_lib.PretrainState, step_lib.Metrics]:
+  """The same for GPUs: states are packed in the loop, crops cut before it.
+
+  Degraded crops take too much memory to be made for all steps at once.
+  """
+  first = inputs[1][0]
+  if makes_all_first:
+    inputs, make = jax.vmap(make)(*inputs), Batch
+  state = flat.pack(state, dtype, packs_statistics)
+  state, metrics = _loop(make, step, state, inputs, rates)
+  return flat.unpack(state, first), metrics
 
 
 def _advance_per_device(

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from concurrent import futures
 import contextlib
 import io
+import os
+import pathlib
 import sys
 import threading
 import time
@@ -12,7 +14,7 @@ from typing import Any, BinaryIO, cast
 import tqdm
 
 from srgan_jax import cli, files
-from srgan_jax.imaging import pictures, writing
+from srgan_jax.imaging import opening, pictures, writing
 from srgan_jax.models.generator import SCALE
 from srgan_jax.upscaling.planning import STANDARD, Job
 from srgan_jax.upscaling.upscaler import Upscaler
@@ -50,8 +52,9 @@ class Batch:
     waiting = [job for job in self._jobs if job.status == 'waiting']
     for job in waiting:
       with contextlib.suppress(ValueError):  # said when it is read
-        if job.source != STANDARD:
-          job.height, job.width = pictures.size(job.source, str(job.source))
+        if os.path.isfile(job.source):
+          size = pictures.size(job.source, '', self._max_megapixels / SCALE**2)
+          job.height, job.width = size
     self._bar = cli.progress(
       total=sum(job.result_pixels for job in waiting),
       unit='px',
@@ -97,18 +100,21 @@ class Batch:
       self._finish(*behind)
 
   def _read(self, job: Job) -> pictures.Picture:
-    name = str(job.source)
-    data = job.source if job.source != STANDARD else sys.stdin.buffer.read()
-    height, width = pictures.size(data, name)
-    result = SCALE**2 * height * width / 1e6
-    if result > self._max_megapixels:
+    name, data = str(job.source), _source(job)
+    most = self._max_megapixels / SCALE**2
+    try:
+      height, width = pictures.size(data, name, most)
+      picture = pictures.read(data, name, most)
+    except opening.TooManyPixelsError as error:
+      result = SCALE**2 * error.height * error.width / 1e6
       raise ValueError(
-        f'{name}: {width}x{height} pixels would become {result:,.0f} '
-        f'megapixels, over the limit of {self._max_megapixels}: '
+        f'{name}: {error.width}x{error.height} pixels would become '
+        f'{result:,.0f} megapixels, over the limit of {self._max_megapixels}: '
         f'--max-megapixels {int(result) + 1} lifts it'
-      )
-    picture = pictures.read(data, name)
-    writing.check_format(_form(job, picture), SCALE * height, SCALE * width)
+      ) from None
+    form = _form(job, picture)
+    writing.check_format(form, SCALE * height, SCALE * width)
+    writing.check_colour(picture, form)
     return picture
 
   def _upscale(
@@ -135,14 +141,16 @@ class Batch:
     form = _form(job, picture)
     if job.target == STANDARD:
       encoded = io.BytesIO()
-      writing.write(picture, encoded, form, self._quality)
+      notes = writing.write(picture, encoded, form, self._quality, SCALE)
+      job.note = '; '.join([job.note, *notes] if job.note else notes)
       sys.stdout.buffer.write(encoded.getbuffer())
       sys.stdout.buffer.flush()
       return
     job.target.parent.mkdir(parents=True, exist_ok=True)
     with files.replacing(job.target) as beside, open(beside, 'wb') as file:
       stoppable = cast(BinaryIO, _Stoppable(file, self._stop))
-      writing.write(picture, stoppable, form, self._quality)
+      notes = writing.write(picture, stoppable, form, self._quality, SCALE)
+    job.note = '; '.join([job.note, *notes] if job.note else notes)
 
   def _finish(self, job: Job, written: futures.Future[None]) -> None:
     with self._may_fail(job):
@@ -164,7 +172,7 @@ class Batch:
         why = f'{job.target}: {error.strerror}'
       elif str(job.source) not in why:
         why = f'{job.source}: {why}'
-      job.status, job.note = 'failed', why
+      job.fail(why)
       if self._bar.total:
         self._bar.total -= min(self._bar.total, job.result_pixels)
       self._say(why)
@@ -184,6 +192,15 @@ class _Stoppable:
     if self._stop.is_set():
       raise InterruptedError('the command is stopping')
     return self._file.write(data)
+
+
+def _source(job: Job) -> pathlib.Path | bytes:
+  """What to read, twice: of a pipe, its bytes."""
+  if job.source == STANDARD:
+    return sys.stdin.buffer.read()
+  if os.path.exists(job.source) and not os.path.isfile(job.source):
+    return job.source.read_bytes()
+  return job.source
 
 
 def _form(job: Job, picture: pictures.Picture) -> str:

@@ -22,7 +22,7 @@ Shapes = dict[str, jax.ShapeDtypeStruct]
 
 # An architecture beyond these is a damaged or hostile file, and initialising
 # it, even abstractly, would take forever.
-_LIMITS = {'blocks': 256, 'channels': 4096, 'image_size': 4096}
+_LIMITS = {'blocks': 128, 'channels': 4096, 'image_size': 4096}
 _CHOICES = {
   'middle': get_args(generator_lib.Middle),
   'output': get_args(generator_lib.Output),

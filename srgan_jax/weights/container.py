@@ -22,25 +22,31 @@ value means does.
              converter_version (see `srgan_jax.evaluation.lpips`)
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 import json
 import os
 import struct
 from typing import Any, Literal, get_args
 
 from flax import traverse_util
+import jax
 import jax.numpy as jnp
 import numpy as np
-import safetensors
 import safetensors.numpy
 
 from srgan_jax import files
+from srgan_jax.weights import safetensors_file
 
 Kind = Literal['generator', 'discriminator', 'vgg', 'lpips']
 Dtype = Literal['float32', 'float16', 'bfloat16']
+FindFault = Callable[
+  [Mapping[str, jax.ShapeDtypeStruct], dict[str, Any]], str | None
+]
 
 FORMAT = 'srgan_jax'
 FORMAT_VERSION = '1'
+_MAX_DEPTH = 16  # of the tree; ours has 4
+_MAX_FAULT = 400  # letters: a name or value in it may be a file's
 
 _HINTS = {
   'generator': (
@@ -100,30 +106,23 @@ def save(
 
 
 def load(
-  path: files.Path,
-  kind: Kind,
-  find_fault: Callable[[Any, dict[str, Any]], str | None] | None = None,
+  path: files.Path, kind: Kind, find_fault: FindFault | None = None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
   """Reads a weight file of one kind.
 
   Args:
     path: the file.
     kind: what it must hold.
-    find_fault: from the tree and the metadata to what is wrong with them.
+    find_fault: see `read`.
 
   Returns:
     The tree of float32 NumPy arrays, and the metadata, decoded.
 
   Raises:
-    ValueError: one line naming the file and what to run: where it is missing,
-      not safetensors (an HTML page, a Git LFS pointer, cut off), without this
-      package's metadata, of another kind, or with a fault.
+    ValueError: as `read`.
   """
-  flat, metadata = read(path, kind)
-  tree = unflatten(flat)
-  if find_fault is not None and (fault := find_fault(tree, metadata)):
-    raise fault_error(path, kind, fault)
-  return tree, metadata
+  flat, metadata = read(path, kind, find_fault)
+  return unflatten(flat), metadata
 
 
 def round_to(dtype: Dtype, values: Any, name: str) -> np.ndarray:
@@ -178,37 +177,64 @@ def find_placeholder(head: bytes) -> str | None:
 
 
 def read(
-  path: files.Path, kind: Kind
+  path: files.Path, kind: Kind, find_fault: FindFault | None = None
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-  """The tensors by name and the decoded metadata of a file of `kind`."""
+  """The tensors by name and the decoded metadata of a file of `kind`.
+
+  Args:
+    path: the file.
+    kind: what it must hold.
+    find_fault: from the tensors' shapes by name and the metadata to what is
+      wrong with them; no tensor is read before.
+
+  Raises:
+    ValueError: one line naming the file and what to run: where it is missing,
+      not safetensors (an HTML page, a Git LFS pointer, cut off), without this
+      package's metadata, of another kind, or with a fault.
+  """
   try:
     reject_placeholder(path)
   except ValueError as error:
     raise ValueError(f'{error}; {_hint(path, kind)}') from None
   try:
-    with safetensors.safe_open(path, framework='numpy') as file:
-      metadata = _decode(path, kind, file.metadata() or {})
-      flat = {name: file.get_tensor(name) for name in file.keys()}
-  except safetensors.SafetensorError as error:
-    detail = str(error).splitlines()[0]
+    raw, stated = safetensors_file.index(path)
+  except ValueError as error:
     raise fault_error(
-      path, kind, f'is cut off or not safetensors ({detail})'
+      path, kind, f'is cut off or not safetensors ({error})'
     ) from error
-  parents = {
-    name[:i] for name in flat for i, letter in enumerate(name) if letter == '/'
-  }
-  if clash := sorted(parents & flat.keys()):
-    raise fault_error(path, kind, f'{clash[0]} is both a tensor and a tree')
+  metadata = _decode(path, kind, raw)
   dtype = metadata.get('dtype', 'float32')
   if dtype not in get_args(Dtype):
     raise fault_error(path, kind, f'has a wrong dtype: {dtype!r}')
+  shapes = {}
+  for name, (stored, shape) in stated.items():
+    if stored != jnp.dtype(dtype):
+      raise fault_error(path, kind, f'{name} is {stored}, not {dtype}')
+    shapes[name] = jax.ShapeDtypeStruct(shape, jnp.float32)
+  if fault := _find_clash(shapes):
+    raise fault_error(path, kind, fault)
+  if find_fault is not None and (fault := find_fault(shapes, metadata)):
+    raise fault_error(path, kind, fault)
+  flat = safetensors_file.read(path, shapes)
   for name, value in flat.items():
-    if value.dtype != jnp.dtype(dtype):
-      raise fault_error(path, kind, f'{name} is {value.dtype}, not {dtype}')
-    flat[name] = value.astype(np.float32)
+    flat[name] = value.astype(np.float32, copy=False)
     if not np.isfinite(flat[name]).all():
       raise fault_error(path, kind, f'{name} has values that are not finite')
   return flat, metadata
+
+
+def _find_clash(names: Iterable[str]) -> str | None:
+  """A name that is another's folder, if any."""
+  known = set(names)
+  for name in names:
+    if name.count('/') > _MAX_DEPTH:
+      return f'{name} is nested too deeply'
+    parent = name.rpartition('/')[0]
+    while parent:
+      if parent in known:
+        return f'{parent} is both a tensor and a tree'
+      parent = parent.rpartition('/')[0]
+  return None
 
 
 def _decode(
@@ -241,7 +267,7 @@ def _decode(
   return metadata
 
 
-def unflatten(flat: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
   """The Flax tree of tensors by name."""
   return traverse_util.unflatten_dict(flat, sep='/')
 
@@ -264,5 +290,6 @@ def _hint(path: files.Path, kind: Kind) -> str:
 
 
 def fault_error(path: files.Path, kind: Kind, fault: str) -> ValueError:
-  """The error that names a file's fault, and what to run."""
+  """The error that names a file's fault, and what to run, on one line."""
+  fault = ''.join(c if c.isprintable() else '?' for c in fault[:_MAX_FAULT])
   return ValueError(f'{path}: {fault}; {_hint(path, kind)}')

@@ -1,7 +1,6 @@
 """Generators and discriminators as files: the module with its variables."""
 
-from collections.abc import Callable, Mapping
-import functools
+from collections.abc import Mapping
 from typing import Any, cast
 
 from flax import traverse_util
@@ -106,8 +105,11 @@ def _save_network(
   facts: Mapping[str, Any],
 ) -> None:
   """Writes a network's file, with `facts` of its own kind beside the rest."""
-  fail = lambda fault: ValueError(f'{path}: {fault}')
-  _check(fail, kind, architecture, variables)
+  flat = traverse_util.flatten_dict(variables, sep='/')
+  try:
+    _check(kind, architecture, flat)
+  except ValueError as error:
+    raise ValueError(f'{path}: {error}') from None
   metadata = {
     'architecture': dict(architecture),
     'training': dict(training),
@@ -119,30 +121,41 @@ def _save_network(
 def _load_network(
   path: files.Path, kind: container.Kind
 ) -> tuple[Generator | Discriminator, dict[str, Any], dict[str, Any]]:
-  flat, metadata = container.read(path, kind)
+  def find_fault(
+    shapes: Mapping[str, Any], metadata: Mapping[str, Any]
+  ) -> str | None:
+    if not isinstance(metadata.get('training'), dict):
+      return 'does not record its training'
+    try:
+      _check(kind, metadata['architecture'], shapes)
+    except ValueError as error:
+      return str(error)
+    return None
+
+  flat, metadata = container.read(path, kind, find_fault)
+  module = _make(kind, metadata['architecture'])
   variables = jax.tree.map(jnp.asarray, container.unflatten(flat))
-  fail = functools.partial(container.fault_error, path, kind)
-  module = _check(fail, kind, metadata['architecture'], variables)
   return module, variables, metadata
 
 
-def _check(
-  fail: Callable[[str], ValueError],
-  kind: container.Kind,
-  architecture: Mapping[str, Any],
-  variables: Any,
+def _make(
+  kind: container.Kind, architecture: Mapping[str, Any]
 ) -> Generator | Discriminator:
-  """The module of an architecture; fails where the variables are not its."""
-  module: Generator | Discriminator
-  try:
-    if kind == 'generator':
-      module = architecture_lib.make_generator(architecture)
-    else:
-      module = architecture_lib.make_discriminator(architecture)
-  except ValueError as error:
-    raise fail(str(error)) from None
-  flat = traverse_util.flatten_dict(variables, sep='/')
+  if kind == 'generator':
+    return architecture_lib.make_generator(architecture)
+  return architecture_lib.make_discriminator(architecture)
+
+
+def _check(
+  kind: container.Kind, architecture: Mapping[str, Any], flat: Mapping[str, Any]
+) -> None:
+  """Raises ValueError where tensors are not those of the architecture."""
+  module = _make(kind, architecture)
+  # Each block has a name of its own: what claims more is not worth a look.
+  if architecture.get('blocks', 0) > len(flat):
+    raise ValueError(
+      f'has {len(flat)} tensors, too few for {architecture["blocks"]} blocks'
+    )
   side = architecture.get('image_size', 8)
   if fault := architecture_lib.find_fault(module, flat, side):
-    raise fail(fault)
-  return module
+    raise ValueError(fault)

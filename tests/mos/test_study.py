@@ -1,6 +1,5 @@
 """A study's folder: what prepare writes and refuses, and the scores' file."""
 
-import filecmp
 import json
 import sqlite3
 
@@ -77,24 +76,33 @@ def test_a_study_has_all_versions_of_all_images(hr, folder):
   assert files == {entry.file for entry in (*what.versions, *what.examples)}
 
 
-def test_names_tell_nothing_and_a_seed_decides_everything(
-  hr, finished, folder, tmp_path
-):
+def test_names_and_orders_cannot_be_foretold(hr, finished, folder, tmp_path):
   names = sorted(path.stem for path in (folder / 'images').iterdir())
   assert all(len(name) == 32 and int(name, 16) for name in names)
   run(hr, finished, tmp_path / 'again')
-  compared = filecmp.dircmp(folder / 'images', tmp_path / 'again' / 'images')
-  _, mismatch, errors = filecmp.cmpfiles(
-    *(compared.left, compared.right, compared.left_list), shallow=False
-  )
-  assert compared.left_list == compared.right_list
-  assert not mismatch and not errors
-  same = study.load(tmp_path / 'again')
-  assert same == study.load(folder) and same.id == study.load(folder).id
-  run(hr, finished, tmp_path / 'other', '--seed=1')
-  other = study.load(tmp_path / 'other')
-  assert not {v.file for v in other.versions} & {v.file for v in same.versions}
-  assert other.order(1) != same.order(1)
+  one, other = study.load(folder), study.load(tmp_path / 'again')
+  assert len(one.secret) == 32 and one.secret != other.secret
+  assert not set(one.files) & set(other.files)
+  place = lambda what: [what.files.index(t.file) for t in what.order(1)]
+  assert place(one) != place(other)
+  # All the rest is the same: images, examples, repeats.
+  assert one.repeated == other.repeated
+  for a, b in zip(
+    (*one.versions, *one.examples),
+    (*other.versions, *other.examples),
+    strict=True,
+  ):
+    theirs = (tmp_path / 'again' / 'images' / b.file).read_bytes()
+    assert (folder / 'images' / a.file).read_bytes() == theirs
+
+
+def test_all_versions_of_an_image_are_of_one_size(folder):
+  sizes = {}
+  for version in study.load(folder).versions:
+    size = (folder / 'images' / version.file).stat().st_size
+    sizes.setdefault(version.image, []).append(size)
+  for of_one in sizes.values():
+    assert len(of_one) > 3 and len(set(of_one)) == 1
 
 
 def test_orders_are_complete_random_and_each_raters_own(folder):
@@ -189,7 +197,7 @@ def test_a_broken_study_is_named(folder, tmp_path):
   outside = {**facts['versions'][0], 'file': '../x'}
   for changed, message in (
     ('{', 'is not JSON'),
-    (json.dumps(facts | {'format': 2}), 'format 2, not 1'),
+    (json.dumps(facts | {'format': 1}), 'format 1, not 2: prepare it again'),
     (json.dumps(facts | {'versions': []}), 'has no images'),
     (json.dumps(facts | {'methods': {}}), "'nearest' is not one of its"),
     (json.dumps(facts), 'is missing'),
@@ -240,7 +248,7 @@ def test_scores_are_taken_once_in_order_and_kept(folder, tmp_path):
   dump = '\n'.join(database.iterdump())
   database.close()
   assert codes[0] not in dump and codes[0].replace('-', '') not in dump
-  other = study.Study(1, what.methods, what.versions, (), (), '0')
+  other = study.Study(1, 'x', what.methods, what.versions, (), (), '0')
   with pytest.raises(ValueError, match='ratings of another study'):
     ratings.Ratings(tmp_path, other)
   (tmp_path / study.RATINGS).write_bytes(b'no database at all' * 100)

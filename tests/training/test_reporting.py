@@ -3,13 +3,12 @@
 import json
 import types
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tensorboardX
 
 from srgan_jax.training import reporting
-from srgan_jax.training import run as run_lib
-from tests.support.repository import tiny_config
 
 
 class Board:
@@ -115,33 +114,39 @@ def test_the_clock_tells_the_fraction_waited(now):
   assert clock.figures() == {'images_per_s': 2 * 16 / 4, 'input_wait': 1 / 4}
 
 
+def _window(*calls):
+  window = reporting.Window('gan')
+  step = 6
+  for call in calls:
+    window.add(
+      step, {name: jnp.float32(values) for name, values in call.items()}
+    )
+    step += len(next(iter(call.values())))
+  return window
+
+
 def test_a_line_has_the_mean_of_every_step_since_the_last():
-  window = [
-    {'content_loss': 1.0, 'adversarial_loss': 0.5},
-    {'content_loss': 2.0, 'adversarial_loss': 0.5},
-    {'content_loss': 9.0, 'adversarial_loss': 0.75},
-    {'content_loss': 4.0, 'adversarial_loss': 0.25},
-  ]
-  expected = {'content_loss': 4.0, 'adversarial_loss': 0.5}
-  assert run_lib._mean(window) == expected
-  assert run_lib._mean(window[2:3]) == window[2]
+  window = _window(
+    {'content': [1.0, 2.0], 'adversarial': [0.5, 0.5]},
+    {'content': [9.0, 4.0], 'adversarial': [0.75, 0.25]},
+  )
+  window.fetch()
+  assert window.take_mean() == {'content': 4.0, 'adversarial': 0.5}
+  window.add(10, {'content': jnp.float32([7.0])})
+  window.fetch()
+  assert window.take_mean() == {'content': 7.0}
 
 
-def test_a_runs_lines_are_means_of_their_own_steps(tmp_path, monkeypatch):
-  singles, fetch = [], run_lib._fetch
-
-  def spy(*arguments):
-    singles.extend(found := fetch(*arguments))
-    return found
-
-  monkeypatch.setattr(run_lib, '_fetch', spy)
-  overrides = {'stages.pretrain.steps': 7, 'stages.gan.steps': 0}
-  config = tiny_config(**overrides, log_every=4)
-  run_lib.Run(config, tmp_path).train()
-  text = (tmp_path / 'metrics.jsonl').read_text()
-  lines = [json.loads(line) for line in text.splitlines()]
-  assert [line['step'] for line in lines] == [4, 7]
-  losses = [single['loss'] for single in singles]
-  assert len(set(losses)) == 7
-  for line, own in zip(lines, (losses[:4], losses[4:]), strict=True):
-    assert line['loss'] == pytest.approx(np.mean(own), rel=1e-6)
+@pytest.mark.parametrize(
+  ('values', 'cause'),
+  [
+    ({'adversarial': 1, 'content': jnp.nan, 'loss': jnp.nan}, 'content'),
+    ({'adversarial': jnp.nan, 'content': 1, 'd_real': jnp.inf}, 'd_real'),
+    ({'loss': jnp.nan, 'tv': jnp.nan, 'content': 1}, 'tv'),
+  ],
+)
+def test_the_term_named_is_the_cause(values, cause):
+  # The second step of a call that began with step 6.
+  window = _window({name: [1, value] for name, value in values.items()})
+  with pytest.raises(FloatingPointError, match=f'gan step 7: {cause} is'):
+    window.fetch()

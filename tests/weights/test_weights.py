@@ -311,6 +311,18 @@ def set_tensor(name, value):
     (set_metadata('feature_scale', '{"conv2_2": 0}'), 'conv2_2=0'),
     (set_metadata('feature_scale', '{"conv2_2": "1"}'), "conv2_2='1'"),
     (set_metadata('feature_scale', '{"conv9_9": 1}'), 'conv9_9=1'),
+    (
+      set_metadata('feature_scale', f'{{"conv2_2": 1{"0" * 400}}}'),
+      'wrong feature_scale: conv2_2=10000',
+    ),
+    (
+      set_metadata(
+        'preprocessing',
+        f'{{"channel_order": "rgb", "value_range": [0, 1{"0" * 400}],'
+        ' "mean": [0, 0, 0], "std": [1, 1, 1]}',
+      ),
+      'wrong preprocessing',
+    ),
     (drop_tensor('params/conv1_2/bias'), r'lacks params/conv1_2/bias \(1 '),
     (drop_tensor('params/conv2_2/kernel'), 'lacks params/conv2_2/kernel'),
     (
@@ -360,6 +372,12 @@ def test_wrong_vgg_files_are_refused(vgg_file, change, expected):
     (
       set_metadata('architecture', '{"blocks": 2, "channels": 4}'),
       r'is \(8,\), not \(4,\)',
+    ),
+    (drop_metadata('training'), 'does not record its training'),
+    (set_metadata('training', '[1]'), 'does not record its training'),
+    (
+      set_metadata('architecture', '{"blocks": 128, "channels": 8}'),
+      'has 38 tensors, too few for 128 blocks',
     ),
     (
       set_metadata('architecture', '{"blocks": 1000000000, "channels": 8}'),

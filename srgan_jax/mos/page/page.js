@@ -25,14 +25,17 @@ async function ask(path, body) {
     body: JSON.stringify(body),
   };
   for (;;) {
+    let why = 'The server does not answer. Nothing is lost; trying again…';
     try {
       const response = await fetch(path, {cache: 'no-store', ...options});
+      const data = await response.json();
       if (response.status < 500) {
         trouble('');
-        return {status: response.status, data: await response.json()};
+        return {status: response.status, data};
       }
+      why = data.error; // a full disk, or too many raters at once
     } catch (error) { /* no connection, or one that broke off */ }
-    trouble('The server does not answer. Nothing is lost; trying again…');
+    trouble(why);
     await pause(RETRY);
   }
 }

@@ -1,0 +1,189 @@
+"""What each reader does with each kind of hostile file: time, memory, a line.
+
+Files are read in a process of its own, which is ended where it takes longer
+than a minute or 4 GB more, and replaced for the next file.
+"""
+
+from collections.abc import Callable, Iterator
+import dataclasses
+import json
+import multiprocessing
+import pathlib
+import resource
+import tempfile
+import time
+from typing import Any
+
+from srgan_jax.stress import hostile_files
+
+# What a reader may take; see docs/reliability.md.
+MAX_SECONDS = 5.0
+MAX_BYTES = 2**28
+_PATIENCE = 60.0
+_MEMORY = 2**32
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+  """What came of one file.
+
+  Attributes:
+    kind: of the file.
+    size: of the file, bytes.
+    seconds: until it was refused.
+    peak: bytes of memory beyond what the reader had before.
+    message: the refusal; '' where it was read.
+    fault: what should not be; '' where all is well.
+  """
+
+  kind: str
+  size: int
+  seconds: float
+  peak: int
+  message: str
+  fault: str
+
+
+def measure(names: list[str] | None = None) -> Iterator[Outcome]:
+  """Has the readers read hostile files.
+
+  Args:
+    names: of `hostile_files.kinds()`; None for all.
+  """
+  kinds = hostile_files.kinds()
+  with tempfile.TemporaryDirectory() as folder, _Reader() as reader:
+    for name in names or kinds:
+      kind = kinds[name]
+      path = pathlib.Path(folder, f'hostile{kind.suffix}')
+      kind.write(path)
+      size = path.stat().st_size
+      yield judge(name, size, reader.read(kind.reader, path))
+      path.unlink()
+
+
+def judge(name: str, size: int, found: dict[str, Any]) -> Outcome:
+  """The outcome of a kind, its file's size and what the reader answered."""
+  message = str(found['message'])
+  fault = str(found['fault'])
+  if not fault and not message:
+    fault = 'it was read'
+  elif not fault and ('\n' in message or len(message) > 1000):
+    fault = f'a message of {len(message)} letters'
+  elif not fault and found['seconds'] > MAX_SECONDS:
+    fault = 'too slow'
+  elif not fault and found['peak'] > MAX_BYTES:
+    fault = 'too much memory'
+  return Outcome(name, size, found['seconds'], found['peak'], message, fault)
+
+
+class _Reader:
+  """The process that reads."""
+
+  def __init__(self) -> None:
+    self._context = multiprocessing.get_context('spawn')
+    self._process: Any = None
+    self._pipe: Any = None
+
+  def __enter__(self) -> '_Reader':
+    return self
+
+  def __exit__(self, *_: object) -> None:
+    self._end()
+
+  def read(self, reader: str, path: pathlib.Path) -> dict[str, Any]:
+    """The outcome of one file, as `_answer` sends it."""
+    if self._process is None:
+      self._pipe, theirs = self._context.Pipe()
+      self._process = self._context.Process(
+        target=_serve, args=(theirs,), daemon=True
+      )
+      self._process.start()
+      theirs.close()
+      self._pipe.recv()  # it is ready
+    start = time.monotonic()
+    self._pipe.send((reader, str(path)))
+    fault = f'not done after {_PATIENCE:g} s'
+    try:
+      if self._pipe.poll(_PATIENCE):
+        return dict(json.loads(self._pipe.recv()))
+    except EOFError:
+      fault = 'the process died'
+    self._end()
+    seconds = time.monotonic() - start
+    return {'seconds': seconds, 'peak': 0, 'message': '', 'fault': fault}
+
+  def _end(self) -> None:
+    if self._process is not None:
+      self._process.kill()
+      self._process.join()
+      self._pipe.close()
+      self._process = None
+
+
+def _serve(pipe: Any) -> None:
+  """Reads one file after another, until the pipe is closed."""
+  readers = _readers()
+  # A reader that fails its test shall not take the machine along.
+  grown = _status('VmData') + _MEMORY
+  resource.setrlimit(resource.RLIMIT_DATA, (grown, grown))
+  pipe.send('ready')
+  while True:
+    try:
+      reader, path = pipe.recv()
+    except EOFError:
+      return
+    pipe.send(json.dumps(_answer(readers[reader], path)))
+
+
+def _answer(read: Callable[[str], None], path: str) -> dict[str, Any]:
+  pathlib.Path('/proc/self/clear_refs').write_text('5')  # the peak, anew
+  before, start = _status('VmRSS'), time.monotonic()
+  message = fault = ''
+  try:
+    read(path)
+  except (ValueError, OSError) as error:
+    message = str(error)
+  except BaseException as error:
+    fault = f'{type(error).__name__}: {str(error)[:200]}'
+  return {
+    'seconds': time.monotonic() - start,
+    'peak': max(_status('VmHWM') - before, 0),
+    'message': message,
+    'fault': fault,
+  }
+
+
+def _status(name: str) -> int:
+  """A figure of this process, in bytes."""
+  for line in pathlib.Path('/proc/self/status').read_text().splitlines():
+    key, _, value = line.partition(':')
+    if key == name:
+      return int(value.split()[0]) * 1024
+  raise OSError(f'/proc/self/status has no {name}')
+
+
+def _readers() -> dict[str, Callable[[str], None]]:
+  """By name, what reads a file; all that they import is imported."""
+  import h5py  # noqa: F401  (so that its import is no one's time)
+  import jax
+
+  from srgan_jax import weights
+  from srgan_jax.convert import generator, lpips, vgg
+
+  jax.config.update('jax_platforms', 'cpu')
+  jax.numpy.zeros(1).block_until_ready()
+
+  def path(text: str) -> tuple[pathlib.Path, pathlib.Path]:
+    return pathlib.Path(text), pathlib.Path(f'{text}.out')
+
+  return {
+    'generator': lambda text: _drop(generator.convert(*path(text))),
+    'vgg': lambda text: _drop(vgg.convert(*path(text))),
+    'lpips': lambda text: _drop(lpips.convert(*path(text), 'alex')),
+    'our generator': lambda text: _drop(weights.load_generator(text)),
+    'our VGG': lambda text: _drop(weights.load_vgg(text)),
+  }
+
+
+def _drop(_: object) -> None:
+  pass

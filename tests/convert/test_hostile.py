@@ -1,0 +1,34 @@
+"""Hostile files: refused in one line, within 5 seconds and 256 MiB."""
+
+import pytest
+
+from srgan_jax.stress import hostile_files, readers
+
+pytest.importorskip('h5py', reason='h5py is not installed')
+
+
+@pytest.fixture(scope='module')
+def outcomes():
+  """Of all kinds, by name; the readers run in a process of their own."""
+  return {outcome.kind: outcome for outcome in readers.measure()}
+
+
+@pytest.mark.parametrize('kind', hostile_files.kinds())
+def test_a_hostile_file_is_refused_cheaply(outcomes, kind):
+  assert not outcomes[kind].fault, outcomes[kind]
+
+
+@pytest.mark.parametrize(
+  ('change', 'fault'),
+  [
+    ({}, ''),
+    ({'seconds': 6.0}, 'too slow'),
+    ({'peak': 2**29}, 'too much memory'),
+    ({'message': 'x: a\nb'}, 'a message of 6 letters'),
+    ({'message': ''}, 'it was read'),
+    ({'fault': 'KeyError: 1'}, 'KeyError: 1'),
+  ],
+)
+def test_what_is_not_right_is_a_fault(change, fault):
+  found = {'seconds': 0.1, 'peak': 0, 'message': 'x: no', 'fault': ''} | change
+  assert readers.judge('kind', 10, found).fault == fault
