@@ -216,9 +216,12 @@ def _add_bias_backward(
   slopes, x, bias = kept
   y = x + bias
   inner = _activate(leak, slopes, y >= 0, gradient)
+  # Unlike normalisation's, this gradient by x does not wait for the sums: XLA
+  # makes them where it is made.
+  by_bias = inner.sum(axis=(0, 1, 2))
   if leak:
-    return None, inner, *sums(inner)
-  by_bias, by_slopes = sums(inner, gradient * jnp.minimum(y, 0))
+    return None, inner, by_bias
+  by_slopes = (gradient * jnp.minimum(y, 0)).sum(axis=(0, 1, 2))
   return by_slopes, inner, by_bias
 
 
