@@ -20,6 +20,7 @@ def main() -> None:
     'loader', 'synthetic', ahead.LOADERS, 'Where crops come from.'
   )
   json_file = flags.DEFINE_string('json', None, 'A file for the figures.')
+  table = flags.DEFINE_string('table', None, 'A document for their row.')
   flags.mark_flags_as_required(['config', 'target'])
 
   def run(arguments: list[str]) -> None:
@@ -32,8 +33,9 @@ def main() -> None:
         batch_per_device=batch.value,
         loader=loader.value,
         json_file=json_file.value,
+        table_file=table.value,
       )
-    except ValueError as error:
+    except (ValueError, OSError) as error:
       cli.fail('compile_gpu', error)
 
   app.run(run, flags_parser=config_files.flags_parser('compile_gpu'))

@@ -3,7 +3,7 @@
   pip install 'srgan_jax[train,cuda]'    # Linux; no driver is needed
   python tools/compile_gpu.py --config=configs/vgg54.py --target=h100 \
     [--stage=gan] [--batch_per_device=16] [--loader=resident] [--json=FILE] \
-    [--config.FIELD=VALUE ...]
+    [--table=docs/performance.md] [--config.FIELD=VALUE ...]
 
 XLA's own GPU compiler says which kernels it makes of the step; nothing is run.
 The program is the one that trains: --config.steps_per_call steps in a loop (20
@@ -32,6 +32,8 @@ it compares with what was measured).
 import collections
 from collections.abc import Sequence
 import json
+import pathlib
+import re
 from typing import Any
 
 import jax
@@ -49,6 +51,7 @@ TARGETS = {
 }
 LAUNCH_S = 2e-6
 STEPS = 20  # in a call, where the config says 1
+_TABLE = ('<!-- compile_gpu -->', '<!-- end -->')
 
 # What XLA's compiler asks of a GPU of compute capability 9.0 with 132
 # multiprocessors, whose registers and caches are the same in both.
@@ -175,6 +178,7 @@ def report(
   batch_per_device: int = 16,
   loader: str = 'synthetic',
   json_file: str | None = None,
+  table_file: str | None = None,
 ) -> None:
   """Compiles the program for a GPU and prints its figures.
 
@@ -185,9 +189,11 @@ def report(
     batch_per_device: HR crops.
     loader: of `ahead.LOADERS`.
     json_file: for the figures, or None.
+    table_file: a file whose table gets their row, or None.
 
   Raises:
-    ValueError: one line: no such target, no such stage, or no plugin.
+    ValueError: one line: no such target, no such stage, no plugin, or no table
+      in the file.
   """
   jax.config.update('jax_platforms', 'cpu')  # nothing asks for a driver
   devices = describe(target)
@@ -201,6 +207,7 @@ def report(
     'target': target,
     'device': devices[0].device_kind,
     'stage': stage.name,
+    'label': stage.label,
     'batch_size': batch_per_device,
     'precision': setup.dtype.name,
     'steps_per_call': program.steps,
@@ -212,6 +219,40 @@ def report(
     print(line)
   if json_file:
     files.write_text(json_file, json.dumps(figures, indent=2) + '\n')
+  if table_file:
+    path = pathlib.Path(table_file)
+    files.write_text(table_file, with_row(path.read_text(), figures))
+
+
+def with_row(text: str, figures: dict[str, Any]) -> str:
+  """A document in whose table the row of a program is these figures.
+
+  The table lies between two comments; a row's first cells tell it apart.
+
+  Raises:
+    ValueError: where the document has no such table.
+  """
+  found = re.search(
+    rf'(?<={_TABLE[0]}\n\n).*?(?=\n\n{_TABLE[1]})', text, re.DOTALL
+  )
+  if not found:
+    raise ValueError(f'there is no table between {" and ".join(_TABLE)}')
+  key = (
+    f'| {figures["target"]} | {figures["label"]} | {figures["batch_size"]} '
+    f'| {figures["loader"]}, {figures["steps_per_call"]} steps |'
+  )
+  kinds = figures['by_kind']
+  memory = f'{figures["argument_bytes"] / 1e6:.0f} '
+  memory += f'+ {figures["temporary_bytes"] / 1e6:.0f} MB'
+  row = (
+    f'{key} {figures["kernels"]:.0f} | {kinds.get("convolution", 0):.0f} '
+    f'| {figures["bytes"] / 1e9:.2f} GB | {memory} '
+    f'| {figures["roofline_ms"]:.2f} ms | {figures["launch_ms"]:.2f} ms |'
+  )
+  head, rule, *rows = found[0].splitlines()
+  rows = sorted([*(r for r in rows if not r.startswith(key)), row])
+  table = '\n'.join([head, rule, *rows])
+  return text[: found.start()] + table + text[found.end() :]
 
 
 def lines(figures: dict[str, Any]) -> list[str]:

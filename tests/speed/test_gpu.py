@@ -94,6 +94,25 @@ def test_what_is_no_program_or_no_gpu_is_said():
     gpu.describe('h1000')
 
 
+def test_a_documents_row_is_replaced_and_the_rest_kept():
+  text = (repository.ROOT / 'docs' / 'performance.md').read_text()
+  figures = gpu.figures_of(program(LOOP.read_text(), 3), 'h100', 'default') | {
+    'target': 'h100',
+    'label': 'srresnet-x',
+    'batch_size': 3,
+    'loader': 'resident',
+    'steps_per_call': 3,
+  }
+  once = gpu.with_row(text, figures)
+  (row,) = set(once.splitlines()) - set(text.splitlines())
+  assert row.startswith('| h100 | srresnet-x | 3 | resident, 3 steps | 7 | 1 |')
+  twice = gpu.with_row(once, figures | {'kernels': 8})
+  assert len(twice.splitlines()) == len(once.splitlines())
+  assert once.replace(row + '\n', '') == text
+  with pytest.raises(ValueError, match='no table between'):
+    gpu.with_row('no table', figures)
+
+
 def compile_tiny(output, *arguments):
   # The suite's own flags are a CPU's.
   environment = {**os.environ, 'PYTHONPATH': str(repository.ROOT)}
@@ -112,7 +131,7 @@ def compile_tiny(output, *arguments):
 
 @needs_plugin
 def test_the_training_program_compiles_without_a_gpu(tmp_path):
-  """Recorded with JAX 0.11.2: 95 kernels, 22 of them convolutions."""
+  """Recorded with JAX 0.11.2: 74 kernels, 20 of them convolutions."""
   output = tmp_path / 'out.json'
   result = compile_tiny(
     output, '--stage=pretrain', '--batch_per_device=4', '--loader=resident'
@@ -120,7 +139,7 @@ def test_the_training_program_compiles_without_a_gpu(tmp_path):
   assert result.returncode == 0, result.stderr
   figures = json.loads(output.read_text())
   assert figures['by_kind']['convolution'] == 20
-  assert figures['kernels'] < 110
+  assert figures['kernels'] < 85
   assert figures['conditionals'] == 0
   assert figures['steps_per_call'] == 20
 
