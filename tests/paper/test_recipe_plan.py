@@ -50,7 +50,7 @@ def test_minutes_cost_one_decoding_and_one_compilation(tmp_path, monkeypatch):
     lambda name, *a: None if name == 'tensorflow' else find(name, *a),
   )
   decoded = _count_calls(monkeypatch, resident, 'ResidentLoader')
-  traced = _count_calls(monkeypatch, program, 'make_batch')
+  traced = _count_calls(monkeypatch, program, 'make_pictures')
   time_updates = timed_calls.seconds_per_step
   monkeypatch.setattr(
     timed_calls,

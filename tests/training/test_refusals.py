@@ -109,10 +109,11 @@ def test_a_batch_that_is_too_large_is_said_in_one_line(tmp_path):
   assert_one_line(
     ['-c', _FULL, '--config=configs/quickstart.py', f'--workdir={tmp_path}'],
     'out of memory with config.batch_size=',
+    behind='cache',  # the end of what the run is about to do
   )
 
 
-def assert_one_line(arguments, message):
+def assert_one_line(arguments, message, behind=''):
   result = subprocess.run(
     [sys.executable, *arguments],
     cwd=repository.ROOT,
@@ -123,4 +124,8 @@ def assert_one_line(arguments, message):
   assert result.returncode == 1
   assert message in result.stderr
   lines = result.stderr.strip().splitlines()
+  if behind:
+    *described, last = lines
+    assert described[-1].endswith(behind)
+    lines = [last]
   assert len(lines) == 1 and lines[0].startswith('srgan_jax: ')

@@ -141,13 +141,13 @@ def test_the_networks_are_the_configs(init):
 
 def test_another_length_takes_the_same_program(monkeypatch):
   traced = []
-  make_batch = program.make_batch
+  make_pictures = program.make_pictures
 
   def spy(*arguments):
     traced.append(arguments)
-    return make_batch(*arguments)
+    return make_pictures(*arguments)
 
-  monkeypatch.setattr(program, 'make_batch', spy)
+  monkeypatch.setattr(program, 'make_pictures', spy)
   config = tiny_config(**{'stages.gan.steps': 0})
   setup = Setup(config)
   loader = Synthetic(config)
