@@ -71,6 +71,18 @@ _OTHERS = {
     'ImageMagick makes PNGs of them',
   ),
 }
+_HEIF_BRANDS = (b'heic', b'heix', b'heim', b'hevc', b'mif1', b'msf1')
+_HEADS = {
+  b'\xff\x0a': 'JPEG XL',
+  b'\0\0\0\x0cjxl ': 'JPEG XL',
+  b'%!ps': 'PostScript',
+  b'%pdf': 'PDF',
+  b'<svg': 'SVG',
+  b'<?xml': 'XML',
+  b'<!doctype': 'a web page',
+  b'<html': 'a web page',
+  b'version https://git-lfs': 'a Git LFS pointer (git lfs pull)',
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,8 +205,23 @@ def _open(plain: BinaryIO, stream: BinaryIO) -> Image.Image:
   try:
     return Image.open(plain, formats=formats())
   except UnidentifiedImageError:
-    why = tiff_lib.describe(stream) or 'of no format that is read'
+    why = tiff_lib.describe(stream) or _describe(stream)
     raise ValueError(why) from None
+
+
+def _describe(stream: BinaryIO) -> str:
+  """Why a file is not read, by how it begins."""
+  stream.seek(0)
+  start = stream.read(512)
+  if not start:
+    return 'empty'
+  if start[4:8] == b'ftyp' and start[8:12] in _HEIF_BRANDS:
+    reader = what_reads('a.heic')
+    return 'HEIF, whatever its name' + (f': {reader}' if reader else '')
+  for head, what in _HEADS.items():
+    if start.lstrip().lower().startswith(head):
+      return f'{what}, whatever its name'
+  return 'of no format that is read'
 
 
 def _why(error: Exception) -> str:
