@@ -165,6 +165,13 @@ def _parser() -> argparse.ArgumentParser:
     type=_number(1, 2**20),
     help='likewise; of width and height the other follows',
   )
+  _add_how(parser)
+  return parser
+
+
+def _add_how(parser: argparse.ArgumentParser) -> None:
+  """Adds what says how pictures are made and written."""
+  add = parser.add_argument
   add(
     '--model',
     default=pretrained.DEFAULT,
@@ -211,7 +218,6 @@ def _parser() -> argparse.ArgumentParser:
     default=choices.MAX_MEGAPIXELS,
     help='the largest result that is made; %(default)s by default',
   )
-  return parser
 
 
 def _number(low: int, high: int) -> Any:
