@@ -2,19 +2,20 @@
 
 import argparse
 import codecs
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 import contextlib
 import difflib
 import io
+import os
 import signal
 import sys
 import threading
+import traceback
 from typing import Any, NoReturn
 
 import tqdm
 
 import srgan_jax
-from srgan_jax.pretrained import catalogue
 
 STOPPED = 130  # the exit status of a command that Ctrl-C ended
 
@@ -59,6 +60,8 @@ class _ListModels(argparse.Action):
     option_string: str | None = None,
   ) -> None:
     del namespace, values, option_string
+    from srgan_jax.pretrained import catalogue
+
     print(catalogue.describe())
     parser.exit()
 
@@ -124,6 +127,32 @@ def _steps(text: str) -> int:
   if value < 0:
     raise argparse.ArgumentTypeError(f'{text} is below 0')
   return value
+
+
+def run(main: Callable[[], object]) -> None:
+  """Calls a command's main function; a process that has failed ends at once.
+
+  Libraries leave threads behind that wait for what never comes, and Python
+  would wait for them.
+  """
+  try:
+    main()
+    return
+  except SystemExit as end:
+    if end.code in (None, 0):
+      return
+    status = end.code if isinstance(end.code, int) else 1
+    if not isinstance(end.code, int):
+      print(end.code, file=sys.stderr)
+  except KeyboardInterrupt:
+    status = STOPPED
+  except BaseException:
+    traceback.print_exc()
+    status = 1
+  for stream in (sys.stdout, sys.stderr):
+    with contextlib.suppress(OSError, ValueError):  # closed, or a full disk
+      stream.flush()
+  os._exit(status)
 
 
 @contextlib.contextmanager

@@ -30,10 +30,24 @@ def replacing(path: Path) -> Iterator[pathlib.Path]:
   # other process's, of whatever container.
   beside = path.with_name(f'.srgan_jax.{secrets.token_hex(8)}.tmp')
   try:
-    yield beside
-    os.replace(beside, path)
+    with naming(path):
+      yield beside
+      os.replace(beside, path)
   finally:
     beside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+  """Has an OSError inside name a file: that of a full disk names none."""
+  try:
+    yield
+  except OSError as error:
+    if error.errno is None:
+      raise OSError(f'{os.fspath(path)}: {error}') from error
+    if error.filename is None:
+      error.filename = os.fspath(path)
+    raise
 
 
 def _is_stream(path: Path) -> bool:

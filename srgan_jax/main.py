@@ -23,6 +23,10 @@ _COMMAND = 'srgan_jax'
 
 def start() -> None:
   """The command: trains what `sys.argv` says."""
+  cli.run(_start)
+
+
+def _start() -> None:
   try:
     from absl import app, flags
     from ml_collections import config_flags
@@ -61,11 +65,14 @@ def train(config: 'ConfigDict', workdir: pathlib.Path) -> None:
     _join(config.distributed)
     # After the processes have joined: this touches the devices.
     from srgan_jax.training import interruption
-    from srgan_jax.training import run as run_lib
+    from srgan_jax.training.run import Run
+    from srgan_jax.training.setup import Setup
 
-    run = run_lib.Run(config, workdir)
+    run = Run(Setup(config), workdir)
   except (ImportError, OSError, RuntimeError, ValueError) as error:
     _fail(error)
+  if jax.process_index() == 0:
+    logging.getLogger('srgan_jax').info(run.describe())
   try:
     run.train()
   except (FloatingPointError, OSError, ValueError) as error:
@@ -85,7 +92,8 @@ def train(config: 'ConfigDict', workdir: pathlib.Path) -> None:
 def _set_up_logging() -> None:
   from absl import logging as absl_logging
 
-  absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax says a lot
+  # Orbax says a lot; its errors come as exceptions too.
+  absl_logging.set_verbosity(absl_logging.FATAL)
   logger = logging.getLogger('srgan_jax')
   logger.setLevel(logging.INFO)
   logger.addHandler(logging.StreamHandler())

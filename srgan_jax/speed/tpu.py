@@ -25,9 +25,7 @@ estimates: what is measured is the compiler's output.
 from collections.abc import Sequence
 import json
 import os
-import pathlib
 import re
-import tempfile
 import time
 from typing import Any
 
@@ -39,7 +37,8 @@ import numpy as np
 
 from srgan_jax import files, sharding
 from srgan_jax.speed import stand_ins
-from srgan_jax.training import run as run_lib
+from srgan_jax.training import stages
+from srgan_jax.training.setup import Setup
 
 # FLOP/s in bfloat16, bytes/s of memory, and bytes/s in and out of a chip over
 # all its links, by the kind that libtpu names: cloud.google.com/tpu/docs.
@@ -74,48 +73,21 @@ def describe(topology: str) -> list[Any]:
 
 
 def compile_step(
-  run: run_lib.Run, stage_name: str | None, devices: Sequence[Any]
+  setup: Setup, stage: stages.Stage, devices: Sequence[Any]
 ) -> dict[str, Any]:
   """Compiles a stage's step for devices that are only described.
 
   Args:
-    run: networks and config; its batch is the global one.
-    stage_name: 'pretrain' or 'gan'; None: the last stage.
+    setup: networks and config; its batch is the global one.
+    stage: of the setup.
     devices: of a topology.
 
   Returns:
     The figures that the module's docstring names, and 'compile_s'.
   """
-  config = run.config
+  config = setup.config
   mesh = Mesh(np.asarray(devices), (sharding.AXIS,))
-  stage = run.stages[-1]
-  if stage_name:
-    stage = next(s for s in run.stages if s.name == stage_name)
-  step = stand_ins.make_update(run, stage, mesh, config.batch_norm)
-  state = jax.eval_shape(lambda: run.create_state(stage, run.initial))
-  specs = jax.tree.map(lambda x: PartitionSpec(), state)
-  if config.batch_norm == 'per_device':
-    specs = sharding.state_specs(state)
-    state = jax.eval_shape(lambda x: sharding.spread(x, mesh.size), state)
-
-  def place(x: Any, spec: PartitionSpec) -> Any:
-    placed = NamedSharding(mesh, spec)
-    return jax.ShapeDtypeStruct(np.shape(x), x.dtype, sharding=placed)
-
-  perceptual = jax.tree.map(
-    lambda x: place(x, PartitionSpec()), stage.content.perceptual
-  )
-  rows = jax.tree.map(
-    lambda x: place(x, PartitionSpec(None, sharding.AXIS)),
-    stand_ins.abstract_crops(config),
-  )
-  lowered = step.lower(
-    jax.tree.map(place, state, specs),
-    rows,
-    place(np.zeros(1, np.float32), PartitionSpec()),
-    None,
-    perceptual,
-  )
+  lowered = _lower(setup, stage, mesh)
   start = time.perf_counter()
   compiled: Any = lowered.compile()
   compile_s = time.perf_counter() - start
@@ -140,6 +112,36 @@ def compile_step(
     'all_reduce_bytes': sum(sizes),
   }
   return figures | roofline(figures)
+
+
+def _lower(setup: Setup, stage: stages.Stage, mesh: Mesh) -> jax.stages.Lowered:
+  """The step on arguments of which only the shapes are known."""
+  config = setup.config
+
+  def place(x: Any, spec: PartitionSpec) -> Any:
+    placed = NamedSharding(mesh, spec)
+    return jax.ShapeDtypeStruct(np.shape(x), x.dtype, sharding=placed)
+
+  state = jax.eval_shape(lambda: setup.create_state(stage, setup.initial))
+  specs = jax.tree.map(lambda x: PartitionSpec(), state)
+  if config.batch_norm == 'per_device':
+    specs = sharding.state_specs(state)
+    state = jax.eval_shape(lambda x: sharding.spread(x, mesh.size), state)
+  rows = jax.tree.map(
+    lambda x: place(x, PartitionSpec(None, sharding.AXIS)),
+    stand_ins.abstract_crops(config),
+  )
+  perceptual = jax.tree.map(
+    lambda x: place(x, PartitionSpec()), stage.content.perceptual
+  )
+  step = stand_ins.make_update(setup, stage, mesh, config.batch_norm)
+  return step.lower(
+    jax.tree.map(place, state, specs),
+    rows,
+    place(np.zeros(1, np.float32), PartitionSpec()),
+    None,
+    perceptual,
+  )
 
 
 def roofline(figures: dict[str, Any]) -> dict[str, float | None]:
@@ -205,14 +207,9 @@ def report(
   config.batch_size = batch_per_chip * len(devices)
   if config.precision == 'auto':
     config.precision = 'bfloat16'
-  stand_ins.use_photos(config)
-  with tempfile.TemporaryDirectory() as scratch:
-    folder = pathlib.Path(scratch)
-    stand_ins.use_random_vgg(config, folder)
-    run = run_lib.Run(config, folder / 'run', opens_loader=False)
-    if stage_name not in (None, *(stage.name for stage in run.stages)):
-      raise ValueError(f'the config has no {stage_name} stage')
-    figures = compile_step(run, stage_name, devices)
+  setup = Setup(config, stand_ins.random_vgg(config))
+  stage = setup.stage(stage_name) if stage_name else setup.stages[-1]
+  figures = compile_step(setup, stage, devices)
   figures = {'topology': topology, **figures}
   for name, value in figures.items():
     print(f'{name:22} {value}')

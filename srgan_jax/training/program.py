@@ -15,6 +15,7 @@ import numpy as np
 
 from srgan_jax import sharding
 from srgan_jax.data.batch import Batch, make_batch
+from srgan_jax.data.loader import Cut
 from srgan_jax.models import vgg
 from srgan_jax.training import stages
 from srgan_jax.training import step as step_lib
@@ -39,12 +40,12 @@ _COMPILER_OPTIONS = {
 
 def make_update(
   stage: stages.Stage,
-  cut: Callable[[Any, Any], dict[str, jax.Array]],
+  cut: Cut,
   mesh: Mesh,
   *,
   scale: int,
   precision: str,
-  batch_norm: str = 'global',
+  batch_norm: sharding.BatchNorm = 'global',
   degradation_seed: int | None = None,
 ) -> Update:
   """Compiles, when it is first called, one or several updates of a stage.
@@ -76,6 +77,35 @@ def make_update(
   if batch_norm == 'per_device':
     advance = functools.partial(_advance_per_device, stage.step, mesh)
 
+  def step(
+    state: step_lib.PretrainState,
+    rows: Any,
+    rate: jax.Array,
+    pictures: Any,
+    perceptual: vgg.PerceptualNetwork | None,
+  ) -> tuple[step_lib.PretrainState, step_lib.Metrics]:
+    crops = cut(pictures, rows)
+    key = None
+    if degradation_seed is not None:
+      key = jax.random.fold_in(
+        jax.random.key(degradation_seed), state.generator.step
+      )
+    batch = make_batch(crops['crop'], crops['symmetry'], scale, key)
+    with jax.default_matmul_precision(precision):
+      return advance(
+        state.with_learning_rate(rate), batch, perceptual, stage.objective
+      )
+
+  return _compile_several(step, mesh, batch_norm)
+
+
+def _compile_several(
+  step: Callable[..., tuple[step_lib.PretrainState, step_lib.Metrics]],
+  mesh: Mesh,
+  batch_norm: sharding.BatchNorm,
+) -> Update:
+  """One program of K steps, one after the other."""
+
   @functools.partial(
     jax.jit,
     donate_argnums=0,
@@ -88,27 +118,17 @@ def make_update(
     pictures: Any,
     perceptual: vgg.PerceptualNetwork | None,
   ) -> tuple[step_lib.PretrainState, step_lib.Metrics]:
-    def step(
+    def advance(
       state: step_lib.PretrainState, inputs: tuple[Any, Any]
     ) -> tuple[step_lib.PretrainState, step_lib.Metrics]:
-      rows, rate = inputs
-      crops = cut(pictures, rows)
-      key = None
-      if degradation_seed is not None:
-        key = jax.random.fold_in(
-          jax.random.key(degradation_seed), state.generator.step
-        )
-      batch = make_batch(crops['crop'], crops['symmetry'], scale, key)
-      with jax.default_matmul_precision(precision):
-        return advance(
-          state.with_learning_rate(rate), batch, perceptual, stage.objective
-        )
+      return step(state, *inputs, pictures, perceptual)
 
     if len(rates) > 1:
-      state, metrics = jax.lax.scan(step, state, (rows, rates))
+      state, metrics = jax.lax.scan(advance, state, (rows, rates))
     else:
       # Without the loop, in which XLA's CPU backend is slow.
-      state, metrics = step(state, jax.tree.map(lambda x: x[0], (rows, rates)))
+      inputs = jax.tree.map(lambda x: x[0], (rows, rates))
+      state, metrics = advance(state, inputs)
       metrics = jax.tree.map(lambda x: x[None], metrics)
     if batch_norm == 'global':
       state = jax.lax.with_sharding_constraint(state, sharding.replicated(mesh))

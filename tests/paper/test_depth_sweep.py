@@ -15,7 +15,6 @@ from srgan_jax.evaluation import benchmarks, metrics
 from srgan_jax.models import layers
 from srgan_jax.models.generator import Generator, ResidualBlock
 from srgan_jax.paper import depth_sweep
-from srgan_jax.training import run as run_lib
 from srgan_jax.weights import architecture
 from tests.support import repository
 
@@ -122,7 +121,7 @@ def test_what_is_finished_is_not_done_again(swept, monkeypatch, capsys):
   }
   drawn = []
   monkeypatch.setattr(depth_sweep, 'draw', lambda *a: drawn.append(a))
-  for name in ('run_lib.Run', '_measure'):
+  for name in ('Run', '_measure'):
     monkeypatch.setattr(f'srgan_jax.paper.depth_sweep.{name}', None)
   depth_sweep.main(command)
   assert {path: path.read_bytes() for path in before} == before
@@ -134,18 +133,18 @@ def test_a_stopped_sweep_goes_on(swept, monkeypatch):
   output, command = swept
   results = json.loads((output / 'results.json').read_text())
   trained, measured = [], []
-  run, measure = run_lib.Run, depth_sweep._measure
+  run, measure = depth_sweep.Run, depth_sweep._measure
 
   def spy(path, *arguments):
     measured.append(path.parent.name)
     return measure(path, *arguments)
 
   class Spy:
-    def __init__(self, config, folder):
+    def __init__(self, setup, folder):
       trained.append(folder.name)
-      self.train = run(config, folder).train
+      self.train = run(setup, folder).train
 
-  monkeypatch.setattr(run_lib, 'Run', Spy)
+  monkeypatch.setattr(depth_sweep, 'Run', Spy)
   monkeypatch.setattr(depth_sweep, '_measure', spy)
   monkeypatch.setattr(depth_sweep, '_CALLS', 2)
   monkeypatch.setattr(depth_sweep, 'draw', lambda *a: None)

@@ -10,11 +10,12 @@ from PIL import Image
 import pytest
 
 from srgan_jax import weights
+from srgan_jax.data import resident
 from srgan_jax.evaluation import lpips
 from srgan_jax.paper import pieces
 from srgan_jax.paper import recipe as recipe_lib
-from srgan_jax.training import interruption, validation
-from srgan_jax.training import run as run_lib
+from srgan_jax.training import interruption, program, validation
+from srgan_jax.training.run import Run
 from tests.support import repository, small
 
 TINY = [
@@ -110,7 +111,7 @@ def test_curves_table_and_panels_are_written(trained):
 def test_what_has_ended_is_not_trained_again(trained, monkeypatch):
   output, command = trained
   before = (output / 'recipe.json').read_bytes()
-  monkeypatch.setattr('srgan_jax.paper.recipe.run_lib.Run', None)
+  monkeypatch.setattr('srgan_jax.paper.recipe.Run', None)
   monkeypatch.setattr(recipe_lib.Recipe, 'report', lambda self: None)
   recipe_lib.main(command)
   assert (output / 'recipe.json').read_bytes() == before
@@ -146,20 +147,34 @@ def test_another_folder_goes_on_from_what_travelled(trained, metric, tmp_path):
 
 
 def _planned(folder, *arguments):
-  """What the recipe plans for SRResNet-MSE; nothing is trained."""
+  """What the recipe plans for SRResNet-MSE, and its config; trains nothing."""
+  configs = []
 
   def stop(self, deadline):
+    configs.append(self.setup.config)
     raise interruption.Interrupted('pretrain stopped at step 1')
 
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(run_lib.Run, 'train', stop)
+    patch.setattr(Run, 'train', stop)
     with pytest.raises(SystemExit) as info:
       recipe_lib.main([*TINY, f'-o{folder}', *arguments])
   assert info.value.code == 143
-  return json.loads((folder / 'recipe.json').read_text())['srresnet-mse']
+  records = json.loads((folder / 'recipe.json').read_text())
+  return records['srresnet-mse'], configs[0]
 
 
-def test_updates_are_planned_by_the_time_of_one(tmp_path, monkeypatch):
+def _count_calls(monkeypatch, module, name):
+  calls, original = [], getattr(module, name)
+
+  def spy(*arguments, **settings):
+    calls.append(arguments)
+    return original(*arguments, **settings)
+
+  monkeypatch.setattr(module, name, spy)
+  return calls
+
+
+def test_minutes_cost_one_decoding_and_one_compilation(tmp_path, monkeypatch):
   # As where TensorFlow is not installed.
   find = importlib.util.find_spec
   monkeypatch.setattr(
@@ -167,17 +182,20 @@ def test_updates_are_planned_by_the_time_of_one(tmp_path, monkeypatch):
     'find_spec',
     lambda name, *a: None if name == 'tensorflow' else find(name, *a),
   )
-  opened, loader = [], run_lib.resident.ResidentLoader
+  decoded = _count_calls(monkeypatch, resident, 'ResidentLoader')
+  traced = _count_calls(monkeypatch, program, 'make_batch')
+  time_updates = recipe_lib.timed_calls.seconds_per_step
   monkeypatch.setattr(
-    run_lib.resident,
-    'ResidentLoader',
-    lambda *a, **k: opened.append(a) or loader(*a, **k),
+    recipe_lib.timed_calls,
+    'seconds_per_step',
+    lambda *a, **k: 1e5 * time_updates(*a, **k),  # so that they are few
   )
-  record = _planned(tmp_path, '--train=srresnet-mse=10m')
-  assert len(opened) == 2  # to time the very program, and to train
-  # Of some milliseconds each, on any machine that runs this; half of the time
-  # at most is not theirs.
-  assert 0.85 * 300 / 1 < record['steps'] < 0.85 * 600 / 1e-4
+  recipe_lib.main([*TINY, f'-o{tmp_path}', '--train=srresnet-mse=30m'])
+  record = json.loads((tmp_path / 'recipe.json').read_text())['srresnet-mse']
+  # Of 0.1 to 100 ms each.
+  assert 1 <= record['steps'] < 0.85 * 1800 / (1e5 * 1e-4)
+  assert record['ended']
+  assert len(decoded) == 1 and len(traced) == 1
 
 
 class Clock:
@@ -186,11 +204,13 @@ class Clock:
   def __init__(self, monkeypatch, *, update, compilation):
     self.now = 0.0
 
-    def measure(*_, **__):
+    def time_updates(*arguments, **settings):
       self.now += compilation
-      return {'step_ms': {'median': 1000 * update}, 'compile_s': compilation}
+      return update
 
-    monkeypatch.setattr(recipe_lib.training_speed, 'measure', measure)
+    monkeypatch.setattr(
+      recipe_lib.timed_calls, 'seconds_per_step', time_updates
+    )
     monkeypatch.setattr(recipe_lib, 'time', self)
     monkeypatch.setattr(interruption, 'time', self)
 
@@ -217,24 +237,22 @@ def test_the_minutes_are_all_that_a_variant_takes(
     clock.now += validation_s
 
   monkeypatch.setattr(validation.Validation, 'score', score)
-  record = _planned(tmp_path, '--train=srresnet-mse=1m')
+  record, config = _planned(tmp_path, '--train=srresnet-mse=1m')
   assert {name: record[name] for name in expected} == expected
-  config = json.loads((tmp_path / 'srresnet-mse/config.json').read_text())
-  every = config['validate_every']
+  every = config.validate_every
   assert -(-record['steps'] // every) <= expected['validations']
 
 
 def test_all_calls_are_whole(tmp_path):
-  record = _planned(
+  record, config = _planned(
     tmp_path,
     '--config.steps_per_call=4',
     '--config.save_every=8',
     '--train=srresnet-mse=1001',
   )
   assert record['steps'] == 1004
-  config = json.loads((tmp_path / 'srresnet-mse/config.json').read_text())
-  assert config['log_every'] == 8
-  assert config['validate_every'] == 52 and config['save_every'] == 8
+  assert config.log_every == 8
+  assert config.validate_every == 52 and config.save_every == 8
 
 
 def test_minutes_become_updates_and_end_the_training(tmp_path, monkeypatch):
@@ -257,13 +275,13 @@ def test_minutes_become_updates_and_end_the_training(tmp_path, monkeypatch):
 
 def _end_the_minutes(clock, monkeypatch):
   """As soon as a variant is trained."""
-  on_time = run_lib.Run.train
+  on_time = Run.train
 
   def late(self, deadline):
     clock.now += 1000
     on_time(self, deadline)
 
-  monkeypatch.setattr(run_lib.Run, 'train', late)
+  monkeypatch.setattr(Run, 'train', late)
   monkeypatch.setattr(recipe_lib, '_time_validation', lambda *a: 0.1)
 
 
@@ -369,7 +387,7 @@ def _end_at_once(self, name, budget):
 
 
 def test_a_stop_is_no_end(tmp_path):
-  record = _planned(tmp_path, '--train=srresnet-mse=5')
+  record, _ = _planned(tmp_path, '--train=srresnet-mse=5')
   assert not record['ended'] and record['steps'] == 5
 
 

@@ -184,6 +184,20 @@ def test_bad_input_is_one_line(clip, model, tmp_path, capsys):
     assert set(tmp_path.iterdir()) == before
 
 
+@needs_ffmpeg
+@pytest.mark.parametrize('suffix', ['.mp4', '.mkv'])
+def test_a_full_disk_is_one_line_and_leaves_nothing(clip, tmp_path, suffix):
+  resource = pytest.importorskip('resource')
+  limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (4000, limits[1]))
+  try:
+    with pytest.raises(ValueError, match=f'out{suffix}: File too large'):
+      upscale_video(clip, tmp_path / f'out{suffix}', nearest)
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+  assert not list(tmp_path.iterdir())
+
+
 def test_without_pyav_one_line_says_so(tmp_path, monkeypatch, capsys):
   for name in list(sys.modules):
     if name.startswith('srgan_jax.upscaling.video'):
@@ -192,7 +206,7 @@ def test_without_pyav_one_line_says_so(tmp_path, monkeypatch, capsys):
   monkeypatch.delattr('srgan_jax.upscaling.video')
   assert video.main(['a.mp4', '-o', str(tmp_path / 'b.mp4')]) == 1
   assert capsys.readouterr().err == (
-    "video: it takes PyAV: pip install -e '.[video]'\n"
+    "video: it takes PyAV: pip install 'srgan_jax[video]'\n"
   )
 
 
@@ -216,11 +230,11 @@ def test_a_cut_off_file_gives_what_can_be_read(tmp_path):
 def test_a_stopped_run_leaves_nothing(clip, model, tmp_path, number):
   out = tmp_path / 'out.mp4'
   code = (
-    'import sys, time; from srgan_jax import video\n'
+    'import sys, time; from srgan_jax import upscaling, video\n'
     'def slow(lr):\n'
     '  print("frame", flush=True); time.sleep(0.5)\n'
     '  return lr.repeat(4, 0).repeat(4, 1)\n'
-    'video.upscaling.load = lambda name, **options: slow\n'
+    'upscaling.load = lambda name, **options: slow\n'
     'sys.exit(video.main(sys.argv[1:]))\n'
   )
   process = subprocess.Popen(

@@ -158,7 +158,7 @@ def _route_attachment(stream: Stream, container: Container) -> Route:
   if is_cover(stream):
     if container.muxer == 'mp4' and container.holds(stream):
       return Route('cover')
-    return Route('', f'the cover is left out: {container.suffix} holds none')
+    return Route('', 'the cover is left out: .mp4 and .mkv hold it')
   name = stream.metadata.get('filename', f'{stream.index}')
   return Route('', f'the attachment {name} is left out: .mkv holds it')
 

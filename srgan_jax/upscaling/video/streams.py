@@ -5,6 +5,7 @@ clock, and gives packets of the result's stream.
 """
 
 from collections.abc import Iterator
+import math
 from typing import Any
 
 import av
@@ -37,7 +38,9 @@ class Copied:
       if packet.pts + (packet.duration or 0) <= 0:
         return
     if packet.dts is not None and self._last is not None:
-      packet.dts = max(packet.dts, self._last + 1)
+      # Later by a tick of the result at least, where a recording goes back.
+      tick = math.ceil(self.stream.time_base / packet.time_base)
+      packet.dts = max(packet.dts, self._last + tick)
       if packet.pts is not None:
         packet.pts = max(packet.pts, packet.dts)
     self._last = packet.dts if packet.dts is not None else self._last

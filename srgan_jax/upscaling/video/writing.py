@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 import dataclasses
+import errno
 import fractions
 import pathlib
 from typing import Any
@@ -20,6 +21,9 @@ from srgan_jax.upscaling.video.containers import (
   is_cover,
 )
 from srgan_jax.upscaling.video.reading import QUALITY, Frame, Reader
+
+# FFmpeg's own errors, and the one of bad data, have other numbers.
+_OF_SYSTEM = errno.errorcode.keys() - {errno.EINVAL}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,6 +133,7 @@ class Writer:
     self._kind = formats.describe(picture.format)
     self._reformatter = VideoReformatter()
     self._base = reader.base
+    self._count = 0
     self.damage = ''
     self.has_flattened = False
     self.tags = tags.kept(reader.container.metadata, container)
@@ -243,7 +248,9 @@ class Writer:
     try:
       for made in self._others[packet.stream_index].packets(packet):
         self._output.mux(made)
-    except av.error.InvalidDataError:
+    except av.FFmpegError as error:
+      if error.errno in _OF_SYSTEM:  # as that the disk is full
+        raise
       self.damage = f'stream {packet.stream_index} has unreadable parts'
 
   def write_frame(self, pixels: np.ndarray, time: fractions.Fraction) -> None:
@@ -274,12 +281,17 @@ class Writer:
     )
     frame.color_primaries = self._colors.primaries
     frame.color_trc = self._colors.transfer
+    self._count += 1
     frame.pts, frame.time_base = round(time / self._base), self._base
     self._output.mux(self._video.encode(frame))
 
   def finish(self) -> None:
     """Writes what the encoders still hold, and the file's end."""
-    self._output.mux(self._video.encode(None))
+    for packet in self._video.encode(None):
+      if self._count < 3:
+        # Too few to be reordered; x265 leaves the time of decoding to chance.
+        packet.dts = packet.pts
+      self._output.mux(packet)
     for other in self._others.values():
       self._output.mux(list(other.packets(None)))
     self._output.close()
