@@ -221,7 +221,7 @@ def _describe(stream: BinaryIO) -> str:
   for head, what in _HEADS.items():
     if start.lstrip().lower().startswith(head):
       return f'{what}, whatever its name'
-  return 'of no format that is read'
+  return 'no image format that is read'
 
 
 def _why(error: Exception) -> str:

@@ -208,7 +208,7 @@ def test_bits_that_pillow_drops_are_named():
     (b'\n<!DOCTYPE html><title>404</title>', 'a web page'),
     (b'version https://git-lfs.github.com/spec/v1', 'a Git LFS pointer'),
     (b'\0\0\0\x1cftypheic' + bytes(90), 'HEIF'),
-    (bytes(90), 'of no format that is read'),
+    (bytes(90), 'no image format that is read'),
   ],
   ids=['empty', 'jxl', 'html', 'lfs', 'heic', 'zeros'],
 )
