@@ -102,6 +102,8 @@ def get_config() -> ConfigDict:
   config.data = ConfigDict()
   # Training images: 'tfds:NAME[:SPLIT]', 'folder:DIR' or 'tar:GLOB'.
   config.data.source = 'tfds:imagenet2012'
+  # Larger images are left out, as are those smaller than a crop.
+  config.data.max_megapixels = 100.0
   # How batches reach the device: 'tfdata' reads and cuts crops on the host;
   # 'resident' keeps all images on the device, decoded, and cuts them there (no
   # TensorFlow needed). Both give the same crops.
@@ -139,6 +141,9 @@ def get_config() -> ConfigDict:
   # Updates in one call of the compiled program. More than 1 keeps a device busy
   # whose step takes only milliseconds; a stop signal waits for the call's end.
   config.steps_per_call = 1
+  # What a run goes on from: its 'newest' checkpoint, and is refused where that
+  # is damaged; or the newest 'whole' one, setting damaged ones aside.
+  config.resume = 'newest'
   # In steps: checkpoints, lines of metrics, and validation with sample images.
   config.save_every = 5_000
   config.log_every = 100

@@ -1,14 +1,21 @@
 """What the commands share: their parser, one-line errors, stops, progress."""
 
 import argparse
-from collections.abc import Iterable, Iterator, Sequence
+import codecs
+from collections.abc import Callable, Iterable, Iterator, Sequence
 import contextlib
+import difflib
+import io
+import os
 import signal
 import sys
 import threading
+import traceback
 from typing import Any, NoReturn
 
 import tqdm
+
+import srgan_jax
 
 STOPPED = 130  # the exit status of a command that Ctrl-C ended
 
@@ -27,6 +34,49 @@ def parser(doc: str | None, prog: str | None = None) -> argparse.ArgumentParser:
   )
 
 
+def add_information(command: argparse.ArgumentParser) -> None:
+  """Adds --list-models and --version, which print and end the command."""
+  command.add_argument(
+    '--list-models',
+    action=_ListModels,
+    nargs=0,
+    help='describe the generators that ship, with licences and figures',
+  )
+  command.add_argument(
+    '--version',
+    action='version',
+    version=f'srgan_jax {srgan_jax.__version__}',
+  )
+
+
+class _ListModels(argparse.Action):
+  """Prints the shipped generators."""
+
+  def __call__(
+    self,
+    parser: argparse.ArgumentParser,
+    namespace: argparse.Namespace,
+    values: Any,
+    option_string: str | None = None,
+  ) -> None:
+    del namespace, values, option_string
+    from srgan_jax.pretrained import catalogue
+
+    print(catalogue.describe())
+    parser.exit()
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+  """' (did you mean X?)' where a known word is near, else nothing."""
+  near = difflib.get_close_matches(word, list(known), n=1)
+  return f' (did you mean {near[0]}?)' if near else ''
+
+
+def install(extra: str) -> str:
+  """The command that installs one of the package's extras."""
+  return f"pip install 'srgan_jax[{extra}]'"
+
+
 def one_line(error: BaseException) -> str:
   """An error's message without line breaks; its class where it has none."""
   return ' '.join(str(error).split()) or type(error).__name__
@@ -37,9 +87,80 @@ def fail(command: str, error: BaseException) -> NoReturn:
   sys.exit(f'{command}: {one_line(error)}')
 
 
+def add_generator_options(
+  command: argparse.ArgumentParser, back_project: int | None = None
+) -> None:
+  """Adds what changes a generator's pictures: --strength, --back-project.
+
+  Args:
+    command: the parser.
+    back_project: the default; None for what the generator's file recommends.
+  """
+  command.add_argument(
+    '--strength',
+    type=_strength,
+    default=1.0,
+    metavar='0..1',
+    help='how much of an SRGAN: 0 is its SRResNet, between lie the weights '
+    'between the two; %(default)g by default',
+  )
+  default = 'as the model recommends' if back_project is None else '%(default)s'
+  command.add_argument(
+    '--back-project',
+    type=_steps,
+    default=back_project,
+    metavar='0|1|N',
+    help='steps that bring the result, made smaller, nearer to the picture: '
+    f'not for noisy ones; {default} by default',
+  )
+
+
+def _strength(text: str) -> float:
+  value = float(text)
+  if not 0 <= value <= 1:
+    raise argparse.ArgumentTypeError(f'{text} is not from 0 to 1')
+  return value
+
+
+def _steps(text: str) -> int:
+  value = int(text)
+  if value < 0:
+    raise argparse.ArgumentTypeError(f'{text} is below 0')
+  return value
+
+
+def run(main: Callable[[], object]) -> None:
+  """Calls a command's main function; a process that has failed ends at once.
+
+  Libraries leave threads behind that wait for what never comes, and Python
+  would wait for them.
+  """
+  try:
+    main()
+    return
+  except SystemExit as end:
+    if end.code in (None, 0):
+      return
+    status = end.code if isinstance(end.code, int) else 1
+    if not isinstance(end.code, int):
+      print(end.code, file=sys.stderr)
+  except KeyboardInterrupt:
+    status = STOPPED
+  except BaseException:
+    traceback.print_exc()
+    status = 1
+  for stream in (sys.stdout, sys.stderr):
+    with contextlib.suppress(OSError, ValueError):  # closed, or a full disk
+      stream.flush()
+  os._exit(status)
+
+
 @contextlib.contextmanager
 def sigterm_as_ctrl_c() -> Iterator[None]:
-  """Makes SIGTERM raise KeyboardInterrupt, in the main thread."""
+  """Makes SIGTERM and SIGHUP raise KeyboardInterrupt, in the main thread.
+
+  SIGHUP stays ignored where it is: nohup means a command to go on.
+  """
 
   def interrupt(number: int, frame: object) -> None:
     del number, frame
@@ -48,11 +169,53 @@ def sigterm_as_ctrl_c() -> Iterator[None]:
   if threading.current_thread() is not threading.main_thread():
     yield
     return
-  previous = signal.signal(signal.SIGTERM, interrupt)
+  names = ('SIGTERM', 'SIGHUP')  # Windows has no SIGHUP
+  numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+  previous = {number: signal.getsignal(number) for number in numbers}
+  for number in numbers:
+    if previous[number] is not signal.SIG_IGN:
+      signal.signal(number, interrupt)
   try:
     yield
   finally:
-    signal.signal(signal.SIGTERM, previous)
+    for number in numbers:
+      signal.signal(number, previous[number])
+
+
+def print_any_name() -> None:
+  """Lets stdout and stderr take names that their encoding does not hold.
+
+  They are escaped; but bytes of a name that are no text pass through the
+  process's own stdout, so that another program can take it from there.
+  """
+  codecs.register_error('srgan_jax.names', _encode_name)
+  for stream in (sys.stdout, sys.stderr):
+    if isinstance(stream, io.TextIOWrapper):
+      is_own = stream is sys.__stdout__
+      stream.reconfigure(
+        errors='srgan_jax.names' if is_own else 'backslashreplace'
+      )
+
+
+def _encode_name(error: UnicodeError) -> tuple[bytes, int]:
+  assert isinstance(error, UnicodeEncodeError)
+  encoded = b''
+  for letter in error.object[error.start : error.end]:
+    try:
+      encoded += letter.encode('ascii', 'surrogateescape')
+    except UnicodeEncodeError:
+      encoded += letter.encode('ascii', 'backslashreplace')
+  return encoded, error.end
+
+
+def visible(text: str) -> str:
+  """Text without line breaks and what else would move a terminal's cursor."""
+  return ''.join(
+    letter.encode('unicode_escape').decode()
+    if ord(letter) < 32 or 127 <= ord(letter) < 160
+    else letter
+    for letter in text
+  )
 
 
 def progress(

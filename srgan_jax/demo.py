@@ -1,6 +1,6 @@
 """A page in the browser to try a generator: drop a picture, see it x4.
 
-  pip install -e '.[demo]'
+  pip install 'srgan_jax[demo]'
   python -m srgan_jax.demo
   python -m srgan_jax.demo --model runs/vgg54/generator.safetensors
 
@@ -10,8 +10,9 @@ It is served to this computer alone, loads nothing from elsewhere and reports to
 nobody; what was uploaded is deleted when the command ends.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
+import functools
 import os
 import pathlib
 import sys
@@ -23,19 +24,21 @@ import numpy as np
 from PIL import Image
 
 from srgan_jax import cli, pretrained, runtime
-from srgan_jax.imaging import pictures, writing
+from srgan_jax.convert import published
+from srgan_jax.imaging import pictures, reading, writing
 from srgan_jax.models.generator import SCALE
-from srgan_jax.upscaling import upscaler
-from srgan_jax.upscaling.upscaler import Upscaler
+from srgan_jax.upscaling import Upscaler, load
 
 # What the slider shows has at most this many pixels a side; the download is
 # whole.
 _SHOWN_SIDE = 4096
 _POLL = 0.5  # seconds between two reports of progress
 _EXAMPLES = pathlib.Path(__file__).parent / 'assets' / 'validation'
+# Choices of back-projection, and what `load` takes for them.
+_BACK_PROJECTION = {'as the model recommends': None, 'off': 0, 'on': 1}
 
 
-def page(models: Mapping[str, Upscaler], max_megapixels: float) -> Any:
+def page(models: Mapping[str, pathlib.Path], max_megapixels: float) -> Any:
   """Builds the page.
 
   Args:
@@ -47,8 +50,13 @@ def page(models: Mapping[str, Upscaler], max_megapixels: float) -> Any:
   """
   import gradio as gr
 
-  def show(path: str | None, name: str) -> Iterator[Any]:
-    yield from _show(models, max_megapixels, path, name)
+  def show(
+    path: str | None, name: str, strength: float, back_projection: str
+  ) -> Iterator[Any]:
+    open_model = functools.partial(
+      _load, models[name], strength, _BACK_PROJECTION[back_projection]
+    )
+    yield from _show(path, max_megapixels, name, open_model)
 
   names = list(models)
   examples = sorted(str(path) for path in _EXAMPLES.glob('*.png'))
@@ -70,6 +78,15 @@ def page(models: Mapping[str, Upscaler], max_megapixels: float) -> Any:
           elem_id='picture',
         )
         model = gr.Radio(names, value=names[0], label='Model', elem_id='model')
+        strength = gr.Slider(
+          0, 1, 1, step=0.1, label='Strength', elem_id='strength'
+        )
+        back_projection = gr.Radio(
+          list(_BACK_PROJECTION),
+          value=next(iter(_BACK_PROJECTION)),
+          label='Back-projection',
+          elem_id='back_projection',
+        )
         status = gr.Markdown(elem_id='status')
         result = gr.DownloadButton(
           'Download the result (PNG)',
@@ -93,9 +110,14 @@ def page(models: Mapping[str, Upscaler], max_megapixels: float) -> Any:
           elem_id='slider',
         )
     gr.on(
-      [picture.change, model.change],
+      [
+        picture.change,
+        model.change,
+        strength.release,
+        back_projection.change,
+      ],
       show,
-      [picture, model],
+      [picture, model, strength, back_projection],
       [slider, result, status],
       show_progress_on=[slider],
       trigger_mode='always_last',
@@ -105,10 +127,10 @@ def page(models: Mapping[str, Upscaler], max_megapixels: float) -> Any:
 
 
 def _show(
-  models: Mapping[str, Upscaler],
-  max_megapixels: float,
   path: str | None,
+  max_megapixels: float,
   name: str,
+  open_model: Callable[[], Upscaler],
 ) -> Iterator[tuple[Any, Any, str]]:
   """The slider, the download and the line below, until all is done."""
   import gradio as gr
@@ -125,10 +147,11 @@ def _show(
     before = _shown(lr.pixels, height, width)
     text = f'Upscaling {width} x {height} pixels with {name} …'
     yield (before, before), download(None), _literal(text)
+    upscaler = open_model()
     start = time.perf_counter()
     counts: list[int] = []
     with futures.ThreadPoolExecutor(1) as pool:
-      task = pool.submit(models[name], lr.pixels, counts.append)
+      task = pool.submit(upscaler, lr.pixels, counts.append)
       while futures.wait([task], _POLL).not_done:
         done = sum(counts) / (height * width)
         yield gr.skip(), gr.skip(), _literal(f'{text} {done:.0%}')
@@ -173,7 +196,7 @@ def _shown(pixels: np.ndarray, height: int, width: int) -> Image.Image:
   """
   scale = min(SCALE, _SHOWN_SIDE / max(height, width))
   size = round(scale * width), round(scale * height)
-  pixels = writing.to_8_bit(pixels)
+  pixels = reading.to_8_bit(pixels)
   image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
   return image.resize(size, Image.Resampling.BICUBIC)
 
@@ -193,24 +216,36 @@ def _one_line(error: BaseException) -> str:
   return f'<span class="error">{_literal(cli.one_line(error))}</span>'
 
 
-def find_models(given: Sequence[str]) -> dict[str, Upscaler]:
+@functools.lru_cache(maxsize=8)
+def _load(
+  file: pathlib.Path, strength: float, back_project: int | None
+) -> Upscaler:
+  return load(file, strength=strength, back_project=back_project)
+
+
+def find_models(given: Sequence[str]) -> dict[str, pathlib.Path]:
   """The generators to choose from: those given, then those shipped.
 
   Args:
-    given: shipped names or weights files.
+    given: shipped or published names or weights files.
+
+  Returns:
+    Their files by their names.
 
   Raises:
     ValueError: one line, where a file is no generator of ours.
   """
+  for name in given:
+    published.provide(name, print)
   found = dict.fromkeys(pretrained.find(name) for name in given)
   names = {file: _short_name(file) for file in found}
   # Of two shipped names for one file, the short one.
   for name in sorted(pretrained.FILES, key=len):
     names.setdefault(pretrained.find(name), name)
+  for file in found:
+    load(file)
   return {
-    name if list(names.values()).count(name) == 1 else str(file): (
-      upscaler.load(file)
-    )
+    name if list(names.values()).count(name) == 1 else str(file): file
     for file, name in names.items()
   }
 
@@ -223,14 +258,15 @@ def _short_name(file: pathlib.Path) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
   """The command: serves the page until it is interrupted."""
   parser = cli.parser(__doc__, 'python -m srgan_jax.demo')
+  cli.add_information(parser)
   add = parser.add_argument
   add(
     '--model',
     action='append',
     default=[],
     metavar='NAME|FILE',
-    help='a shipped name or a weights file beside those shipped; repeat it '
-    'for more',
+    help='a published name or a weights file, to choose from with those '
+    'shipped; repeat it for more',
   )
   add('--host', default='127.0.0.1', help='0.0.0.0 serves the whole network')
   add('--port', type=int, default=7860, help='0 for any that is free')
@@ -253,7 +289,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
       if error.name != 'gradio':
         raise
       print(
-        "demo: the page takes Gradio: pip install -e '.[demo]'",
+        f'demo: the page takes Gradio: {cli.install("demo")}',
         file=sys.stderr,
       )
       return 1

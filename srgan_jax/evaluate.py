@@ -1,12 +1,13 @@
 """Scores a method on a benchmark.
 
-  python -m srgan_jax.evaluate --model bicubic --hr Set5/HR --lr Set5/LRx4
-  python -m srgan_jax.evaluate --model generator.safetensors --hr Set14/HR \
+  srgan-evaluate --model bicubic --hr Set5/HR --lr Set5/LRx4
+  srgan-evaluate --model generator.safetensors --hr Set14/HR \
     --protocol paper,y,rgb --lpips lpips_alex.safetensors --json set14.json
-  python -m srgan_jax.evaluate --sr theirs/Set5 --hr Set5/HR
+  srgan-evaluate --sr theirs/Set5 --hr Set5/HR
 
-Without --lr, LR images are made from the originals by MATLAB's imresize. The
-protocols are defined in docs/protocols.md.
+Without --lr, LR images are made from the originals by MATLAB's imresize. With
+--degrade they then suffer what photos do (`evaluation.degraded`). The protocols
+are defined in docs/protocols.md.
 """
 
 import argparse
@@ -14,36 +15,49 @@ from collections.abc import Iterable, Sequence
 import json
 import pathlib
 import sys
+from typing import TYPE_CHECKING
 
 import srgan_jax
 from srgan_jax import cli, files
-from srgan_jax.evaluation import benchmarks, methods, metrics, report
+
+if TYPE_CHECKING:
+  from srgan_jax.evaluation import benchmarks, degraded
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
   """The command; its exit status."""
   options = _parser().parse_args(arguments)
+  cli.print_any_name()
   try:
-    _run(options)
+    return int(_run(options))
   except (ValueError, OSError, FloatingPointError, MemoryError) as error:
-    print(f'evaluate: {error}', file=sys.stderr)
+    print(cli.visible(f'evaluate: {error}'), file=sys.stderr)
     return 1
-  return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-  parser = cli.parser(__doc__, 'python -m srgan_jax.evaluate')
+  parser = cli.parser(__doc__, 'srgan-evaluate')
+  cli.add_information(parser)
   add = parser.add_argument
   method = parser.add_mutually_exclusive_group(required=True)
   method.add_argument(
     '--model',
-    help="'bicubic', 'nearest', a shipped generator's name or a weights file",
+    help="'bicubic', 'nearest', a shipped or published generator's name or a "
+    'weights file',
   )
   method.add_argument(
     '--sr', metavar='DIR', help='a folder of images that are upscaled already'
   )
   add('--hr', required=True, metavar='DIR', help='the originals')
   add('--lr', metavar='DIR', help='their low-resolution images')
+  cli.add_generator_options(parser, back_project=0)
+  add(
+    '--degrade',
+    type=_steps,
+    default=[],
+    metavar='STEP,...',
+    help='what LR suffers, in order: jpegQ of quality Q, noiseN of N levels',
+  )
   add(
     '--edge',
     choices=('clamp', 'mirror'),
@@ -53,9 +67,8 @@ def _parser() -> argparse.ArgumentParser:
   add(
     '--protocol',
     type=_protocols,
-    default=metrics.PROTOCOLS,
     metavar='NAME,...',
-    help=f'of {", ".join(metrics.PROTOCOLS)}; all by default',
+    help='of paper, y, rgb (docs/protocols.md); all by default',
   )
   add(
     '--lpips',
@@ -64,43 +77,86 @@ def _parser() -> argparse.ArgumentParser:
     metavar='FILE',
     help='LPIPS too, by the weights of srgan_jax.convert.lpips; repeatable',
   )
+  add(
+    '--max-megapixels',
+    type=float,
+    metavar='N',
+    help='the largest image that is read; 250 by default',
+  )
   add('--json', type=pathlib.Path, metavar='FILE', help='also write JSON')
   add('--csv', type=pathlib.Path, metavar='FILE', help='also write CSV')
   return parser
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace) -> bool:
+  """Evaluates; whether an image was left out."""
   for path in (options.json, options.csv):
     if path is not None:
-      files.require_folder(path)
-  benchmark = benchmarks.Benchmark(options.hr, options.lr, options.edge)
+      files.require_place(path)
+  # Not before the arguments are read: help comes without JAX.
+  from srgan_jax.convert import published
+  from srgan_jax.evaluation import (
+    benchmarks,
+    degraded,
+    methods,
+    metrics,
+    report,
+  )
+  from srgan_jax.imaging import opening
+
+  left_out: list[str] = []
+  benchmark = benchmarks.Benchmark(
+    options.hr,
+    options.lr,
+    options.edge,
+    left_out=left_out,
+    max_megapixels=options.max_megapixels or opening.MAX_MEGAPIXELS,
+  )
   if options.sr:
+    if options.degrade:
+      raise ValueError(
+        f'--degrade changes LR, and {options.sr} is upscaled already'
+      )
     method = methods.finished(pathlib.Path(options.sr), benchmark)
   else:
-    method = methods.open_method(options.model, benchmark)
+    published.provide(options.model, print)
+    method = methods.open_method(
+      options.model,
+      benchmark,
+      strength=options.strength,
+      back_project=options.back_project,
+    )
   result = report.evaluate(
     method,
-    _progress(benchmark),
-    options.protocol,
+    (degraded.degrade(x, options.degrade) for x in _progress(benchmark)),
+    options.protocol or metrics.PROTOCOLS,
     report.load_distances(options.lpips),
+    left_out,
   )
   source = options.lr or f'made by imresize, edge {options.edge}'
+  steps = [str(step) for step in options.degrade]
   print(f'{method.name} ({method.origin})')
-  print(f'HR: {options.hr}; LR: {source}')
+  print(f'HR: {options.hr}; LR: {", ".join([str(source), *steps])}')
   print(result.table())
+  for line in left_out:
+    print(cli.visible(f'evaluate: left out: {line}'), file=sys.stderr)
   if options.json:
     facts = {
       'version': srgan_jax.__version__,
       'hr': str(options.hr),
       'lr': source,
+      'degrade': steps,
       **result.as_json(),
     }
     files.write_text(options.json, json.dumps(facts, indent=2) + '\n')
   if options.csv:
     files.write_text(options.csv, result.as_csv())
+  return bool(left_out)
 
 
 def _protocols(text: str) -> list[str]:
+  from srgan_jax.evaluation import metrics
+
   names = text.split(',')
   for name in names:
     if name not in metrics.PROTOCOLS:
@@ -110,7 +166,18 @@ def _protocols(text: str) -> list[str]:
   return list(dict.fromkeys(names))
 
 
-def _progress(benchmark: benchmarks.Benchmark) -> Iterable[benchmarks.Pair]:
+def _steps(text: str) -> 'list[degraded.Step]':
+  from srgan_jax.evaluation import degraded
+
+  try:
+    return degraded.parse(text)
+  except ValueError as error:
+    raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _progress(
+  benchmark: 'benchmarks.Benchmark',
+) -> 'Iterable[benchmarks.Pair]':
   return cli.progress(benchmark, unit='image', leave=False)
 
 

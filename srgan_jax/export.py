@@ -31,7 +31,7 @@ from typing import Any
 
 import srgan_jax
 from srgan_jax import cli, files, pretrained, weights
-from srgan_jax.convert import to_onnx, to_stablehlo
+from srgan_jax.convert import published, to_onnx, to_stablehlo
 from srgan_jax.models.generator import SCALE
 
 # By suffix: what serializes, and the pixels that go in and come out.
@@ -52,7 +52,8 @@ def export(model: str | pathlib.Path, output: pathlib.Path) -> dict[str, Any]:
     output: the `.stablehlo` or `.onnx` file; its folder must exist.
 
   Returns:
-    The metadata that the file carries: label, scale, licence, input, output.
+    The metadata that the file carries: label, scale, author, licence, input,
+    output.
 
   Raises:
     ValueError: one line, for another suffix, a file that is no generator of
@@ -70,6 +71,7 @@ def export(model: str | pathlib.Path, output: pathlib.Path) -> dict[str, Any]:
   metadata = {
     'label': str(training.get('label', path.stem)),
     'scale': SCALE,
+    'author': str(training.get('author', 'not stated')),
     'licence': str(training.get('licence', 'not stated')),
     'input': pixels.format(s=''),
     'output': pixels.format(s=SCALE),
@@ -84,8 +86,10 @@ def export(model: str | pathlib.Path, output: pathlib.Path) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> int:
   """The command; its exit status."""
   parser = cli.parser(__doc__, 'python -m srgan_jax.export')
+  cli.add_information(parser)
   parser.add_argument(
-    'model', help='a shipped name (srgan, srresnet) or a weights file'
+    'model',
+    help='a shipped (srgan, srresnet) or published name, or a weights file',
   )
   parser.add_argument(
     '-o',
@@ -96,6 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
   )
   options = parser.parse_args(arguments)
   try:
+    published.provide(options.model, print)
     metadata = export(options.model, options.output)
   except (ValueError, OSError) as error:
     print(f'export: {error}', file=sys.stderr)

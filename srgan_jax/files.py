@@ -4,6 +4,8 @@ from collections.abc import Iterator
 import contextlib
 import os
 import pathlib
+import secrets
+import stat
 
 Path = str | os.PathLike[str]
 
@@ -13,24 +15,63 @@ def replacing(path: Path) -> Iterator[pathlib.Path]:
   """Gives a file beside `path` to write, which then takes its place.
 
   A reader, or a program that is stopped meanwhile, sees the old file or the
-  new one. Where the writing fails, the old one stays and nothing is left.
+  new one. Where the writing fails, the old one stays and nothing is left. A
+  link stays and what it leads to is replaced; a device or a pipe is given
+  itself, to be written as it is.
 
   Args:
     path: the file; its folder must exist.
   """
-  path = pathlib.Path(path)
-  beside = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+  if _is_stream(path):
+    yield pathlib.Path(path)
+    return
+  path = pathlib.Path(os.path.realpath(path))
+  # Short, where the file's own name may be as long as names can be, and no
+  # other process's, of whatever container.
+  beside = path.with_name(f'.srgan_jax.{secrets.token_hex(8)}.tmp')
   try:
-    yield beside
-    os.replace(beside, path)
+    with naming(path):
+      yield beside
+      os.replace(beside, path)
   finally:
     beside.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+  """Has an OSError inside name a file: that of a full disk names none."""
+  try:
+    yield
+  except OSError as error:
+    if error.errno is None:
+      raise OSError(f'{os.fspath(path)}: {error}') from error
+    if error.filename is None:
+      error.filename = os.fspath(path)
+    raise
+
+
+def _is_stream(path: Path) -> bool:
+  """Whether a path is a device, a pipe or an open file of this process."""
+  try:
+    mode = os.stat(path).st_mode
+  except FileNotFoundError:
+    return False
+  if not stat.S_ISREG(mode):
+    return not stat.S_ISDIR(mode)
+  path = os.fspath(path)
+  while True:  # to where /dev/stdout and its like lead
+    folder = os.path.realpath(os.path.dirname(path))
+    if folder.startswith('/proc/'):
+      return True
+    if not os.path.islink(path):
+      return False
+    path = os.path.join(os.path.dirname(path), os.readlink(path))
+
+
 def write_text(path: Path, text: str) -> None:
-  """Writes a UTF-8 text file."""
+  """Writes a UTF-8 text file; bytes of names that are no UTF-8 pass through."""
   with replacing(path) as beside:
-    beside.write_text(text, encoding='utf-8')
+    beside.write_text(text, encoding='utf-8', errors='surrogateescape')
 
 
 def require_folder(path: Path) -> None:
@@ -39,9 +80,20 @@ def require_folder(path: Path) -> None:
   Raises:
     ValueError: naming the file and the folder.
   """
-  folder = pathlib.Path(path).parent
-  if not folder.is_dir():
+  folder = os.path.dirname(os.fspath(path)) or '.'
+  if not os.path.isdir(folder):
     raise ValueError(f'{path}: there is no folder {folder}')
+
+
+def require_place(path: Path) -> None:
+  """Refuses a file that could not be written, before work is done for it.
+
+  Raises:
+    ValueError: there is no such folder, or one has the file's name.
+  """
+  require_folder(path)
+  if os.path.isdir(path):
+    raise ValueError(f'{path} is a folder')
 
 
 def cache_folder(name: str) -> pathlib.Path:

@@ -1,60 +1,78 @@
-"""Trains SRGAN as a config file says.
+"""Trains SRGAN as a config says.
 
-  python -m srgan_jax.main --config=configs/vgg54.py [--workdir=DIR] \
-    [--config.FIELD=VALUE ...]
+  srgan-train --config=vgg54 [--workdir=DIR] [--config.FIELD=VALUE ...]
 
-Run again, it goes on where it stopped.
+A config is one of the repository's by name, or a file. Run again, the command
+goes on where it stopped.
 """
 
-from collections.abc import Sequence
 import logging
 import pathlib
 import signal
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 import warnings
 
-from absl import app, flags
-from absl import logging as absl_logging
-import jax
-from ml_collections import ConfigDict, config_flags
+from srgan_jax import cli
 
-from srgan_jax import runtime
+if TYPE_CHECKING:
+  from ml_collections import ConfigDict
 
-_CONFIG = config_flags.DEFINE_config_file(
-  'config', None, 'The config file, e.g. configs/vgg54.py.'
-)
-_WORKDIR = flags.DEFINE_string(
-  'workdir', None, "The run's folder; runs/NAME of the config by default."
-)
-flags.mark_flag_as_required('config')
+_COMMAND = 'srgan_jax'
 
 
-def main(arguments: Sequence[str]) -> None:
-  """Trains what the flags say, to the end or until it is stopped."""
-  if len(arguments) > 1:
-    _fail(f'unexpected argument {arguments[1]!r}')
-  config = _CONFIG.value
-  name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS['config']))
-  workdir = pathlib.Path(_WORKDIR.value or pathlib.Path('runs', name.stem))
+def start() -> None:
+  """The command: trains what `sys.argv` says."""
+  cli.run(_start)
 
-  absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax says a lot
-  logger = logging.getLogger('srgan_jax')
-  logger.setLevel(logging.INFO)
-  logger.addHandler(logging.StreamHandler())
-  logger.propagate = False
-  warnings.formatwarning = lambda message, *_: f'srgan_jax: {message}\n'
 
+def _start() -> None:
+  try:
+    from absl import app, flags
+    from ml_collections import config_flags
+
+    from srgan_jax.training import config_files
+  except ImportError as error:
+    _fail(f'training takes more packages: {cli.install("train")} ({error})')
+  config = config_flags.DEFINE_config_file(
+    'config', None, f'A file, or of {", ".join(config_files.names())}.'
+  )
+  workdir = flags.DEFINE_string(
+    'workdir', None, "The run's folder; runs/NAME of the config by default."
+  )
+  flags.mark_flag_as_required('config')
+
+  def run(arguments: list[str]) -> None:
+    if len(arguments) > 1:
+      _fail(f'unexpected argument {arguments[1]!r}')
+    path = config_flags.get_config_filename(flags.FLAGS['config'])
+    default = pathlib.Path('runs', pathlib.Path(path).stem)
+    train(config.value, pathlib.Path(workdir.value or default))
+
+  sys.modules['__main__'].__doc__ = __doc__  # what --help shows
+  app.run(run, flags_parser=config_files.flags_parser(_COMMAND))
+
+
+def train(config: 'ConfigDict', workdir: pathlib.Path) -> None:
+  """Trains to the end or until it is stopped; a fault ends the program."""
+  import jax
+
+  from srgan_jax import runtime
+
+  _set_up_logging()
   runtime.enable_compilation_cache()
   try:
     _join(config.distributed)
     # After the processes have joined: this touches the devices.
     from srgan_jax.training import interruption
-    from srgan_jax.training import run as run_lib
+    from srgan_jax.training.run import Run
+    from srgan_jax.training.setup import Setup
 
-    run = run_lib.Run(config, workdir)
+    run = Run(Setup(config), workdir)
   except (ImportError, OSError, RuntimeError, ValueError) as error:
     _fail(error)
+  if jax.process_index() == 0:
+    logging.getLogger('srgan_jax').info(run.describe())
   try:
     run.train()
   except (FloatingPointError, OSError, ValueError) as error:
@@ -71,10 +89,31 @@ def main(arguments: Sequence[str]) -> None:
     sys.exit(128 + signal.SIGTERM)
 
 
-def _join(distributed: ConfigDict) -> None:
+def _set_up_logging() -> None:
+  from absl import logging as absl_logging
+
+  # Orbax says a lot; its errors come as exceptions too.
+  absl_logging.set_verbosity(absl_logging.FATAL)
+  logger = logging.getLogger('srgan_jax')
+  logger.setLevel(logging.INFO)
+  logger.addHandler(logging.StreamHandler())
+  logger.propagate = False
+  warnings.formatwarning = lambda message, *_: f'srgan_jax: {message}\n'
+
+
+def _join(distributed: 'ConfigDict') -> None:
   """Joins the other processes of the run, if there are any."""
+  import jax
+
   if distributed.coordinator == 'auto':
-    jax.distributed.initialize()
+    try:
+      jax.distributed.initialize()
+    except ValueError as error:
+      raise ValueError(
+        "config.distributed.coordinator='auto' finds no cluster here (TPU pod, "
+        'SLURM, Kubernetes, Open MPI): leave it out for one process, or give '
+        'HOST:PORT, processes and process (docs/distributed.md)'
+      ) from error
   elif distributed.coordinator:
     jax.distributed.initialize(
       distributed.coordinator, distributed.processes, distributed.process
@@ -82,29 +121,7 @@ def _join(distributed: ConfigDict) -> None:
 
 
 def _fail(reason: object) -> NoReturn:
-  sys.exit('srgan_jax: ' + ' '.join(str(reason).split()))
-
-
-def _parse(arguments: Sequence[str]) -> Sequence[str]:
-  """Reads the flags; what is wrong with them ends in one line."""
-  try:
-    left = flags.FLAGS(arguments)
-    _CONFIG.value.to_dict()  # a file that could not be loaded fails here
-  except (ImportError, OSError) as error:
-    _fail(f'the config file cannot be loaded: {str(error).splitlines()[-1]}')
-  except (AttributeError, KeyError) as error:
-    # A message, or one that was quoted once more.
-    text = str(error.args[0]).replace('\\n', ' ').replace('\\', '')
-    text = text.replace("''", "'").rstrip("'")
-    _fail(f'no such field of the config: {text}')
-  except (flags.Error, TypeError, ValueError) as error:
-    _fail(error)
-  return left
-
-
-def start() -> None:
-  """The entry point."""
-  app.run(main, flags_parser=_parse)
+  sys.exit(f'{_COMMAND}: ' + ' '.join(str(reason).split()))
 
 
 if __name__ == '__main__':

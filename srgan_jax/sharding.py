@@ -11,7 +11,7 @@ device sees its own. What leaves the run is their mean (`average`).
 
 from collections.abc import Callable, Sequence
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 import numpy as np
 
 AXIS = 'data'
+
+BatchNorm = Literal['global', 'per_device']
 
 
 def make_mesh(batch_size: int) -> Mesh:
@@ -78,11 +80,11 @@ class Placement:
 
   Attributes:
     mesh: the devices.
-    batch_norm: 'global' or 'per_device'.
+    batch_norm: over the global batch, or over each device's part of it.
   """
 
   mesh: Mesh
-  batch_norm: str
+  batch_norm: BatchNorm
 
   def place(self, state: Any) -> Any:
     """Puts a state of the host, the same in every process, on the devices."""

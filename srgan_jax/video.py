@@ -1,75 +1,108 @@
-"""Upscales a video by 4, frame by frame; ffmpeg reads and writes it.
+"""Upscales a video by 4, frame by frame.
+
+  pip install 'srgan_jax[video]'
 
   python -m srgan_jax.video holiday.mp4 -o large.mp4
   python -m srgan_jax.video old.avi -o large.mkv --model srresnet
 
 Every frame of the first video stream is upscaled on its own and keeps its time,
 also where the frame rate varies; the result stands upright as the video was
-shown, with its pixel aspect ratio and its colour standard. Audio is copied,
-chapters and tags too, subtitles as far as the container can hold them. One
-frame is in memory at a time.
-
-It takes the programs `ffmpeg` and `ffprobe` (tested with 5.1).
+shown, with its pixel aspect ratio, colour standard, bit depth and chroma. Sound
+is copied where the container holds it, and so are subtitles, chapters, covers,
+attachments and tags. What cannot stay is named in a line.
 """
 
-from collections.abc import Sequence
+import argparse
+from collections.abc import Callable, Sequence
 import pathlib
-import signal
 import sys
 
-from srgan_jax import cli, pretrained, runtime, upscaling
-from srgan_jax.upscaling import ffmpeg
-from srgan_jax.upscaling.video import upscale_video
+from srgan_jax import cli, pretrained
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
   """The command; its exit status."""
   parser = cli.parser(__doc__, 'python -m srgan_jax.video')
+  cli.add_information(parser)
   add = parser.add_argument
-  add('input', type=pathlib.Path, help='a video that ffmpeg reads')
+  add('input', type=pathlib.Path, help='a video that FFmpeg reads')
   add(
     '-o',
     '--output',
     required=True,
     type=pathlib.Path,
-    help=f'the file to write: {", ".join(ffmpeg.CONTAINERS)}',
+    help='the file to write: .mp4, .m4v, .mov, .mkv or .webm',
   )
   add(
     '--model',
     default=pretrained.DEFAULT,
-    help='a shipped name or a weights file; %(default)s by default',
+    help='a shipped or published name or a weights file; %(default)s by '
+    'default',
   )
-  add('--encoder', help="ffmpeg's name; default: libx264, in .webm libvpx-vp9")
+  cli.add_generator_options(parser)
+  add('--encoder', help="FFmpeg's name; by default what keeps the picture")
+  add(
+    '--pixel-format',
+    help="FFmpeg's name, as yuv420p for old players; by default the nearest to "
+    "the input's that the encoder has",
+  )
   add('--crf', type=int, default=16, help='less is better; default: 16')
   add('--overwrite', action='store_true', help='also where OUT exists')
   options = parser.parse_args(arguments)
-  output = options.output
-  previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+  cli.print_any_name()
   try:
-    if output.exists() and not options.overwrite:
-      raise ValueError(f'{output} exists: --overwrite replaces it')
-    if output.resolve() == options.input.resolve():
-      raise ValueError(f'{output} is the input')
-    runtime.enable_compilation_cache()
-    count, notes = upscale_video(
-      options.input,
-      output,
-      upscaling.load(options.model, tile='fit'),
-      encoder=options.encoder,
-      crf=options.crf,
-    )
+    with cli.sigterm_as_ctrl_c():
+      count, notes = _upscale(options)
   except (ValueError, OSError, FloatingPointError, MemoryError) as error:
-    print(f'video: {error}', file=sys.stderr)
+    _say(cli.one_line(error))
     return 1
   except KeyboardInterrupt:
-    print('video: stopped; nothing is written', file=sys.stderr)
+    _say('stopped; nothing is written')
     return cli.STOPPED
-  finally:
-    signal.signal(signal.SIGTERM, previous)
   for note in notes:
-    print(f'video: {note}', file=sys.stderr)
-  print(f'{output} ({count} frames)')
+    _say(note)
+  print(cli.visible(f'{options.output} ({count} frames)'))
   return 0
+
+
+def _upscale(options: argparse.Namespace) -> tuple[int, list[str]]:
+  output = options.output
+  if output.exists() and not options.overwrite:
+    raise ValueError(f'{output} exists: --overwrite replaces it')
+  if output.resolve() == options.input.resolve():
+    raise ValueError(f'{output} is the input')
+  # Not before the arguments are read: help comes without JAX.
+  from srgan_jax import runtime, upscaling
+  from srgan_jax.convert import published
+
+  upscale_video = _library()
+  runtime.enable_compilation_cache()
+  published.provide(options.model, _say)
+  upscaler = upscaling.load(
+    options.model, back_project=options.back_project, strength=options.strength
+  )
+  return upscale_video(
+    options.input,
+    output,
+    upscaler,
+    encoder=options.encoder,
+    pixel_format=options.pixel_format,
+    crf=options.crf,
+  )
+
+
+def _say(line: str) -> None:
+  print(cli.visible(f'video: {line}'), file=sys.stderr)
+
+
+def _library() -> Callable[..., tuple[int, list[str]]]:
+  try:
+    from srgan_jax.upscaling.video import upscale_video
+  except ImportError as error:
+    if error.name != 'av':
+      raise
+    raise ValueError(f'it takes PyAV: {cli.install("video")}') from None
+  return upscale_video
 
 
 if __name__ == '__main__':

@@ -84,6 +84,7 @@ def test_optional_packages_stay_in_their_modules(path):
     'fsspec': ['data/object_store.py'],
     'ml_collections': ['main.py', 'training/*', 'paper/*', 'speed/*'],
     'torch': ['convert/*', 'speed/*'],
+    'av': ['upscaling/video/*'],
     'h5py': ['convert/*', 'stress/*'],
     'gradio': ['demo.py', 'demo_server.py'],
     'onnx': ['convert/to_onnx.py'],

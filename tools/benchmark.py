@@ -10,7 +10,9 @@ from srgan_jax.training import config_files
 
 def main() -> None:
   """Defines the flags, and times what they say."""
-  config = config_flags.DEFINE_config_file('config', None, 'A config file.')
+  config = config_flags.DEFINE_config_file(
+    'config', None, 'A config: its name or file.'
+  )
   stages = flags.DEFINE_list(
     'stage', list(training.STAGES), 'Of pretrain, gan.'
   )
@@ -45,8 +47,7 @@ def main() -> None:
     except (ValueError, OSError, ImportError) as error:
       cli.fail('benchmark', error)
 
-  config_files.make_importable()
-  app.run(run)
+  app.run(run, flags_parser=config_files.flags_parser('benchmark'))
 
 
 if __name__ == '__main__':

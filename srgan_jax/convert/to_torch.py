@@ -63,7 +63,7 @@ def export(source: str, output: pathlib.Path) -> list[str]:
       import torch
     except ImportError:
       raise ValueError(
-        f"{output} takes PyTorch (pip install -e '.[convert]'); .safetensors "
+        f'{output} takes PyTorch ({cli.install("convert")}); .safetensors '
         'does not'
       ) from None
     tensors = {name: torch.from_numpy(array) for name, array in state.items()}

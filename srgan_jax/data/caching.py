@@ -18,7 +18,7 @@ class CachedSource(Source):
 
   def __init__(self, source: Source, gib: float) -> None:
     """Wraps a source; `gib` is the budget in GiB (2**30 bytes)."""
-    super().__init__(source.spec, source._entries, source.sizes)
+    super().__init__(source.spec, source._entries, source.sizes, source.marks)
     self._source = source
     self._budget = int(gib * 2**30)
     self._used = 0
@@ -48,7 +48,7 @@ class RecentSource(Source):
 
   def __init__(self, source: Source, count: int) -> None:
     """Wraps a source; `count` pictures are kept."""
-    super().__init__(source.spec, source._entries, source.sizes)
+    super().__init__(source.spec, source._entries, source.sizes, source.marks)
     self._read = functools.lru_cache(count)(source.read)
 
   def read(self, index: int) -> np.ndarray:

@@ -52,8 +52,6 @@ def draw(
   at its end is dropped, so the pictures of a batch are distinct. Where there
   are fewer pictures than crops in a batch, permutations are chained, and no
   picture appears more than ceil(batch_size / pictures) times in a batch.
-  With several crops a picture, so many steps in a row cut the same pictures, at
-  other places: each has to be decoded only once for them.
 
   Args:
     seed: the run's seed, an integer of up to 64 bits.
@@ -63,27 +61,22 @@ def draw(
     crop_size: side of an HR crop, a multiple of `scale`.
     scale: HR pixels per LR pixel.
     augment: False leaves every symmetry 0.
-    crops_per_image: steps in a row with the same pictures.
-
-  Returns:
-    The draw.
+    crops_per_image: steps in a row that cut the same pictures, at other places.
 
   Raises:
     ValueError: a crop size that is no multiple of the scale or is larger than
       a picture drawn, a negative step, no pictures, or an empty batch.
   """
-  count = len(sizes)
   if crop_size <= 0 or crop_size % scale:
     raise ValueError(
       f'crop_size {crop_size} is not a positive multiple of scale {scale}'
     )
-  if step < 0 or min(batch_size, count, crops_per_image) < 1:
+  if step < 0 or min(batch_size, len(sizes), crops_per_image) < 1:
     raise ValueError(
-      f'cannot draw {batch_size} crops of {count} pictures at step {step}, '
-      f'{crops_per_image} of each'
+      f'cannot draw {batch_size} crops of {len(sizes)} pictures at step {step},'
+      f' {crops_per_image} of each'
     )
-
-  image = _images(seed, step // crops_per_image, count, batch_size)
+  image = _images(seed, step // crops_per_image, len(sizes), batch_size)
   starts = (np.asarray(sizes)[image].astype(np.int64) - crop_size) // scale + 1
   if starts.min() < 1:
     bad = image[np.argmin(starts.min(axis=1))]
@@ -91,7 +84,6 @@ def draw(
       f'picture {bad} is {sizes[bad][0]}x{sizes[bad][1]}, smaller than'
       f' crop_size {crop_size}'
     )
-
   raw = _random(seed, 2 * step + 1, 3 * batch_size).reshape(3, batch_size)
   symmetry = raw[2] % np.uint64(8) if augment else np.zeros(batch_size)
   return Draw(

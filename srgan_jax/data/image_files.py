@@ -6,35 +6,24 @@ import os
 from typing import Any, BinaryIO, cast
 
 from srgan_jax.data import object_store
-
-SUFFIXES = (
-  '.bmp',
-  '.gif',
-  '.jpeg',
-  '.jpg',
-  '.pgm',
-  '.png',
-  '.pnm',
-  '.ppm',
-  '.tif',
-  '.tiff',
-  '.webp',
-)
+from srgan_jax.data.left_out import LeftOut, kind
 
 
-def is_image(name: str) -> bool:
-  """Whether a file is a picture, by its name."""
-  base = os.path.basename(name)
-  # '._x.jpg' is what macOS leaves beside x.jpg: metadata, no picture.
-  return base.lower().endswith(SUFFIXES) and not base.startswith('.')
-
-
-def match(pattern: str) -> list[str]:
+def match(pattern: str, left_out: LeftOut) -> list[str]:
   """The files that match, of this machine or of a store."""
   if object_store.is_url(pattern):
     return object_store.glob(pattern)
-  found = glob.glob(pattern, recursive=True)
-  return sorted(path for path in found if os.path.isfile(path))
+  found = []
+  for path in sorted(glob.glob(pattern, recursive=True)):
+    try:
+      why = kind(os.stat(path).st_mode)
+    except OSError as error:  # a link to nowhere, say
+      why = error.strerror or type(error).__name__
+    if why is None:
+      found.append(path)
+    else:
+      left_out.add(path, why)
+  return found
 
 
 # Every file of a source is opened here.

@@ -4,14 +4,18 @@
 by `draw` alone, so that both give the same bytes.
 """
 
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from srgan_jax.data import draw as draw_lib
 from srgan_jax.data.source import Source
 from srgan_jax.imaging import resize
+
+LoaderName = Literal['tfdata', 'resident']
+# `Loader.crops`.
+Cut = Callable[[Any, Any], dict[str, Any]]
 
 
 class Loader(Protocol):

@@ -21,31 +21,60 @@ from collections.abc import Sequence
 from concurrent import futures
 import contextlib
 import hashlib
+import logging
+import os
+from typing import BinaryIO, NamedTuple
 import warnings
 
 import numpy as np
 
 from srgan_jax import files
 from srgan_jax.data import folders, tars, tfds
+from srgan_jax.data.left_out import LeftOut
 from srgan_jax.data.source import FORMS, Entry, Source
 from srgan_jax.imaging import reading
 
+logger = logging.getLogger('srgan_jax')
+
+MAX_MEGAPIXELS = 100.0  # of a picture, unless it is told otherwise
+
 _SCAN_THREADS = 16  # headers: mostly waiting for the disk
 _SCAN_CHUNK = 64
+_SAMPLE = 1 << 16  # bytes of a file that its mark is made of, three times
 # Of ImageNet's records, a header cannot be read without the whole.
 _CACHED_FROM = 10_000  # pictures
 
 
-def open_source(spec: str, *, min_size: int) -> Source:
+class _Header(NamedTuple):
+  """What is known of a picture before it is decoded.
+
+  Attributes:
+    height: 0 where the header cannot be read.
+    width: likewise.
+    mark: what a picture of another content has another of.
+    why: the reason, where it cannot be read.
+  """
+
+  height: int = 0
+  width: int = 0
+  mark: int = 0
+  why: str = ''
+
+
+def open_source(
+  spec: str, *, min_size: int, max_megapixels: float = MAX_MEGAPIXELS
+) -> Source:
   """Opens a source and reads every picture's header.
 
-  Pictures that are unreadable, or smaller than `min_size` on a side, are left
-  out and named in one warning. Relative paths are relative to the working
-  directory at this moment.
+  Pictures that are unreadable, smaller than `min_size` on a side or larger than
+  `max_megapixels` are left out, and so are pipes, links in tars and the like:
+  one warning counts them and names the first. Relative paths are relative to
+  the working directory at this moment.
 
   Args:
     spec: one of the module's forms.
     min_size: the least height and width in pixels; the crop size.
+    max_megapixels: the most pixels of a picture, in millions.
 
   Returns:
     The source, of at least one picture.
@@ -60,70 +89,108 @@ def open_source(spec: str, *, min_size: int) -> Source:
   openers = {'tfds': tfds.find, 'folder': folders.find, 'tar': tars.find}
   if kind not in openers or not rest:
     raise ValueError(f'data source {spec!r} is not of the form {FORMS}')
-  entries = openers[kind](spec, rest)
-
-  sizes = _sizes(entries)
+  left_out = LeftOut()
+  entries = openers[kind](spec, rest, left_out)
+  found = len(entries) + left_out.count
   kept: list[Entry] = []
-  kept_sizes: list[tuple[int, int]] = []
-  left_out: list[str] = []
-  for entry, size in zip(entries, sizes, strict=True):
-    if size is None:
-      left_out.append(f'{entry.name} (unreadable)')
-    elif min(size) < min_size:
-      left_out.append(f'{entry.name} ({size[0]}x{size[1]})')
+  headers: list[_Header] = []
+  for entry, header in zip(entries, _headers(entries), strict=True):
+    if why := _why_not(header, min_size, max_megapixels):
+      left_out.add(entry.name, why)
     else:
       kept.append(entry)
-      kept_sizes.append(size)
-
-  if left_out:
-    shown = ', '.join(left_out[:10])
-    more = f' and {len(left_out) - 10} more' if len(left_out) > 10 else ''
-    why = f'unreadable or smaller than {min_size}x{min_size}: {shown}{more}'
-    if not kept:
-      raise ValueError(f'{spec}: all {len(entries)} pictures are {why}')
-    warnings.warn(
-      f'{spec}: left out {len(left_out)} of {len(entries)} pictures, {why}',
-      stacklevel=2,
+      headers.append(header)
+  if others := left_out.others():
+    logger.info('%s: passed over what is no picture: %s', spec, others)
+  if not kept:
+    raise ValueError(
+      f'{spec}: none of {found} pictures can be used: {left_out}'
     )
-  return Source(spec, kept, np.array(kept_sizes, np.int32))
+  if left_out.count:
+    count = f'{left_out.count} of {found} pictures'
+    warnings.warn(f'{spec}: left out {count}: {left_out}', stacklevel=2)
+  return Source(
+    spec,
+    kept,
+    np.array([header[:2] for header in headers], np.int32),
+    np.array([header.mark for header in headers], np.uint64),
+  )
 
 
-def _sizes(entries: Sequence[Entry]) -> list[tuple[int, int] | None]:
+def _why_not(
+  header: _Header, min_size: int, max_megapixels: float
+) -> str | None:
+  """Why a picture is not trained on, if so."""
+  height, width = header[:2]
+  if header.why:
+    return f'unreadable: {header.why}'
+  if min(height, width) < min_size:
+    return f'{height}x{width}, smaller than {min_size}x{min_size}'
+  if height * width > 1e6 * max_megapixels:
+    return f'{height}x{width}, more than {max_megapixels:g} megapixels'
+  return None
+
+
+def _headers(entries: Sequence[Entry]) -> list[_Header]:
   """`_scan`, which is done once for a large source that does not change."""
   if len(entries) < _CACHED_FROM:
     return _scan(entries)
   digest = hashlib.sha256()
   for entry in entries:
     digest.update(f'{entry.name}\n{entry.stamp}\n'.encode())
-  path = files.cache_folder('sizes') / f'{digest.hexdigest()}.npy'
-  known = np.zeros((len(entries), 2), np.int32)
+  path = files.cache_folder('headers') / f'{digest.hexdigest()}.npy'
+  known = np.zeros((len(entries), 3), np.uint64)
   with contextlib.suppress(OSError, ValueError):
     if (stored := np.load(path, allow_pickle=False)).shape == known.shape:
       known = stored
   # What could not be read may have been a store's passing trouble.
   unknown = np.flatnonzero(known[:, 0] == 0)
+  reasons: dict[int, str] = {}
   if len(unknown):
     found = _scan([entries[int(i)] for i in unknown])
-    known[unknown] = [size or (0, 0) for size in found]
+    known[unknown] = np.array([header[:3] for header in found], np.uint64)
+    reasons = {
+      int(i): header.why
+      for i, header in zip(unknown, found, strict=True)
+      if header.why
+    }
     with contextlib.suppress(OSError):  # a cache that cannot be written
       path.parent.mkdir(parents=True, exist_ok=True)
       with files.replacing(path) as beside, open(beside, 'wb') as file:
         np.save(file, known)
-  return [(int(h), int(w)) if h else None for h, w in known]
+  return [
+    _Header(int(height), int(width), int(mark), reasons.get(i, ''))
+    for i, (height, width, mark) in enumerate(known)
+  ]
 
 
-def _scan(entries: Sequence[Entry]) -> list[tuple[int, int] | None]:
-  """(H, W) of each entry, None where the header cannot be read."""
+def _scan(entries: Sequence[Entry]) -> list[_Header]:
+  """The header of each entry."""
 
-  def scan_chunk(start: int) -> list[tuple[int, int] | None]:
-    chunk: list[tuple[int, int] | None] = []
-    for entry in entries[start : start + _SCAN_CHUNK]:
-      try:
-        chunk.append(reading.image_size(entry.open(), entry.name))
-      except (ValueError, OSError):
-        chunk.append(None)
-    return chunk
+  def scan_chunk(start: int) -> list[_Header]:
+    return [_read(entry) for entry in entries[start : start + _SCAN_CHUNK]]
 
   with futures.ThreadPoolExecutor(_SCAN_THREADS) as pool:
     chunks = pool.map(scan_chunk, range(0, len(entries), _SCAN_CHUNK))
-    return [size for chunk in chunks for size in chunk]
+    return [header for chunk in chunks for header in chunk]
+
+
+def _read(entry: Entry) -> _Header:
+  try:
+    with entry.open() as stream:
+      mark = _mark(stream)
+      stream.seek(0)
+      return _Header(*reading.image_size(stream, entry.name), mark)
+  except (ValueError, OSError) as error:
+    why = ' '.join(str(error).split()).removeprefix(f'{entry.name}: ')
+    return _Header(why=why or type(error).__name__)
+
+
+def _mark(stream: BinaryIO) -> int:
+  """A hash of a file's size, and of its beginning, middle and end."""
+  size = stream.seek(0, os.SEEK_END)
+  digest = hashlib.blake2b(str(size).encode(), digest_size=8)
+  for start in sorted({0, max(0, size // 2), max(0, size - _SAMPLE)}):
+    stream.seek(start)
+    digest.update(stream.read(_SAMPLE))
+  return int.from_bytes(digest.digest(), 'little')

@@ -98,10 +98,6 @@ class ResidentLoader:
       ValueError: for another placement or pictures that do not fit, before
         any is decoded, and what `draw` and the source raise.
     """
-    if placement not in get_args(Placement):
-      raise ValueError(
-        f'placement must be one of {get_args(Placement)}, not {placement!r}'
-      )
     self._mesh, self._scale, self._edge = mesh, scale, edge
     self._batch_size, self._crop_size = batch_size, crop_size
     self._draw = functools.partial(
@@ -115,11 +111,7 @@ class ResidentLoader:
       crops_per_image=crops_per_image,
     )
     self._draw(0)  # what is wrong with the arguments is said now
-    if placement == 'auto':
-      whole = _rows_needed(source.sizes).sum() * _ROW
-      fits = whole <= _LARGEST_WHOLE * _device_memory(mesh)
-      placement = 'replicated' if fits else 'sharded'
-    self._is_sharded = placement == 'sharded'
+    self._is_sharded = _is_sharded(placement, source.sizes, mesh)
     self.pictures, self._sizes = _load(source, mesh, scale, self._is_sharded)
     logger.info(
       '%d pictures, %.0f MiB on %s',
@@ -151,22 +143,45 @@ class ResidentLoader:
     Returns:
       'crop' and 'symmetry', as `loader.host_batch` gives them.
     """
-    cut = functools.partial(
-      _cut, crop_size=self._crop_size, scale=self._scale, edge=self._edge
+    cut_here = functools.partial(
+      cut, crop_size=self._crop_size, scale=self._scale, edge=self._edge
     )
     if self._is_sharded:
       everywhere, along = PartitionSpec(), PartitionSpec(sharding.AXIS)
       split: list[Any] = [along, everywhere, everywhere, everywhere]
-      cut = jax.shard_map(
-        functools.partial(_cut_and_share, cut),
+      cut_here = jax.shard_map(
+        functools.partial(_cut_and_share, cut_here),
         mesh=self._mesh,
         in_specs=(Pictures(*split), everywhere),
         out_specs=along,
       )
     return {
-      'crop': cut(pictures, drawn),
+      'crop': cut_here(pictures, drawn),
       'symmetry': jnp.asarray(drawn.symmetry),
     }
+
+
+def abstract_pictures(sizes: np.ndarray) -> Pictures:
+  """The shapes of pictures of these sizes, int32 [M, 2], on one device."""
+  count, rows = len(sizes), int(_rows_needed(sizes).sum())
+  table = jax.ShapeDtypeStruct((count,), np.int32)
+  return Pictures(
+    rows=cast(jax.Array, jax.ShapeDtypeStruct((rows, _ROW), np.uint8)),
+    device=cast(jax.Array, table),
+    first=cast(jax.Array, table),
+    sizes=cast(jax.Array, jax.ShapeDtypeStruct((count, 2), np.int32)),
+  )
+
+
+def _is_sharded(placement: Placement, sizes: np.ndarray, mesh: Mesh) -> bool:
+  if placement not in get_args(Placement):
+    raise ValueError(
+      f'placement must be one of {get_args(Placement)}, not {placement!r}'
+    )
+  if placement != 'auto':
+    return placement == 'sharded'
+  whole = _rows_needed(sizes).sum() * _ROW
+  return bool(whole > _LARGEST_WHOLE * _device_memory(mesh))
 
 
 def _cut_and_share(
@@ -180,7 +195,7 @@ def _cut_and_share(
   return cast(jax.Array, jax.lax.psum_scatter(crops, sharding.AXIS, tiled=True))
 
 
-def _cut(
+def cut(
   pictures: Pictures,
   drawn: draw_lib.Draw,
   *,
@@ -188,7 +203,18 @@ def _cut(
   scale: int,
   edge: resize.Edge,
 ) -> jax.Array:
-  """`draw.cut` of a whole batch: uint8 [N, S, S, 3]."""
+  """`draw.cut` of a whole batch from pictures that all lie here.
+
+  Args:
+    pictures: where they lie.
+    drawn: the draw, [N] each.
+    crop_size: see `ResidentLoader`, as are the others.
+    scale: likewise.
+    edge: likewise.
+
+  Returns:
+    uint8 [N, S, S, 3], with the context.
+  """
   context = resize.CONTEXT_PER_SCALE * scale
   offsets = jnp.arange(-context, crop_size + context)
   image, y, x = (jnp.asarray(field) for field in drawn[:3])
@@ -215,7 +241,6 @@ def _load(
   source: Source, mesh: Mesh, scale: int, is_sharded: bool
 ) -> tuple[Pictures, np.ndarray]:
   """Decodes what this process's devices hold; returns the sizes, too."""
-  count = len(source)
   devices = mesh.devices.flat
   parts = mesh.size if is_sharded else 1
   mine = [
@@ -223,18 +248,12 @@ def _load(
     for part in range(parts)
     if not is_sharded or devices[part].process_index == jax.process_index()
   ]
-  device = _deal(source.sizes, parts)
+  device, first, end = _lay_out(source.sizes, parts)
   room = _rows_needed(source.sizes)
-  first = np.zeros(count, np.int32)
-  end = np.zeros(parts, np.int64)
-  for part in range(parts):
-    here = device == part
-    first[here] = np.cumsum(room[here]) - room[here]
-    end[part] = room[here].sum()
   _check_memory(int(end.max()) * _ROW, len(mine), mesh)
 
   rows = {part: np.zeros((end.max(), _ROW), np.uint8) for part in mine}
-  sizes = np.zeros((count, 2), np.int32)
+  sizes = np.zeros((len(source), 2), np.int32)
   larger: dict[int, np.ndarray] = {}
 
   def put(index: int, image: np.ndarray) -> None:
@@ -256,8 +275,7 @@ def _load(
     for _ in pool.map(read, np.flatnonzero(np.isin(device, mine)).tolist()):
       pass
 
-  # Not from the headers: another picture stands in for a broken one. Where that
-  # is larger, it lies behind all others.
+  # Another picture stands in for a broken one: a larger one lies behind all.
   if is_sharded and jax.process_count() > 1:
     sizes = np.max(multihost_utils.process_allgather(sizes), axis=0)
   needed = _rows_needed(sizes)
@@ -270,16 +288,29 @@ def _load(
   for index, image in larger.items():
     put(index, image)
 
-  if is_sharded:
-    placed = jax.make_array_from_callback(
-      (parts * length, _ROW),
-      sharding.batched(mesh),
-      lambda index: rows[(index[0].start or 0) // length if index else 0],
-    )
-  else:
-    placed = sharding.replicate(rows[0], mesh)
   tables = sharding.replicate((device, first, sizes), mesh)
+  if not is_sharded:
+    return Pictures(sharding.replicate(rows[0], mesh), *tables), sizes
+  placed = jax.make_array_from_callback(
+    (parts * length, _ROW),
+    sharding.batched(mesh),
+    lambda index: rows[(index[0].start or 0) // length if index else 0],
+  )
   return Pictures(placed, *tables), sizes
+
+
+def _lay_out(
+  sizes: np.ndarray, parts: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """The part of each picture, its first row there, and each part's end."""
+  device, room = _deal(sizes, parts), _rows_needed(sizes)
+  first = np.zeros(len(sizes), np.int32)
+  end = np.zeros(parts, np.int64)
+  for part in range(parts):
+    here = device == part
+    first[here] = np.cumsum(room[here]) - room[here]
+    end[part] = room[here].sum()
+  return device, first, end
 
 
 def _check_memory(part: int, parts: int, mesh: Mesh) -> None:

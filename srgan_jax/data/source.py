@@ -4,7 +4,8 @@ Pictures are uint8 [H, W, 3], RGB, 0..255. `opening` makes a source from what a
 config says.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+import contextlib
 import threading
 from typing import BinaryIO, NamedTuple
 import warnings
@@ -25,6 +26,33 @@ class Entry(NamedTuple):
   stamp: str = ''
 
 
+class _Pixels:
+  """Pixels that may be decoded at a time, whatever the number of threads."""
+
+  def __init__(self, most: int):
+    self._most, self._taken = most, 0
+    self._changed = threading.Condition()
+
+  @contextlib.contextmanager
+  def take(self, count: int) -> Iterator[None]:
+    """Waits until a picture of so many fits in, or is the only one."""
+    with self._changed:
+      self._changed.wait_for(
+        lambda: not self._taken or self._taken + count <= self._most
+      )
+      self._taken += count
+    try:
+      yield
+    finally:
+      with self._changed:
+        self._taken -= count
+        self._changed.notify_all()
+
+
+# At about 11 bytes each while Pillow converts them.
+_decoding = _Pixels(1 << 27)
+
+
 class Source:
   """Random access to pictures.
 
@@ -32,14 +60,20 @@ class Source:
     spec: what the source was opened from.
     names: one name a picture, unique within a source.
     sizes: int32 [N, 2], height and width of each picture, from its header.
+    marks: uint64 [N]; a picture of another content has another.
   """
 
   def __init__(
-    self, spec: str, entries: Sequence[Entry], sizes: np.ndarray
+    self,
+    spec: str,
+    entries: Sequence[Entry],
+    sizes: np.ndarray,
+    marks: np.ndarray,
   ) -> None:
     self.spec = spec
     self.names = [entry.name for entry in entries]
     self.sizes = np.asarray(sizes, np.int32).reshape(len(entries), 2)
+    self.marks = np.asarray(marks, np.uint64)
     self._entries = entries
     self._broken: set[int] = set()
     self._lock = threading.Lock()
@@ -50,7 +84,8 @@ class Source:
   def part(self, indices: Sequence[int]) -> 'Source':
     """Some of the pictures, as a source of their own."""
     entries = [self._entries[i] for i in indices]
-    return Source(self.spec, entries, self.sizes[list(indices)])
+    chosen = list(indices)
+    return Source(self.spec, entries, self.sizes[chosen], self.marks[chosen])
 
   def read(self, index: int) -> np.ndarray:
     """Reads and decodes one picture; safe to call from several threads.
@@ -79,7 +114,8 @@ class Source:
         continue
       entry = self._entries[candidate]
       try:
-        return reading.read_rgb(entry.open(), entry.name)
+        with _decoding.take(int(self.sizes[candidate].prod(dtype=np.int64))):
+          return reading.read_rgb(entry.open(), entry.name)
       except (ValueError, OSError) as error:
         with self._lock:
           is_news = candidate not in self._broken

@@ -1,16 +1,23 @@
 """Pictures inside plain tar files, at known offsets."""
 
+from collections.abc import Sequence
 import functools
 import os
 import tarfile
 
 from srgan_jax.data import image_files, object_store
-from srgan_jax.data.image_files import SUFFIXES
+from srgan_jax.data.left_out import LeftOut
 from srgan_jax.data.source import Entry
+from srgan_jax.imaging.opening import is_image, suffixes
 
 
-def find(spec: str, pattern: str) -> list[Entry]:
+def find(spec: str, pattern: str, left_out: LeftOut) -> list[Entry]:
   """Every image in the tar files that match, file by file and by name.
+
+  Args:
+    spec: for errors.
+    pattern: of tar files, of this machine or of an object store.
+    left_out: is told of links, devices, tars inside, and what is no tar.
 
   Raises:
     ValueError: one line with the spec: nothing found, a damaged or compressed
@@ -18,39 +25,85 @@ def find(spec: str, pattern: str) -> list[Entry]:
   """
   if not object_store.is_url(pattern):
     pattern = os.path.abspath(os.path.expanduser(pattern))
-  paths = image_files.match(pattern)
+  paths = image_files.match(pattern, left_out)
   if not paths:
     raise ValueError(f'{spec}: no file matches {pattern}')
   entries: list[Entry] = []
-  for path in paths:
-    members: dict[str, tuple[int, int]] = {}  # a later one replaces an earlier
+  for path, short in zip(paths, _short_names(paths), strict=True):
     try:
-      # 'r:' is without decompression: members must be at known offsets.
-      with (
-        image_files.open_file(path) as file,
-        tarfile.open(fileobj=file, mode='r:') as archive,
-      ):
-        for member in archive:
-          if member.isreg() and image_files.is_image(member.name):
-            members[member.name] = (member.offset_data, member.size)
-          # Else tarfile keeps every header.
-          archive.members = []  # type: ignore[attr-defined]
+      members = _members(path, short, left_out)
     except (tarfile.TarError, OSError) as error:
       raise ValueError(f'{spec}: {path}: {_fault(path, error)}') from error
     stamp = image_files.stamp(path)
     entries.extend(
       Entry(
-        f'{os.path.basename(path)}/{name}',
+        f'{short}/{name}',
         functools.partial(image_files.open_file, path, *members[name]),
         stamp,
       )
       for name in sorted(members)
     )
   if not entries:
+    more = f'; left out: {left_out}' if left_out.count else ''
     raise ValueError(
-      f'{spec}: no image file ({", ".join(SUFFIXES)}) in {len(paths)} tar files'
+      f'{spec}: no image file ({", ".join(suffixes())}) in '
+      f'{len(paths)} tar files{more}'
     )
   return entries
+
+
+def _members(
+  path: str, name: str, left_out: LeftOut
+) -> dict[str, tuple[int, int]]:
+  """Offset and size of each image in a tar, by its name."""
+  members: dict[str, tuple[int, int]] = {}
+  count = 0
+  # 'r:' is without decompression: members must be at known offsets.
+  with (
+    image_files.open_file(path) as file,
+    tarfile.open(fileobj=file, mode='r:') as archive,
+  ):
+    for member in archive:
+      count += 1
+      if why := _why_not(member):
+        left_out.add(f'{name}/{member.name}', why)
+      elif is_image(member.name):
+        if member.name in members:
+          why = 'a later one has the same name'
+          left_out.add(f'{name}/{member.name}', why)
+        members[member.name] = (member.offset_data, member.size)
+      elif not member.isdir():
+        left_out.add_other(member.name)
+      # Else tarfile keeps every header.
+      archive.members = []  # type: ignore[attr-defined]
+  if not count:
+    left_out.add(name, 'an empty tar')
+  return members
+
+
+def _why_not(member: tarfile.TarInfo) -> str | None:
+  """Why a member cannot be read where it lies, if it is worth a word."""
+  if member.issym() or member.islnk():
+    return 'a link'
+  if member.isfifo():
+    return 'a pipe'
+  if member.isdev():
+    return 'a device'
+  if member.issparse():
+    return 'a sparse file'
+  if member.isreg() and '.tar' in os.path.basename(member.name).lower():
+    return 'a tar inside a tar'
+  return None
+
+
+def _short_names(paths: Sequence[str]) -> list[str]:
+  """The files' names, with as much of their folders as tells them apart."""
+  parts = [path.split('/') for path in paths]
+  for length in range(1, max(map(len, parts), default=1) + 1):
+    names = ['/'.join(part[-length:]) for part in parts]
+    if len(set(names)) == len(names):
+      return names
+  return list(paths)
 
 
 def _fault(path: str, error: Exception) -> str:

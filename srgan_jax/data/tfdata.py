@@ -8,7 +8,7 @@ is made, not before.
 """
 
 import atexit
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import functools
 import importlib.util
 import os
@@ -18,6 +18,7 @@ import weakref
 import jax
 import numpy as np
 
+from srgan_jax import cli
 from srgan_jax.data import draw as draw_lib
 from srgan_jax.data.caching import RecentSource
 from srgan_jax.data.loader import host_batch
@@ -40,8 +41,8 @@ class TfDataLoader:
     """
     if importlib.util.find_spec('tensorflow') is None:
       raise ImportError(
-        "config.data.loader 'tfdata' takes TensorFlow (pip install -e "
-        "'.[train]'), 'resident' does not"
+        "config.data.loader 'tfdata' takes TensorFlow "
+        f"({cli.install('train')}), 'resident' does not"
       )
     self._batches = functools.partial(batches, source, **settings)
 
@@ -76,8 +77,8 @@ def batches(
 ) -> Iterator[dict[str, np.ndarray]]:
   """Batches of crops from `start_step` on, without end.
 
-  Process i of n reads and yields rows [i*b, (i+1)*b) of the global batch,
-  b = batch_size / n; put together they are the batch of a single process.
+  Process i of n gives rows [i*b, (i+1)*b) of the batch, b = batch_size / n, as
+  `host_batch` returns them.
 
   Args:
     source: the pictures.
@@ -88,19 +89,13 @@ def batches(
     scale: HR pixels per LR pixel.
     augment: whether symmetries are drawn.
     edge: what lies outside a picture.
-    crops_per_image: steps in a row that cut the same pictures, which are then
-      kept between them.
+    crops_per_image: see `draw`; the pictures are kept between the steps.
     shard_index: this process.
     shard_count: how many processes; divides `batch_size`.
-    threads: crops read at a time, by default two a core, as some wait for the
-      disk; the batches do not depend on it.
-
-  Returns:
-    An iterator over what `host_batch` returns, b rows each.
+    threads: crops read at a time, by default two a core: some wait for disks.
 
   Raises:
-    ValueError: shards that do not divide the batch, and what `draw` and
-      `host_batch` raise, the latter from the iterator.
+    ValueError: shards that do not divide the batch, or of `draw`, `host_batch`.
     ImportError: without TensorFlow.
   """
   if not 0 <= shard_index < shard_count or batch_size % shard_count:
@@ -109,69 +104,92 @@ def batches(
       f' of {shard_count}'
     )
   rows = batch_size // shard_count
-  mine = slice(shard_index * rows, (shard_index + 1) * rows)
-
-  def drawn_rows(step: int) -> np.ndarray:
-    drawn = draw_lib.draw(
-      seed,
-      int(step),
-      sizes=source.sizes,
-      batch_size=batch_size,
-      crop_size=crop_size,
-      scale=scale,
-      augment=augment,
-      crops_per_image=crops_per_image,
-    )
-    return np.stack(drawn, axis=1)[mine]
-
-  drawn_rows(start_step)  # what is wrong with the arguments is said now
-
   if crops_per_image > 1:
     source = RecentSource(source, 2 * rows)
+  draw = functools.partial(
+    draw_lib.draw, seed, sizes=source.sizes, batch_size=batch_size,
+    crop_size=crop_size, scale=scale, augment=augment,
+    crops_per_image=crops_per_image,
+  )  # fmt: skip
+  draw(start_step)  # what is wrong with the arguments is said now
+  cut = functools.partial(
+    host_batch, source, crop_size=crop_size, scale=scale, edge=edge
+  )
   side = crop_size + 2 * resize.CONTEXT_PER_SCALE * scale
-  failures: list[Exception] = []
-
-  def read_crop(row: np.ndarray) -> np.ndarray:
-    one = draw_lib.Draw(*row[:, np.newaxis])
-    try:
-      return host_batch(
-        source, one, crop_size=crop_size, scale=scale, edge=edge
-      )['crop'][0]
-    except Exception as error:
-      # Raised by the iterator: TensorFlow would make a page of text of it.
-      failures.append(error)
-      return np.zeros((side, side, 3), np.uint8)
-
-  tf = _import_tensorflow()
+  mine = slice(shard_index * rows, (shard_index + 1) * rows)
   threads = threads or 2 * (os.cpu_count() or 1)
+  return _Pipeline(draw, cut, side, mine).start(start_step, threads)
 
-  def to_rows(step: Any) -> Any:
-    drawn = tf.numpy_function(drawn_rows, [step], tf.int32)
-    return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(drawn, [rows, 4]))
 
-  def to_crop(row: Any) -> dict[str, Any]:
-    crop = tf.numpy_function(read_crop, [row], tf.uint8)
+class _Pipeline:
+  """From steps to crops, by tf.data.
+
+  Args:
+    draw: gives the global batch of a step.
+    cut: gives the crops of a draw.
+    side: of a crop with its context, in pixels.
+    mine: this process's rows of the global batch.
+  """
+
+  def __init__(
+    self,
+    draw: Callable[[int], draw_lib.Draw],
+    cut: Callable[[draw_lib.Draw], dict[str, np.ndarray]],
+    side: int,
+    mine: slice,
+  ):
+    self._draw, self._cut = draw, cut
+    self._side, self._mine = side, mine
+    self._rows: int = mine.stop - mine.start
+    self._failures: list[Exception] = []
+    self._tf = _import_tensorflow()
+
+  def start(self, step: int, threads: int) -> '_Batches':
+    """The batches from a step on."""
+    tf = self._tf
+    dataset = tf.data.Dataset.range(step, np.iinfo(np.int64).max)
+    dataset = dataset.flat_map(self._to_rows)
+    dataset = dataset.map(
+      self._to_crop, num_parallel_calls=threads, deterministic=True
+    )
+    dataset = dataset.batch(self._rows, drop_remainder=True).prefetch(PREFETCH)
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = threads
+    dataset = dataset.with_options(options)
+    result = _Batches(dataset.as_numpy_iterator(), self._failures)
+    # TensorFlow's threads call Python: a pipeline that is still running when
+    # the interpreter goes away would wait for it forever. Registered after
+    # TensorFlow's own import, so it runs before whatever that registers.
+    _running.add(result)
+    atexit.unregister(_close_all)
+    atexit.register(_close_all)
+    return result
+
+  def _to_rows(self, step: Any) -> Any:
+    tf = self._tf
+    drawn = tf.numpy_function(self._draw_rows, [step], tf.int32)
+    return tf.data.Dataset.from_tensor_slices(
+      tf.ensure_shape(drawn, [self._rows, 4])
+    )
+
+  def _to_crop(self, row: Any) -> dict[str, Any]:
+    tf = self._tf
+    crop = tf.numpy_function(self._read_crop, [row], tf.uint8)
     return {
-      'crop': tf.ensure_shape(crop, [side, side, 3]),
+      'crop': tf.ensure_shape(crop, [self._side, self._side, 3]),
       'symmetry': row[draw_lib.Draw._fields.index('symmetry')],
     }
 
-  dataset = tf.data.Dataset.range(start_step, np.iinfo(np.int64).max)
-  dataset = dataset.flat_map(to_rows)
-  dataset = dataset.map(to_crop, num_parallel_calls=threads, deterministic=True)
-  dataset = dataset.batch(rows, drop_remainder=True).prefetch(PREFETCH)
-  options = tf.data.Options()
-  options.threading.private_threadpool_size = threads
-  dataset = dataset.with_options(options)
+  def _draw_rows(self, step: int) -> np.ndarray:
+    return np.stack(self._draw(int(step)), axis=1)[self._mine]
 
-  result = _Batches(dataset.as_numpy_iterator(), failures)
-  # TensorFlow's threads call Python: a pipeline that is still running when the
-  # interpreter goes away would wait for it forever. Registered after
-  # TensorFlow's own import, so it runs before whatever that registers.
-  _running.add(result)
-  atexit.unregister(_close_all)
-  atexit.register(_close_all)
-  return result
+  def _read_crop(self, row: np.ndarray) -> np.ndarray:
+    try:
+      return self._cut(draw_lib.Draw(*row[:, np.newaxis]))['crop'][0]
+    except Exception as error:
+      # Raised by the iterator: TensorFlow would make a page of text of it.
+      self._failures.append(error)
+      return np.zeros((self._side, self._side, 3), np.uint8)
 
 
 class _Batches(Iterator[dict[str, np.ndarray]]):

@@ -3,19 +3,26 @@
 import functools
 import io
 import re
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+from srgan_jax.data.left_out import LeftOut
 from srgan_jax.data.source import FORMS, Entry
 
 
-def find(spec: str, rest: str) -> list[Entry]:
+def find(spec: str, rest: str, left_out: LeftOut) -> list[Entry]:
   """Every record of a split, by its number.
+
+  Args:
+    spec: for errors.
+    rest: NAME[:SPLIT].
+    left_out: is told nothing: every record is a picture.
 
   Raises:
     ValueError: one line with the spec: a set that is missing or has no random
       access.
     ImportError: without TensorFlow Datasets.
   """
+  del left_out
   # NAME may end in a version, which has a colon of its own.
   match = re.fullmatch(
     r'(?P<name>[^:]+(?::[\d*]+\.[\d*]+\.[\d*]+)?)(?::(?P<split>.+))?', rest
@@ -23,7 +30,24 @@ def find(spec: str, rest: str) -> list[Entry]:
   if not match:
     raise ValueError(f'data source {spec!r} is not of the form {FORMS}')
   name, split = match['name'], match['split'] or 'train'
+  builder = _prepared(spec, name)
+  key, records = _records(spec, builder, split)
 
+  def open_record(index: int) -> BinaryIO:
+    return io.BytesIO(records[index][key])
+
+  return [
+    Entry(
+      f'{name}:{split}#{index}',
+      functools.partial(open_record, index),
+      str(builder.data_path),
+    )
+    for index in range(len(records))
+  ]
+
+
+def _prepared(spec: str, name: str) -> Any:
+  """The builder of a set that is on disk with random access."""
   try:
     import tensorflow_datasets as tfds
   except ImportError as error:
@@ -31,7 +55,6 @@ def find(spec: str, rest: str) -> list[Entry]:
       f'{spec} needs TensorFlow Datasets: pip install tensorflow-datasets'
       ' array-record'
     ) from error
-
   prepare = (
     'python -c "import tensorflow_datasets as tfds;'
     f" tfds.builder('{name}', file_format='array_record')"
@@ -56,6 +79,12 @@ def find(spec: str, rest: str) -> list[Entry]:
       f' access; delete {builder.data_path} and prepare it as ArrayRecord by:'
       f' {prepare}'
     )
+  return builder
+
+
+def _records(spec: str, builder: Any, split: str) -> tuple[str, Any]:
+  """The image feature's name, and the records with its files undecoded."""
+  import tensorflow_datasets as tfds
 
   features = builder.info.features or {}
   images = {
@@ -70,21 +99,9 @@ def find(spec: str, rest: str) -> list[Entry]:
       f' {", ".join(sorted(features))}'
     )
   try:
-    records = builder.as_data_source(
+    return key, builder.as_data_source(
       split, decoders=images, file_format='array_record'
     )
   except Exception as error:  # no such split, an empty one, …
     why = ' '.join(str(error).split())
     raise ValueError(f'{spec}: TFDS cannot open {split!r}: {why}') from error
-
-  def open_record(index: int) -> BinaryIO:
-    return io.BytesIO(records[index][key])
-
-  return [
-    Entry(
-      f'{name}:{split}#{index}',
-      functools.partial(open_record, index),
-      str(builder.data_path),
-    )
-    for index in range(len(records))
-  ]

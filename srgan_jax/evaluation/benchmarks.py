@@ -6,17 +6,17 @@ the exact resize. All images are uint8 RGB; grayscale files have three equal
 channels.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 import dataclasses
 import os
 import pathlib
 import re
 from typing import overload
+import unicodedata
 
 import numpy as np
-from PIL import Image
 
-from srgan_jax.imaging import reading, resize
+from srgan_jax.imaging import finding, opening, reading, resize
 
 SCALE = 4
 Path = str | os.PathLike[str]
@@ -41,7 +41,13 @@ class Benchmark(Sequence[Pair]):
   """Pairs in files, each read when it is asked for."""
 
   def __init__(
-    self, hr: Path, lr: Path | None = None, edge: resize.Edge = 'clamp'
+    self,
+    hr: Path,
+    lr: Path | None = None,
+    edge: resize.Edge = 'clamp',
+    *,
+    left_out: list[str] | None = None,
+    max_megapixels: float = opening.MAX_MEGAPIXELS,
   ):
     """Finds the files and checks from their headers that they are pairs.
 
@@ -49,22 +55,39 @@ class Benchmark(Sequence[Pair]):
       hr: a folder of originals, or one file.
       lr: a folder of their LR images, or one file; by default LR is made.
       edge: what the resize reads outside an image, where it makes LR.
+      left_out: takes a line on each file that cannot be read, and its image is
+        left out; by default such a file is an error.
+      max_megapixels: larger images cannot be read.
 
     Raises:
       ValueError: naming the file that cannot be read, has no partner, or is
         not of its partner's size.
     """
     self._edge = edge
-    self.files = list_images(hr)
-    self.names = _unique_names(self.files)
-    self.sizes = [reading.image_size(path, str(path)) for path in self.files]
-    self._lr = match(self.files, list_images(lr)) if lr is not None else None
+    self.left_out, self.max_megapixels = left_out, max_megapixels
+    self.all_files = list_images(hr, left_out)
+    names = _unique_names(self.all_files)
+    others = self.match(lr) if lr is not None else [None] * len(names)
+    self.files: list[pathlib.Path] = []
+    self.names: list[str] = []
+    self.sizes: list[tuple[int, int]] = []
+    self._lr: list[pathlib.Path | None] = []
+    for path, name, other in zip(self.all_files, names, others, strict=True):
+      if (size := self.size(path)) is not None:
+        self.files.append(path)
+        self.names.append(name)
+        self.sizes.append(size)
+        self._lr.append(other)
+    if not self.files:
+      faults = '; '.join(left_out or ())
+      raise ValueError(f'{hr} holds no image that can be read: {faults}')
     for path, (height, width) in zip(self.files, self.sizes, strict=True):
       if min(height, width) < SCALE:
         raise ValueError(f'{path} has {height}x{width} pixels: too few')
-    for i, path in enumerate(self._lr or ()):
-      height, width = self.sizes[i]
-      size = reading.image_size(path, str(path))
+    for i, other in enumerate(self._lr):
+      if other is None or (size := self.size(other)) is None:
+        continue
+      path, (height, width) = other, self.sizes[i]
       expected = (height // SCALE, width // SCALE)
       if size != expected:
         raise ValueError(
@@ -82,15 +105,52 @@ class Benchmark(Sequence[Pair]):
   def __getitem__(self, index: int | slice) -> Pair | list[Pair]:
     if isinstance(index, slice):
       return [self[i] for i in range(*index.indices(len(self)))]
-    image = _read(self.files[index])
-    if self._lr is None:
+    image = self.read(self.files[index])
+    if (other := self._lr[index]) is None:
       return make_pair(self.names[index], image, self._edge)
-    lr = _read(self._lr[index])
-    return Pair(self.names[index], _crop(image), lr)
+    return Pair(self.names[index], _crop(image), self.read(other))
+
+  def __iter__(self) -> Iterator[Pair]:
+    """The pairs; one whose file cannot be read is left out, if any may be."""
+    for index in range(len(self)):
+      try:
+        pair = self[index]
+      except ValueError as error:
+        self._leave_out(error)
+      else:
+        yield pair
+
+  def match(self, folder: Path) -> list[pathlib.Path]:
+    """For each of `all_files` its version in a folder, or in one file."""
+    return match(self.all_files, list_images(folder, self.left_out))
+
+  def read(self, path: pathlib.Path) -> np.ndarray:
+    """An image of the benchmark, or of its size."""
+    return reading.read_rgb(path, str(path), self.max_megapixels)
+
+  def size(self, path: pathlib.Path) -> tuple[int, int] | None:
+    """Height and width; None of what is left out."""
+    try:
+      return reading.image_size(path, str(path), self.max_megapixels)
+    except ValueError as error:
+      self._leave_out(error)
+      return None
+
+  def _leave_out(self, error: ValueError) -> None:
+    if self.left_out is None:
+      raise error
+    if str(error) not in self.left_out:  # its header may have been met already
+      self.left_out.append(str(error))
 
 
-def list_images(path: Path) -> list[pathlib.Path]:
+def list_images(
+  path: Path, left_out: list[str] | None = None
+) -> list[pathlib.Path]:
   """The image files of a folder in the order of their names, or the one file.
+
+  Args:
+    path: the folder or the file.
+    left_out: takes lines on pictures that are not read.
 
   Raises:
     ValueError: where there is none.
@@ -100,17 +160,13 @@ def list_images(path: Path) -> list[pathlib.Path]:
     return [path]
   if not path.is_dir():
     raise ValueError(f'{path}: no such file or folder')
-  known = Image.registered_extensions()
-  files = [
-    file
-    for file in sorted(path.iterdir())
-    if file.is_file()
-    and not file.name.startswith('.')
-    and known.get(file.suffix.lower()) in Image.OPEN
-  ]
-  if not files:
-    raise ValueError(f'{path} holds no image files')
-  return files
+  found = finding.find(path, is_recursive=False)
+  others = finding.describe(found.passed_over)
+  if not found.files:
+    raise ValueError('; '.join([f'{path} holds no image files', *others]))
+  if left_out is not None:
+    left_out += others
+  return [pathlib.Path(file) for file in found.files]
 
 
 def match(
@@ -133,7 +189,7 @@ def match(
   for other in others:
     # The longest: 'img_1_SR' is of 'img_1', though there is an 'img' too.
     longest = max(
-      (name for name in by_stem if _continues(other.stem, name)),
+      (name for name in by_stem if _continues(_composed(other.stem), name)),
       key=len,
       default=None,
     )
@@ -153,7 +209,12 @@ def match(
 
 def stem(path: pathlib.Path) -> str:
   """An original's name: its file's, without what says that it is one."""
-  return re.sub(r'(_SRF_4)?_(HR|GT)$', '', path.stem)
+  return re.sub(r'(_SRF_4)?_(HR|GT)$', '', _composed(path.stem))
+
+
+def _composed(name: str) -> str:
+  """A name in the one form of letters that Macs and others write in two."""
+  return unicodedata.normalize('NFC', name)
 
 
 def _unique_names(paths: Iterable[pathlib.Path]) -> list[str]:
@@ -170,10 +231,6 @@ def _unique_names(paths: Iterable[pathlib.Path]) -> list[str]:
 def _continues(name: str, stem: str) -> bool:
   rest = name.removeprefix(stem)
   return name.startswith(stem) and bool(re.match(r'x\d|[^0-9A-Za-z]|$', rest))
-
-
-def _read(path: pathlib.Path) -> np.ndarray:
-  return reading.read_rgb(path, str(path))
 
 
 def _crop(image: np.ndarray) -> np.ndarray:

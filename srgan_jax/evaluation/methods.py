@@ -10,10 +10,10 @@ import pathlib
 
 import numpy as np
 
-from srgan_jax import pretrained, upscaling, weights
+from srgan_jax import pretrained, upscaling
 from srgan_jax.evaluation import benchmarks
 from srgan_jax.evaluation.benchmarks import SCALE, Pair
-from srgan_jax.imaging import reading, resize
+from srgan_jax.imaging import resize
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,27 +49,36 @@ BASELINES = {
 
 
 def open_method(
-  model: str, benchmark: benchmarks.Benchmark, name: str = ''
+  model: str,
+  benchmark: benchmarks.Benchmark,
+  name: str = '',
+  *,
+  strength: float = 1.0,
+  back_project: int = 0,
 ) -> Method:
   """A method from what a command line says.
 
   Args:
     model: 'nearest', 'bicubic', a shipped generator's name, a weights file, or
-      a folder of finished images of the benchmark (one called as a shipped
+      a folder of finished images of the benchmark (one called as a
       generator is ./NAME).
     benchmark: what it will be evaluated on.
     name: for headings; by default made from `model`.
+    strength: of a generator, see `upscaling.read_generator`.
+    back_project: behind a generator, see `upscaling.Upscaler`; whatever its
+      file recommends, an evaluation is of the network alone unless asked.
 
   Raises:
     ValueError: one line naming the file.
   """
   if model in BASELINES:
     return dataclasses.replace(BASELINES[model], name=name or model)
-  if model not in pretrained.FILES and pathlib.Path(model).is_dir():
+  is_name = model in pretrained.FILES or pretrained.is_published(model)
+  if not is_name and pathlib.Path(model).is_dir():
     return finished(pathlib.Path(model), benchmark, name)
   path = pretrained.find(model)
-  generator, variables, metadata = weights.load_generator(path)
-  upscaler = upscaling.Upscaler(generator, variables)
+  generator, variables, metadata = upscaling.read_generator(model, strength)
+  upscaler = upscaling.Upscaler(generator, variables, back_project=back_project)
   training = metadata.get('training', {})
   label = str(training.get('label', path.stem))
   name = name or label
@@ -78,6 +87,13 @@ def open_method(
     facts.append(label)
   if 'steps' in training:
     facts.append(f'{training["steps"]} steps')
+  facts += [
+    str(training[k]) for k in ('author', 'licence') if 'author' in training
+  ]
+  if strength < 1:
+    facts.append(f'strength {strength:g}')
+  if back_project:
+    facts.append(f'back-projection {back_project}')
   return of_upscaler(name, upscaler, ', '.join(facts))
 
 
@@ -98,10 +114,14 @@ def finished(
   Raises:
     ValueError: naming a file that is missing, unmatched, or of another size.
   """
-  files = benchmarks.match(benchmark.files, benchmarks.list_images(folder))
+  versions = dict(
+    zip(benchmark.all_files, benchmark.match(folder), strict=True)
+  )
+  files = [versions[path] for path in benchmark.files]
   by_name = dict(zip(benchmark.names, files, strict=True))
   for file, size in zip(files, benchmark.sizes, strict=True):
-    found = reading.image_size(file, str(file))
+    if (found := benchmark.size(file)) is None:
+      continue
     cropped = tuple(length // SCALE * SCALE for length in size)
     if found not in (size, cropped):
       raise ValueError(
@@ -111,8 +131,7 @@ def finished(
 
   def read(pair: Pair) -> np.ndarray:
     height, width = pair.hr.shape[:2]
-    file = by_name[pair.name]
-    return reading.read_rgb(file, str(file))[:height, :width]
+    return benchmark.read(by_name[pair.name])[:height, :width]
 
   return Method(name or folder.name, read, str(folder))
 

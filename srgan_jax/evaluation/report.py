@@ -42,11 +42,13 @@ class Report:
     method: its name.
     origin: what it is: checkpoint, label, steps.
     images: by image, in order, its figures.
+    left_out: lines on what is not among them, though it was to be.
   """
 
   method: str
   origin: str
   images: Mapping[str, Scores]
+  left_out: Sequence[str] = ()
 
   @property
   def mean(self) -> Scores:
@@ -82,7 +84,7 @@ class Report:
       'origin': self.origin,
       'mean': _nested(self.mean),
       'images': {name: _nested(scores) for name, scores in self.images.items()},
-    }
+    } | ({'left_out': list(self.left_out)} if self.left_out else {})
 
   def as_csv(self) -> str:
     """A header, a line an image and one for the mean: 'psnr_paper', ...."""
@@ -108,6 +110,7 @@ def evaluate(
   pairs: Iterable[Pair],
   protocols: Sequence[str],
   distances: Sequence[Distance] = (),
+  left_out: list[str] | None = None,
 ) -> Report:
   """Upscales every image and scores it.
 
@@ -116,18 +119,29 @@ def evaluate(
     pairs: the benchmark, one image at a time.
     protocols: of `metrics.PROTOCOLS`.
     distances: learned metrics.
+    left_out: takes a line on each image whose files cannot be read; by default
+      that is an error. It may hold some already.
 
   Raises:
     ValueError: naming the image, where it cannot be scored.
   """
   images = {}
   for pair in pairs:
-    sr = method.upscale(pair)
+    try:
+      sr = method.upscale(pair)
+    except ValueError as error:
+      if left_out is None:
+        raise
+      if str(error) not in left_out:  # its header may have been met already
+        left_out.append(str(error))
+      continue
     try:
       images[pair.name] = _score(sr, pair.hr, protocols, distances)
     except ValueError as error:
       raise ValueError(f'{pair.name}: {error}') from error
-  return Report(method.name, method.origin, images)
+  if left_out and not images:
+    raise ValueError('; '.join(left_out))
+  return Report(method.name, method.origin, images, tuple(left_out or ()))
 
 
 def flat(scores: Scores) -> dict[str, float]:

@@ -1,9 +1,10 @@
 """MATLAB's `imresize(..., 'bicubic')`: the paper's degradation (section 2).
 
 Low-resolution images are made from high-resolution ones by exactly this
-function; another resizer differs by up to 9 levels. Two implementations share
-one weight builder: `imresize` in NumPy for whole images at any scale, and
-`downscale_crops` in JAX for training crops inside the compiled step.
+function; another resizer differs by up to 9 levels. Three implementations share
+one weight builder: `imresize` in NumPy for whole images at any scale, and in
+JAX `downscale_crops` for training crops inside the compiled step and
+`resize_buffers` for float pictures in padded buffers.
 
 Both resize the rows first, then the columns. For integer images the
 intermediate picture is rounded (half up) and clipped between the two passes, as
@@ -47,27 +48,65 @@ def imresize(
     ValueError: for another rank or dtype, a scale that is not a positive
       number, or an unknown edge.
   """
+  image = _checked(image)
+  if not (math.isfinite(scale) and scale > 0):
+    raise ValueError(f'scale must be a positive number, not {scale}')
+  for axis in (0, 1):
+    taps = _taps(image.shape[axis], float(scale), edge)
+    image = _resize_image_axis(image, taps, axis)
+  return image
+
+
+def imresize_to(
+  image: np.ndarray, height: int, width: int, edge: Edge = 'clamp'
+) -> np.ndarray:
+  """Resizes an image as MATLAB's `imresize(image, [height, width])` does.
+
+  Args:
+    image: as for `imresize`.
+    height: of the result, at least 1; its ratio to the image's is its scale.
+    width: likewise.
+    edge: as for `imresize`.
+
+  Returns:
+    [height, width] or [height, width, C], in the image's dtype.
+
+  Raises:
+    ValueError: for another rank or dtype, a length below 1, or an unknown edge.
+  """
+  image = _checked(image)
+  for axis, length in enumerate((height, width)):
+    if length < 1:
+      raise ValueError(f'a length must be at least 1, not {length}')
+    taps = _taps(image.shape[axis], length / image.shape[axis], edge, length)
+    image = _resize_image_axis(image, taps, axis)
+  return image
+
+
+def _checked(image: np.ndarray) -> np.ndarray:
   image = np.asarray(image)
   if image.ndim not in (2, 3) or 0 in image.shape:
     raise ValueError(
       f'imresize takes [H, W] or [H, W, C], not an array of shape {image.shape}'
     )
-  is_unsigned = np.issubdtype(image.dtype, np.unsignedinteger)
-  if not is_unsigned and not np.issubdtype(image.dtype, np.floating):
+  if not np.issubdtype(image.dtype, np.unsignedinteger) and not np.issubdtype(
+    image.dtype, np.floating
+  ):
     raise ValueError(
       f'imresize takes unsigned integers or floats, not {image.dtype}'
     )
-  if not (math.isfinite(scale) and scale > 0):
-    raise ValueError(f'scale must be a positive number, not {scale}')
-
-  for axis in (0, 1):
-    indices, weights = _taps(image.shape[axis], float(scale), edge)
-    resized = _resize_axis(image, indices, weights, axis)
-    if is_unsigned:
-      top = np.iinfo(image.dtype).max
-      resized = np.clip(np.floor(resized + 0.5), 0, top)
-    image = resized.astype(image.dtype)
   return image
+
+
+def _resize_image_axis(
+  image: np.ndarray, taps: tuple[np.ndarray, np.ndarray], axis: int
+) -> np.ndarray:
+  """One pass, rounded where the image has whole numbers."""
+  resized = _resize_axis(image, *taps, axis)
+  if np.issubdtype(image.dtype, np.unsignedinteger):
+    top = np.iinfo(image.dtype).max
+    resized = np.clip(np.floor(resized + 0.5), 0, top)
+  return resized.astype(image.dtype)
 
 
 def downscale_crops(crops: jax.Array, scale: int = 4) -> jax.Array:
@@ -94,6 +133,74 @@ def downscale_crops(crops: jax.Array, scale: int = 4) -> jax.Array:
   return lr.astype(jnp.uint8)
 
 
+def resize_buffers(
+  x: jax.Array, sizes: jax.Array | None, scale: float
+) -> jax.Array:
+  """Resizes pictures in the top left of buffers; `edge` is 'clamp'.
+
+  The same as `imresize` of floats, to float32 rounding. A pixel's result does
+  not depend on the buffer's size.
+
+  Args:
+    x: float32 [N, H, W, C]; what lies outside a picture is not read.
+    sizes: int32 [N, 2], the height and width of each picture; None where they
+      fill their buffers.
+    scale: a whole number, or 1 over one that divides H and W.
+
+  Returns:
+    float32 [N, H * scale, W * scale, C], meaningless outside the pictures.
+  """
+  for axis in (1, 2):
+    if sizes is not None:
+      x = _repeat_edge(x, sizes[:, axis - 1], axis)
+    x = _resize_buffer_axis(x, axis, float(scale))
+  return x
+
+
+def _repeat_edge(x: jax.Array, lengths: jax.Array, axis: int) -> jax.Array:
+  """Fills buffers behind the pictures' last pixels along one axis with them."""
+  shape = [1] * x.ndim
+  shape[axis] = -1
+  is_inside = jnp.arange(x.shape[axis]).reshape(shape) < lengths.reshape(
+    -1, *[1] * (x.ndim - 1)
+  )
+  last = (lengths - 1).reshape(-1, *[1] * (x.ndim - 1))
+  return jnp.where(is_inside, x, jnp.take_along_axis(x, last, axis))
+
+
+def _resize_buffer_axis(x: jax.Array, axis: int, scale: float) -> jax.Array:
+  """One pass: the same few weights for every pixel of the smaller grid."""
+  stride, phases = max(1, round(1 / scale)), max(1, round(scale))
+  # Far from the edges of an image long enough for it.
+  middle = 4
+  indices, weights = _taps(2 * middle * stride, scale, 'clamp')
+  rows = slice(middle * phases, (middle + 1) * phases)
+  offsets = indices[rows] - middle * stride
+  before, behind = max(0, -offsets.min()), max(0, offsets.max() - stride + 1)
+  widths = [(0, 0)] * x.ndim
+  widths[axis] = (before, behind)
+  padded = jnp.pad(x, widths, mode='edge')
+  length = x.shape[axis]
+
+  def tap(offset: int) -> jax.Array:
+    first = before + offset
+    return jax.lax.slice_in_dim(
+      padded, first, first + length - stride + 1, stride, axis
+    )
+
+  results = [
+    sum(
+      jnp.float32(weight) * tap(int(offset))
+      for offset, weight in zip(row_offsets, row_weights, strict=True)
+      if weight
+    )
+    for row_offsets, row_weights in zip(offsets, weights[rows], strict=True)
+  ]
+  shape = list(x.shape)
+  shape[axis] = length // stride * phases
+  return jnp.stack(results, axis + 1).reshape(shape)
+
+
 def _round_to_byte(x: jax.Array) -> jax.Array:
   return jnp.clip(jnp.floor(x + 0.5), 0, 255)
 
@@ -108,9 +215,15 @@ def _cubic(x: np.ndarray) -> np.ndarray:
 
 @functools.lru_cache(maxsize=64)
 def _taps(
-  length: int, scale: float, edge: Edge
+  length: int, scale: float, edge: Edge, result: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
   """The pixels that each output pixel reads, and their weights.
+
+  Args:
+    length: of the input.
+    scale: output pixels per input pixel.
+    edge: see `imresize`.
+    result: the length of the output; None for ceil(length * scale).
 
   Returns:
     indices int [out, taps] into the input axis and weights float64 [out, taps]
@@ -121,7 +234,7 @@ def _taps(
   stretch = min(scale, 1.0)  # below 1 the kernel widens: antialiasing
   support = 4 / stretch
   # 1-based pixel centres, as MATLAB counts them.
-  centre = np.arange(1, math.ceil(length * scale) + 1) / scale
+  centre = np.arange(1, (result or math.ceil(length * scale)) + 1) / scale
   centre += 0.5 * (1 - 1 / scale)
   first = np.floor(centre - support / 2)
   indices = first[:, None] + np.arange(math.ceil(support) + 2)

@@ -3,13 +3,16 @@
 docs/upscaling.md has the table of what each format keeps.
 """
 
-from typing import Any, BinaryIO
+import dataclasses
+import io
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from PIL import Image, features
 
-from srgan_jax.imaging import alpha, sixteen_bit
+from srgan_jax.imaging import alpha, boxes, further, png, tiff_writing
 from srgan_jax.imaging.pictures import Picture
+from srgan_jax.imaging.reading import to_8_bit
 
 # The format that a file's suffix stands for. Whatever else is read (GIF among
 # it, whose 256 colours are too few) is written as PNG.
@@ -29,7 +32,6 @@ SUFFIXES = {
 # Pixels a side: what libjpeg and libwebp write, and what libavif reads.
 _LARGEST = {'JPEG': 65500, 'WEBP': 16383, 'AVIF': 32768}
 _MOST_AVIF = 2**28  # pixels; libavif reads no more
-_MOST_JPEG_EXIF = 65533  # bytes, of one marker
 _QUALITY = {'JPEG': 95, 'WEBP': 95, 'AVIF': 90}
 
 
@@ -55,14 +57,26 @@ def check_format(form: str, height: int, width: int) -> None:
     )
 
 
+def check_colour(picture: Picture, form: str) -> None:
+  """Raises a ValueError where a format would show other colours."""
+  if picture.colour_tags and (hdr := picture.colour_tags.hdr):
+    if form not in ('PNG', 'AVIF'):
+      raise ValueError(
+        f'{form} cannot hold HDR ({hdr}): --format png or --format avif'
+      )
+
+
 def write(
-  picture: Picture, file: BinaryIO, form: str, quality: int | None = None
-) -> None:
+  picture: Picture,
+  file: BinaryIO,
+  form: str,
+  quality: int | None = None,
+  scale: float = 1,
+) -> list[str]:
   """Writes a picture.
 
   What the format cannot hold is converted: transparency is composited over
-  white for JPEG and BMP, 16 bits are rounded to 8 outside PNG and TIFF, and
-  EXIF too long for a JPEG is left out.
+  white for JPEG and BMP, 16 bits are rounded to 8 outside PNG and TIFF.
 
   Args:
     picture: what to write.
@@ -70,52 +84,153 @@ def write(
     form: 'JPEG', 'PNG', 'WEBP', 'TIFF', 'BMP' or 'AVIF'.
     quality: 1..100 for JPEG, WebP and AVIF; 95 (AVIF 90) by default, and
       without loss for a WebP that came so.
+    scale: by how much the pixels are more than those that the metadata are of.
+
+  Returns:
+    What was given up, each for a person to read.
 
   Raises:
-    ValueError: a TIFF would be larger than 4 GiB.
+    ValueError: the format cannot hold the picture's colours.
   """
-  pixels = picture.pixels
+  check_colour(picture, form)
+  pixels, channels = picture.pixels, picture.pixels.shape[-1]
+  height, width = pixels.shape[:2]
+  picture = dataclasses.replace(
+    picture, further=picture.further.resized(height, width, scale)
+  )
+  notes = []
+  if form not in ('PNG', 'TIFF') and pixels.dtype == np.uint16:
+    notes.append(f'its 16 bits a channel became 8: {form} has no more')
+    pixels = to_8_bit(pixels)
+  if form in ('JPEG', 'BMP') and channels in (2, 4):
+    if pixels[..., -1].min() < 255:
+      notes.append(f'its transparency became white: {form} has none')
+    pixels = alpha.over_white(pixels)
+  profile = _profile(picture, form)
+  if form in ('WEBP', 'AVIF') and channels < 3:
+    pixels = _to_rgb(pixels)
+    if profile and picture.icc_profile:
+      # The colours of a gray profile are not those of RGB.
+      notes.append('its ICC profile is of gray: dropped')
+      profile = None
+  write_as = {
+    'PNG': _write_png,
+    'TIFF': _write_tiff,
+    'JPEG': _write_jpeg,
+    'BMP': _write_bmp,
+  }.get(form, _write_modern)
+  picture = dataclasses.replace(picture, pixels=pixels, icc_profile=profile)
+  return notes + write_as(picture, file, form, quality)
+
+
+def _profile(picture: Picture, form: str) -> bytes | None:
+  """The ICC profile to write: the picture's own or one of its tags."""
+  tags = picture.colour_tags
+  if picture.icc_profile or not tags:
+    return picture.icc_profile
+  is_tagged = tags.chunks if form == 'PNG' else tags.cicp and not tags.chunks
+  if form in ('PNG', 'AVIF') and is_tagged:
+    return None  # they are written as they were
+  is_gray = picture.pixels.shape[-1] < 3 and form not in ('WEBP', 'AVIF')
+  return tags.icc_profile(is_gray)
+
+
+def _write_png(
+  picture: Picture, file: BinaryIO, form: str, quality: int | None
+) -> list[str]:
+  del form, quality
+  chunks: list[png.Chunk] = []
+  tags = picture.colour_tags
+  if tags and tags.chunks:
+    chunks += tags.chunks
+  elif tags and tags.hdr and tags.cicp:
+    chunks.append(png.Chunk(b'cICP', bytes((*tags.cicp, 0, 1))))
+  if picture.icc_profile:
+    chunks.append(png.profile_chunk(picture.icc_profile))
+  if picture.dpi:
+    chunks.append(png.resolution_chunk(picture.dpi))
+  chunks += further.png_chunks(picture.further, picture.exif)
+  if picture.pixels.dtype == np.uint16 and picture.pixels.shape[-1] > 1:
+    png.write(file, picture.pixels, before=chunks)
+  else:
+    target = cast(BinaryIO, png.Inserting(file, chunks))
+    _image(picture.pixels).save(target, 'PNG')
+  return []
+
+
+def _write_tiff(
+  picture: Picture, file: BinaryIO, form: str, quality: int | None
+) -> list[str]:
+  del quality
+  tiff_writing.write(
+    file,
+    picture.pixels,
+    icc_profile=picture.icc_profile,
+    exif=picture.exif,
+    dpi=picture.dpi,
+    xmp=picture.further.xmp,
+    iptc=picture.further.iptc,
+  )
+  return further.without_place(picture.further, form)
+
+
+def _write_jpeg(
+  picture: Picture, file: BinaryIO, form: str, quality: int | None
+) -> list[str]:
+  quality = quality or _QUALITY[form]
+  options, notes = further.jpeg_options(picture.further, picture.exif)
+  if picture.icc_profile:
+    options['icc_profile'] = picture.icc_profile
+  if picture.dpi:
+    options['dpi'] = picture.dpi
+  subsampling = 0 if quality >= 90 else 2
+  _image(picture.pixels).save(
+    file, form, quality=quality, subsampling=subsampling, **options
+  )
+  return notes
+
+
+def _write_bmp(
+  picture: Picture, file: BinaryIO, form: str, quality: int | None
+) -> list[str]:
+  del quality
+  options = {'dpi': picture.dpi} if picture.dpi else {}
+  _image(picture.pixels).save(file, form, **options)
+  lost = further.without_place(picture.further, form)
+  if picture.icc_profile:
+    lost.append('its ICC profile is left out: BMP has no place for it')
+  if picture.exif:
+    lost.append('its EXIF is left out: BMP has no place for it')
+  return lost
+
+
+def _write_modern(
+  picture: Picture, file: BinaryIO, form: str, quality: int | None
+) -> list[str]:
+  """WebP and AVIF."""
   kept: dict[str, Any] = {
     'icc_profile': picture.icc_profile,
     'exif': picture.exif,
-    'dpi': picture.dpi,
+    'xmp': picture.further.xmp,
   }
-  if form == 'BMP':
-    kept = {'dpi': picture.dpi}
-  elif form in ('WEBP', 'AVIF'):
-    del kept['dpi']
-  elif form == 'JPEG' and len(picture.exif or b'') > _MOST_JPEG_EXIF:
-    del kept['exif']
-  kept = {key: value for key, value in kept.items() if value}
-  is_deep = pixels.dtype == np.uint16
-  if form == 'TIFF':
-    # 16-bit gray with alpha is a TIFF that few can read.
-    if is_deep and pixels.shape[-1] == 2:
-      pixels = _to_rgb(pixels)
-      kept.pop('icc_profile', None)  # of gray
-    sixteen_bit.write_tiff(file, pixels, **kept)
-    return
-  if form == 'PNG' and is_deep and pixels.shape[-1] > 1:
-    sixteen_bit.write_png(file, pixels, **kept)
-    return
-  if form != 'PNG':
-    pixels = to_8_bit(pixels)
-  if form in ('JPEG', 'BMP') and pixels.shape[-1] in (2, 4):
-    pixels = alpha.over_white(pixels)
-  if form in ('WEBP', 'AVIF'):
-    pixels = _to_rgb(pixels)
-    # The colours of a gray profile are not those of RGB.
-    if picture.pixels.shape[-1] < 3:
-      kept.pop('icc_profile', None)
-  options: dict[str, Any] = {}
+  options = {key: value for key, value in kept.items() if value}
   if form == 'WEBP' and picture.lossless and quality is None:
     options['lossless'] = True
-  elif form in _QUALITY:
+  else:
     options['quality'] = quality or _QUALITY[form]
-  if form == 'JPEG':
-    options['subsampling'] = 0 if options['quality'] >= 90 else 2
-  image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-  image.save(file, format=form, **options, **kept)
+  image = _image(picture.pixels)
+  tags = picture.colour_tags
+  if form == 'AVIF' and tags and tags.cicp and not picture.icc_profile:
+    encoded = io.BytesIO()
+    image.save(encoded, form, **options)
+    file.write(boxes.with_cicp(encoded.getvalue(), tags.cicp))
+  else:
+    image.save(file, form, **options)
+  return further.without_place(picture.further, form)
+
+
+def _image(pixels: np.ndarray) -> Image.Image:
+  return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
 def own_format(form: str) -> str:
@@ -130,22 +245,15 @@ def to_image(picture: Picture) -> Image.Image:
   are rounded to 8.
   """
   pixels = picture.pixels
-  if pixels.shape[-1] > 1:
-    pixels = to_8_bit(pixels)
-  else:
-    pixels = pixels[..., 0]
-  image = Image.fromarray(pixels)
-  for key in ('icc_profile', 'exif', 'dpi'):
-    if (value := getattr(picture, key)) is not None:
-      image.info[key] = value
+  image = _image(to_8_bit(pixels) if pixels.shape[-1] > 1 else pixels)
+  kept = {
+    'icc_profile': _profile(picture, ''),
+    'exif': picture.exif,
+    'dpi': picture.dpi,
+    'xmp': picture.further.xmp,
+  }
+  image.info |= {key: value for key, value in kept.items() if value}
   return image
-
-
-def to_8_bit(pixels: np.ndarray) -> np.ndarray:
-  """uint16 to uint8: v / 257, rounded half up; uint8 as it is."""
-  if pixels.dtype == np.uint8:
-    return pixels
-  return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def _to_rgb(pixels: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ import sys
 
 from srgan_jax import cli
 
-_EXTRA = "pip install -e '.[mos]'"
+_EXTRA = cli.install('mos')
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -46,28 +46,25 @@ def average(
 
   Raises:
     ValueError: one line, where there is only one, a file is no generator,
-      architectures or labels differ, or there are no such photos.
+      architectures differ, generators were trained apart, or there are no such
+      photos.
   """
   if len(files) < 2:
     raise ValueError(f'a mean takes two generators or more, not {files[0]}')
   loaded = [weights.load_generator(pretrained.find(name)) for name in files]
   generator, _, first = loaded[0]
-  for name, (_, _, metadata) in zip(files, loaded, strict=True):
-    for fact, ours, theirs in (
-      ('architecture', metadata['architecture'], first['architecture']),
-      ('label', _label(metadata), _label(first)),
-    ):
-      if ours != theirs:
-        raise ValueError(
-          f'{name} has the {fact} {ours}, but {files[0]} has {theirs}'
-        )
-  mean = jax.tree.map(
-    lambda *leaves: sum(leaves) / len(leaves),
-    *(variables for _, variables, _ in loaded),
+  mean = weights.mix(
+    [
+      (name, variables, metadata)
+      for name, (_, variables, metadata) in zip(files, loaded, strict=True)
+    ],
+    [1 / len(files)] * len(files),
   )
+  records = [metadata['training'] for *_, metadata in loaded]
+  labels = [str(record.get('label', '')) for record in records]
   training: dict[str, Any] = {
-    'label': _label(first),
-    'mean_of': [metadata['training'] for _, _, metadata in loaded],
+    'label': ' + '.join(dict.fromkeys(labels)),
+    'mean_of': records,
   }
   if data:
     source = opening.open_source(data, min_size=_CROP_SIZE)
@@ -113,10 +110,6 @@ def measure(
   return jax.tree.map(
     lambda x: x / (1 - layers.MOMENTUM), updated['batch_stats']
   )
-
-
-def _label(metadata: dict) -> str:
-  return metadata['training'].get('label', '')
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -40,7 +40,8 @@ from srgan_jax import cli, files, upscaling, weights
 from srgan_jax.evaluation import benchmarks, methods, report
 from srgan_jax.models import layers
 from srgan_jax.training import config_files, interruption
-from srgan_jax.training import run as run_lib
+from srgan_jax.training.run import Run
+from srgan_jax.training.setup import Setup
 
 _SIDE = 64  # of the LR image that is timed, in pixels
 _CALLS = 100
@@ -144,8 +145,8 @@ def draw(results: Mapping[str, Any], path: pathlib.Path) -> None:
     from matplotlib import figure as figure_lib
   except ImportError as error:
     raise ValueError(
-      'the results are written; the figure needs matplotlib: pip install '
-      "-e '.[figures]' and run this again"
+      'the results are written; the figure needs matplotlib: '
+      f'{cli.install("figures")} and run this again'
     ) from error
   points = results['points']
   # Without pyplot: nothing global, and no display is looked for.
@@ -197,7 +198,7 @@ def _train(config: ConfigDict, folder: pathlib.Path) -> pathlib.Path:
     as_read = json.loads(json.dumps(config.to_dict()))  # tuples are lists
     if metadata['training']['config'] == as_read:
       return path
-  run_lib.Run(config, folder).train()  # which refuses another run's folder
+  Run(Setup(config), folder).train()  # which refuses another run's folder
   return path
 
 
@@ -339,4 +340,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-  main()
+  cli.run(main)

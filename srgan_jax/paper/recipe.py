@@ -6,15 +6,15 @@
      srresnet-vgg22=2m] [--hold-out 24] [--start DIR] [--config.FIELD=VALUE ...]
 
 A variant's budget is a number of updates (20000), rounded up to whole calls, or
-of minutes (8m). The minutes are all that it takes: planning, compilation, 20
+of minutes (8m). The minutes are all that it takes: one compilation, 20
 validations (fewer where they are slow) and the updates, whose number follows
-from the times of these here. Where the minutes are over sooner all the same,
-training stops and the best so far is taken; with no validation yet, the other
-variants go on and the command fails at its end. All but srresnet-mse start from
-the folder's srresnet-mse. The data lie on the device (no TensorFlow), some of
-them are held out, and of each variant the generator is kept that does best on
-those: by PSNR for srresnet-mse, by LPIPS for the rest. It can be stopped at any
-time: run again, it goes on, exactly.
+from the times of the first ones here. Where the minutes are over sooner all the
+same, training stops and the best so far is taken; with no validation yet, the
+other variants go on and the command fails at its end. All but srresnet-mse
+start from the folder's srresnet-mse. The data lie on the device (no
+TensorFlow), some of them are held out, and of each variant the generator is
+kept that does best on those: by PSNR for srresnet-mse, by LPIPS for the rest.
+It can be stopped at any time: run again, it goes on, exactly.
 
 DIR gets LABEL.safetensors of each variant (with VGG16, srgan-vgg16-conv5_3, for
 instance), LABEL-discriminator.N-of-M.part, which are pieces of one file below
@@ -30,25 +30,27 @@ from collections.abc import Sequence
 import json
 import pathlib
 import sys
-import tempfile
 import time
 from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
-from srgan_jax import cli, files, runtime, upscaling, weights
+from srgan_jax import cli, files, runtime, weights
 from srgan_jax.evaluation import panels
 from srgan_jax.paper import curves as curves_lib
 from srgan_jax.paper import pieces, table1
 from srgan_jax.paper.budget import PLAN, Budget, parse_plan
 from srgan_jax.paper.variants import RESNET, VARIANTS
-from srgan_jax.speed import training as training_speed
+from srgan_jax.speed import timed_calls
 from srgan_jax.training import config_files, interruption, stages
-from srgan_jax.training import run as run_lib
+from srgan_jax.training.inputs import Inputs
+from srgan_jax.training.run import Run
+from srgan_jax.training.setup import Setup
 
 _SAFETY = 0.85  # of the updates' time, for what is not measured
 _CALLS = 5  # timed to plan by
+_UNPLANNED = 1_000_000  # updates of a variant that has no plan yet
 _VALIDATIONS = 20  # of a variant, at most
 _SHOWN = 6  # images of a set in its panels: no picture grows over 16 MB
 
@@ -83,13 +85,17 @@ class Recipe:
       return
     began, spent = time.monotonic(), record['seconds']
     deadline = began + budget.seconds - spent
+    # Its lengths are for want of a plan; `Setup.reschedule` gives it others.
+    setup = Setup(self._config(name, record.get('steps', _UNPLANNED)))
+    inputs = Inputs(setup.config, setup.mesh)
     if 'steps' not in record:
-      record |= self._plan(name, budget, deadline)
+      record |= self._plan(setup, inputs, budget, deadline)
       self._save()
-    config = self._config(name, record['steps'], record.get('validations'))
+    setup = setup.reschedule(
+      self._config(name, record['steps'], record.get('validations'))
+    )
     print(f'{name}: {record["steps"]:,} updates', flush=True)
-    run = run_lib.Run(config, self.output / name)
-    stage = run.stages[-1]
+    run = Run(setup, self.output / name, inputs)
     try:
       run.train(deadline)
     except interruption.Interrupted:
@@ -99,32 +105,30 @@ class Recipe:
     finally:
       record['seconds'] = spent + time.monotonic() - began
       self._save()
-    self._collect(name, stage)
+    self._collect(name, setup.stages[-1])
 
-  def _plan(self, name: str, budget: Budget, deadline: float) -> dict[str, int]:
+  def _plan(
+    self, setup: Setup, inputs: Inputs, budget: Budget, deadline: float
+  ) -> dict[str, int]:
     """How many updates and validations fit in before the deadline.
 
     Returns:
       'steps', whole calls and at least one, and 'validations'.
     """
-    config = self._config(name, budget.steps or 1_000_000)
-    unit = config.steps_per_call
+    unit = setup.config.steps_per_call
     if budget.steps:
       steps = -(-budget.steps // unit) * unit  # a part of one compiles anew
       return {'steps': steps, 'validations': _VALIDATIONS}
-    with tempfile.TemporaryDirectory() as scratch:
-      began = time.monotonic()
-      run = run_lib.Run(config, pathlib.Path(scratch))
-      preparing = time.monotonic() - began  # which training does again
-      stage = run.stages[-1]
-      # The program that training takes from the compilation cache.
-      figures = training_speed.measure(run, stage, run.loader, calls=_CALLS)
-      validating = _time_validation(run, stage)
-    left = deadline - time.monotonic() - preparing
+    stage = setup.stages[-1]
+    update = timed_calls.seconds_per_step(
+      setup, stage, inputs.loader, calls=_CALLS
+    )
+    validating = _time_validation(setup, inputs, stage)
+    left = deadline - time.monotonic()
     # Slow ones are fewer, so that half of the time goes into updates.
     validations = max(1, min(_VALIDATIONS, int(left / 2 / validating)))
     updating = _SAFETY * (left - validations * validating)
-    steps = int(updating / (figures['step_ms']['median'] / 1000))
+    steps = int(updating / update)
     return {
       'steps': max(unit, steps // unit * unit),
       'validations': validations,
@@ -259,13 +263,14 @@ class Recipe:
       )
 
 
-def _time_validation(run: run_lib.Run, stage: stages.Stage) -> float:
+def _time_validation(
+  setup: Setup, inputs: Inputs, stage: stages.Stage
+) -> float:
   """Seconds that a validation takes once its programs are compiled."""
-  variables = run.create_state(stage, run.initial).exported
+  variables = setup.create_state(stage, setup.initial).exported
   for _ in range(2):
     began = time.monotonic()
-    upscaler = upscaling.Upscaler(run.generator, variables)
-    run.validation.score(stage.method, upscaler)
+    inputs.validation.score(stage.method, setup.upscaler(variables))
     seconds = time.monotonic() - began
   return seconds
 
@@ -333,4 +338,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-  main()
+  cli.run(main)

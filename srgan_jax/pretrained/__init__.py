@@ -1,7 +1,10 @@
-"""The generators that ship with the package, by the names of table 1."""
+"""Generators by name: those that ship with the package, and published ones."""
 
 import os
 import pathlib
+
+from srgan_jax import cli, files
+from srgan_jax.pretrained import published
 
 _FOLDER = pathlib.Path(__file__).parent
 
@@ -17,15 +20,61 @@ FILES = {
 }
 
 # What is taken where no model is named.
-DEFAULT = 'srgan'
+DEFAULT = 'srresnet'
+
+# What a run leaves of its first stage (`training.outputs`).
+_PRETRAINED = 'generator_pretrain.safetensors'
 
 
 def find(model: str | os.PathLike[str]) -> pathlib.Path:
-  """The weights file of a shipped name; any other is a path already.
+  """The weights file of a name; any other is a path already.
 
   A file of such a name in the working directory is meant, but not a folder.
+
+  Raises:
+    ValueError: one line, for a published generator that is not fetched yet,
+      and for what is neither a name nor a file.
   """
   path = pathlib.Path(model)
-  if str(model) not in FILES or path.is_file():
-    return path
-  return _FOLDER / f'{FILES[str(model)]}.safetensors'
+  if is_published(model):
+    path = cached(str(model))
+    if not path.is_file():
+      raise ValueError(
+        f'{model} is not fetched yet: '
+        f'python -m srgan_jax.convert.published {model}'
+      )
+  elif str(model) in FILES and not path.is_file():
+    path = _FOLDER / f'{FILES[str(model)]}.safetensors'
+  elif not path.exists():
+    names = [*FILES, *published.MODELS]
+    near = cli.did_you_mean(str(model), names)
+    raise ValueError(
+      f'{model}: no such file or model{near}: '
+      f'models are {", ".join(names)} (srgan-upscale --list-models)'
+    )
+  return path
+
+
+def is_published(model: str | os.PathLike[str]) -> bool:
+  """Whether that is the name of a published generator, and no file."""
+  return str(model) in published.MODELS and not pathlib.Path(model).is_file()
+
+
+def find_srresnet(model: str | os.PathLike[str]) -> pathlib.Path:
+  """The weights file of the SRResNet that a generator was trained on from.
+
+  For a file that is the run's own first stage, where that lies beside it, else
+  the shipped one.
+
+  Raises:
+    ValueError: as `find`.
+  """
+  if is_published(model):
+    return find(published.MODELS[str(model)].srresnet)
+  of_run = find(model).with_name(_PRETRAINED)
+  return of_run if of_run.is_file() else find('srresnet')
+
+
+def cached(name: str) -> pathlib.Path:
+  """Where a published generator lies once it is fetched."""
+  return files.cache_folder('generators') / f'{name}.safetensors'

@@ -19,7 +19,6 @@ difference over the length, exact things by how many values differ.
 from collections.abc import Iterator, Sequence
 import pathlib
 import sys
-import tempfile
 from typing import Any, NamedTuple
 
 import jax
@@ -34,7 +33,8 @@ from srgan_jax.data import batch, draw, loader
 from srgan_jax.imaging import reading
 from srgan_jax.speed import stand_ins
 from srgan_jax.training import config_files, optimizers, stages
-from srgan_jax.training import run as run_lib
+from srgan_jax.training.inputs import Inputs
+from srgan_jax.training.setup import Setup
 
 # Sums run in another order. D's update comes before G's loss, and Adam's first
 # is the sign of a gradient, also of one that is nearly 0.
@@ -49,7 +49,7 @@ _LOSSES = ('loss', 'content', 'adversarial', 'discriminator_loss')
 # cancel, and so do their features in a random VGG.
 _STABLE = {stages.PRETRAIN: 'loss', stages.GAN: 'discriminator_loss'}
 _GENERATORS = ('srresnet', 'srgan')
-_PHOTO = 'srgan_jax/assets/validation/bee.png'
+_PHOTO = pathlib.Path(srgan_jax.__file__).parent / 'assets/validation/bee.png'
 
 
 class Check(NamedTuple):
@@ -75,31 +75,29 @@ def compare(config: ConfigDict, cpu: jax.Device) -> Iterator[Check]:
     Each when it is done.
   """
   reference = Mesh([cpu], (sharding.AXIS,))
-  with tempfile.TemporaryDirectory() as scratch:
-    folder = pathlib.Path(scratch)
-    stand_ins.use_random_vgg(config, folder)
-    run = _open(config, 'float32', folder)
-    drawn = next(run.loader.batches())
-    rows = loader.host_batch(
-      run.source,
-      drawn,
-      crop_size=config.crop_size,
-      edge=config.data.edge,
-    )
-    yield from _compare_crops(run, drawn, rows, reference)
-    for precision in ('float32', 'bfloat16'):
-      ours = _open(config, precision, folder)
-      for exact, stage in zip(run.stages, ours.stages, strict=True):
-        yield Check(
-          f'{stage.name} {precision}',
-          _distance(
-            _update(ours, stage, rows, run.mesh),
-            _update(run, exact, rows, reference),
-            None if precision == 'float32' else _STABLE[stage.name],
-          ),
-          _LIMITS[precision, stage.name],
-        )
-  photo = reading.read_rgb(config_files.ROOT / _PHOTO, _PHOTO)
+  perceptual = stand_ins.random_vgg(config)
+  config.precision = 'float32'
+  exact = Setup(config, perceptual)
+  inputs = Inputs(exact.config, exact.mesh)
+  drawn = next(inputs.loader.batches())
+  rows = loader.host_batch(
+    inputs.source, drawn, crop_size=config.crop_size, edge=config.data.edge
+  )
+  yield from _compare_crops(exact.mesh, inputs.loader, drawn, rows, reference)
+  for precision in ('float32', 'bfloat16'):
+    config.precision = precision
+    ours = Setup(config, perceptual)
+    for theirs, stage in zip(exact.stages, ours.stages, strict=True):
+      yield Check(
+        f'{stage.name} {precision}',
+        _distance(
+          _update(ours, stage, rows, ours.mesh),
+          _update(exact, theirs, rows, reference),
+          None if precision == 'float32' else _STABLE[stage.name],
+        ),
+        _LIMITS[precision, stage.name],
+      )
+  photo = reading.read_rgb(_PHOTO, _PHOTO.name)
   for name in _GENERATORS:
     there = srgan_jax.load(name)(photo)
     with jax.default_device(cpu):
@@ -108,28 +106,21 @@ def compare(config: ConfigDict, cpu: jax.Device) -> Iterator[Check]:
     yield Check(f'upscaling {name}', float(levels), 1)
 
 
-def _open(
-  config: ConfigDict, precision: str, folder: pathlib.Path
-) -> run_lib.Run:
-  config.precision = precision
-  return run_lib.Run(config, folder / precision, opens_loader=False)
-
-
 def _compare_crops(
-  run: run_lib.Run,
+  mesh: Mesh,
+  resident: loader.Loader,
   drawn: draw.Draw,
   rows: dict[str, np.ndarray],
   reference: Mesh,
 ) -> Iterator[Check]:
   make = jax.jit(batch.make_batch)
   there, here = (
-    jax.device_get(make(**sharding.shard_batch(rows, mesh)))
-    for mesh in (run.mesh, reference)
+    jax.device_get(make(**sharding.shard_batch(rows, each)))
+    for each in (mesh, reference)
   )
   yield Check('LR crops', _count_differing(there, here), 0)
-  loader = run.loader
-  drawn = sharding.shard_batch(drawn, run.mesh)
-  cut = jax.device_get(jax.jit(loader.crops)(loader.pictures, drawn))
+  drawn = sharding.shard_batch(drawn, mesh)
+  cut = jax.device_get(jax.jit(resident.crops)(resident.pictures, drawn))
   yield Check('resident crops', _count_differing(cut['crop'], rows['crop']), 0)
 
 
@@ -139,17 +130,17 @@ def _count_differing(ours: Any, theirs: Any) -> int:
 
 
 def _update(
-  run: run_lib.Run,
+  setup: Setup,
   stage: stages.Stage,
   rows: dict[str, np.ndarray],
   mesh: Mesh,
 ) -> dict[str, Any]:
   """The losses of one update on a mesh, and its gradients by network."""
-  step = stand_ins.make_update(run, stage, mesh)
+  step = stand_ins.make_update(setup, stage, mesh)
   perceptual = stage.content.perceptual
   if perceptual is not None:
     perceptual = sharding.replicate(perceptual, mesh)
-  state = jax.device_get(run.create_state(stage, run.initial))
+  state = jax.device_get(setup.create_state(stage, setup.initial))
   new, metrics = jax.device_get(
     step(
       sharding.replicate(state, mesh),
@@ -191,6 +182,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     config = config_files.load('vgg54')
     for text in overrides:
       config_files.override(config, text)
+    if jax.devices() == [cpu]:
+      raise ValueError(
+        'JAX sees no GPU or TPU here, so there is nothing to compare with the '
+        f'CPU; {cli.install("cuda")} or {cli.install("tpu")} brings its driver'
+      )
     stand_ins.use_photos(config)
     config.data.loader = 'resident'
     print(f'{jax.device_count()} x {jax.devices()[0].device_kind}')

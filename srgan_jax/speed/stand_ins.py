@@ -11,25 +11,28 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 import numpy as np
 
-from srgan_jax import weights
+import srgan_jax
+from srgan_jax import sharding
+from srgan_jax.data.loader import Cut
 from srgan_jax.models import vgg
-from srgan_jax.training import config_files, program, stages
-from srgan_jax.training import run as run_lib
+from srgan_jax.training import config_files, stages
+from srgan_jax.training.setup import Setup
 
 
 def use_photos(config: ConfigDict) -> None:
   """Takes the shipped photos where the config names no source of its own."""
   if config.data.source == config_files.load('default').data.source:
-    config.data.source = (
-      f'folder:{config_files.ROOT / "srgan_jax/assets/train"}'
-    )
+    photos = pathlib.Path(srgan_jax.__file__).parent / 'assets' / 'train'
+    config.data.source = f'folder:{photos}'
   config.data.validation = ''
 
 
-def abstract_crops(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
-  """The shapes of one step's crops, of all devices, as they come cut."""
+def abstract_crops(
+  config: ConfigDict, steps: int = 1
+) -> dict[str, jax.ShapeDtypeStruct]:
+  """The shapes of some steps' crops, of all devices, as they come cut."""
   side = config.crop_size + 16  # with the context
-  shape = (1, config.batch_size, side, side, 3)
+  shape = (steps, config.batch_size, side, side, 3)
   return {
     'crop': jax.ShapeDtypeStruct(shape, np.uint8),
     'symmetry': jax.ShapeDtypeStruct(shape[:2], np.int32),
@@ -37,38 +40,27 @@ def abstract_crops(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
 
 
 def make_update(
-  run: run_lib.Run,
+  setup: Setup,
   stage: stages.Stage,
   mesh: Mesh,
-  batch_norm: str = 'global',
+  batch_norm: sharding.BatchNorm = 'global',
+  cut: Cut = lambda pictures, rows: rows,
 ) -> jax.stages.Wrapped:
-  """The compiled update on crops that come cut (`program.make_update`)."""
-  update = program.make_update(
-    stage,
-    lambda pictures, rows: rows,
-    mesh,
-    scale=run.config.scale,
-    precision=run.precision,
-    batch_norm=batch_norm,
-  )
+  """The compiled update, by default on crops that come cut.
+
+  See `Setup.make_update`.
+  """
+  update = setup.make_update(stage, cut, mesh=mesh, batch_norm=batch_norm)
   return cast(jax.stages.Wrapped, update)
 
 
-def use_random_vgg(config: ConfigDict, folder: pathlib.Path) -> bool:
-  """Writes a VGG19 with random weights where one is needed and there is none.
-
-  Args:
-    config: its `perceptual.weights` is changed.
-    folder: for the file.
-
-  Returns:
-    Whether it did.
-  """
+def random_vgg(config: ConfigDict) -> vgg.PerceptualNetwork | None:
+  """A VGG19 with random weights, where one is needed and there is no file."""
   trained = [stage for stage in config.stages.values() if stage.steps]
   if all(stage.content == 'mse' for stage in trained):
-    return False
+    return None
   if pathlib.Path(config.perceptual.weights).exists():
-    return False
+    return None
   module = vgg.VGG(19, 'conv5_4')
   image = jax.ShapeDtypeStruct((1, 32, 32, 3), np.float32)
   shapes = jax.eval_shape(module.init, jax.random.key(0), image)['params']
@@ -76,7 +68,7 @@ def use_random_vgg(config: ConfigDict, folder: pathlib.Path) -> bool:
   params = jax.tree.map(
     lambda x: rng.normal(0, 0.02, x.shape).astype(np.float32), shapes
   )
-  network = vgg.PerceptualNetwork(
+  return vgg.PerceptualNetwork(
     params=params,
     depth=19,
     preprocessing=vgg.Preprocessing(
@@ -85,9 +77,3 @@ def use_random_vgg(config: ConfigDict, folder: pathlib.Path) -> bool:
     feature_scale=tuple((layer, 1.0) for layer in params),
     source='random',
   )
-  path = folder / 'vgg19.safetensors'
-  weights.save_vgg(
-    path, network, source_sha256='0' * 64, converter_version='random'
-  )
-  config.perceptual.weights = str(path)
-  return True

@@ -22,9 +22,7 @@ the fused one. PyTorch is not among this package's dependencies.
 
 from collections.abc import Callable, Sequence
 import json
-import pathlib
 import sys
-import tempfile
 import time
 from typing import Any
 
@@ -36,7 +34,7 @@ import torch
 from srgan_jax import files
 from srgan_jax.data.batch import make_batch
 from srgan_jax.speed import stand_ins, torch_sides
-from srgan_jax.training import run as run_lib
+from srgan_jax.training.setup import Setup
 
 VARIANTS = ('eager', 'channels_last', 'compile', 'graphs')
 
@@ -112,8 +110,8 @@ def time_in_turns(
 
 
 def time_stage(
-  exact: run_lib.Run,
-  run: run_lib.Run,
+  exact: Setup,
+  setup: Setup,
   index: int,
   rows: dict[str, Any],
   *,
@@ -125,8 +123,8 @@ def time_stage(
   """Compares the two sides, then times them.
 
   Args:
-    exact: the run in float32, for the comparison.
-    run: the run that is timed.
+    exact: the setup in float32, for the comparison.
+    setup: what is timed.
     index: of the stage among theirs.
     rows: crops and symmetries, as `make_batch` takes them.
     device: 'cuda' or 'cpu'.
@@ -140,7 +138,7 @@ def time_stage(
   Raises:
     ValueError: one line: the sides differ, or no variant of PyTorch runs.
   """
-  batch = jax.device_get(make_batch(**rows, scale=run.config.scale))
+  batch = jax.device_get(make_batch(**rows, scale=setup.config.scale))
   stage = exact.stages[index]
   state = exact.create_state(stage, exact.initial)
   differences = torch_sides.compare(
@@ -149,13 +147,13 @@ def time_stage(
       exact, stage, state, batch, variant='eager', device=device, exact=True
     ),
   )
-  stage = run.stages[index]
-  ours = torch_sides.Ours(run, stage, rows)
+  stage = setup.stages[index]
+  ours = torch_sides.Ours(setup, stage, rows)
   warm_up(ours)
   theirs = build(
     variants,
     lambda variant: torch_sides.Trainer(
-      run, stage, state, batch, variant=variant, device=device
+      setup, stage, state, batch, variant=variant, device=device
     ),
     stage.name,
   )
@@ -163,14 +161,13 @@ def time_stage(
     raise ValueError(f'{stage.name}: no variant of PyTorch is left')
   times = time_in_turns({'ours': ours, **theirs}, rounds, calls)
   medians = {name: float(np.median(value)) for name, value in times.items()}
-  best = min(medians[name] for name in theirs)
   return {
     'stage': stage.name,
-    'precision': run.dtype.name,
+    'precision': setup.dtype.name,
     'differences': differences,
     'median_ms': medians,
     'rounds_ms': times,
-    'speedup_over_best': best / medians['ours'],
+    'speedup_over_best': min(medians[n] for n in theirs) / medians['ours'],
   }
 
 
@@ -207,56 +204,23 @@ def report(
     ValueError: one line; see `time_stage`.
     OSError: likewise.
   """
-  with tempfile.TemporaryDirectory() as scratch:
-    folder = pathlib.Path(scratch)
-    _report(config, folder, stage_names, variants, rounds, calls, json_file)
-
-
-def _report(
-  config: ConfigDict,
-  folder: pathlib.Path,
-  stage_names: Sequence[str],
-  variants: Sequence[str],
-  rounds: int,
-  calls: int,
-  json_file: str | None,
-) -> None:
   device = shared_device(variants)
   torch.backends.cudnn.allow_tf32 = False
   torch.backends.cudnn.benchmark = True
-  stand_ins.use_photos(config)
-  stand_ins.use_random_vgg(config, folder)
-  run = run_lib.Run(config, folder / 'run', opens_loader=False)
-  float32 = config.copy_and_resolve_references()
-  float32.precision = 'float32'
-  exact = run_lib.Run(float32, folder / 'exact', opens_loader=False)
-  rng = np.random.default_rng(0)
-  side = config.crop_size + 16  # with the context
-  rows = {
-    'crop': rng.integers(0, 256, (config.batch_size, side, side, 3), np.uint8),
-    'symmetry': np.zeros(config.batch_size, np.int32),
-  }
-  facts = {
-    'device': jax.devices()[0].device_kind,
-    'devices': jax.device_count(),
-    'precision': run.dtype.name,
-    'jax': jax.__version__,
-    'torch': torch.__version__,
-    'cudnn': torch.backends.cudnn.version(),
-    'cudnn_benchmark': torch.backends.cudnn.benchmark,
-    'cudnn_tf32': torch.backends.cudnn.allow_tf32,
-    'threads': torch.get_num_threads(),
-    'batch_size': config.batch_size,
-    'crop_size': config.crop_size,
-  }
+  perceptual = stand_ins.random_vgg(config)
+  setup = Setup(config, perceptual)
+  config.precision = 'float32'
+  exact = Setup(config, perceptual)
+  facts = _facts(setup)
   print(', '.join(f'{name} {value}' for name, value in facts.items()))
+  rows = _random_rows(config)
   results = []
-  for index, stage in enumerate(run.stages):
+  for index, stage in enumerate(setup.stages):
     if stage.name not in stage_names:
       continue
     record = time_stage(
       exact,
-      run,
+      setup,
       index,
       rows,
       device=device,
@@ -271,3 +235,29 @@ def _report(
       files.write_text(json_file, text)
   if not results:
     raise ValueError(f'the config has no {" or ".join(stage_names)} stage')
+
+
+def _facts(setup: Setup) -> dict[str, Any]:
+  return {
+    'device': jax.devices()[0].device_kind,
+    'devices': jax.device_count(),
+    'precision': setup.dtype.name,
+    'jax': jax.__version__,
+    'torch': torch.__version__,
+    'cudnn': torch.backends.cudnn.version(),
+    'cudnn_benchmark': torch.backends.cudnn.benchmark,
+    'cudnn_tf32': torch.backends.cudnn.allow_tf32,
+    'threads': torch.get_num_threads(),
+    'batch_size': setup.config.batch_size,
+    'crop_size': setup.config.crop_size,
+  }
+
+
+def _random_rows(config: ConfigDict) -> dict[str, np.ndarray]:
+  rng = np.random.default_rng(0)
+  side = config.crop_size + 16  # with the context
+  shape = (config.batch_size, side, side, 3)
+  return {
+    'crop': rng.integers(0, 256, shape, np.uint8),
+    'symmetry': np.zeros(config.batch_size, np.int32),
+  }

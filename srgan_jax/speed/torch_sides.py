@@ -12,7 +12,7 @@ from srgan_jax import sharding
 from srgan_jax.data.batch import Batch
 from srgan_jax.speed import stand_ins, torch_networks
 from srgan_jax.training import optimizers, stages
-from srgan_jax.training import run as run_lib
+from srgan_jax.training.setup import Setup
 
 # Of a loss, relative: sums run in another order.
 _TOLERANCE = 2e-3
@@ -23,7 +23,7 @@ class Trainer:
   """One side: the stage's update in PyTorch.
 
   Args:
-    run: the networks' sizes and what they compute in.
+    setup: the networks' sizes and what they compute in.
     stage: its losses and its learning rate.
     state: its weights, ours.
     batch: what every update sees.
@@ -34,7 +34,7 @@ class Trainer:
 
   def __init__(
     self,
-    run: run_lib.Run,
+    setup: Setup,
     stage: stages.Stage,
     state: Any,
     batch: Batch,
@@ -46,14 +46,14 @@ class Trainer:
     self.objective, self.device = stage.objective, device
     self.is_gan = stage.name == stages.GAN
     self.autocast = torch.autocast(
-      device, torch.bfloat16, enabled=run.dtype.name == 'bfloat16'
+      device, torch.bfloat16, enabled=setup.dtype.name == 'bfloat16'
     )
     nchw = lambda x: torch_networks.tensor(np.moveaxis(np.asarray(x), 3, 1)).to(
       device
     )
     self.lr, self.hr = nchw(batch.lr), nchw(batch.hr)
     self.generator = torch_networks.Generator(
-      run.generator.blocks, run.generator.channels
+      setup.generator.blocks, setup.generator.channels
     )
     torch_networks.load_generator(self.generator, state.generator.variables)
     if self.is_gan and self.objective.freeze_batch_norm:
@@ -63,7 +63,7 @@ class Trainer:
     self.features: Any = None
     if self.is_gan:
       self.discriminator = torch_networks.Discriminator(
-        run.discriminator.channels, run.config.crop_size, exact
+        setup.discriminator.channels, setup.config.crop_size, exact
       )
       torch_networks.load_discriminator(
         self.discriminator, state.discriminator.variables
@@ -82,17 +82,7 @@ class Trainer:
       self.lr, self.hr = (
         x.to(memory_format=torch.channels_last) for x in (self.lr, self.hr)
       )
-    rate = float(stage.schedule(0))
-    self.adams = [
-      torch.optim.Adam(
-        n.parameters(),
-        rate,
-        fused=device == 'cuda',
-        capturable=variant == 'graphs',
-      )
-      for n in networks
-      if n is not self.features
-    ]
+    self.adams = self._make_adams(float(stage.schedule(0)), variant)
     if variant in ('compile', 'graphs'):
       for network in networks:
         network.compile()
@@ -100,6 +90,19 @@ class Trainer:
     self._losses: dict[str, torch.Tensor] = {}
     if variant == 'graphs':
       self._graph, self._losses = self._capture()
+
+  def _make_adams(self, rate: float, variant: str) -> list[torch.optim.Adam]:
+    trained = [self.generator, self.discriminator]
+    return [
+      torch.optim.Adam(
+        network.parameters(),
+        rate,
+        fused=self.device == 'cuda',
+        capturable=variant == 'graphs',
+      )
+      for network in trained
+      if network is not None
+    ]
 
   def step(self) -> dict[str, torch.Tensor]:
     """An update; with a CUDA graph every one writes the same tensors."""
@@ -199,22 +202,19 @@ class Ours:
   """The other side: the compiled update of a training run.
 
   Args:
-    run: the networks and the devices.
+    setup: the networks and the devices.
     stage: the update.
     rows: the batch, as a loader gives it.
   """
 
-  def __init__(self, run: run_lib.Run, stage: stages.Stage, rows: Any):
+  def __init__(self, setup: Setup, stage: stages.Stage, rows: Any):
     self._update = stand_ins.make_update(
-      run, stage, run.mesh, run.config.batch_norm
+      setup, stage, setup.mesh, setup.config.batch_norm
     )
-    state = run.create_state(stage, run.initial)
-    self._state = run.placement.place(jax.device_get(state))
-    self._rows = sharding.shard_batches([rows], run.mesh)
+    self._state = setup.place_state(stage, setup.initial)
+    self._rows = sharding.shard_batches([rows], setup.mesh)
     self._rates = optimizers.rates(stage.schedule, 1)
-    self._perceptual = stage.content.perceptual
-    if self._perceptual is not None:
-      self._perceptual = sharding.replicate(self._perceptual, run.mesh)
+    self._perceptual = setup.placed_perceptual(stage)
     self._metrics: dict[str, jax.Array] = {}
 
   def step(self) -> dict[str, jax.Array]:

@@ -25,21 +25,17 @@ estimates: what is measured is the compiler's output.
 from collections.abc import Sequence
 import json
 import os
-import pathlib
 import re
-import tempfile
-import time
 from typing import Any
 
 import jax
 from jax.experimental import topologies
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
-import numpy as np
 
-from srgan_jax import files, sharding
-from srgan_jax.speed import stand_ins
-from srgan_jax.training import run as run_lib
+from srgan_jax import files
+from srgan_jax.speed import ahead, hlo
+from srgan_jax.training import stages
+from srgan_jax.training.setup import Setup
 
 # FLOP/s in bfloat16, bytes/s of memory, and bytes/s in and out of a chip over
 # all its links, by the kind that libtpu names: cloud.google.com/tpu/docs.
@@ -68,72 +64,36 @@ def describe(topology: str) -> list[Any]:
     )
   except Exception as error:  # libtpu's, of any kind
     text = str(error).splitlines()[0]
+    if 'not installed' in text:
+      text = "the compiler is libtpu's: pip install libtpu"
     raise ValueError(f'{topology}: {text}') from error
 
 
-def compile_step(
-  run: run_lib.Run, stage_name: str | None, devices: Sequence[Any]
+def figures_of(
+  setup: Setup, stage: stages.Stage, devices: Sequence[Any]
 ) -> dict[str, Any]:
   """Compiles a stage's step for devices that are only described.
 
   Args:
-    run: networks and config; its batch is the global one.
-    stage_name: 'pretrain' or 'gan'; None: the last stage.
+    setup: networks and config; its batch is the global one.
+    stage: of the setup.
     devices: of a topology.
 
   Returns:
     The figures that the module's docstring names, and 'compile_s'.
   """
-  config = run.config
-  mesh = Mesh(np.asarray(devices), (sharding.AXIS,))
-  stage = run.stages[-1]
-  if stage_name:
-    stage = next(s for s in run.stages if s.name == stage_name)
-  step = stand_ins.make_update(run, stage, mesh, config.batch_norm)
-  state = jax.eval_shape(lambda: run.create_state(stage, run.initial))
-  specs = jax.tree.map(lambda x: PartitionSpec(), state)
-  if config.batch_norm == 'per_device':
-    specs = sharding.state_specs(state)
-    state = jax.eval_shape(lambda x: sharding.spread(x, mesh.size), state)
-
-  def place(x: Any, spec: PartitionSpec) -> Any:
-    placed = NamedSharding(mesh, spec)
-    return jax.ShapeDtypeStruct(np.shape(x), x.dtype, sharding=placed)
-
-  perceptual = jax.tree.map(
-    lambda x: place(x, PartitionSpec()), stage.content.perceptual
-  )
-  rows = jax.tree.map(
-    lambda x: place(x, PartitionSpec(None, sharding.AXIS)),
-    stand_ins.abstract_crops(config),
-  )
-  lowered = step.lower(
-    jax.tree.map(place, state, specs),
-    rows,
-    place(np.zeros(1, np.float32), PartitionSpec()),
-    None,
-    perceptual,
-  )
-  start = time.perf_counter()
-  compiled: Any = lowered.compile()
-  compile_s = time.perf_counter() - start
-  cost, plan = compiled.cost_analysis(), compiled.memory_analysis()
-  sizes = all_reduce_bytes(compiled.as_text())
+  program = ahead.compile_stage(setup, stage, devices)
+  sizes = all_reduce_bytes(program.text)
   figures = {
     'stage': stage.name,
-    'chips': mesh.size,
+    'chips': len(devices),
     'device': devices[0].device_kind,
-    'batch_size': config.batch_size,
-    'batch_norm': config.batch_norm,
-    'compile_s': compile_s,
-    'flops': cost['flops'],
-    'bytes': cost['bytes accessed'],
-    'per_chip_memory_bytes': (
-      plan.argument_size_in_bytes
-      + plan.output_size_in_bytes
-      + plan.temp_size_in_bytes
-      - plan.alias_size_in_bytes
-    ),
+    'batch_size': setup.config.batch_size,
+    'batch_norm': setup.config.batch_norm,
+    'compile_s': program.compile_s,
+    'flops': program.cost['flops'],
+    'bytes': program.cost['bytes accessed'],
+    'per_chip_memory_bytes': program.peak,
     'all_reduces': len(sizes),
     'all_reduce_bytes': sum(sizes),
   }
@@ -155,25 +115,10 @@ def roofline(figures: dict[str, Any]) -> dict[str, float | None]:
   }
 
 
-_BITS = {'f32': 32, 'bf16': 16, 'f16': 16, 's32': 32, 'u32': 32, 'u8': 8}
-
-
 def all_reduce_bytes(text: str) -> list[int]:
   """The size of what each all-reduce of a compiled program carries."""
-  sizes = []
-  for line in text.splitlines():
-    match = re.search(r'= (.*?) all-reduce(?:-start)?\(', line)
-    if match:
-      shapes = re.findall(r'(\w+)\[([\d,]*)\]', match[1])
-      sizes.append(
-        sum(
-          _BITS.get(kind, 32)
-          // 8
-          * int(np.prod([int(n) for n in size.split(',') if n]))
-          for kind, size in shapes
-        )
-      )
-  return sizes
+  pattern = r'= (.*?) all-reduce(?:-start)?\('
+  return [hlo.size_of(carried) for carried in re.findall(pattern, text)]
 
 
 def report(
@@ -200,17 +145,9 @@ def report(
   os.environ['TPU_SKIP_MDS_QUERY'] = '1'
   jax.config.update('jax_platforms', 'cpu')
   devices = describe(topology)
-  config.batch_size = batch_per_chip * len(devices)
-  if config.precision == 'auto':
-    config.precision = 'bfloat16'
-  stand_ins.use_photos(config)
-  with tempfile.TemporaryDirectory() as scratch:
-    folder = pathlib.Path(scratch)
-    stand_ins.use_random_vgg(config, folder)
-    run = run_lib.Run(config, folder / 'run', opens_loader=False)
-    if stage_name not in (None, *(stage.name for stage in run.stages)):
-      raise ValueError(f'the config has no {stage_name} stage')
-    figures = compile_step(run, stage_name, devices)
+  batch_size = batch_per_chip * len(devices)
+  setup, stage = ahead.prepare(config, batch_size, stage_name)
+  figures = figures_of(setup, stage, devices)
   figures = {'topology': topology, **figures}
   for name, value in figures.items():
     print(f'{name:22} {value}')

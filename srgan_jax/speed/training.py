@@ -28,13 +28,10 @@ several steps into one call of the program.
 from collections.abc import Iterator, Sequence
 import itertools
 import json
-import math
-import os
 import pathlib
 import re
-import tempfile
 import time
-from typing import Any, cast
+from typing import Any
 
 import jax
 from jax.sharding import Mesh
@@ -42,10 +39,13 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from srgan_jax import files, sharding
-from srgan_jax.data import tfdata
+from srgan_jax.data.loader import Loader
+from srgan_jax.models import vgg
 from srgan_jax.speed import stand_ins
-from srgan_jax.training import optimizers, program, stages
-from srgan_jax.training import run as run_lib
+from srgan_jax.speed.timed_calls import Synthetic, TimedCalls
+from srgan_jax.training import stages
+from srgan_jax.training.inputs import Inputs
+from srgan_jax.training.setup import Setup
 
 # Dense FLOP/s of one device, from the makers' data sheets: bfloat16, and what
 # float32 of the highest precision runs at. Whole words of a device's kind,
@@ -74,35 +74,10 @@ INPUTS = ('synthetic', 'resident', 'tfdata')
 PRECISIONS = ('float32', 'bfloat16')
 
 
-class Synthetic:
-  """A loader whose batch lies on the device."""
-
-  pictures = None
-
-  def __init__(self, config: Any):
-    side = config.crop_size + 16  # with the context
-    rng = np.random.default_rng(0)
-    count = config.batch_size // jax.process_count()
-    self._rows = {
-      'crop': rng.integers(0, 256, (count, side, side, 3), np.uint8),
-      'symmetry': rng.integers(0, 8, count, np.int32),
-    }
-
-  def batches(self, start_step: int = 0) -> Iterator[dict[str, np.ndarray]]:
-    """The same batch again and again."""
-    del start_step
-    return itertools.repeat(self._rows)
-
-  def crops(self, pictures: None, rows: dict[str, Any]) -> dict[str, Any]:
-    """The crops come cut."""
-    del pictures
-    return rows
-
-
 def measure(
-  run: run_lib.Run,
+  setup: Setup,
   stage: stages.Stage,
-  loader: Any,
+  loader: Loader,
   *,
   calls: int,
   profile: pathlib.Path | None = None,
@@ -110,7 +85,7 @@ def measure(
   """Times one stage with one loader.
 
   Args:
-    run: the networks, the mesh and the config.
+    setup: the networks, the devices and the config.
     stage: what is timed.
     loader: where its batches come from.
     calls: how many are timed, after two that are not.
@@ -119,69 +94,21 @@ def measure(
   Returns:
     The figures that the module's docstring names.
   """
-  config, mesh = run.config, run.mesh
-  update = program.make_update(
-    stage,
-    loader.crops,
-    mesh,
-    scale=config.scale,
-    precision=run.precision,
-    batch_norm=config.batch_norm,
-  )
-  step = cast(jax.stages.Wrapped, update)
-  state = run.create_state(stage, run.initial)
-  state = run.placement.place(jax.device_get(state))
-  perceptual = stage.content.perceptual
-  if perceptual is not None:
-    perceptual = sharding.replicate(perceptual, mesh)
-  batches = loader.batches()
-  count = config.steps_per_call
-  is_synthetic = isinstance(loader, Synthetic)
-
-  waited = 0.0
-
-  def take(how_many: int) -> Any:
-    nonlocal waited
-    start = time.perf_counter()
-    taken = list(itertools.islice(batches, how_many))
-    waited += time.perf_counter() - start
-    return sharding.shard_batches(taken, mesh)
-
-  rows = take(count)
-  rates = optimizers.rates(stage.schedule, count)
+  config = setup.config
+  timed = TimedCalls(setup, stage, loader)
   start = time.perf_counter()
-  compiled = step.lower(
-    state, rows, rates, loader.pictures, perceptual
-  ).compile()
+  compiled = timed.compile()
   compile_s = time.perf_counter() - start
-
-  def make_calls(how_many: int) -> list[float]:
-    """When each ended; one runs while the next is prepared, as in training."""
-    nonlocal state, rows
-    ends = []
-    previous = None
-    for _ in range(how_many):
-      if not is_synthetic:
-        rows = take(count)
-      state, metrics = compiled(state, rows, rates, loader.pictures, perceptual)
-      if previous is not None:
-        jax.block_until_ready(previous)
-        ends.append(time.perf_counter())
-      previous = metrics
-    jax.block_until_ready(previous)
-    return [*ends, time.perf_counter()]
-
-  make_calls(1 + _calls_read_ahead(loader, config))
-  waited = 0.0
-  ends = make_calls(calls + 1)
+  timed.warm_up()
+  ends = timed.make(calls + 1)
+  waited = timed.waited
   if profile:
     profile.mkdir(parents=True, exist_ok=True)
     with jax.profiler.trace(str(profile)):
-      make_calls(_TRACED)
+      timed.make(_TRACED)
 
-  seconds = np.diff(ends) / count
-  total = ends[-1] - ends[0]
-  flops, peak = flops_per_step(run, stage), _peak(run)
+  seconds = np.diff(ends) / config.steps_per_call
+  flops, peak = flops_per_step(setup, stage), _peak(setup)
   rate = flops / float(np.median(seconds)) if flops else None
   return {
     'compile_s': compile_s,
@@ -192,21 +119,12 @@ def measure(
     'images_per_s': config.batch_size / float(np.mean(seconds)),
     'flops_per_step': flops,
     'fraction_of_peak': rate / peak if rate and peak else None,
-    'input_wait_fraction': min(1.0, waited / total),
+    'input_wait_fraction': min(1.0, waited / (ends[-1] - ends[0])),
     'peak_memory_bytes': _planned_memory(compiled),
   }
 
 
-def _calls_read_ahead(loader: Any, config: Any) -> int:
-  """How many calls a loader may have ready when it is first asked."""
-  if not isinstance(loader, tfdata.TfDataLoader):
-    return 0
-  rows = config.batch_size // jax.process_count()
-  steps = tfdata.PREFETCH + 2 * (os.cpu_count() or 1) / rows
-  return math.ceil(steps / config.steps_per_call)
-
-
-def flops_per_step(run: run_lib.Run, stage: stages.Stage) -> float | None:
+def flops_per_step(setup: Setup, stage: stages.Stage) -> float | None:
   """What a step of the whole batch computes, of whatever devices.
 
   Counted by one CPU device, as the plugins of accelerators cannot be asked for
@@ -221,9 +139,9 @@ def flops_per_step(run: run_lib.Run, stage: stages.Stage) -> float | None:
   whole = lambda x: jax.ShapeDtypeStruct(
     np.shape(x), x.dtype, sharding=sharding.replicated(mesh)
   )
-  state = jax.eval_shape(lambda: run.create_state(stage, run.initial))
-  rows = stand_ins.abstract_crops(run.config)
-  step = stand_ins.make_update(run, stage, mesh)
+  state = jax.eval_shape(lambda: setup.create_state(stage, setup.initial))
+  rows = stand_ins.abstract_crops(setup.config)
+  step = stand_ins.make_update(setup, stage, mesh)
   traced = step.trace(
     *jax.tree.map(
       whole,
@@ -242,9 +160,9 @@ def peak_flops(kind: str, precision: str) -> float | None:
   return None
 
 
-def _peak(run: run_lib.Run) -> float | None:
-  one = peak_flops(run.mesh.devices.flat[0].device_kind, run.precision)
-  return one * run.mesh.size if one else None
+def _peak(setup: Setup) -> float | None:
+  one = peak_flops(setup.mesh.devices.flat[0].device_kind, setup.precision)
+  return one * setup.mesh.size if one else None
 
 
 def _planned_memory(compiled: jax.stages.Compiled) -> int | None:
@@ -277,7 +195,7 @@ def _row(record: dict[str, Any]) -> str:
 
 def time_all(
   config: ConfigDict,
-  folder: pathlib.Path,
+  perceptual: vgg.PerceptualNetwork | None,
   *,
   stage_names: Sequence[str],
   inputs: Sequence[str],
@@ -289,7 +207,7 @@ def time_all(
 
   Args:
     config: its precision and loader are changed.
-    folder: for the runs' folders.
+    perceptual: see `Setup`.
     stage_names: of `STAGES`.
     inputs: of `INPUTS`.
     precisions: of `PRECISIONS`; None for the config's.
@@ -304,26 +222,33 @@ def time_all(
   )
   for i, (precision, name, kind) in enumerate(wanted):
     config.precision = precision
-    config.data.loader = 'tfdata' if kind == 'tfdata' else 'resident'
-    run = None  # and its pictures, before the next one's
-    run = run_lib.Run(config, folder / str(i), opens_loader=kind != 'synthetic')
-    stage = next((s for s in run.stages if s.name == name), None)
-    if stage is None:
+    setup = loader = None  # and its pictures, before the next one's
+    setup = Setup(config, perceptual)
+    if name not in (stage.name for stage in setup.stages):
       continue  # a config with one stage
+    loader = _open_loader(setup, kind)
     record = {
       'stage': name,
       'input': kind,
-      'precision': run.dtype.name,
+      'precision': setup.dtype.name,
       'figures': measure(
-        run,
-        stage,
-        Synthetic(config) if kind == 'synthetic' else run.loader,
+        setup,
+        setup.stage(name),
+        loader,
         calls=calls,
         profile=pathlib.Path(profile, f'{name}_{i}') if profile else None,
       ),
     }
     print(_row(record), flush=True)
     yield record
+
+
+def _open_loader(setup: Setup, kind: str) -> Loader:
+  if kind == 'synthetic':
+    return Synthetic(setup.config)
+  config = setup.config.copy_and_resolve_references()
+  config.data.loader = kind
+  return Inputs(config, setup.mesh).loader
 
 
 def report(
@@ -353,8 +278,36 @@ def report(
     ImportError: where an input takes a package that is not installed.
   """
   stand_ins.use_photos(config)
+  perceptual = stand_ins.random_vgg(config)
+  facts = _facts(config)
+  if perceptual is not None:
+    facts['perceptual'] = 'VGG19, random'
+  print(', '.join(f'{name} {value}' for name, value in facts.items()))
+  print(
+    f'{"stage":8} {"input":9} {"type":8} {"compile s":>9} {"median ms":>10} '
+    f'{"p95 ms":>10} {"images/s":>10} {"GFLOP":>10} {"peak":>7} {"wait":>7} '
+    f'{"MiB":>8}'
+  )
+  results: list[dict] = []
+  for record in time_all(
+    config,
+    perceptual,
+    stage_names=stage_names,
+    inputs=inputs,
+    precisions=precisions,
+    calls=calls,
+    profile=profile,
+  ):
+    results.append(record)
+    if json_file:  # now, lest a later one fails
+      _write(facts, results, json_file)
+  if not results:
+    raise ValueError(f'the config has no {" or ".join(stage_names)} stage')
+
+
+def _facts(config: ConfigDict) -> dict[str, Any]:
   device = jax.devices()[0]
-  facts = {
+  return {
     'device': device.device_kind,
     'devices': jax.device_count(),
     'platform': device.platform,
@@ -364,31 +317,6 @@ def report(
     'steps_per_call': config.steps_per_call,
     'perceptual': config.perceptual.weights,
   }
-  results: list[dict] = []
-  with tempfile.TemporaryDirectory() as scratch:
-    folder = pathlib.Path(scratch)
-    if stand_ins.use_random_vgg(config, folder):
-      facts['perceptual'] = 'VGG19, random'
-    print(', '.join(f'{name} {value}' for name, value in facts.items()))
-    print(
-      f'{"stage":8} {"input":9} {"type":8} {"compile s":>9} {"median ms":>10} '
-      f'{"p95 ms":>10} {"images/s":>10} {"GFLOP":>10} {"peak":>7} {"wait":>7} '
-      f'{"MiB":>8}'
-    )
-    for record in time_all(
-      config,
-      folder,
-      stage_names=stage_names,
-      inputs=inputs,
-      precisions=precisions,
-      calls=calls,
-      profile=profile,
-    ):
-      results.append(record)
-      if json_file:  # now, lest a later one fails
-        _write(facts, results, json_file)
-  if not results:
-    raise ValueError(f'the config has no {" or ".join(stage_names)} stage')
 
 
 def _write(facts: dict, results: Sequence[dict], path: str) -> None:

@@ -1,55 +1,102 @@
-"""Checkpoints of one training stage, by Orbax.
+"""Checkpoints of one training stage, by Orbax, with checksums of their files.
 
 A checkpoint holds the whole state (networks, optimizers, batch statistics,
 moving average) and a JSON note: the metrics not logged yet, and the number of
 devices. The data needs none: a batch is a function of seed and step. Orbax
-writes beside and renames, so that a checkpoint exists whole or not at all.
+writes beside and renames, so that a checkpoint exists whole or not at all. Its
+`checksums.json` tells one that was damaged later.
 """
 
+from collections.abc import Iterator
+import contextlib
+import hashlib
+import json
+import logging
 import pathlib
-from typing import Any, TypeVar, cast
+import threading
+from typing import Any, Self, TypeVar, cast
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from srgan_jax import sharding
+from srgan_jax import cli, files, sharding
 
 State = TypeVar('State')
 
+logger = logging.getLogger('srgan_jax')
+
 _KEPT = 3
+_CHECKSUMS = 'checksums.json'
+_PATIENCE = 5.0  # seconds for what is being saved when a run fails
 
 
-def latest_step(directory: pathlib.Path) -> int:
-  """The step of the newest whole checkpoint in a stage's folder, or 0."""
+def steps(directory: pathlib.Path) -> list[int]:
+  """The steps that a stage's folder has checkpoints of, the newest first."""
   if not directory.is_dir():
-    return 0
+    return []
   names = (path.name for path in directory.iterdir())
-  return max((int(name) for name in names if name.isdigit()), default=0)
+  return sorted((int(name) for name in names if name.isdigit()), reverse=True)
+
+
+def find_fault(checkpoint: pathlib.Path) -> str | None:
+  """Why a checkpoint's folder cannot be trusted; None where it is whole."""
+  try:
+    text = (checkpoint / _CHECKSUMS).read_text(encoding='utf-8')
+    for name, digest in json.loads(text).items():
+      file = checkpoint / name
+      if not file.is_file():
+        return f'{name} is missing'
+      if _digest(file) != digest:
+        return f'{name} is not what was written'
+  except FileNotFoundError:
+    return f'{_CHECKSUMS} is missing'
+  except (OSError, ValueError, AttributeError, TypeError) as error:
+    return f'{_CHECKSUMS} cannot be read ({cli.one_line(error)})'
+  return None
+
+
+def set_aside(checkpoint: pathlib.Path) -> None:
+  """Renames a damaged checkpoint, so that it stands in no new one's way."""
+  number = 0
+  while True:
+    suffix = f'.damaged{number or ""}'
+    target = checkpoint.with_name(checkpoint.name + suffix)
+    if not target.exists():
+      checkpoint.rename(target)
+      return
+    number += 1
 
 
 class Checkpoints:
-  """The checkpoints `directory/STEP` of a stage."""
+  """The checkpoints `directory/STEP` of a stage; a context that ends saving."""
 
   def __init__(self, directory: pathlib.Path, placement: sharding.Placement):
-    self._placement = placement
-    self._manager = ocp.CheckpointManager(
-      directory.absolute(),
-      options=ocp.CheckpointManagerOptions(
-        max_to_keep=_KEPT, cleanup_tmp_directories=True
+    self._directory, self._placement = directory.absolute(), placement
+    self._saving: tuple[int, Any, dict[str, Any]] | None = None
+    options = ocp.CheckpointManagerOptions(
+      max_to_keep=_KEPT,
+      cleanup_tmp_directories=True,
+      async_options=ocp.options.AsyncOptions(
+        post_finalization_callback=self._write_checksums
       ),
-      item_names=('state', 'note'),
     )
+    with self._failing_as_line('cannot be opened'):
+      self._manager = ocp.CheckpointManager(
+        self._directory, options=options, item_names=('state', 'note')
+      )
 
   def save(self, step: int, state: Any, note: dict[str, Any]) -> None:
-    """Saves in the background; the state may be donated at once after."""
-    self._manager.save(
-      step,
-      args=ocp.args.Composite(
-        state=ocp.args.StandardSave(state),
-        note=ocp.args.JsonSave(note | {'devices': self._placement.mesh.size}),
-      ),
-    )
+    """Saves in the background; the state may be donated at once after.
+
+    Raises:
+      OSError: one line: this or the save before it failed.
+    """
+    try:
+      self._wait()
+    except TimeoutError as error:
+      self._report_timeout(error)
+    self._start(step, state, note)
 
   def restore(self, step: int, like: State) -> tuple[State, dict[str, Any]]:
     """Restores a state, placed as `like` is, and the note.
@@ -58,8 +105,110 @@ class Checkpoints:
     device gets their mean.
 
     Raises:
-      ValueError: where the saved state is of another structure or shape.
+      ValueError: one line: the saved state is of another structure or shape,
+        or cannot be read.
     """
+    try:
+      return self._restore(step, like)
+    except Exception as error:  # whatever Orbax and TensorStore raise
+      raise ValueError(
+        f'{self._directory / str(step)} cannot be restored: '
+        f'{cli.one_line(error)[:300]}'
+      ) from error
+
+  def close(self) -> None:
+    """Waits until what is being saved is on disk.
+
+    Raises:
+      OSError: one line, where it could not be saved.
+    """
+    try:
+      self._wait()
+    except TimeoutError as error:
+      self._report_timeout(error)
+      assert self._saving is not None
+      if find_fault(self._directory / str(self._saving[0])) is not None:
+        self._manager.reload()  # it may count what is not there
+        self._start(*self._saving)
+        self._wait()
+    self._manager.close()
+
+  def __enter__(self) -> Self:
+    return self
+
+  def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+    if kind is None:
+      self.close()
+      return
+    # A run that has failed does not wait for a save that may never end.
+    waiting = threading.Thread(target=self._wait_silently, daemon=True)
+    waiting.start()
+    waiting.join(_PATIENCE)
+
+  def _start(self, step: int, state: Any, note: dict[str, Any]) -> None:
+    self._saving = step, state, note
+    with self._failing_as_line(f'of step {step} cannot be saved'):
+      self._manager.save(
+        step,
+        args=ocp.args.Composite(
+          state=ocp.args.StandardSave(state),
+          note=ocp.args.JsonSave(note | {'devices': self._placement.mesh.size}),
+        ),
+        force=True,
+      )
+
+  def _wait(self) -> None:
+    if self._saving is None:
+      return
+    with self._failing_as_line(f'of step {self._saving[0]} was not saved'):
+      self._manager.wait_until_finished()
+      self._complete_checksums(self._directory / str(self._saving[0]))
+
+  def _wait_silently(self) -> None:
+    with contextlib.suppress(Exception):
+      self._manager.wait_until_finished()
+
+  def _report_timeout(self, error: TimeoutError) -> None:
+    """Orbax's time-outs follow the clock of the day, which may jump."""
+    logger.warning(
+      '%s: a save was taken for too slow (%s); it is made again',
+      self._directory,
+      cli.one_line(error),
+    )
+
+  @contextlib.contextmanager
+  def _failing_as_line(self, what: str) -> Iterator[None]:
+    try:
+      yield
+    except TimeoutError:
+      raise
+    except Exception as error:  # whatever Orbax and TensorStore raise
+      raise OSError(
+        f'{self._directory}: the checkpoint {what}: {cli.one_line(error)[:300]}'
+      ) from error
+
+  def _write_checksums(self) -> None:
+    """Called by Orbax, in its thread, before a checkpoint is renamed."""
+    assert self._saving is not None
+    [checkpoint] = self._directory.glob(f'{self._saving[0]}.*-tmp*')
+    digests = {
+      path.relative_to(checkpoint).as_posix(): _digest(path)
+      for path in sorted(checkpoint.rglob('*'))
+      if path.is_file() and path.parent != checkpoint
+    }
+    files.write_text(checkpoint / _CHECKSUMS, json.dumps(digests))
+
+  def _complete_checksums(self, checkpoint: pathlib.Path) -> None:
+    """Adds what Orbax writes last, which holds nothing of the state."""
+    if jax.process_index():
+      return
+    path = checkpoint / _CHECKSUMS
+    digests = json.loads(path.read_text(encoding='utf-8'))
+    last = (each for each in checkpoint.iterdir() if each.is_file())
+    digests |= {each.name: _digest(each) for each in last if each != path}
+    files.write_text(path, json.dumps(digests))
+
+  def _restore(self, step: int, like: State) -> tuple[State, dict[str, Any]]:
     args = ocp.args.Composite(note=ocp.args.JsonRestore())
     note = self._manager.restore(step, args=args).note
     devices = note['devices']
@@ -67,7 +216,7 @@ class Checkpoints:
       self._placement.batch_norm == 'global'
       or devices == self._placement.mesh.size
     ):
-      return self._restore(step, like), note
+      return self._restore_state(step, like), note
     one = jax.tree.map(
       lambda x: np.zeros(x.shape, x.dtype),
       jax.eval_shape(sharding.average, like),
@@ -75,15 +224,15 @@ class Checkpoints:
     spread = sharding.replicate(
       sharding.spread(one, devices), self._placement.mesh
     )
-    state = jax.device_get(self._restore(step, spread))
+    state = jax.device_get(self._restore_state(step, spread))
     return self._placement.place(sharding.average(state)), note
 
-  def _restore(self, step: int, like: State) -> State:
+  def _restore_state(self, step: int, like: State) -> State:
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
     args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
     return cast(State, self._manager.restore(step, args=args).state)
 
-  def close(self) -> None:
-    """Waits until what is being saved is on disk."""
-    self._manager.wait_until_finished()
-    self._manager.close()
+
+def _digest(path: pathlib.Path) -> str:
+  with open(path, 'rb') as file:
+    return hashlib.file_digest(file, 'blake2b').hexdigest()

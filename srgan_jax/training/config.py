@@ -1,10 +1,30 @@
 """Checks of a run's configuration (fields: configs/default.py)."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, get_args
 
-CONTENTS = ('mse', 'vgg22', 'vgg54')
+from srgan_jax import losses, sharding
+from srgan_jax.data import degradation, loader, resident
+from srgan_jax.imaging import resize
+from srgan_jax.models import generator
+from srgan_jax.training import optimizers, stages
 
+Precision = Literal['auto', 'float32', 'bfloat16']
+Resume = Literal['newest', 'whole']
+
+# What the compiled program and the data do not depend on.
+SCHEDULE = (
+  *(
+    f'stages.{stage}.{field}'
+    for stage in (stages.PRETRAIN, stages.GAN)
+    for field in ('steps', 'learning_rate', 'warmup')
+  ),
+  'stages.pretrain.schedule',
+  'stages.gan.boundaries',
+  'save_every',
+  'log_every',
+  'validate_every',
+)
 # What may differ when a run goes on: its length, its reports, how data is
 # loaded, and where things lie.
 _CHANGEABLE = (
@@ -12,6 +32,7 @@ _CHANGEABLE = (
   'stages.gan.steps',
   'perceptual.weights',
   'data.source',
+  'data.max_megapixels',
   'data.loader',
   'data.placement',
   'data.validation',
@@ -23,6 +44,62 @@ _CHANGEABLE = (
   'log_every',
   'validate_every',
   'keep_best_by',
+  'resume',
+)
+
+
+class _Rule(NamedTuple):
+  """What a field must be."""
+
+  field: str
+  holds: Callable[[Any], bool]
+  expected: str
+
+
+def _word(field: str, words: Any) -> _Rule:
+  """One of a Literal's words."""
+  known = get_args(words)
+  return _Rule(field, known.__contains__, f'one of {", ".join(known)}')
+
+
+def _at_least(least: int, *fields: str) -> list[_Rule]:
+  expected = f'at least {least}'
+  return [_Rule(f, lambda value: value >= least, expected) for f in fields]
+
+
+_RULES = (
+  *_at_least(
+    1,
+    'batch_size',
+    'steps_per_call',
+    'save_every',
+    'log_every',
+    'validate_every',
+    'model.blocks',
+    'model.channels',
+    'model.discriminator_channels',
+    'data.crops_per_image',
+  ),
+  *_at_least(0, 'stages.pretrain.steps', 'stages.gan.steps'),
+  _Rule('crop_size', lambda x: x >= 16 and x % 16 == 0, 'a multiple of 16'),
+  _Rule('scale', lambda x: x == 4, "4, the paper's"),
+  _Rule('seed', lambda x: 0 <= x < 2**32, 'in 0..2**32-1'),
+  _Rule('ema_decay', lambda x: 0 <= x < 1, 'in [0, 1)'),
+  _Rule('data.max_megapixels', lambda x: x > 0, '> 0'),
+  _Rule('stages.pretrain.learning_rate', lambda x: x > 0, '> 0'),
+  _Rule('stages.gan.learning_rate', lambda x: x > 0, '> 0'),
+  _word('precision', Precision),
+  _word('resume', Resume),
+  _word('batch_norm', sharding.BatchNorm),
+  _word('model.init', generator.Init),
+  _word('stages.pretrain.schedule', optimizers.ScheduleName),
+  _word('stages.pretrain.content', stages.ContentName),
+  _word('stages.gan.content', stages.ContentName),
+  _word('loss.content_reduction', losses.ContentReduction),
+  _word('data.loader', loader.LoaderName),
+  _word('data.placement', resident.Placement),
+  _word('data.degradation', degradation.Degradation),
+  _word('data.edge', resize.Edge),
 )
 
 
@@ -32,140 +109,95 @@ def check(config: Any) -> None:
   Raises:
     ValueError: one line naming the field and its value.
   """
+  for rule in _RULES:
+    _require(config, rule)
+  for name in (stages.PRETRAIN, stages.GAN):
+    _check_warmup(config, name)
+  for is_wrong, why in _contradictions(config):
+    if is_wrong:
+      raise ValueError(why)
 
-  def require(condition: bool, field: str, expected: str) -> None:
-    if not condition:
-      value = config
-      for part in field.split('.'):
-        value = value[part]
-      raise ValueError(f'config.{field} must be {expected}, not {value!r}')
 
-  for field in (
-    'batch_size',
-    'steps_per_call',
-    'save_every',
-    'log_every',
-    'validate_every',
-  ):
-    require(config[field] >= 1, field, 'at least 1')
-  require(
-    config.crop_size >= 16 and config.crop_size % 16 == 0,
-    'crop_size',
-    'a multiple of 16',
-  )
-  require(config.scale == 4, 'scale', "4, the paper's")
-  require(0 <= config.seed < 2**32, 'seed', 'in 0..2**32-1')
-  require(
-    config.precision in ('auto', 'float32', 'bfloat16'),
-    'precision',
-    "'auto', 'float32' or 'bfloat16'",
-  )
-  require(
-    config.batch_norm in ('global', 'per_device'),
-    'batch_norm',
-    "'global' or 'per_device'",
-  )
-  require(0 <= config.ema_decay < 1, 'ema_decay', 'in [0, 1)')
-  for field in ('blocks', 'channels', 'discriminator_channels'):
-    require(config.model[field] >= 1, f'model.{field}', 'at least 1')
-  require(
-    config.model.init in ('small', 'he', 'icnr'),
-    'model.init',
-    "'small', 'he' or 'icnr'",
-  )
-  for stage in ('pretrain', 'gan'):
-    name = f'stages.{stage}'
-    require(config.stages[stage].steps >= 0, f'{name}.steps', 'at least 0')
-    require(
-      config.stages[stage].learning_rate > 0, f'{name}.learning_rate', '> 0'
+def _check_warmup(config: Any, name: str) -> None:
+  steps = config.stages[name].steps
+  expected = f'in 0..{steps - 1}'
+  if steps:
+    _require(
+      config,
+      _Rule(f'stages.{name}.warmup', lambda x: 0 <= x < steps, expected),
     )
-    steps = config.stages[stage].steps
-    require(
-      not steps or 0 <= config.stages[stage].warmup < steps,
-      f'{name}.warmup',
-      f'in 0..{steps - 1}',
+
+
+def _require(config: Any, rule: _Rule) -> None:
+  value = config
+  for part in rule.field.split('.'):
+    value = value[part]
+  if not rule.holds(value):
+    raise ValueError(
+      f'config.{rule.field} must be {rule.expected}, not {value!r}'
     )
-    require(
-      config.stages[stage].content in CONTENTS,
-      f'{name}.content',
-      f'one of {", ".join(CONTENTS)}',
-    )
-  require(
-    config.loss.content_reduction in ('mean', 'sum_channels'),
-    'loss.content_reduction',
-    "'mean' or 'sum_channels'",
-  )
-  require(
-    config.data.loader in ('tfdata', 'resident'),
-    'data.loader',
-    "'tfdata' or 'resident'",
-  )
-  require(
-    config.data.placement in ('auto', 'replicated', 'sharded'),
-    'data.placement',
-    "'auto', 'replicated' or 'sharded'",
-  )
-  require(
-    config.data.degradation in ('bicubic', 'photo'),
-    'data.degradation',
-    "'bicubic' or 'photo'",
-  )
-  require(
-    config.data.crops_per_image >= 1, 'data.crops_per_image', 'at least 1'
-  )
-  require(
-    config.data.edge in ('clamp', 'mirror'), 'data.edge', "'clamp' or 'mirror'"
-  )
+
+
+def _contradictions(config: Any) -> Iterator[tuple[bool, str]]:
+  """Fields that may not go together: whether they do, and why not."""
   pretrain, gan = config.stages.pretrain, config.stages.gan
-  if not pretrain.steps and not gan.steps:
-    raise ValueError('both stages have 0 steps: there is nothing to train')
-  if config.init_generator and not gan.steps:
-    raise ValueError(
-      'config.init_generator takes the place of the SRResNet stage and '
-      'config.stages.gan.steps is 0: there is nothing to train'
-    )
-  if config.init_discriminator and not gan.steps:
-    raise ValueError(
-      'config.init_discriminator is for the GAN stage, and '
-      'config.stages.gan.steps is 0'
-    )
-  if config.keep_best_by and not config.data.validation:
-    raise ValueError(
-      f'config.keep_best_by is {config.keep_best_by!r}: it needs '
-      'config.data.validation'
-    )
-  if pretrain.init_generator and (config.init_generator or not pretrain.steps):
-    raise ValueError(
-      'config.stages.pretrain.init_generator starts the SRResNet stage, which '
-      'config.init_generator or 0 steps leave out'
-    )
-  if (
-    gan.steps
-    and not pretrain.steps
-    and not config.init_generator
-    and not config.allow_random_generator
-  ):
-    raise ValueError(
-      'a GAN stage from random weights collapses: give '
-      '--config.init_generator=FILE or --config.stages.pretrain.steps=N, or '
-      'insist with --config.allow_random_generator=True'
-    )
-  if gan.freeze_batch_norm and config.allow_random_generator:
-    raise ValueError(
-      'config.stages.gan.freeze_batch_norm takes the batch statistics of a '
-      'trained generator, not of one from random weights'
-    )
+  yield (
+    not pretrain.steps and not gan.steps,
+    'both stages have 0 steps: there is nothing to train',
+  )
+  yield (
+    bool(config.init_generator and not gan.steps),
+    'config.init_generator takes the place of the SRResNet stage and '
+    'config.stages.gan.steps is 0: there is nothing to train',
+  )
+  yield (
+    bool(config.init_discriminator and not gan.steps),
+    'config.init_discriminator is for the GAN stage, and '
+    'config.stages.gan.steps is 0',
+  )
+  yield (
+    bool(config.keep_best_by and not config.data.validation),
+    f'config.keep_best_by is {config.keep_best_by!r}: it needs '
+    'config.data.validation',
+  )
+  yield (
+    bool(pretrain.init_generator)
+    and bool(config.init_generator or not pretrain.steps),
+    'config.stages.pretrain.init_generator starts the SRResNet stage, which '
+    'config.init_generator or 0 steps leave out',
+  )
+  yield (
+    not (pretrain.steps or config.init_generator)
+    and not config.allow_random_generator,
+    'a GAN stage from random weights collapses: give '
+    '--config.init_generator=FILE or --config.stages.pretrain.steps=N, or '
+    'insist with --config.allow_random_generator=True',
+  )
+  yield (
+    gan.freeze_batch_norm and config.allow_random_generator,
+    'config.stages.gan.freeze_batch_norm takes the batch statistics of a '
+    'trained generator, not of one from random weights',
+  )
 
 
 def changed_fields(
-  before: Mapping[str, Any], now: Mapping[str, Any]
+  before: Mapping[str, Any],
+  now: Mapping[str, Any],
+  may_change: Sequence[str] = _CHANGEABLE,
 ) -> list[str]:
-  """The fields that differ between two configs and may not when resuming."""
+  """The fields that differ between two configs and may not.
+
+  Args:
+    before: a config, as JSON gives it or as it is.
+    now: another.
+    may_change: fields, or their beginnings, that may differ; by default those
+      that may when a run goes on.
+  """
   old, new = dict(_flatten(before)), dict(_flatten(now))
   return [
     f'{name} ({old.get(name)!r} before, {new.get(name)!r} now)'
     for name in sorted(old.keys() | new.keys())
-    if old.get(name) != new.get(name) and not name.startswith(_CHANGEABLE)
+    if old.get(name) != new.get(name) and not name.startswith(tuple(may_change))
   ]
 
 

@@ -1,47 +1,124 @@
-"""The repository's configs by name, for the commands that train.
+"""Config files: by name or path, and the command line that changes them.
 
-The package `configs` is not installed: it lies beside this one in a clone of
-the repository.
+The configs of the repository stand beside the package in a clone and inside it
+in an installation; a config imports from `configs` in both.
 """
 
 import ast
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import functools
-import importlib
+import importlib.util
 import operator
+import os
 import pathlib
 import re
 import sys
+import types
 from typing import Any
 
+from absl import flags
 from ml_collections import ConfigDict
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+from srgan_jax import cli
+
+_PACKAGE = pathlib.Path(__file__).resolve().parent.parent
+FOLDER = next(
+  folder
+  for folder in (_PACKAGE / 'configs', _PACKAGE.parent / 'configs')
+  if folder.is_dir()
+)
+
+
+def names() -> list[str]:
+  """The configs that can be asked for by name."""
+  return sorted(path.stem for path in FOLDER.glob('*.py'))
+
+
+def find(config: str | os.PathLike[str]) -> pathlib.Path:
+  """The file of a config.
+
+  Args:
+    config: a path, or a name: `vgg54` and, from any folder, `configs/vgg54.py`.
+
+  Raises:
+    ValueError: one line with the names that there are.
+  """
+  path = pathlib.Path(config)
+  if path.is_file():
+    return path
+  is_ours = path.parent.as_posix() in ('.', 'configs')
+  if is_ours and path.name in {path.stem, f'{path.stem}.py'}:
+    if path.stem in names():
+      return FOLDER / f'{path.stem}.py'
+  raise ValueError(
+    f'there is no config {config}{cli.did_you_mean(path.stem, names())}: '
+    f'give a file or one of {", ".join(names())}'
+  )
+
+
+def load(config: str | os.PathLike[str]) -> ConfigDict:
+  """What `get_config` of a config's file returns.
+
+  Raises:
+    ValueError: one line, where there is none or it cannot be loaded.
+  """
+  make_importable()
+  path = find(config)
+  spec = importlib.util.spec_from_file_location('srgan_jax_config', path)
+  if spec is None or spec.loader is None:
+    raise ValueError(f'{path} is not a Python file')
+  module = importlib.util.module_from_spec(spec)
+  try:
+    spec.loader.exec_module(module)
+    result: ConfigDict = module.get_config()
+  except Exception as error:  # of the file's code: any
+    raise ValueError(
+      f'{path} cannot be loaded: {cli.one_line(error)}'
+    ) from error
+  return result
 
 
 def make_importable() -> None:
-  """Puts the clone's root on the path, since a config imports from `configs`.
+  """Has `from configs import default` find ours, from any folder."""
+  package = types.ModuleType('configs', 'The configs of srgan_jax.')
+  package.__path__ = [str(FOLDER)]
+  sys.modules.setdefault('configs', package)
 
-  Raises:
-    ValueError: one line, where the package does not lie in a clone.
+
+def flags_parser(command: str) -> Callable[[Sequence[str]], list[str]]:
+  """What reads a command's flags, for `absl.app.run`.
+
+  The flag `--config` takes a name as well as a file. What is wrong with any
+  flag ends the program in one line.
   """
-  if not (ROOT / 'configs').is_dir():
-    raise ValueError(
-      f'there is no folder {ROOT / "configs"}: this takes a clone of the '
-      "repository, installed by pip install -e '.[train]'"
-    )
-  if str(ROOT) not in sys.path:
-    sys.path.append(str(ROOT))
+
+  def parse(arguments: Sequence[str]) -> list[str]:
+    try:
+      left: list[str] = flags.FLAGS(_with_path(arguments))
+    except (flags.Error, TypeError, ValueError) as error:
+      cli.fail(command, error)
+    return left
+
+  return parse
 
 
-def load(name: str) -> ConfigDict:
-  """The config of `configs/NAME.py`.
-
-  Raises:
-    ValueError: one line, where the package does not lie in a clone.
-  """
-  make_importable()
-  config: ConfigDict = importlib.import_module(f'configs.{name}').get_config()
-  return config
+def _with_path(arguments: Sequence[str]) -> list[str]:
+  """The arguments with the config's path for its name; checks its fields."""
+  result = list(arguments)
+  for i, text in enumerate(result):
+    flag, equals, value = text.partition('=')
+    if flag not in ('--config', '-config'):
+      continue
+    if equals:
+      result[i] = f'--config={find(value)}'
+    elif i + 1 < len(result):
+      value = result[i + 1]
+      result[i + 1] = str(find(value))
+    config = load(value)
+    for other in result:
+      if match := re.match(r'--?config\.([\w.]+)(=|$)', other):
+        _check_field(config, match[1])
+  return result
 
 
 def override(config: ConfigDict, text: str) -> None:
@@ -54,12 +131,31 @@ def override(config: ConfigDict, text: str) -> None:
   if not match:
     raise ValueError(f'unknown argument {text!r}')
   field, value = match.groups()
+  _check_field(config, field)
   try:
     *parents, name = field.split('.')
     part = functools.reduce(operator.getitem, parents, config)
     part[name] = value if isinstance(part[name], str) else _literal(value)
-  except (KeyError, TypeError, ValueError) as error:
-    raise ValueError(f'{text}: no such field, or not its type') from error
+  except (TypeError, ValueError) as error:
+    raise ValueError(f'{text}: not of the type of the field') from error
+
+
+def _check_field(config: ConfigDict, field: str) -> None:
+  fields = list(_fields(config))
+  if field not in fields:
+    raise ValueError(
+      f'there is no field config.{field}{cli.did_you_mean(field, fields)} '
+      '(configs/default.py explains all)'
+    )
+
+
+def _fields(config: Mapping[str, Any], prefix: str = '') -> Iterator[str]:
+  """The full names of all fields that hold a value."""
+  for name, value in config.items():
+    if isinstance(value, Mapping | ConfigDict):
+      yield from _fields(value, f'{prefix}{name}.')
+    else:
+      yield prefix + name
 
 
 def _literal(text: str) -> Any:

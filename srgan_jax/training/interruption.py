@@ -1,18 +1,23 @@
-"""SIGTERM, Ctrl-C and a deadline, noticed so that the loop can save and end."""
+"""SIGTERM, SIGHUP, Ctrl-C or a deadline: the loop saves and ends."""
 
 from collections.abc import Iterator
 import contextlib
 import logging
 import math
+import os
 import signal
+import stat
 import sys
 import time
 from types import TracebackType
 from typing import Any
 
+from absl import logging as absl_logging
 import jax
 from jax.experimental import multihost_utils
 import numpy as np
+
+_HANG_UP = getattr(signal, 'SIGHUP', None)  # Windows has none
 
 
 class Interrupted(Exception):
@@ -20,9 +25,10 @@ class Interrupted(Exception):
 
 
 class StopSignal:
-  """A context in which SIGTERM and Ctrl-C only set a flag.
+  """A context in which SIGTERM, SIGHUP and Ctrl-C only set a flag.
 
-  A second signal has its usual effect. The `deadline`, in the seconds of
+  A second signal has its usual effect; a SIGHUP that is ignored, as under
+  nohup, stays so. The `deadline`, in the seconds of
   `time.monotonic`, is as a signal.
   """
 
@@ -32,7 +38,10 @@ class StopSignal:
   def __enter__(self) -> 'StopSignal':
     self._requested = False
     self._previous: dict[int, Any] = {}
-    for number in (signal.SIGTERM, signal.SIGINT):
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if _HANG_UP and signal.getsignal(_HANG_UP) != signal.SIG_IGN:
+      numbers.append(_HANG_UP)
+    for number in numbers:
       self._previous[number] = signal.signal(number, self._request)
     return self
 
@@ -48,6 +57,8 @@ class StopSignal:
   def _request(self, number: int, frame: object) -> None:
     del frame
     self._requested = True
+    if number == _HANG_UP:
+      _leave_terminal()
     signal.signal(number, self._previous[number])
 
   def requested(self, *, may_wait: bool) -> bool:
@@ -62,6 +73,16 @@ class StopSignal:
     if not may_wait:
       return False
     return bool(np.any(multihost_utils.process_allgather(np.asarray(own))))
+
+
+def _leave_terminal() -> None:
+  """Sends to nowhere what would be written to a terminal that is gone."""
+  for number in (1, 2):
+    with contextlib.suppress(OSError):
+      if stat.S_ISCHR(os.fstat(number).st_mode):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, number)
+        os.close(nowhere)
 
 
 @contextlib.contextmanager
@@ -82,8 +103,10 @@ def command(tool: str) -> Iterator[None]:
 
 
 def _log_to_stderr() -> None:
+  # Orbax says a lot; its errors come as exceptions too.
+  absl_logging.set_verbosity(absl_logging.FATAL)
   logger = logging.getLogger('srgan_jax')
   logger.setLevel(logging.INFO)
   if not logger.handlers:
     logger.addHandler(logging.StreamHandler())
-  logger.propagate = False  # absl, which Orbax brings, would say it again
+  logger.propagate = False  # absl would say it again

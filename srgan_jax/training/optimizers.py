@@ -1,6 +1,7 @@
 """Adam and the learning-rate schedules (paper section 3.2)."""
 
 from collections.abc import Sequence
+import functools
 from typing import Literal
 
 import jax
@@ -11,11 +12,13 @@ import optax
 ScheduleName = Literal['constant', 'cosine']
 
 
+@functools.cache
 def adam(learning_rate: float = 0.0) -> optax.GradientTransformation:
   """Adam with the paper's beta1 = 0.9; beta2 and epsilon are the usual ones.
 
   The learning rate is a value in the state (`hyperparams`), so that a compiled
-  step depends neither on the schedule nor on its length.
+  step depends neither on the schedule nor on its length. The same rate gives
+  the same object, because a state with another one is traced anew.
   """
   return optax.inject_hyperparams(
     optax.adam, static_args=('b1', 'b2', 'eps', 'eps_root')

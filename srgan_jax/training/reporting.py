@@ -1,19 +1,23 @@
 """What a run shows: JSON lines, TensorBoard, a progress bar, sample images."""
 
 from collections.abc import Iterator, Mapping
+import contextlib
 import itertools
 import json
 import logging
+import math
 import pathlib
 import time
-from typing import TypeVar
+from typing import Self, TypeVar
 
+import jax
 import numpy as np
 from PIL import Image
-import tensorboardX
 import tqdm
 
 from srgan_jax import cli, files
+from srgan_jax.training import step as step_lib
+from srgan_jax.training import tensorboard
 
 Batch = TypeVar('Batch')
 
@@ -36,6 +40,7 @@ class Reporter:
     *,
     start: int,
     steps: int,
+    drop_foreign: bool = False,
     active: bool = True,
   ):
     """Opens the reports at step `start`, cutting what a lost run wrote after.
@@ -45,7 +50,12 @@ class Reporter:
       stage: 'pretrain' or 'gan'.
       start: the step restored, 0 for a new stage.
       steps: the stage's length.
+      drop_foreign: see `cut_metrics`.
       active: False in all processes but the first.
+
+    Raises:
+      ValueError: see `cut_metrics`.
+      OSError: naming the file that cannot be written.
     """
     self._stage = stage
     self._active = active
@@ -57,10 +67,10 @@ class Reporter:
     self._samples = workdir / 'samples'
     workdir.mkdir(parents=True, exist_ok=True)
     path = workdir / 'metrics.jsonl'
-    cut_metrics(path, stage, start)
+    cut_metrics(path, stage, start, drop_foreign=drop_foreign)
     self._lines = path.open('a', encoding='utf-8')
-    self._board = tensorboardX.SummaryWriter(
-      str(workdir / 'tensorboard' / stage), purge_step=start + 1
+    self._board = tensorboard.Board(
+      workdir / 'tensorboard' / stage, purge_step=start + 1
     )
     self._bar = cli.progress(
       total=steps,
@@ -81,10 +91,10 @@ class Reporter:
     if not self._active:
       return
     record = {'step': step, 'stage': self._stage, **values}
-    self._lines.write(json.dumps(record) + '\n')
-    self._lines.flush()
-    for name, value in values.items():
-      self._board.add_scalar(name, value, step)
+    with files.naming(self._lines.name):
+      self._lines.write(json.dumps(record) + '\n')
+      self._lines.flush()
+    self._board.scalars(step, values)
     text = ' '.join(f'{name}={value:.4g}' for name, value in values.items())
     if self._bar.disable:
       self._print_progress(step, text)
@@ -97,13 +107,23 @@ class Reporter:
       return
     path = self._samples / f'{self._stage}_{step:07d}.png'
     write_image(path, image)
-    self._board.add_image(name, image, step, dataformats='HWC')
+    self._board.image(step, name, image)
+
+  def __enter__(self) -> Self:
+    return self
+
+  def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+    # What failed once, say on a full disk, would fail again and hide the cause.
+    with contextlib.suppress(*() if kind is None else (OSError,)):
+      self.close()
 
   def close(self) -> None:
+    """Ends the reports."""
     if self._active:
-      self._lines.close()
-      self._board.close()
-      self._bar.close()
+      with contextlib.ExitStack() as stack:
+        stack.callback(self._bar.close)
+        stack.callback(self._board.close)
+        stack.callback(self._lines.close)
 
   def _print_progress(self, step: int, text: str) -> None:
     """A line for log files, where a progress bar is no use."""
@@ -151,6 +171,60 @@ class Clock:
     }
 
 
+class Window:
+  """Metrics of the updates since the last line of them.
+
+  Attributes:
+    values: those on the host, a dict an update.
+  """
+
+  def __init__(self, stage: str):
+    self._stage = stage
+    self._pending: list[tuple[int, step_lib.Metrics]] = []
+    self.values: list[dict[str, float]] = []
+
+  def add(self, first_step: int, metrics: step_lib.Metrics) -> None:
+    """Takes a call's metrics [K], which may not be computed yet."""
+    self._pending.append((first_step, metrics))
+
+  def wait(self, calls_left: int) -> None:
+    """Waits until so many calls are unfinished at most."""
+    # A call ends after all before it.
+    if len(self._pending) > calls_left:
+      jax.block_until_ready(self._pending[-1 - calls_left][1])
+
+  def fetch(self) -> None:
+    """Brings all metrics to the host.
+
+    Raises:
+      FloatingPointError: naming the first step and term that is not finite.
+    """
+    for first, metrics in self._pending:
+      names, columns = zip(*jax.device_get(metrics).items(), strict=True)
+      for step, row in enumerate(zip(*columns, strict=True), first):
+        values = dict(zip(names, map(float, row), strict=True))
+        self._require_finite(step, values)
+        self.values.append(values)
+    self._pending.clear()
+
+  def take_mean(self) -> dict[str, float]:
+    """The means over the updates, and starts anew."""
+    means = {
+      name: sum(values[name] for values in self.values) / len(self.values)
+      for name in self.values[0]
+    }
+    self.values = []
+    return means
+
+  def _require_finite(self, step: int, values: Mapping[str, float]) -> None:
+    for name in sorted(values, key=step_lib.CAUSES.index):
+      if not math.isfinite(value := values[name]):
+        raise FloatingPointError(
+          f'{self._stage} step {step}: {name} is {value}; the last '
+          'checkpoint is from before it'
+        )
+
+
 def write_image(path: pathlib.Path, image: np.ndarray) -> None:
   """Writes uint8 [H, W, 3] as PNG, whole or not at all."""
   path.parent.mkdir(parents=True, exist_ok=True)
@@ -158,21 +232,45 @@ def write_image(path: pathlib.Path, image: np.ndarray) -> None:
     Image.fromarray(image).save(beside, format='PNG')
 
 
-def cut_metrics(path: pathlib.Path, stage: str, step: int) -> None:
+def cut_metrics(
+  path: pathlib.Path, stage: str, step: int, *, drop_foreign: bool = False
+) -> None:
   """Drops the lines of a JSON-lines file past `step` of `stage`.
 
   Those, and a last line cut off in the middle, come from a run that was killed
   after its last checkpoint; the resumed run writes them again.
+
+  Args:
+    path: the file; it need not exist.
+    stage: 'pretrain' or 'gan'.
+    step: the step restored.
+    drop_foreign: drop lines that no run has written; else they are refused.
+
+  Raises:
+    ValueError: one line naming the file and the first foreign line.
   """
   if not path.exists():
     return
-  limit = (_STAGES.index(stage), step)
   kept = []
-  for line in path.read_text(encoding='utf-8').splitlines():
-    try:
-      record = json.loads(line)
-    except json.JSONDecodeError:
-      continue
-    if (_STAGES.index(record['stage']), record['step']) <= limit:
-      kept.append(line + '\n')
-  files.write_text(path, ''.join(kept))
+  lines = path.read_bytes().split(b'\n')
+  # The last one is empty, or was cut off.
+  for number, line in enumerate(lines[:-1], 1):
+    place = _place(line)
+    if place is None and not drop_foreign:
+      raise ValueError(
+        f'{path} is damaged: no run has written its line {number}. '
+        '--config.resume=whole drops it'
+      )
+    if place is not None and place <= (_STAGES.index(stage), step):
+      kept.append(line + b'\n')
+  with files.replacing(path) as beside:
+    beside.write_bytes(b''.join(kept))
+
+
+def _place(line: bytes) -> tuple[int, int] | None:
+  """Stage and step of a line of metrics; None where it is none."""
+  try:
+    record = json.loads(line)
+    return _STAGES.index(record['stage']), int(record['step'])
+  except (ValueError, KeyError, TypeError):
+    return None

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,8 @@ from srgan_jax.training import optimizers
 from srgan_jax.training import step as step_lib
 
 PRETRAIN, GAN = 'pretrain', 'gan'
+
+ContentName = Literal['mse', 'vgg22', 'vgg54']
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Stage:
 
 
 def make_content(
-  name: str,
+  name: ContentName,
   load_perceptual: Callable[[], vgg.PerceptualNetwork],
   *,
   layer: str = '',
@@ -85,8 +87,8 @@ def make_content(
   """Resolves a content loss by its name and checks that its VGG fits.
 
   Args:
-    name: 'mse', 'vgg22' or 'vgg54'.
-    load_perceptual: gives the VGG network; called for the latter two alone.
+    name: the MSE, or the paper's name of a VGG loss.
+    load_perceptual: gives the VGG network; called for the VGG losses alone.
     layer: a layer in place of the paper's.
     crop_size: side of the HR crops in pixels.
 
@@ -120,58 +122,70 @@ def from_config(
   Raises:
     ValueError: see `make_content`.
   """
-  pretrain, gan, loss = config.stages.pretrain, config.stages.gan, config.loss
 
-  def make_objective(content: Content, **fields: Any) -> step_lib.Objective:
-    return step_lib.Objective(
-      content_layer=content.layer,
-      content_reduction=loss.content_reduction,
-      pixel_weight=loss.pixel_weight,
-      ema_decay=config.ema_decay,
-      dtype=dtype,
-      **fields,
+  def resolve(name: ContentName) -> Content:
+    return make_content(
+      name,
+      load_perceptual,
+      layer=config.perceptual.layer,
+      crop_size=config.crop_size,
     )
 
-  resolve = functools.partial(
-    make_content,
-    load_perceptual=load_perceptual,
-    layer=config.perceptual.layer,
-    crop_size=config.crop_size,
-  )
   result = []
-  if pretrain.steps and not config.init_generator:
-    content = resolve(pretrain.content)
-    result.append(
-      Stage(
-        name=PRETRAIN,
-        steps=pretrain.steps,
-        schedule=optimizers.pretrain_schedule(
-          pretrain.schedule,
-          pretrain.learning_rate,
-          pretrain.steps,
-          pretrain.warmup,
-        ),
-        step=step_lib.pretrain_step,
-        objective=make_objective(content, tv_weight=loss.tv_weight),
-        content=content,
-      )
-    )
-  if gan.steps:
-    content = resolve(gan.content)
-    result.append(
-      Stage(
-        name=GAN,
-        steps=gan.steps,
-        schedule=optimizers.gan_schedule(
-          gan.learning_rate, gan.boundaries, gan.warmup
-        ),
-        step=step_lib.gan_step,
-        objective=make_objective(
-          content,
-          adversarial_weight=loss.adversarial_weight,
-          freeze_batch_norm=gan.freeze_batch_norm,
-        ),
-        content=content,
-      )
-    )
+  if config.stages.pretrain.steps and not config.init_generator:
+    content = resolve(config.stages.pretrain.content)
+    result.append(_pretrain_stage(config, content, dtype))
+  if config.stages.gan.steps:
+    content = resolve(config.stages.gan.content)
+    result.append(_gan_stage(config, content, dtype))
   return result
+
+
+def _pretrain_stage(config: Any, content: Content, dtype: jnp.dtype) -> Stage:
+  own = config.stages.pretrain
+  return Stage(
+    name=PRETRAIN,
+    steps=own.steps,
+    schedule=optimizers.pretrain_schedule(
+      own.schedule, own.learning_rate, own.steps, own.warmup
+    ),
+    step=step_lib.pretrain_step,
+    objective=_objective(
+      config, content, dtype, tv_weight=config.loss.tv_weight
+    ),
+    content=content,
+  )
+
+
+def _gan_stage(config: Any, content: Content, dtype: jnp.dtype) -> Stage:
+  own = config.stages.gan
+  return Stage(
+    name=GAN,
+    steps=own.steps,
+    schedule=optimizers.gan_schedule(
+      own.learning_rate, own.boundaries, own.warmup
+    ),
+    step=step_lib.gan_step,
+    objective=_objective(
+      config,
+      content,
+      dtype,
+      adversarial_weight=config.loss.adversarial_weight,
+      freeze_batch_norm=own.freeze_batch_norm,
+    ),
+    content=content,
+  )
+
+
+def _objective(
+  config: Any, content: Content, dtype: jnp.dtype, **own: Any
+) -> step_lib.Objective:
+  """What both stages share, and a stage's own weights."""
+  return step_lib.Objective(
+    content_layer=content.layer,
+    content_reduction=config.loss.content_reduction,
+    pixel_weight=config.loss.pixel_weight,
+    ema_decay=config.ema_decay,
+    dtype=dtype,
+    **own,
+  )

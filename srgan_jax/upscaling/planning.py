@@ -1,35 +1,22 @@
 """Which pictures a command goes through, where each goes, what became of it."""
 
+import collections
 from collections.abc import Sequence
 import csv
 import dataclasses
 import io
+import math
+import mimetypes
 import os
 import pathlib
 
-from PIL import Image
-
 from srgan_jax import files
-from srgan_jax.imaging import writing
-from srgan_jax.models.generator import SCALE
+from srgan_jax.imaging import finding, opening, writing
+from srgan_jax.upscaling.options import FORMATS
+from srgan_jax.upscaling.sizes import Size
 
 # Standard input or output.
 STANDARD = pathlib.Path('-')
-
-# What Pillow registers but cannot decode, or not without other programs.
-_NOT_PICTURES = {'BUFR', 'EPS', 'GRIB', 'HDF5', 'MPEG', 'WMF'}
-
-# The suffix of each format that can be asked for.
-FORMATS = {
-  'jpg': '.jpg',
-  'jpeg': '.jpg',
-  'png': '.png',
-  'webp': '.webp',
-  'tif': '.tif',
-  'tiff': '.tif',
-  'bmp': '.bmp',
-  'avif': '.avif',
-}
 
 
 @dataclasses.dataclass
@@ -40,6 +27,7 @@ class Job:
     source: where it comes from, - for standard input.
     target: where it goes to, - for standard output.
     form: Pillow's name of the format that is written; '' for its own.
+    size: of the result.
     height: of the picture, 0 where that is not known.
     width: likewise.
     seconds: that the network took.
@@ -50,100 +38,222 @@ class Job:
   source: pathlib.Path
   target: pathlib.Path
   form: str
+  size: Size = Size()
   height: int = 0
   width: int = 0
   seconds: float = 0.0
   status: str = 'waiting'
   note: str = ''
 
+  def fail(self, why: str) -> None:
+    """Notes why there is no result."""
+    self.status, self.note = 'failed', why
+
   @property
   def result_pixels(self) -> int:
-    return SCALE**2 * self.height * self.width
+    if not self.height:
+      return 0
+    return math.prod(self.size.of(self.height, self.width))
+
+  @property
+  def scale(self) -> float:
+    """Pixels of the result per pixel of the picture, along its rows."""
+    return self.size.of(self.height, self.width)[1] / self.width
+
+
+@dataclasses.dataclass
+class Plan:
+  """What a command is to do.
+
+  Attributes:
+    jobs: the pictures; those that can have no place of their own have failed.
+    passed_over: what the folders hold besides.
+    faults: lines on inputs that hold nothing.
+  """
+
+  jobs: list[Job]
+  passed_over: list[finding.PassedOver]
+  faults: list[str]
 
 
 def plan(
-  inputs: Sequence[pathlib.Path], output: pathlib.Path, form: str | None
-) -> list[Job]:
-  """Where each picture goes; no picture may take another's place.
+  inputs: Sequence[pathlib.Path],
+  output: pathlib.Path | None,
+  form: str | None,
+  *,
+  tail: str = '',
+  size: Size | None = None,
+) -> Plan:
+  """Where each picture goes; no picture takes another's place.
+
+  Args:
+    inputs: pictures, folders, or standard input.
+    output: a file, a folder or standard output; None: beside the inputs.
+    form: of `FORMATS`; None for each picture's own.
+    tail: what names get in front of their ending. Beside its input, a folder's
+      results lie in a folder whose name gets it.
+    size: of the results; 4 times the pictures' by default.
 
   Raises:
-    ValueError: naming two pictures with one target, one that would be
-      overwritten, a folder without pictures, or an output that cannot be
-      written to.
+    ValueError: naming an output that cannot be written to or holds no such
+      pictures, or standard input without an output.
   """
-  relative = _find(inputs, output)
-  is_single = len(inputs) == 1 and not inputs[0].is_dir()
+  if output is not None:
+    result = _plan(inputs, output, form, tail)
+  else:
+    result = _plan_beside(inputs, form, tail)
+  for job in result.jobs:
+    job.size = size or job.size
+  return result
+
+
+def _plan_beside(
+  inputs: Sequence[pathlib.Path], form: str | None, tail: str
+) -> Plan:
+  """The plan of each input in its own folder, put together."""
+  result = Plan([], [], [])
+  taken: dict[pathlib.Path, pathlib.Path] = {}
+  for path in inputs:
+    if path == STANDARD:
+      raise ValueError('standard input takes an output: -o FILE, or -o -')
+    if os.path.isdir(path):
+      folder = pathlib.Path(os.path.abspath(path))
+      part = _plan([path], folder.with_name(folder.name + tail), form, '')
+    else:
+      part = _plan([path], path.parent, form, tail)
+    for job in part.jobs:
+      if job.target in taken:
+        job.fail(
+          f'{job.source}: {job.target} is the result of {taken[job.target]}'
+        )
+      taken.setdefault(job.target, job.source)
+    result.jobs += part.jobs
+    result.passed_over += part.passed_over
+    result.faults += part.faults
+  return result
+
+
+def _plan(
+  inputs: Sequence[pathlib.Path],
+  output: pathlib.Path,
+  form: str | None,
+  tail: str,
+) -> Plan:
+  is_single = len(inputs) == 1 and not os.path.isdir(inputs[0])
   if output == STANDARD and not is_single:
     raise ValueError('standard output takes a single picture')
-  is_file = (
-    is_single
-    and not output.is_dir()
-    and output.suffix.lower() in writing.SUFFIXES
-  )
+  is_file = output == STANDARD or _is_file(output, is_single, form)
   if output != STANDARD:
     _check_output(output.parent if is_file else output)
-  sources = {path.resolve() for path in relative if path != STANDARD}
+  relative, passed_over, faults = _find(inputs, output)
+  suffix = FORMATS[form] if form else None
+  places = _places(relative, suffix)
+  sources = {os.path.realpath(path) for path, _ in relative if path != STANDARD}
   taken: dict[pathlib.Path, pathlib.Path] = {}
   jobs = []
-  for path, name in relative.items():
-    if output == STANDARD:
-      target = output
-      kind = writing.output_format(FORMATS[form]) if form else ''
-    else:
-      target = output if is_file else output / name
-      suffix = FORMATS[form] if form else target.suffix
-      kind = writing.output_format(suffix)
-      if not is_file and suffix.lower() not in writing.SUFFIXES:
-        suffix = '.png'
-      if not is_file:
-        target = target.with_suffix(suffix)
-      if target.resolve() in sources:
-        raise ValueError(f'{target} is an input and would be overwritten')
-      if target in taken:
-        raise ValueError(f'{taken[target]} and {path} would both be {target}')
-      taken[target] = path
-    jobs.append(Job(path, target, kind))
-  return jobs
+  for (path, _), name in zip(relative, places, strict=True):
+    target = output if is_file else output / _with_tail(name, tail)
+    ending = suffix or ('' if output == STANDARD else target.suffix)
+    job = Job(path, target, writing.output_format(ending) if ending else '')
+    if target != STANDARD and os.path.realpath(target) in sources:
+      job.fail(f'{path}: its result {target} would overwrite an input')
+    elif target in taken:
+      job.fail(f'{path}: {target} is the result of {taken[target]}')
+    taken.setdefault(target, path)
+    jobs.append(job)
+  return Plan(jobs, passed_over, faults)
+
+
+def _with_tail(name: pathlib.Path, tail: str) -> pathlib.Path:
+  return name.with_name(f'{name.stem}{tail}{name.suffix}')
+
+
+def _is_file(output: pathlib.Path, is_single: bool, form: str | None) -> bool:
+  """Whether an output is a picture, and no folder of them."""
+  suffix = output.suffix.lower()
+  if os.path.isdir(output) or not _is_of_a_picture(suffix):
+    return False
+  if suffix not in writing.SUFFIXES:
+    known = ', '.join(writing.SUFFIXES)
+    raise ValueError(f'{output}: {suffix} is not written ({known} are)')
+  if not is_single:
+    raise ValueError(f'{output} is a single picture, not a folder for several')
+  if form and writing.output_format(FORMATS[form]) != (
+    writing.output_format(suffix)
+  ):
+    raise ValueError(f'{output}: its ending is not of --format {form}')
+  return True
+
+
+def _is_of_a_picture(suffix: str) -> bool:
+  """Whether an ending is a picture's or a video's, and so no folder's."""
+  name = f'picture{suffix}'
+  kind = mimetypes.guess_type(name)[0] or ''
+  return (
+    suffix in writing.SUFFIXES
+    or opening.is_image(name)
+    or opening.what_reads(name) is not None
+    or kind.startswith(('image/', 'video/'))
+  )
 
 
 def _find(
   inputs: Sequence[pathlib.Path], output: pathlib.Path
-) -> dict[pathlib.Path, pathlib.Path]:
-  """The pictures, and the place of each below the output."""
-  suffixes = {
-    suffix
-    for suffix, kind in Image.registered_extensions().items()
-    if kind in Image.OPEN and kind not in _NOT_PICTURES
-  }
-  relative: dict[pathlib.Path, pathlib.Path] = {}
+) -> tuple[
+  list[tuple[pathlib.Path, pathlib.Path]], list[finding.PassedOver], list[str]
+]:
+  """The pictures, each with its place below the output, and what else."""
+  pairs: dict[pathlib.Path, pathlib.Path] = {}
+  passed_over, faults = [], []
   for path in inputs:
     if path == STANDARD:
-      relative[path] = pathlib.Path('stdin.png')
-    elif path.is_dir():
-      inside = output != STANDARD and output.resolve() != path.resolve()
-      found = [
-        file
-        for file in sorted(path.rglob('*'))
-        if file.suffix.lower() in suffixes
-        and not file.name.startswith('.')
-        and file.is_file()
-        # Results of an earlier run, in a folder in the input's.
-        and not (inside and file.resolve().is_relative_to(output.resolve()))
-      ]
-      if not found:
-        raise ValueError(f'{path} has no pictures')
-      relative |= {file: file.relative_to(path) for file in found}
+      pairs[path] = pathlib.Path('stdin.png')
+    elif os.path.isdir(path):
+      # Results of an earlier run, in a folder in the input's, are no input.
+      real = os.path.realpath(output)
+      is_inside = output != STANDARD and real != os.path.realpath(path)
+      found = finding.find(path, leave=real if is_inside else None)
+      passed_over += found.passed_over
+      if not found.files:
+        faults.append(f'{path} has no pictures')
+      for file in map(pathlib.Path, found.files):
+        pairs[file] = file.relative_to(path)
     else:
-      relative[path] = pathlib.Path(path.name)
-  return relative
+      pairs[path] = pathlib.Path(path.name)
+  return list(pairs.items()), passed_over, faults
+
+
+def _places(
+  relative: Sequence[tuple[pathlib.Path, pathlib.Path]], suffix: str | None
+) -> list[pathlib.Path]:
+  """The names of results: with the ending of what is written.
+
+  Where another has that name, the old ending stays: shot.gif.png.
+  """
+
+  def ending(name: pathlib.Path) -> str:
+    if suffix:
+      return suffix
+    return name.suffix if name.suffix.lower() in writing.SUFFIXES else '.png'
+
+  plain = [name.with_suffix(ending(name)) for _, name in relative]
+  counts = collections.Counter(plain)
+  return [
+    name.with_name(name.name + place.suffix)
+    if counts[place] > 1 and place != name
+    else place
+    for (_, name), place in zip(relative, plain, strict=True)
+  ]
 
 
 def _check_output(folder: pathlib.Path) -> None:
   """Refuses a folder that is not there and could not be made."""
   nearest = next(
-    path for path in (folder, *folder.absolute().parents) if path.exists()
+    path
+    for path in (folder, *pathlib.Path(os.path.abspath(folder)).parents)
+    if os.path.lexists(path)
   )
-  if not nearest.is_dir():
+  if not os.path.isdir(nearest):
     raise ValueError(f'{nearest} is a file, not a folder')
   if not os.access(nearest, os.W_OK):
     raise ValueError(f'{nearest} cannot be written to')

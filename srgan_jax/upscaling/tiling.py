@@ -8,7 +8,9 @@ only tile's, in the top left of a buffer.
 Lengths are in LR pixels.
 """
 
+import collections
 import dataclasses
+import functools
 import itertools
 import math
 
@@ -16,18 +18,40 @@ import jax
 
 from srgan_jax import runtime
 
-# A short side is rounded up to one of this many lengths between two powers of
-# two: at most an eighth is computed in vain, and a folder of pictures of all
-# sizes still needs few programs. Where compiling is dear and computing cheap,
-# it is the power of two itself, of twice the area on average: for a TPU a
-# program took libtpu 0.0.42 two to three minutes on two busy cores.
-_STEPS = 8
-_SMALLEST = 8
+_SMALLEST = 8  # sides are multiples of it
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+  """The lengths that sides are rounded up to.
+
+  Attributes:
+    unit: all are multiples of it.
+    steps: and at most this many lie between two powers of two.
+  """
+
+  unit: int
+  steps: int
+
+  def round_up(self, length: int) -> int:
+    """The next length."""
+    below = 2 ** ((length - 1).bit_length() - 1) if length > 1 else 1
+    unit = max(self.unit, below // self.steps)
+    return math.ceil(length / unit) * unit
+
+
+# A size's own shapes: at most an eighth of a side is computed in vain. Pictures
+# of all sizes share coarser ones, on a CPU where a program is compiled in the
+# time of some thousand pixels, elsewhere in that of many millions (for a TPU it
+# took libtpu 0.0.42 two to three minutes on two busy cores).
+_FITTED = Grid(_SMALLEST, 8)
+_CPU_GRID, _CPU_PROGRAM = Grid(32, 8), 2**13
+_DEVICE_GRID, _DEVICE_PROGRAM = Grid(_SMALLEST, 1), 2**26
 
 # Auto: what a tile may take of the free memory, and the most that is any use.
 _SHARE = 0.5
 _CPU_SHARE = 0.25
-_CPU_PIXELS = 720**2  # longer a call, and Ctrl-C waits; halos are 20 % of it
+_CPU_PIXELS = 720**2  # halos are 20 % of it
 _DEVICE_SIDE = 1024
 _UNKNOWN_MEMORY = 2 * 2**30
 
@@ -91,14 +115,17 @@ class Limit:
   Attributes:
     side: of every tile, where the picture is not shorter.
     pixels: where there is no side: of a tile of whatever shape does least work.
-    steps: into how many lengths the way to the next power of two is cut.
+    grid: of the tiles' sides.
     batch: the most pixels of all tiles of one call.
+    program: how many pixels are computed while a program is compiled; infinite
+      where only the side counts.
   """
 
   side: int | None
   pixels: int
-  steps: int
+  grid: Grid
   batch: int
+  program: float
 
   def halved(self, shape: tuple[int, int]) -> 'Limit':
     """The limit for tiles of half the area of one that was too large."""
@@ -109,15 +136,51 @@ class Limit:
     )
 
 
+class Shapes:
+  """Chooses the shapes of many pictures' tiles, so that programs are few.
+
+  At first all sizes share common shapes. What a size computes in vain by them
+  is counted, and once that is more than a program costs, the size gets the
+  shape that does least work: pictures of many sizes are not compiled for one by
+  one, and a video's frames fit.
+  """
+
+  def __init__(self, limit: Limit, halo: int):
+    """Starts with no picture seen; `halo` as for `spans`."""
+    self.limit = limit
+    self._halo = halo
+    self._in_vain: collections.Counter[tuple[int, int]] = collections.Counter()
+
+  def choose(self, count: int, height: int, width: int) -> tuple[int, int]:
+    """The tiles' height and width for so many pictures of a size."""
+    common = shape(height, width, self._halo, self.limit)
+    own = dataclasses.replace(self.limit, side=None, grid=_FITTED)
+    fitted = shape(height, width, self._halo, own)
+    work = functools.partial(computed, height, width, self._halo)
+    in_vain = count * (work(common) - work(fitted))
+    if self._in_vain[height, width] + in_vain > self.limit.program:
+      return fitted
+    self._in_vain[height, width] += in_vain
+    return common
+
+  def shrink(self, shape: tuple[int, int]) -> bool:
+    """Goes on with half a shape that was too large, if that is worth it."""
+    smaller = self.limit.halved(shape)
+    if smaller.pixels < smallest(self._halo) ** 2 or smaller == self.limit:
+      return False
+    self.limit = smaller
+    return True
+
+
+@functools.lru_cache(maxsize=256)
 def shape(height: int, width: int, halo: int, limit: Limit) -> tuple[int, int]:
-  """The tiles' height and width for a picture."""
+  """The tiles' height and width for a picture, by a limit alone."""
+  grid = limit.grid
   if limit.side is not None:
     lengths = (height, width)
-    rounded = [min(round_up(n, limit.steps), limit.side) for n in lengths]
+    rounded = [min(grid.round_up(n), limit.side) for n in lengths]
     return rounded[0], rounded[1]
-  rows, columns = (
-    _sides(length, halo, limit.steps) for length in (height, width)
-  )
+  rows, columns = (_sides(length, halo, grid) for length in (height, width))
   area = max(limit.pixels, min(rows) * min(columns))
   work = (
     (rows[h] * columns[w] * h * w, h, w)
@@ -128,26 +191,28 @@ def shape(height: int, width: int, halo: int, limit: Limit) -> tuple[int, int]:
   return min(work)[1:]
 
 
+def computed(height: int, width: int, halo: int, shape: tuple[int, int]) -> int:
+  """The pixels of all tiles of a shape that a picture takes."""
+  rows, columns = (
+    len(spans(length, side, halo))
+    for length, side in zip((height, width), shape, strict=True)
+  )
+  return rows * columns * math.prod(shape)
+
+
 def smallest(halo: int) -> int:
   """The smallest side of a tile that is worth computing."""
   return math.ceil((2 * halo + 1) / _SMALLEST) * _SMALLEST
 
 
-def _sides(length: int, halo: int, steps: int) -> dict[int, int]:
+def _sides(length: int, halo: int, grid: Grid) -> dict[int, int]:
   """The sides worth trying along one axis, and how many tiles each takes."""
   most = math.ceil((length - 2 * halo) / max(halo, _SMALLEST))
   sides: dict[int, int] = {}
   for count in range(1, max(1, most) + 1):
     side = math.ceil((length + (count - 1) * 2 * halo) / count)
-    sides.setdefault(round_up(side, steps), count)
+    sides.setdefault(grid.round_up(side), count)
   return sides
-
-
-def round_up(length: int, steps: int) -> int:
-  """The next of `steps` lengths between two powers of two."""
-  below = 2 ** ((length - 1).bit_length() - 1) if length > 1 else 1
-  unit = max(_SMALLEST, below // steps)
-  return math.ceil(length / unit) * unit
 
 
 def batch_size(
@@ -171,7 +236,7 @@ def _power_of_two(number: int) -> int:
 def fixed(side: int, device: jax.Device) -> Limit:
   """Tiles of one side, as asked for."""
   limit = automatic(device, channels=64, halo=0)
-  return dataclasses.replace(limit, side=side)
+  return dataclasses.replace(limit, side=side, program=math.inf)
 
 
 def automatic(device: jax.Device, channels: int, halo: int) -> Limit:
@@ -190,7 +255,7 @@ def automatic(device: jax.Device, channels: int, halo: int) -> Limit:
     free = _UNKNOWN_MEMORY if free is None else free
     fit = int(_CPU_SHARE * free / per_pixel)
     pixels = max(_SMALLEST**2, min(fit, _CPU_PIXELS))
-    return Limit(None, pixels, _STEPS, _CPU_BATCH)
+    return Limit(None, pixels, _CPU_GRID, _CPU_BATCH, _CPU_PROGRAM)
   stats = device.memory_stats() or {}
   free = stats.get('bytes_limit', _UNKNOWN_MEMORY)
   free -= stats.get('bytes_in_use', 0)
@@ -198,13 +263,8 @@ def automatic(device: jax.Device, channels: int, halo: int) -> Limit:
   per_pixel = 4 * channels * (2 * 16 + 8)
   fit = math.isqrt(max(1, int(_SHARE * free / per_pixel)))
   side = min(_DEVICE_SIDE, max(smallest(halo), fit // 64 * 64))
-  return Limit(side, side**2, 1, min(_DEVICE_BATCH, side**2))
-
-
-def fitted(device: jax.Device, channels: int, halo: int) -> Limit:
-  """As `automatic`, with the shape that does least work on any device."""
-  limit = automatic(device, channels, halo)
-  return dataclasses.replace(limit, side=None, steps=_STEPS)
+  batch = min(_DEVICE_BATCH, side**2)
+  return Limit(side, side**2, _DEVICE_GRID, batch, _DEVICE_PROGRAM)
 
 
 def strips(shape: tuple[int, int], count: int, device: jax.Device) -> int:

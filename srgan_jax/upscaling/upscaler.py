@@ -1,4 +1,4 @@
-"""The upscaling call: arrays and PIL images of any size in, the same kind out.
+"""The upscaling call: pictures of any size in, the same kind out.
 
   upscale = srgan_jax.load('generator.safetensors')
   sr = upscale(lr)
@@ -9,31 +9,29 @@ tiles under way.
 """
 
 import collections
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent import futures
 import functools
 import os
-import time
-from typing import Any, Literal, NamedTuple, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from srgan_jax import pretrained, weights
-from srgan_jax.imaging import alpha as alpha_lib
-from srgan_jax.imaging import color, pictures, resize, writing
+from srgan_jax.imaging import color, pictures, writing
 from srgan_jax.models import folded
 from srgan_jax.models.generator import SCALE, Generator
-from srgan_jax.upscaling import tiling
+from srgan_jax.upscaling import back_projection, cutting, tiling
+from srgan_jax.upscaling.options import Precision
 
-Precision = Literal['float32', 'bfloat16']
-Tile = int | Literal['auto', 'fit']
+Tile = int | Literal['auto']
 AnyImage = TypeVar('AnyImage', np.ndarray, jax.Array, Image.Image)
 Progress = Callable[[int], None]
 
 _IN_FLIGHT = 2  # calls: the device computes one while the host has the other
-_WAITS = 1e-4, 2e-3  # seconds: the first and the longest
+_PROGRAMS = 32  # that are kept; one of the paper's size takes some 6 MB
 _SLACK = 0.01  # outside [0, 1], from filters that overshoot
 
 
@@ -42,7 +40,18 @@ class Upscaler:
 
   It computes with BN's running statistics, in float32 with the highest
   precision unless told otherwise.
+
+  Attributes:
+    scale: how much higher and wider a result is: 4.
+    generator: the network.
+    variables: {'params', 'batch_stats'}, as they were given.
+    label: the name that its training gave it; '' where none is known.
+    licence: of the weights; likewise.
+    figures: by data set, then by name: {'Set5': {'psnr_paper': dB, ...}, ...};
+      empty where none are known.
   """
+
+  scale = SCALE
 
   def __init__(
     self,
@@ -51,6 +60,8 @@ class Upscaler:
     *,
     tile: Tile = 'auto',
     precision: Precision = 'float32',
+    back_project: int = 0,
+    training: Mapping[str, Any] | None = None,
   ):
     """Prepares a generator.
 
@@ -58,63 +69,94 @@ class Upscaler:
       generator: the network.
       variables: {'params', 'batch_stats'}.
       tile: the side of the tiles in LR pixels; or 'auto': as the device's free
-        memory allows, smaller after it ran out of memory; or 'fit': so, too,
-        for many pictures of one size, as a video's. Then least is computed,
-        where 'auto' on an accelerator takes up to 2.3 times as many pixels so
-        that pictures of all sizes need few programs.
+        memory allows, smaller after it ran out of memory.
       precision: what 8-bit pictures are computed in; all others always take
         float32.
+      back_project: steps of back-projection (`back_projection`) behind the
+        network.
+      training: what a weights file says of it: 'label', 'licence', 'figures'.
 
     Raises:
       ValueError: for a tile that is too small for the network or no number,
-        or another precision.
+        another precision, or steps that are no whole number from 0 on.
     """
     if precision not in get_args(Precision):
       raise ValueError(
         f'precision must be one of {get_args(Precision)}, not {precision!r}'
       )
-    self.halo = folded.halo(generator)
+    if type(back_project) is not int or back_project < 0:
+      raise ValueError(
+        f'back_project must be a whole number from 0 on, not {back_project!r}'
+      )
+    self.halo = (
+      folded.halo(generator) + back_projection.HALO_PER_STEP * back_project
+    )
     if isinstance(tile, str):
-      if tile not in ('auto', 'fit'):
-        raise ValueError(
-          f"tile must be a number, 'auto' or 'fit', not {tile!r}"
-        )
+      if tile != 'auto':
+        raise ValueError(f"tile must be a number or 'auto', not {tile!r}")
     elif tile <= 2 * self.halo:
       raise ValueError(
         f'a tile of {tile} pixels is too small: this network sees {self.halo} '
         f'to each side, so it must be larger than {2 * self.halo}'
       )
+    training = training or {}
+    self.generator, self.variables = generator, variables
+    self.label = str(training.get('label', ''))
+    self.licence = str(training.get('licence', ''))
+    self.figures: Mapping[str, Any] = training.get('figures', {})
     self._generator = generator.clone(dtype=jnp.dtype('float32'))
     self._fast = generator.clone(dtype=jnp.dtype(precision))
     self._params = jax.device_put(folded.fold(generator, variables))
     self._tile = tile
-    self._limit: tiling.Limit | None = None
+    self._back_project = back_project
+    self._shapes: tiling.Shapes | None = None
 
+  @overload
   def __call__(
     self, image: AnyImage, progress: Progress | None = None
-  ) -> AnyImage:
+  ) -> AnyImage: ...
+
+  @overload
+  def __call__(
+    self, image: str | os.PathLike[str], progress: Progress | None = None
+  ) -> Image.Image: ...
+
+  @overload
+  def __call__(
+    self, image: list[Any] | tuple[Any, ...], progress: Progress | None = None
+  ) -> list[Any]: ...
+
+  def __call__(self, image: Any, progress: Progress | None = None) -> Any:
     """Upscales a picture, or a batch of pictures of one size, by 4.
 
     Args:
       image: [H, W], [H, W, C] or [N, H, W, C] with C of 1 (gray), 2 (gray and
         alpha), 3 (RGB) or 4 (RGB and alpha), not premultiplied; uint8, uint16
         or float in [0, 1]. A JAX array may be traced, in `jit`: then it goes
-        through the network whole. Or a PIL image of any mode.
+        through the network whole. Or a PIL image of any mode, the path of a
+        picture, or a list of any of these, of any sizes.
       progress: called with the number of LR pixels that have just been
-        finished; negative where they have to be done again.
+        finished.
 
     Returns:
       The same kind, 4 times as high and wide. Gray is the BT.601 luma of the
       network's RGB; alpha is upscaled on its own, by `imresize`. A PIL image
       has the mode that `imaging.pictures` gives its own (a palette becomes
-      RGB), its ICC profile, resolution and EXIF.
+      RGB), its ICC profile, resolution and EXIF. A path gives a PIL image, a
+      list a list.
 
     Raises:
-      ValueError: for another dtype, shape or range.
+      ValueError: for another dtype, shape or range, or a file that is no
+        picture.
       FloatingPointError: where the network's output is not finite.
     """
-    if isinstance(image, Image.Image):
-      picture = pictures.from_image(image)
+    if isinstance(image, list | tuple):
+      return [self(item, progress) for item in image]
+    if isinstance(image, str | os.PathLike | Image.Image):
+      if isinstance(image, Image.Image):
+        picture = pictures.from_image(image)
+      else:
+        picture = pictures.read(image, str(image))
       picture = picture.with_pixels(self(picture.pixels, progress))
       return writing.to_image(picture)
     _check(image)
@@ -129,99 +171,79 @@ class Upscaler:
 
   def _upscale(self, images: np.ndarray, progress: Progress) -> np.ndarray:
     """[N, H, W, C] to [N, 4H, 4W, C], with smaller tiles if need be."""
-    if self._limit is None:
-      device, channels = jax.local_devices()[0], self._generator.channels
-      if self._tile == 'auto':
-        self._limit = tiling.automatic(device, channels, self.halo)
-      elif self._tile == 'fit':
-        self._limit = tiling.fitted(device, channels, self.halo)
-      else:
-        self._limit = tiling.fixed(self._tile, device)
-    count, height, width, channels = images.shape
-    result = np.empty(
-      (count, SCALE * height, SCALE * width, channels), images.dtype
-    )
+    if self._shapes is None:
+      self._shapes = tiling.Shapes(self._find_limit(), self.halo)
+    reported = 0
     while True:
+      shape = self._shapes.choose(*images.shape[:3])
+      cut = cutting.Cut(images, shape, self.halo)
       done = 0
       try:
-        for pixels in self._run(images, result):
+        for pixels in self._run(cut, shape, images):
           done += pixels
-          progress(pixels)
-        return result
+          if done > reported:  # or it had been, with larger tiles
+            progress(done - reported)
+            reported = done
+        return cut.result
       except (jax.errors.JaxRuntimeError, MemoryError) as error:
         if not _is_out_of_memory(error):
           raise
         failure = error
-      progress(-done)
-      self._shrink(tiling.shape(height, width, self.halo, self._limit), failure)
+      if self._tile != 'auto':
+        raise MemoryError(
+          f'out of memory with tiles of {self._tile} pixels: take smaller '
+          "ones, or 'auto'"
+        ) from failure
+      if not self._shapes.shrink(shape):
+        raise MemoryError('out of memory with the smallest tiles') from failure
 
-  def _shrink(self, shape: tuple[int, int], failure: Exception) -> None:
-    """Goes on with half the tile, or raises a MemoryError."""
-    assert self._limit is not None
-    if not isinstance(self._tile, str):
-      raise MemoryError(
-        f'out of memory with tiles of {self._tile} pixels: take smaller ones, '
-        "or 'auto'"
-      ) from failure
-    smaller = self._limit.halved(shape)
-    is_least = smaller.pixels < tiling.smallest(self.halo) ** 2
-    if is_least or smaller == self._limit:
-      raise MemoryError('out of memory with the smallest tiles') from failure
-    self._limit = smaller
+  def _find_limit(self) -> tiling.Limit:
+    device = jax.local_devices()[0]
+    if self._tile == 'auto':
+      return tiling.automatic(device, self._generator.channels, self.halo)
+    return tiling.fixed(self._tile, device)
 
-  def _run(self, images: np.ndarray, result: np.ndarray) -> Iterator[int]:
-    """Fills `result`; yields how many LR pixels each call finished."""
-    assert self._limit is not None
-    count, height, width, channels = images.shape
-    is_gray, has_alpha = channels < 3, channels in (2, 4)
-    shape = tiling.shape(height, width, self.halo, self._limit)
-    tiles = [
-      _Tile(i, y, x)
-      for i in range(count)
-      for y in tiling.spans(height, shape[0], self.halo)
-      for x in tiling.spans(width, shape[1], self.halo)
-    ]
-    size = tiling.batch_size(shape, len(tiles), count, self._limit)
+  def _run(
+    self, cut: cutting.Cut, shape: tuple[int, int], images: np.ndarray
+  ) -> Iterator[int]:
+    """Fills the result; yields how many LR pixels each call finished."""
+    assert self._shapes is not None
+    count, *_, channels = images.shape
+    size = tiling.batch_size(shape, len(cut.tiles), count, self._shapes.limit)
     strips = tiling.strips(shape, size, jax.local_devices()[0])
     generator = self._fast if images.dtype == np.uint8 else self._generator
     is_integer = np.issubdtype(images.dtype, np.integer)
     dtype = images.dtype.name if is_integer else 'float32'
-    colours = [_visible_colour(image, has_alpha) for image in images]
 
-    def start(batch: list[_Tile]) -> tuple[jax.Array, jax.Array]:
-      lr = np.zeros((size, *shape, 3), np.float32)
-      sizes = np.ones((size, 2), np.int32)
-      for slot, tile in enumerate(batch):
-        part = tile.of(colours[tile.image], shape)
-        sizes[slot] = part.shape[:2]
-        lr[slot, : part.shape[0], : part.shape[1]] = color.to_unit(part)
-      sr = _network(generator, strips, self._params, lr, sizes)
-      return _finish(sr, dtype, is_gray)
+    def start(batch: list[cutting.Tile]) -> tuple[jax.Array, jax.Array]:
+      lr, sizes = cut.gather(batch, size)
+      network = _network(generator, strips, self._back_project, lr.shape)
+      return _finish(dtype, channels < 3, lr.shape)(
+        network(self._params, lr, sizes)
+      )
 
-    def take(batch: list[_Tile], sr: jax.Array, is_finite: jax.Array) -> int:
-      if not _wait_for(is_finite):
+    def take(batch: list[cutting.Tile], computed: futures.Future[Any]) -> int:
+      values, is_finite = computed.result()
+      if not is_finite:
         raise FloatingPointError(
           'the generator made values that are not finite'
         )
-      values = np.asarray(sr)
-      for slot, tile in enumerate(batch):
-        place = result[tile.image][tile.kept(0, 0)]
-        inside = tile.kept(tile.rows.start, tile.columns.start)
-        colour_count = values.shape[-1]
-        place[..., :colour_count] = values[slot][inside]
-        if has_alpha:
-          alpha = tile.of(images[tile.image, :, :, -1], shape)
-          place[..., -1] = _upscale_alpha(alpha)[inside]
-      return sum(tile.pixels for tile in batch)
+      return cut.put(batch, values)
 
+    # Another thread waits for the device: Ctrl-C does not interrupt that wait,
+    # but it does this thread's.
+    waiting = futures.ThreadPoolExecutor(1)
     under_way: collections.deque[Any] = collections.deque()
-    for first in range(0, len(tiles), size):
-      batch = tiles[first : first + size]
-      under_way.append((batch, *start(batch)))
-      if len(under_way) == _IN_FLIGHT:
+    try:
+      for batch in cut.batches(size):
+        under_way.append((batch, waiting.submit(jax.device_get, start(batch))))
+        if len(under_way) == _IN_FLIGHT:
+          yield take(*under_way.popleft())
+      while under_way:
         yield take(*under_way.popleft())
-    while under_way:
-      yield take(*under_way.popleft())
+    finally:
+      under_way.clear()  # what an exception still holds, if there is one
+      waiting.shutdown(wait=False, cancel_futures=True)
 
   def _traced(self, image: jax.Array) -> jax.Array:
     """The whole picture in one go, as part of a program of the caller's."""
@@ -235,95 +257,42 @@ class Upscaler:
     )
     generator = self._fast if image.dtype == jnp.uint8 else self._generator
     sr = folded.upscale(generator, self._params, batch)
+    if self._back_project:
+      sr = back_projection.back_project(sr, batch, None, self._back_project)
     is_gray = image.ndim == 2 or image.shape[-1] == 1
     sr = color.from_signed(color.to_gray(sr) if is_gray else sr, image.dtype)
     return sr.reshape(_upscaled_shape(image))
 
 
-class _Tile(NamedTuple):
-  """Part of one image of a batch."""
-
-  image: int
-  rows: tiling.Span
-  columns: tiling.Span
-
-  def of(self, image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Its pixels, of at most that shape, of [H, W, ...]."""
-    y, x = self.rows.start, self.columns.start
-    return image[y : y + shape[0], x : x + shape[1]]
-
-  def kept(self, row: int, column: int) -> tuple[slice, slice]:
-    """Where its result stands in an HR array that begins at an LR pixel."""
-    y, x = self.rows, self.columns
-    return (
-      slice(SCALE * (y.first - row), SCALE * (y.last - row)),
-      slice(SCALE * (x.first - column), SCALE * (x.last - column)),
-    )
-
-  @property
-  def pixels(self) -> int:
-    y, x = self.rows, self.columns
-    return (y.last - y.first) * (x.last - x.first)
-
-
-def load(
-  model: str | os.PathLike[str],
-  *,
-  tile: Tile = 'auto',
-  precision: Precision = 'float32',
-) -> Upscaler:
-  """Loads a generator, ready to be called on pictures.
-
-  Args:
-    model: a shipped name ('srgan', 'srresnet') or a weights file.
-    tile: see `Upscaler`.
-    precision: see `Upscaler`.
-
-  Raises:
-    ValueError: one line, where the file is not a generator of this project.
-  """
-  generator, variables, _ = weights.load_generator(pretrained.find(model))
-  return Upscaler(generator, variables, tile=tile, precision=precision)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.lru_cache(maxsize=_PROGRAMS)
 def _network(
-  generator: Generator, strips: int, params: Any, lr: Any, sizes: Any
-) -> jax.Array:
-  return folded.upscale(generator, params, lr, sizes, strips)
+  generator: Generator, strips: int, back_project: int, shape: tuple[int, ...]
+) -> Callable[..., jax.Array]:
+  """The compiled network for LR buffers of one shape, and back-projection."""
+
+  def run(params: Any, lr: jax.Array, sizes: jax.Array) -> jax.Array:
+    sr = folded.upscale(generator, params, lr, sizes, strips)
+    if back_project:
+      sr = back_projection.back_project(sr, lr, sizes, back_project)
+    return sr
+
+  del shape  # only so that each program is dropped on its own
+  return jax.jit(run)
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2))
+@functools.lru_cache(maxsize=_PROGRAMS)
 def _finish(
-  sr: jax.Array, dtype: str, is_gray: bool
-) -> tuple[jax.Array, jax.Array]:
-  """The network's output as pixels, and whether it is finite."""
-  if is_gray:
-    sr = color.to_gray(sr)
-  return color.from_signed(sr, np.dtype(dtype)), jnp.isfinite(sr).all()
+  dtype: str, is_gray: bool, shape: tuple[int, ...]
+) -> Callable[[jax.Array], tuple[jax.Array, jax.Array]]:
+  """From the network's output to pixels, and whether it is finite."""
 
+  def run(sr: jax.Array) -> tuple[jax.Array, jax.Array]:
+    if is_gray:
+      sr = color.to_gray(sr)
+    return color.from_signed(sr, np.dtype(dtype)), jnp.isfinite(sr).all()
 
-def _wait_for(array: Any) -> bool:
-  """Its value; waits in Python, where Ctrl-C is heard."""
-  wait, longest = _WAITS
-  while not array.is_ready():
-    time.sleep(wait)
-    wait = min(1.1 * wait, longest)  # late by a tenth of the call at most
-  return bool(array)
-
-
-def _visible_colour(image: np.ndarray, has_alpha: bool) -> np.ndarray:
-  """[H, W, 1] or [H, W, 3], with nothing hidden under transparency."""
-  if not has_alpha:
-    return image
-  return alpha_lib.fill_hidden(image[..., :-1], image[..., -1])
-
-
-def _upscale_alpha(alpha: np.ndarray) -> np.ndarray:
-  resized = resize.imresize(alpha, SCALE)
-  if np.issubdtype(alpha.dtype, np.floating):
-    return resized.clip(0, 1)
-  return resized
+  del shape
+  return jax.jit(run)
 
 
 def _check(image: Any) -> None:

@@ -1,7 +1,8 @@
 """Weight files: ours alone, safetensors that say what they hold.
 
 `container` is the format, `networks` and `perceptual` what it holds of G, D and
-VGG, and `architecture` what a network's fields and tensors are.
+VGG, `mixing` what lies between two generators, and `architecture` what a
+network's fields and tensors are.
 """
 
 from srgan_jax.weights.container import (
@@ -15,6 +16,7 @@ from srgan_jax.weights.container import (
   round_to,
   save,
 )
+from srgan_jax.weights.mixing import mix
 from srgan_jax.weights.networks import (
   load_discriminator,
   load_generator,
@@ -34,6 +36,7 @@ __all__ = [
   'load_discriminator',
   'load_generator',
   'load_vgg',
+  'mix',
   'reject_placeholder',
   'round_to',
   'save',

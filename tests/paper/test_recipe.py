@@ -1,6 +1,5 @@
 """The recipe: its plan, its chain of variants, and what travels."""
 
-import importlib.util
 import json
 import shutil
 
@@ -13,20 +12,10 @@ from srgan_jax import weights
 from srgan_jax.evaluation import lpips
 from srgan_jax.paper import pieces
 from srgan_jax.paper import recipe as recipe_lib
-from srgan_jax.training import interruption, validation
-from srgan_jax.training import run as run_lib
+from srgan_jax.training import interruption
+from srgan_jax.training.run import Run
 from tests.support import repository, small
-
-TINY = [
-  f'--data=folder:{repository.PHOTOS / "train"}',
-  '--hold-out=1',
-  '--config.model.blocks=1',
-  '--config.model.channels=4',
-  '--config.model.discriminator_channels=4',
-  '--config.batch_size=4',
-  '--config.crop_size=32',
-  '--config.save_every=3',
-]
+from tests.support.recipe import TINY, Clock
 
 
 @pytest.fixture(scope='module')
@@ -110,7 +99,7 @@ def test_curves_table_and_panels_are_written(trained):
 def test_what_has_ended_is_not_trained_again(trained, monkeypatch):
   output, command = trained
   before = (output / 'recipe.json').read_bytes()
-  monkeypatch.setattr('srgan_jax.paper.recipe.run_lib.Run', None)
+  monkeypatch.setattr('srgan_jax.paper.recipe.Run', None)
   monkeypatch.setattr(recipe_lib.Recipe, 'report', lambda self: None)
   recipe_lib.main(command)
   assert (output / 'recipe.json').read_bytes() == before
@@ -145,127 +134,15 @@ def test_another_folder_goes_on_from_what_travelled(trained, metric, tmp_path):
   assert before == str(start / 'srresnet-mse.safetensors')
 
 
-def _planned(folder, *arguments):
-  """What the recipe plans for SRResNet-MSE; nothing is trained."""
-
-  def stop(self, deadline):
-    raise interruption.Interrupted('pretrain stopped at step 1')
-
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(run_lib.Run, 'train', stop)
-    with pytest.raises(SystemExit) as info:
-      recipe_lib.main([*TINY, f'-o{folder}', *arguments])
-  assert info.value.code == 143
-  return json.loads((folder / 'recipe.json').read_text())['srresnet-mse']
-
-
-def test_updates_are_planned_by_the_time_of_one(tmp_path, monkeypatch):
-  # As where TensorFlow is not installed.
-  find = importlib.util.find_spec
-  monkeypatch.setattr(
-    importlib.util,
-    'find_spec',
-    lambda name, *a: None if name == 'tensorflow' else find(name, *a),
-  )
-  opened, loader = [], run_lib.resident.ResidentLoader
-  monkeypatch.setattr(
-    run_lib.resident,
-    'ResidentLoader',
-    lambda *a, **k: opened.append(a) or loader(*a, **k),
-  )
-  record = _planned(tmp_path, '--train=srresnet-mse=10m')
-  assert len(opened) == 1  # for training alone
-  # Of some milliseconds each, on any machine that runs this; half of the time
-  # at most is not theirs.
-  assert 0.85 * 300 / 1 < record['steps'] < 0.85 * 600 / 1e-4
-
-
-class Clock:
-  """In place of the module `time`: goes on when it is told to."""
-
-  def __init__(self, monkeypatch, *, update, compilation):
-    self.now = 0.0
-    monkeypatch.setattr(
-      recipe_lib.training_speed,
-      'measure',
-      lambda *a, **k: {
-        'step_ms': {'median': 1000 * update},
-        'compile_s': compilation,
-      },
-    )
-    monkeypatch.setattr(recipe_lib, 'time', self)
-    monkeypatch.setattr(interruption, 'time', self)
-
-  def monotonic(self):
-    return self.now
-
-
-@pytest.mark.parametrize(
-  ('validation_s', 'compilation', 'expected'),
-  [
-    # A minute less two validations that are timed, the compilation and 20.
-    (1, 10, {'steps': 47, 'validations': 20}),
-    # Half of 42 seconds are too few for six.
-    (4, 10, {'steps': 37, 'validations': 5}),
-    (1, 100, {'steps': 1, 'validations': 1}),
-  ],
-)
-def test_the_minutes_are_all_that_a_variant_takes(
-  tmp_path, monkeypatch, validation_s, compilation, expected
-):
-  clock = Clock(monkeypatch, update=0.5, compilation=compilation)
-
-  def score(self, name, upscaler):
-    clock.now += validation_s
-
-  monkeypatch.setattr(validation.Validation, 'score', score)
-  record = _planned(tmp_path, '--train=srresnet-mse=1m')
-  assert {name: record[name] for name in expected} == expected
-  config = json.loads((tmp_path / 'srresnet-mse/config.json').read_text())
-  every = config['validate_every']
-  assert -(-record['steps'] // every) <= expected['validations']
-
-
-def test_all_calls_are_whole(tmp_path):
-  record = _planned(
-    tmp_path,
-    '--config.steps_per_call=4',
-    '--config.save_every=8',
-    '--train=srresnet-mse=1001',
-  )
-  assert record['steps'] == 1004
-  config = json.loads((tmp_path / 'srresnet-mse/config.json').read_text())
-  assert config['log_every'] == 8
-  assert config['validate_every'] == 52 and config['save_every'] == 8
-
-
-def test_minutes_become_updates_and_end_the_training(tmp_path, monkeypatch):
-  clock = Clock(monkeypatch, update=0.5, compilation=0)
-  times, score = [], validation.Validation.score
-
-  def validate(*arguments):
-    times.append(clock.now)
-    clock.now += 0.5
-    if len(times) == 4:  # two in planning, two in training
-      clock.now = 1e9
-    return score(*arguments)
-
-  monkeypatch.setattr(validation.Validation, 'score', validate)
-  recipe_lib.main([*TINY, f'-o{tmp_path}', '--train=srresnet-mse=1m'])
-  record = json.loads((tmp_path / 'recipe.json').read_text())['srresnet-mse']
-  assert record['steps'] == 83 and len(times) == 4
-  assert record['ended'] and record['best_step'] <= 10
-
-
 def _end_the_minutes(clock, monkeypatch):
   """As soon as a variant is trained."""
-  on_time = run_lib.Run.train
+  on_time = Run.train
 
   def late(self, deadline):
     clock.now += 1000
     on_time(self, deadline)
 
-  monkeypatch.setattr(run_lib.Run, 'train', late)
+  monkeypatch.setattr(Run, 'train', late)
   monkeypatch.setattr(recipe_lib, '_time_validation', lambda *a: 0.1)
 
 
@@ -370,11 +247,6 @@ def _end_at_once(self, name, budget):
   self.records[name] = {'ended': True, 'label': name}
 
 
-def test_a_stop_is_no_end(tmp_path):
-  record = _planned(tmp_path, '--train=srresnet-mse=5')
-  assert not record['ended'] and record['steps'] == 5
-
-
 def test_a_file_comes_back_from_its_pieces(tmp_path, monkeypatch):
   monkeypatch.setattr(pieces, '_PART', 1000)
   path = tmp_path / 'file'
@@ -407,12 +279,3 @@ def test_bad_arguments_are_one_line(tmp_path, arguments, expected):
   assert message.startswith('train_recipe: ') and '\n' not in message
   assert expected in message
   assert not (tmp_path / 'out' / 'srresnet-mse').exists()
-
-
-@pytest.mark.parametrize('plan', ['srgan', 'srgan=0', 'x=5', 'srgan=5,srgan=5'])
-def test_a_plan_is_variants_and_budgets(plan, capsys):
-  with pytest.raises(SystemExit):
-    recipe_lib.main([*TINY, '-oout', f'--train={plan}'])
-  assert (
-    'is not like srgan=20000' in capsys.readouterr().err or plan == 'srgan=0'
-  )

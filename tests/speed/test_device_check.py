@@ -45,4 +45,6 @@ def test_no_number_is_no_pass():
 def test_an_unknown_field_is_said_in_one_line():
   with pytest.raises(SystemExit) as caught:
     device_check.main(['--config.sead=1'])
-  assert str(caught.value).startswith('check_device: --config.sead=1: no such')
+  assert str(caught.value).startswith(
+    'check_device: there is no field config.sead (did you mean seed?)'
+  )

@@ -16,7 +16,7 @@ torch = pytest.importorskip('torch', reason='PyTorch is not installed')
 
 from srgan_jax.data.batch import make_batch
 from srgan_jax.speed import torch_sides
-from srgan_jax.training import run as run_lib
+from srgan_jax.training.setup import Setup
 
 
 def one_batch(config, pictures):
@@ -30,39 +30,35 @@ def one_batch(config, pictures):
   }
 
 
-def make_sides(folder, rows=None, variant='eager', **overrides):
+def make_sides(rows=None, variant='eager', **overrides):
   """Ours and PyTorch's, of the GAN stage."""
   config = tiny_config(**{'model.init': 'he'}, **overrides)
   rows = rows or one_batch(config, 4)
-  run = run_lib.Run(config, folder / 'run', opens_loader=False)
-  stage = run.stages[-1]
+  setup = Setup(config)
+  stage = setup.stages[-1]
   theirs = torch_sides.Trainer(
-    run,
+    setup,
     stage,
-    run.create_state(stage, run.initial),
+    setup.create_state(stage, setup.initial),
     make_batch(**rows),
     variant=variant,
     device='cpu',
     exact=True,
   )
-  return torch_sides.Ours(run, stage, rows), theirs
+  return torch_sides.Ours(setup, stage, rows), theirs
 
 
-def test_losses_are_the_same_with_frozen_statistics(tmp_path):
-  sides = make_sides(tmp_path, **{'stages.gan.freeze_batch_norm': True})
+def test_losses_are_the_same_with_frozen_statistics():
+  sides = make_sides(**{'stages.gan.freeze_batch_norm': True})
   first, second = torch_sides.compare(*sides)
   assert max(first.values()) < 1e-4
   assert max(second.values()) < 1e-3
 
 
-def test_statistics_per_device_are_the_configs(tmp_path):
+def test_statistics_per_device_are_the_configs():
   """PyTorch's are the batch's: those of a device, if all have one picture."""
   one, four = (
-    make_sides(
-      tmp_path / str(count),
-      one_batch(tiny_config(), count),
-      batch_norm='per_device',
-    )
+    make_sides(one_batch(tiny_config(), count), batch_norm='per_device')
     for count in (1, 4)
   )
   first, second = torch_sides.compare(*one)
@@ -96,8 +92,8 @@ def test_the_first_update_alone_must_be_the_same():
 @pytest.mark.parametrize(
   ('precision', 'dtype'), [('bfloat16', 'bf16'), ('float32', 'f32')]
 )
-def test_ours_computes_in_the_configs_precision(tmp_path, precision, dtype):
-  ours, _ = make_sides(tmp_path, precision=precision)
+def test_ours_computes_in_the_configs_precision(precision, dtype):
+  ours, _ = make_sides(precision=precision)
   lowered = ours._update.lower(ours._state, ours._rows, None, None).as_text()
   convolutions = [
     line.rpartition(' : ')[2].partition(' -> ')[0]
@@ -108,7 +104,7 @@ def test_ours_computes_in_the_configs_precision(tmp_path, precision, dtype):
   assert all(line.count(f'x{dtype}>') == 2 for line in convolutions)
 
 
-def test_a_cuda_graph_is_of_the_whole_update(tmp_path, monkeypatch):
+def test_a_cuda_graph_is_of_the_whole_update(monkeypatch):
   """CUDA's part is played: what is captured, where, and what a replay gives."""
   streams, updates, made, captured = [None], [], [], []
 
@@ -159,7 +155,7 @@ def test_a_cuda_graph_is_of_the_whole_update(tmp_path, monkeypatch):
     'graph': capture,
   }.items():
     monkeypatch.setattr(torch.cuda, name, value)
-  _, theirs = make_sides(tmp_path, variant='graphs')
+  _, theirs = make_sides(variant='graphs')
 
   assert isinstance(updates[0][0], Stream)
   assert {stream for stream, _ in updates} == {updates[0][0]}
@@ -173,7 +169,7 @@ def test_a_cuda_graph_is_of_the_whole_update(tmp_path, monkeypatch):
 def run_command(*arguments, before=''):
   """Runs the tool after some code."""
   code = (
-    f'import runpy\n{before}\n'
+    f'import runpy, sys\n{before}\n'
     "runpy.run_path('tools/benchmark_torch.py', None, '__main__')"
   )
   return subprocess.run(

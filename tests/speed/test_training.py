@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from srgan_jax.speed import training as training_speed
-from srgan_jax.training import run as run_lib
+from srgan_jax.training.setup import Setup
 from tests.support import repository
 from tests.support.repository import tiny_config
 
@@ -95,20 +95,20 @@ def test_what_cannot_be_timed_is_said(tmp_path, arguments, message):
 @pytest.mark.parametrize(
   ('batch_norm', 'channels'), [('global', 4), ('per_device', 4), ('global', 64)]
 )
-def test_flops_are_those_of_all_devices(tmp_path, batch_norm, channels):
+def test_flops_are_those_of_all_devices(batch_norm, channels):
   """However the batch is split and a CPU computes, without the plugin."""
   config = tiny_config(
     batch_norm=batch_norm,
     **{'model.channels': channels, 'stages.gan.steps': 0},
   )
-  run = run_lib.Run(config, tmp_path, opens_loader=False)
-  assert run.mesh.size == 4
+  setup = Setup(config)
+  assert setup.mesh.size == 4
   # Of 8x8 LR pixels a crop, forward: 9x9 in, three 3x3, two to four times the
   # channels on 1 and 4 times the pixels, and 9x9 out (as 5x5) on 4 times.
   pixels = config.batch_size * 8 * 8
   kernels = 81 * 3 * channels + 9 * channels**2 * (3 + 4 * (1 + 4))
   forward = 2 * pixels * (kernels + 25 * 4 * channels * 12 * 4)
-  flops = training_speed.flops_per_step(run, run.stages[0])
+  flops = training_speed.flops_per_step(setup, setup.stages[0])
   assert 2.5 < flops / forward < 3  # and backward, to the parameters and back
 
 

@@ -1,8 +1,10 @@
 """The repository, and a run with the smallest networks."""
 
-import importlib
+import os
 import pathlib
 import sys
+
+from srgan_jax.training import config_files
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PHOTOS = ROOT / 'srgan_jax' / 'assets'
@@ -36,16 +38,8 @@ def tiny_command(
   ]
 
 
-def get_config(name):
-  sys.path.insert(0, str(ROOT))
-  try:
-    return importlib.import_module(f'configs.{name}').get_config()
-  finally:
-    sys.path.pop(0)
-
-
 def tiny_config(**overrides):
-  config = get_config('quickstart')
+  config = config_files.load('quickstart')
   config.update_from_flattened_dict(
     {
       'batch_size': 4,
@@ -61,3 +55,8 @@ def tiny_config(**overrides):
     | overrides
   )
   return config
+
+
+def environment() -> dict[str, str]:
+  """For commands that run elsewhere, with this repository's package."""
+  return os.environ | {'PYTHONPATH': str(ROOT)}

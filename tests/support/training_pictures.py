@@ -40,7 +40,7 @@ class Pictures(Source):
       self.pictures.append(rng.integers(0, 256, shape, np.uint8))
     sizes = np.array([image.shape[:2] for image in self.pictures])
     entries = [Entry(f'{i}.png', io.BytesIO) for i in range(count)]
-    super().__init__('memory:', entries, sizes)
+    super().__init__('memory:', entries, sizes, np.arange(count))
     self.reads = []
 
   def read(self, index):

@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from srgan_jax import weights
 from srgan_jax.models.generator import Generator
+from srgan_jax.weights import architecture
 
 
 @functools.cache
@@ -21,6 +23,19 @@ def network(**fields):
     lambda x: random(x) if x.ndim == 1 else 0.3 * x, variables
   )
   return generator, variables
+
+
+def save_small_generator(folder):
+  """A file of `network`, in a folder."""
+  path = folder / 'generator.safetensors'
+  generator, variables = network()
+  weights.save_generator(
+    path,
+    variables,
+    architecture=architecture.of_generator(generator),
+    training={'steps': 0},
+  )
+  return path
 
 
 def noise(*shape):

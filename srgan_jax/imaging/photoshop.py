@@ -1,0 +1,30 @@
+"""Photoshop's image resources, in which JPEG and others keep IPTC."""
+
+import struct
+
+_SIGNATURE, _IPTC = b'8BIM', 0x404
+MARKER = b'Photoshop 3.0\0'  # before the resources in a JPEG
+
+
+def find_iptc(resources: bytes) -> bytes | None:
+  """IPTC's records (IIM) among resources; None where there are none."""
+  position = 0
+  while resources[position : position + 4] == _SIGNATURE:
+    if position + 8 > len(resources):
+      return None
+    (kind,) = struct.unpack_from('>H', resources, position + 4)
+    name = resources[position + 6]
+    position += 6 + name + 1 + (name + 1) % 2
+    if position + 4 > len(resources):
+      return None
+    (length,) = struct.unpack_from('>I', resources, position)
+    if kind == _IPTC:
+      return resources[position + 4 : position + 4 + length] or None
+    position += 4 + length + length % 2
+  return None
+
+
+def of_iptc(records: bytes) -> bytes:
+  """IPTC's records as the one resource."""
+  head = _SIGNATURE + struct.pack('>HHI', _IPTC, 0, len(records))
+  return head + records + bytes(len(records) % 2)

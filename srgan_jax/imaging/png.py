@@ -1,0 +1,345 @@
+"""PNG files chunk by chunk: what they say of themselves, and 16-bit writing.
+
+Pillow refuses a picture for text or a profile that is long, or for a damaged
+chunk that no pixel needs. So it is given the chunks that hold pixels alone,
+and the rest is read here.
+
+Pixels are uint16 [H, W, C], 0..65535; C is 2 (gray and alpha), 3 (RGB) or 4
+(RGB and alpha).
+"""
+
+from collections.abc import Iterator, Sequence
+import dataclasses
+import io
+import os
+import struct
+from typing import Any, BinaryIO, NamedTuple, cast
+import zlib
+
+import numpy as np
+from PIL import Image, PngImagePlugin
+
+SIGNATURE = b'\x89PNG\r\n\x1a\n'
+
+# Besides the critical ones, whose first letter is a capital, and fdAT.
+OF_PIXELS = {b'tRNS', b'acTL', b'fcTL'}
+_MOST_BYTES = 2**26  # of one chunk of metadata, unpacked
+_COLOUR_TYPES = {2: 4, 3: 2, 4: 6}
+_BAND = 64  # rows that are filtered at a time
+_METRE_PER_INCH = 0.0254
+
+
+class Chunk(NamedTuple):
+  """A chunk: its kind and its data."""
+
+  kind: bytes
+  data: bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class Metadata:
+  """What a PNG holds besides its pixels.
+
+  Attributes:
+    chunks: all ancillary chunks that are whole, in order.
+    damaged: the kinds of those that are not.
+  """
+
+  chunks: tuple[Chunk, ...]
+  damaged: tuple[str, ...]
+
+  def find(self, kind: bytes) -> bytes | None:
+    """The data of the first chunk of a kind."""
+    return next((c.data for c in self.chunks if c.kind == kind), None)
+
+  def texts(self) -> list[tuple[str, Chunk]]:
+    """The chunks of text under their keywords."""
+    return [
+      (chunk.data.partition(b'\0')[0].decode('latin-1'), chunk)
+      for chunk in self.chunks
+      if chunk.kind in (b'tEXt', b'zTXt', b'iTXt')
+    ]
+
+  def text(self, keyword: str) -> bytes | None:
+    """A text as its bytes."""
+    for key, chunk in self.texts():
+      if key == keyword:
+        return text_of(chunk)
+    return None
+
+  @property
+  def icc_profile(self) -> bytes | None:
+    """The profile of the iCCP chunk; None where it cannot be unpacked."""
+    name, _, rest = (self.find(b'iCCP') or b'').partition(b'\0')
+    return (unpack(rest[1:]) or None) if name and rest else None
+
+
+def unpack(data: bytes) -> bytes:
+  """What zlib packed, up to a bound; nothing where that fails."""
+  unpacker = zlib.decompressobj()
+  try:
+    unpacked = unpacker.decompress(data, _MOST_BYTES)
+  except zlib.error:
+    return b''
+  return b'' if unpacker.unconsumed_tail else unpacked
+
+
+def text_of(chunk: Chunk) -> bytes:
+  """The text of a tEXt, zTXt or iTXt chunk."""
+  rest = chunk.data.partition(b'\0')[2]
+  if chunk.kind == b'tEXt':
+    return rest
+  if chunk.kind == b'zTXt':
+    return unpack(rest[1:])
+  is_packed = rest[:1] == b'\1'  # iTXt: flag, method, language, keyword, text
+  text = rest[2:].split(b'\0', 2)[-1]
+  return unpack(text) if is_packed else text
+
+
+def is_png(stream: BinaryIO) -> bool:
+  """Whether a file, rewound afterwards, begins as a PNG does."""
+  stream.seek(0)
+  found = stream.read(len(SIGNATURE)) == SIGNATURE
+  stream.seek(0)
+  return found
+
+
+def split(stream: BinaryIO) -> tuple[Metadata, BinaryIO]:
+  """A PNG's metadata, and the file without it."""
+  end = stream.seek(0, os.SEEK_END)
+  position = len(SIGNATURE)
+  pieces = [(0, position)]
+  chunks, damaged = [], []
+  while position + 8 <= end:
+    stream.seek(position)
+    length, kind = struct.unpack('>I4s', stream.read(8))
+    after = position + 12 + length
+    is_kept = not kind[0] & 32 or kind == b'fdAT' or after > end
+    if not is_kept:
+      data = stream.read(length) if length <= _MOST_BYTES else b''
+      if stream.read(4) != struct.pack('>I', zlib.crc32(kind + data)):
+        damaged.append(kind.decode('latin-1'))
+      else:
+        chunks.append(Chunk(kind, data))
+        is_kept = kind in OF_PIXELS
+    if is_kept and pieces[-1][1] == position:
+      pieces[-1] = (pieces[-1][0], min(after, end))
+    elif is_kept:
+      pieces.append((position, min(after, end)))
+    position = after
+    if kind == b'IEND':
+      break
+  return Metadata(tuple(chunks), tuple(damaged)), joined(stream, pieces)
+
+
+def joined(
+  file: BinaryIO, pieces: Sequence[tuple[int, int] | bytes]
+) -> BinaryIO:
+  """Pieces of a file, one behind the other, as a file.
+
+  Args:
+    file: which can seek.
+    pieces: each from and to in the file, or bytes of its own.
+  """
+  return cast(BinaryIO, io.BufferedReader(_Pieces(file, pieces), 1 << 16))
+
+
+class _Pieces(io.RawIOBase):
+  def __init__(
+    self, file: BinaryIO, pieces: Sequence[tuple[int, int] | bytes]
+  ) -> None:
+    self._file = file
+    self._pieces = pieces
+    self._lengths = [
+      len(piece) if isinstance(piece, bytes) else piece[1] - piece[0]
+      for piece in pieces
+    ]
+    self._position = 0
+
+  def readable(self) -> bool:
+    return True
+
+  def seekable(self) -> bool:
+    return True
+
+  def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+    origins = {
+      os.SEEK_SET: 0,
+      os.SEEK_CUR: self._position,
+      os.SEEK_END: sum(self._lengths),
+    }
+    self._position = max(0, origins[whence] + offset)
+    return self._position
+
+  def readinto(self, buffer: Any) -> int:
+    view, start = memoryview(buffer).cast('B'), self._position
+    for piece, length in zip(self._pieces, self._lengths, strict=True):
+      if start < length:
+        count = min(len(view), length - start)
+        if isinstance(piece, bytes):
+          data = piece[start : start + count]
+        else:
+          self._file.seek(piece[0] + start)
+          data = self._file.read(count)
+        view[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+      start -= length
+    return 0
+
+
+def is_deep(image: Image.Image) -> bool:
+  """Whether a PNG just opened has colour of 16 bits, which Pillow halves."""
+  return (
+    isinstance(image, PngImagePlugin.PngImageFile)
+    and bool(image.tile)
+    and all(_raw_mode(tile.args) in _DEEP_MODES for tile in image.tile)
+  )
+
+
+def low_bytes(image: Image.Image) -> np.ndarray:
+  """Decodes a deep PNG that was just opened for its low bytes.
+
+  Pillow's decoder undoes compression, filters and interlacing in full and only
+  then keeps the high byte of each sample, because the raw mode of its last step
+  says so. The raw mode of the other byte order keeps the low one.
+
+  Returns:
+    uint8 [H, W, C].
+  """
+  assert isinstance(image, PngImagePlugin.PngImageFile)
+  is_gray = any(_raw_mode(tile.args).startswith('LA') for tile in image.tile)
+  image.tile = [
+    tile._replace(args=_DEEP_MODES[_raw_mode(tile.args)])
+    if isinstance(tile.args, str)
+    else tile._replace(
+      args=(_DEEP_MODES[_raw_mode(tile.args)], *(tile.args or ())[1:])
+    )
+    for tile in image.tile
+  ]
+  samples = np.asarray(image)
+  return samples[..., 1::2] if is_gray else samples
+
+
+# Gray and alpha have no such raw mode: four bytes, taken as they are.
+_DEEP_MODES = {'RGB;16B': 'RGB;16L', 'RGBA;16B': 'RGBA;16L', 'LA;16B': 'RGBA'}
+
+
+def _raw_mode(args: object) -> str:
+  first = args[0] if isinstance(args, tuple) and args else args
+  return first if isinstance(first, str) else ''
+
+
+def write(
+  file: BinaryIO,
+  pixels: np.ndarray,
+  *,
+  before: Sequence[Chunk] = (),
+) -> None:
+  """Writes a PNG of 16 bits a channel.
+
+  Args:
+    file: open for writing.
+    pixels: uint16 [H, W, C].
+    before: chunks that go before the pixels.
+  """
+  height, width, channels = pixels.shape
+  colour_type = _COLOUR_TYPES[channels]
+
+  def write_chunk(kind: bytes, data: bytes) -> None:
+    file.write(encode_chunk(Chunk(kind, data)))
+
+  file.write(SIGNATURE)
+  write_chunk(
+    b'IHDR', struct.pack('>IIBBBBB', width, height, 16, colour_type, 0, 0, 0)
+  )
+  for chunk in before:
+    write_chunk(*chunk)
+  compressor = zlib.compressobj()
+  for rows in _filtered(pixels):
+    if data := compressor.compress(rows):
+      write_chunk(b'IDAT', data)
+  write_chunk(b'IDAT', compressor.flush())
+  write_chunk(b'IEND', b'')
+
+
+class Inserting:
+  """A file that puts chunks behind the first of a PNG written to it."""
+
+  def __init__(self, file: BinaryIO, chunks: Sequence[Chunk]) -> None:
+    self._file, self._chunks = file, chunks
+    self._left = len(SIGNATURE) + 12 + 13  # to the end of IHDR
+    self.flush = file.flush
+
+  def write(self, data: bytes) -> int:
+    """Writes data, and the chunks where they belong."""
+    if 0 < self._left <= len(data):
+      self._file.write(data[: self._left])
+      for chunk in self._chunks:
+        self._file.write(encode_chunk(chunk))
+      self._file.write(data[self._left :])
+    else:
+      self._file.write(data)
+    self._left -= len(data)
+    return len(data)
+
+
+def encode_chunk(chunk: Chunk) -> bytes:
+  """A chunk with its length and checksum."""
+  checksum = zlib.crc32(chunk.kind + chunk.data)
+  return (
+    struct.pack('>I', len(chunk.data))
+    + chunk.kind
+    + chunk.data
+    + (struct.pack('>I', checksum))
+  )
+
+
+def resolution_chunk(dpi: tuple[float, float]) -> Chunk:
+  """Dots an inch as a pHYs chunk."""
+  x, y = (round(value / _METRE_PER_INCH) for value in dpi)
+  return Chunk(b'pHYs', struct.pack('>IIB', x, y, 1))
+
+
+def profile_chunk(profile: bytes) -> Chunk:
+  """An ICC profile as an iCCP chunk."""
+  return Chunk(b'iCCP', b'ICC Profile\0\0' + zlib.compress(profile))
+
+
+def text_chunk(keyword: str, text: bytes) -> Chunk:
+  """UTF-8 text as an iTXt chunk."""
+  return Chunk(b'iTXt', keyword.encode('latin-1') + b'\0\0\0\0\0' + text)
+
+
+def _filtered(pixels: np.ndarray) -> Iterator[bytes]:
+  """A PNG's rows, each behind the filter with the smallest residuals."""
+  height, width, channels = pixels.shape
+  step = 2 * channels
+  above = np.zeros((1, step * (width + 1)), np.uint8)
+  for first in range(0, height, _BAND):
+    band = np.ascontiguousarray(pixels[first : first + _BAND], '>u2')
+    raw = band.view(np.uint8).reshape(len(band), -1)
+    padded = np.pad(raw, ((0, 0), (step, 0)))
+    upper = np.concatenate([above, padded[:-1]])
+    above = padded[-1:]
+    left, up, corner = padded[:, :-step], upper[:, step:], upper[:, :-step]
+    residuals = np.stack(
+      [raw, raw - left, raw - up, raw - _paeth(left, up, corner)]
+    )
+    cost = np.abs(residuals.view(np.int8).astype(np.int16)).sum(axis=2)
+    best = cost.argmin(axis=0)
+    kinds = np.array([0, 1, 2, 4], np.uint8)[best]
+    chosen = residuals[best, np.arange(len(band))]
+    yield np.concatenate([kinds[:, None], chosen], axis=1).tobytes()
+
+
+def _paeth(left: np.ndarray, up: np.ndarray, corner: np.ndarray) -> np.ndarray:
+  """The one of the three that is nearest to left + up - corner."""
+  a, b, c = (x.astype(np.int16) for x in (left, up, corner))
+  from_left, from_up = np.abs(b - c), np.abs(a - c)
+  from_corner = np.abs(a + b - 2 * c)
+  return np.where(
+    (from_left <= from_up) & (from_left <= from_corner),
+    left,
+    np.where(from_up <= from_corner, up, corner),
+  )

@@ -1,0 +1,133 @@
+"""Calls of the training program, timed one after the other."""
+
+from collections.abc import Iterator
+import itertools
+import math
+import os
+import time
+from typing import Any, cast
+
+import jax
+import numpy as np
+
+from srgan_jax import sharding
+from srgan_jax.data import tfdata
+from srgan_jax.data.loader import Loader
+from srgan_jax.training import optimizers, stages
+from srgan_jax.training.setup import Setup
+
+
+class Synthetic:
+  """A loader whose batch lies on the device."""
+
+  pictures = None
+
+  def __init__(self, config: Any):
+    side = config.crop_size + 16  # with the context
+    rng = np.random.default_rng(0)
+    count = config.batch_size // jax.process_count()
+    self._rows = {
+      'crop': rng.integers(0, 256, (count, side, side, 3), np.uint8),
+      'symmetry': rng.integers(0, 8, count, np.int32),
+    }
+
+  def batches(self, start_step: int = 0) -> Iterator[dict[str, np.ndarray]]:
+    """The same batch again and again."""
+    del start_step
+    return itertools.repeat(self._rows)
+
+  def crops(self, pictures: None, rows: dict[str, Any]) -> dict[str, Any]:
+    """The crops come cut."""
+    del pictures
+    return rows
+
+
+class TimedCalls:
+  """Calls of a stage's program, one after the other, as training makes them.
+
+  Attributes:
+    waited: seconds spent waiting for the loader.
+  """
+
+  def __init__(self, setup: Setup, stage: stages.Stage, loader: Loader):
+    """Places the state and takes the first batches; compiles nothing.
+
+    Args:
+      setup: the networks, the devices and the config.
+      stage: whose program is called.
+      loader: where its batches come from.
+    """
+    self._setup, self._loader = setup, loader
+    self._update = setup.update(stage, loader)
+    self._state = setup.place_state(stage, setup.initial)
+    self._perceptual = setup.placed_perceptual(stage)
+    self._batches = loader.batches()
+    self._count: int = setup.config.steps_per_call
+    self._rates = optimizers.rates(stage.schedule, self._count)
+    self._rows: Any = None
+    self.waited = 0.0
+
+  def compile(self) -> jax.stages.Compiled:
+    """Compiles the program apart, for its figures; calls then use that."""
+    update = cast(jax.stages.Wrapped, self._update)
+    compiled = update.lower(self._state, *self._arguments()).compile()
+    self._update = compiled
+    return compiled
+
+  def warm_up(self) -> None:
+    """Makes calls until the loader has nothing ready from before the first."""
+    self.make(1 + _calls_read_ahead(self._loader, self._setup.config))
+    self.waited = 0.0
+
+  def make(self, how_many: int) -> list[float]:
+    """Makes calls; one runs while the next is prepared, as in training.
+
+    Returns:
+      When each ended, by `time.perf_counter`.
+    """
+    ends = []
+    previous = None
+    for _ in range(how_many):
+      self._state, metrics = self._update(self._state, *self._arguments())
+      if previous is not None:
+        jax.block_until_ready(previous)
+        ends.append(time.perf_counter())
+      previous = metrics
+    jax.block_until_ready(previous)
+    return [*ends, time.perf_counter()]
+
+  def _arguments(self) -> tuple[Any, ...]:
+    """Of the program, behind the state."""
+    # One batch that lies on the device already does for all calls.
+    if self._rows is None or not isinstance(self._loader, Synthetic):
+      start = time.perf_counter()
+      taken = list(itertools.islice(self._batches, self._count))
+      self.waited += time.perf_counter() - start
+      self._rows = sharding.shard_batches(taken, self._setup.mesh)
+    return self._rows, self._rates, self._loader.pictures, self._perceptual
+
+
+def seconds_per_step(
+  setup: Setup, stage: stages.Stage, loader: Loader, *, calls: int
+) -> float:
+  """The median time of an update, by the program that training goes on with.
+
+  Args:
+    setup: its `update` is compiled by this, once and for all.
+    stage: whose updates are timed.
+    loader: where their batches come from.
+    calls: how many are timed.
+  """
+  timed = TimedCalls(setup, stage, loader)
+  timed.warm_up()
+  ends = timed.make(calls + 1)
+  return float(np.median(np.diff(ends))) / setup.config.steps_per_call
+
+
+def _calls_read_ahead(loader: Any, config: Any) -> int:
+  """How many calls a loader may have ready when it is first asked."""
+  if not isinstance(loader, tfdata.TfDataLoader):
+    return 0
+  rows = config.batch_size // jax.process_count()
+  steps = tfdata.PREFETCH + 2 * (os.cpu_count() or 1) / rows
+  return math.ceil(steps / config.steps_per_call)

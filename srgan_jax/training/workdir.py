@@ -1,0 +1,175 @@
+"""A run's folder: whose it is, and how far its stages have been trained."""
+
+from collections.abc import Iterator, Mapping
+import contextlib
+import json
+import logging
+import pathlib
+from typing import Any
+
+import jax
+from jax.experimental import multihost_utils
+from ml_collections import ConfigDict
+import numpy as np
+
+from srgan_jax import files
+from srgan_jax.training import checkpoints, lock, stages
+from srgan_jax.training import config as config_lib
+
+logger = logging.getLogger('srgan_jax')
+
+
+class Workdir:
+  """The folder of a run with one config and the same pictures throughout."""
+
+  def __init__(
+    self, path: pathlib.Path, config: ConfigDict, inputs: Mapping[str, Any]
+  ):
+    """Notes what the folder is for.
+
+    Args:
+      path: the folder; it need not exist.
+      config: a checked configuration.
+      inputs: what tells the run's pictures and networks from others.
+    """
+    self.path = path
+    self.keeps_whole_only = config.resume == 'whole'
+    self._config = config
+    self._described = config.to_dict() | {'inputs': dict(inputs)}
+    self._lock = lock.Lock(path)
+    self._trained: dict[str, int] = {}
+
+  def checkpoint_folder(self, stage_name: str) -> pathlib.Path:
+    """Where a stage's checkpoints lie."""
+    return self.path / 'checkpoints' / stage_name
+
+  def trained_steps(self, stage_name: str) -> int:
+    """The step that a stage goes on from, 0 where it has not begun."""
+    return self._trained[stage_name]
+
+  def check(self) -> None:
+    """Refuses a folder in which this run cannot go on; writes nothing.
+
+    Raises:
+      ValueError: one line: another run is at it, it holds a run with another
+        config, a file of it is damaged, or a stage would lose or belie what was
+        trained.
+    """
+    self._lock.check()
+    self._check_config()
+    self._trained = {
+      name: self._find_step(name) for name in (stages.PRETRAIN, stages.GAN)
+    }
+    self._check_lengths()
+
+  @contextlib.contextmanager
+  def claim(self) -> Iterator[None]:
+    """Makes the folder this run's, and no other's meanwhile.
+
+    Raises:
+      ValueError: as `check`.
+      OSError: where the folder cannot be written.
+    """
+    with contextlib.ExitStack() as stack:
+      fault = None
+      if jax.process_index() == 0:
+        try:
+          self.path.mkdir(parents=True, exist_ok=True)
+          stack.enter_context(self._lock)
+        except (OSError, ValueError) as error:
+          fault = error
+      if _is_anywhere(fault is not None):
+        raise fault or ValueError(
+          f'{self.path} cannot be used: see the first process'
+        )
+      self.check()
+      if jax.process_index() == 0:
+        self._set_aside()
+        files.write_text(
+          self._config_file, json.dumps(self._described, indent=2) + '\n'
+        )
+      multihost_utils.sync_global_devices('the folder is claimed')
+      yield
+
+  def require(self) -> None:
+    """Refuses to go on in a folder that another run has taken over.
+
+    Raises:
+      ValueError: one line naming that run.
+    """
+    self._lock.require()
+
+  @property
+  def _config_file(self) -> pathlib.Path:
+    return self.path / 'config.json'
+
+  def _check_config(self) -> None:
+    if not self._config_file.exists():
+      return
+    try:
+      before = json.loads(self._config_file.read_text(encoding='utf-8'))
+      changed = config_lib.changed_fields(before, self._described)
+    except (ValueError, AttributeError) as error:
+      if self.keeps_whole_only:
+        logger.warning('%s is damaged: written anew', self._config_file)
+        return
+      raise ValueError(
+        f'{self._config_file} is damaged: it is no config. Give the one that '
+        'the run began with, and --config.resume=whole to write it anew'
+      ) from error
+    if changed:
+      raise ValueError(
+        f'{self.path} holds a run with another config: {"; ".join(changed)}. '
+        'Choose another --workdir, or the same config'
+      )
+
+  def _find_step(self, stage_name: str) -> int:
+    """The newest checkpoint's step, or the newest whole one's."""
+    folder = self.checkpoint_folder(stage_name)
+    fault = None
+    for step in checkpoints.steps(folder):
+      why = checkpoints.find_fault(folder / str(step))
+      if why is None:
+        if fault is None or self.keeps_whole_only:
+          return step
+        raise ValueError(
+          f'{fault}. --config.resume=whole goes on from step {step}'
+        )
+      fault = fault or f'{folder / str(step)} (step {step}) is damaged: {why}'
+    if fault is not None and not self.keeps_whole_only:
+      raise ValueError(
+        f'{fault}, and no older one of the stage is whole. '
+        '--config.resume=whole starts the stage again'
+      )
+    return 0
+
+  def _set_aside(self) -> None:
+    """Renames the damaged checkpoints that are newer than what is whole."""
+    for name, trained in self._trained.items():
+      folder = self.checkpoint_folder(name)
+      for step in checkpoints.steps(folder):
+        if step > trained:
+          logger.warning('%s is damaged: set aside', folder / str(step))
+          checkpoints.set_aside(folder / str(step))
+
+  def _check_lengths(self) -> None:
+    has_gan_begun = self.trained_steps(stages.GAN) > 0
+    for name in (stages.PRETRAIN, stages.GAN):
+      trained = self.trained_steps(name)
+      asked = self._config.stages[name].steps
+      if name == stages.PRETRAIN and self._config.init_generator:
+        asked = 0  # the stage is left out
+      is_closed = has_gan_begun and name == stages.PRETRAIN
+      if trained > asked or (trained and is_closed and trained != asked):
+        raise ValueError(
+          f'config.stages.{name}.steps is {asked}, but '
+          f'{self.checkpoint_folder(name)} is at step {trained} already'
+          + (' and the next stage has begun' if is_closed else '')
+        )
+
+
+def _is_anywhere(here: bool) -> bool:
+  """Whether something is so in any process of the run."""
+  if jax.process_count() == 1:
+    return here
+  return bool(np.any(multihost_utils.process_allgather(np.asarray(here))))

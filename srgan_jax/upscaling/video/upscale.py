@@ -1,0 +1,168 @@
+"""One video: read, upscaled frame by frame, and written.
+
+While one frame is upscaled, the next is read and the one before is encoded.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent import futures
+import pathlib
+from typing import Any
+
+import av
+from av.sidedata.sidedata import Type as SideDataType
+import numpy as np
+
+from srgan_jax import cli, files
+from srgan_jax.upscaling.video import containers, tags, writing
+from srgan_jax.upscaling.video.reading import Frame, Reader, Step
+
+Upscale = Callable[[np.ndarray], np.ndarray]
+
+# What comes with frames and is lost.
+_SIDE_DATA = {
+  SideDataType.A53_CC: 'closed captions',
+  SideDataType.DOVI_METADATA: "Dolby Vision's figures",
+  SideDataType.DYNAMIC_HDR_PLUS: "HDR10+'s figures",
+  SideDataType.STEREO3D: 'the marks of 3D video',
+  SideDataType.SPHERICAL: 'the marks of spherical video',
+}
+
+
+def upscale_video(
+  source: pathlib.Path,
+  target: pathlib.Path,
+  upscale: Upscale,
+  *,
+  encoder: str | None = None,
+  pixel_format: str | None = None,
+  crf: int = 16,
+) -> tuple[int, list[str]]:
+  """Upscales a video file.
+
+  Args:
+    source: whatever FFmpeg reads.
+    target: ends in .mp4, .m4v, .mov, .mkv or .webm; its folder must exist. It
+      is there whole or not at all.
+    upscale: from RGB or RGBA [H, W, C], uint8, or uint16 where the source has
+      more than 8 bits, to [4H, 4W, C] of the same dtype.
+    encoder: FFmpeg's name of a video encoder instead of the container's usual.
+    pixel_format: FFmpeg's name of one instead of the nearest to the source's.
+    crf: the encoder's constant quality; less is better and larger.
+
+  Returns:
+    The number of frames, and lines on what is not as it was.
+
+  Raises:
+    ValueError: one line, where the source is no video or the result cannot be
+      written as asked.
+  """
+  container = containers.CONTAINERS.get(target.suffix.lower())
+  if container is None:
+    known = ', '.join(containers.CONTAINERS)
+    raise ValueError(f'{target} must end in {known}, not {target.suffix!r}')
+  files.require_folder(target)
+  with Reader(source) as reader, files.replacing(target) as beside:
+    routes = containers.routes(reader.container, reader.video, container)
+    steps = reader.steps([i for i in routes if routes[i].has_packets])
+    step = next(steps)
+    if step.frame is None:
+      raise ValueError(
+        f'{source}: {reader.damage or "no frame can be decoded"}'
+      )
+    try:
+      picture = writing.choose(
+        step.frame,
+        container,
+        encoder=encoder,
+        pixel_format=pixel_format,
+        crf=crf,
+      )
+    except ValueError as error:
+      raise ValueError(f'{source}: {error}') from None
+    notes = _Notes(source)
+    notes.add(*(route.note for route in routes.values()), *picture.losses)
+    try:
+      with (
+        writing.Writer(
+          beside, container, reader, routes, picture, step.frame
+        ) as writer,
+        cli.progress(total=reader.frames, unit='frame') as bar,
+      ):
+        count = _go_through(step, steps, upscale, writer, notes, bar)
+        writer.finish()
+      lost = tags.lost(writer.tags, tags.read(beside))
+    except av.FFmpegError as error:
+      raise ValueError(f'{target}: {error.strerror}') from None
+  if lost:
+    notes.add(f'tags are left out: {", ".join(lost)}')
+  if writer.has_flattened:
+    notes.add(
+      'transparency is laid over black: .mov, .mkv and .webm would keep it'
+    )
+  for damage in (reader.damage, writer.damage):
+    notes.add(damage and f'is damaged ({damage})')
+  return count, notes.lines
+
+
+def _go_through(
+  step: Step,
+  steps: Iterator[Step],
+  upscale: Upscale,
+  writer: writing.Writer,
+  notes: '_Notes',
+  bar: Any,
+) -> int:
+  """Upscales and writes all frames from the first step on; how many."""
+  written: futures.Future[None] | None = None
+  count = 0
+  with (
+    futures.ThreadPoolExecutor(1) as ahead,
+    futures.ThreadPoolExecutor(1) as behind,
+  ):
+    while step.frame is not None:
+      following = ahead.submit(next, steps)
+      notes.see(step.frame)
+      sr = upscale(step.frame.pixels)
+      if written:
+        written.result()
+      written = behind.submit(_write, writer, step, sr)
+      count += 1
+      bar.update()
+      step = following.result()
+    assert written
+    written.result()
+    _write(writer, step, None)
+  return count
+
+
+def _write(
+  writer: writing.Writer, step: Step, pixels: np.ndarray | None
+) -> None:
+  for packet in step.packets:
+    writer.write_packet(packet)
+  if step.frame is not None and pixels is not None:
+    writer.write_frame(pixels, step.frame.time)
+
+
+class _Notes:
+  """Lines on what is not as it was, each once."""
+
+  def __init__(self, source: pathlib.Path):
+    self._source = source
+    self._shape: tuple[int, ...] | None = None
+    self.lines: list[str] = []
+
+  def add(self, *notes: str) -> None:
+    for note in notes:
+      line = f'{self._source}: {note}'
+      if note and line not in self.lines:
+        self.lines.append(line)
+
+  def see(self, frame: Frame) -> None:
+    """Notes what one frame loses."""
+    shape = frame.pixels.shape[:2]
+    self._shape = self._shape or shape
+    if shape != self._shape:
+      self.add('its size changes: all frames get the size of the first')
+    for kind in frame.side_data & _SIDE_DATA.keys():
+      self.add(f'{_SIDE_DATA[kind]} are left out')

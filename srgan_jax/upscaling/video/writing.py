@@ -1,0 +1,315 @@
+"""Videos out: frames and the other streams' packets, muxed by PyAV."""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import errno
+import fractions
+import pathlib
+from typing import Any
+
+import av
+from av.video.reformatter import ColorRange, VideoReformatter
+import numpy as np
+
+from srgan_jax.models.generator import SCALE
+from srgan_jax.upscaling.video import colors, formats, streams, tags
+from srgan_jax.upscaling.video.containers import (
+  CONTAINERS,
+  Container,
+  Encoder,
+  Route,
+  is_cover,
+)
+from srgan_jax.upscaling.video.reading import QUALITY, Frame, Reader
+
+# FFmpeg's own errors, and the one of bad data, have other numbers.
+_OF_SYSTEM = errno.errorcode.keys() - {errno.EINVAL}
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+  """How the picture is encoded.
+
+  Attributes:
+    encoder: FFmpeg's name.
+    format: of its pixels, likewise.
+    size: (width, height).
+    crf: the encoder's constant quality.
+    losses: what it cannot keep of the source, in words.
+  """
+
+  encoder: str
+  format: str
+  size: tuple[int, int]
+  crf: int
+  losses: list[str]
+
+
+def choose(
+  first: Frame,
+  container: Container,
+  *,
+  encoder: str | None,
+  pixel_format: str | None,
+  crf: int,
+) -> Picture:
+  """Chooses what keeps most of the source's picture.
+
+  Args:
+    first: the source's first frame.
+    container: where the picture goes.
+    encoder: FFmpeg's name of another encoder than the container's.
+    pixel_format: FFmpeg's name of another format than the nearest.
+    crf: the encoder's constant quality.
+
+  Raises:
+    ValueError: where the encoder or the format is unknown, or would make 8
+      bits of HDR.
+  """
+  encoders: Sequence[Encoder] = container.encoders
+  if encoder:
+    encoders = [formats.formats_of(encoder)]
+  if pixel_format:
+    encoders = [
+      Encoder(known.name, (pixel_format,))
+      for known in encoders
+      if pixel_format in known.pixel_formats
+    ]
+    if not encoders:
+      raise ValueError(
+        f'{encoder or container.suffix} takes no pixels {pixel_format!r}'
+      )
+  found = formats.choose(first.format, encoders)
+  transfer = colors.HDR.get(first.colors.transfer)
+  if transfer and formats.describe(found.pixel_format).bits < 10:
+    others = ', '.join(
+      other.suffix
+      for other in CONTAINERS.values()
+      if any(encoder.name == 'libx265' for encoder in other.encoders)
+    )
+    raise ValueError(
+      f'is HDR ({transfer}), which 8 bits of {found.encoder} cannot hold: '
+      f'take {others}, or another encoder'
+    )
+  height, width = first.pixels.shape[:2]
+  return Picture(
+    found.encoder,
+    found.pixel_format,
+    (SCALE * width, SCALE * height),
+    crf,
+    found.losses,
+  )
+
+
+class Writer:
+  """A video file that is being written.
+
+  Attributes:
+    tags: the file's.
+    has_flattened: whether transparency was laid over black.
+    damage: what of the other streams could not be read, or ''.
+  """
+
+  def __init__(
+    self,
+    path: pathlib.Path,
+    container: Container,
+    reader: Reader,
+    routes: Mapping[int, Route],
+    picture: Picture,
+    first: Frame,
+  ):
+    """Lays out the file's streams and writes its header.
+
+    Args:
+      path: where to.
+      container: its kind.
+      reader: the source, whose streams and tags are taken over.
+      routes: what becomes of each stream that is not upscaled, by index.
+      picture: how the picture is encoded.
+      first: the source's first frame.
+    """
+    self._picture, self._colors = picture, first.colors
+    self._kind = formats.describe(picture.format)
+    self._reformatter = VideoReformatter()
+    self._base = reader.base
+    self._count = 0
+    self.damage = ''
+    self.has_flattened = False
+    self.tags = tags.kept(reader.container.metadata, container)
+    covers = [
+      stream.index
+      for stream in reader.container.streams
+      if is_cover(stream) and routes[stream.index].way in ('cover', 'attach')
+    ]
+    options = {}
+    if container.is_mp4:
+      options['movflags'] = '+faststart'
+      if not covers and tags.take_other_form(self.tags, container):
+        options['movflags'] += '+use_metadata_tags'
+      options['video_track_timescale'] = str(self._base.denominator)
+    self._output = av.open(
+      f'file:{path}',
+      'w',
+      format=container.muxer,
+      metadata_errors='surrogateescape',
+      container_options=options,
+    )
+    self._output.metadata.update(self.tags)
+    self._others: dict[int, Any] = {}
+    files = reader.covers(covers)
+    for stream in reader.container.streams:
+      if stream is reader.video:
+        self._video = self._add_video(container, reader, first)
+      else:
+        self._add(stream, routes[stream.index].way, container, files)
+    self._output.set_chapters(_chapters(reader))
+    self._output.start_encoding()
+    for index in covers:
+      if index in self._others:
+        self._write_cover(self._others.pop(index).stream, files[index])
+
+  def __enter__(self) -> 'Writer':
+    return self
+
+  def __exit__(self, *_: object) -> None:
+    self._output.close()
+
+  def _add_video(
+    self, container: Container, reader: Reader, first: Frame
+  ) -> Any:
+    picture, source = self._picture, reader.video
+    # As (H, W) and (W, H); None where it is not known.
+    aspect = source.sample_aspect_ratio or fractions.Fraction(1)
+    stream: Any = self._output.add_stream(picture.encoder, rate=reader.rate)
+    context = stream.codec_context
+    context.width, context.height = picture.size
+    context.pix_fmt = picture.format
+    context.time_base = stream.time_base = self._base
+    context.sample_aspect_ratio = 1 / aspect if first.is_turned else aspect
+    found = self._colors
+    context.colorspace = colors.RGB if self._kind.is_rgb else found.matrix
+    context.color_primaries = found.primaries
+    context.color_trc = found.transfer
+    context.color_range = self._range
+    if context.codec.canonical_name == 'hevc' and container.is_mp4:
+      context.codec_tag = 'hvc1'  # the only one that Apple's players take
+    context.options = self._encoder_options(context)
+    stream.metadata.update(tags.of_stream(source.metadata, container))
+    stream.disposition = source.disposition
+    return stream
+
+  @property
+  def _range(self) -> ColorRange:
+    return ColorRange.JPEG if self._kind.is_rgb else ColorRange.MPEG
+
+  def _encoder_options(self, context: Any) -> dict[str, str]:
+    options = {}
+    known = {option.name for option in context.supported_options.private}
+    if 'crf' in known:
+      options['crf'] = str(self._picture.crf)
+    if self._picture.encoder == 'libvpx-vp9':
+      options |= {'b': '0', 'row-mt': '1'}
+    if self._picture.encoder == 'libx265':
+      parts = ['log-level=error', self._colors.mastering]
+      options['x265-params'] = ':'.join(filter(None, parts))
+    return options
+
+  def _add(
+    self,
+    stream: Any,
+    way: str,
+    container: Container,
+    files: Mapping[int, bytes],
+  ) -> None:
+    ways = {
+      'copy': streams.Copied,
+      'cover': streams.Copied,
+      'sound': streams.Sound,
+      'text': streams.Text,
+    }
+    if way == 'attach':
+      data = files[stream.index] if is_cover(stream) else stream.data
+      streams.attach(self._output, stream, data, container)
+    elif way:
+      made = ways[way](self._output, stream, container)
+      self._others[stream.index] = made
+
+  def _write_cover(self, stream: Any, data: bytes) -> None:
+    packet = av.Packet(data)
+    packet.stream = stream
+    packet.pts = packet.dts = 0
+    packet.time_base = stream.time_base
+    packet.is_keyframe = True
+    self._output.mux(packet)
+
+  def write_packet(self, packet: av.Packet) -> None:
+    """Writes a packet of another stream of the source."""
+    try:
+      for made in self._others[packet.stream_index].packets(packet):
+        self._output.mux(made)
+    except av.FFmpegError as error:
+      if error.errno in _OF_SYSTEM:  # as that the disk is full
+        raise
+      self.damage = f'stream {packet.stream_index} has unreadable parts'
+
+  def write_frame(self, pixels: np.ndarray, time: fractions.Fraction) -> None:
+    """Writes a frame.
+
+    Args:
+      pixels: RGB or RGBA [H, W, C], uint8 or uint16.
+      time: when it is shown, seconds; later than the one before.
+    """
+    if pixels.shape[2] == 4 and not self._kind.has_alpha:
+      self.has_flattened |= pixels[..., 3].min() < np.iinfo(pixels.dtype).max
+      pixels = _over_black(pixels)
+    names = {3: ('rgb24', 'rgb48le'), 4: ('rgba', 'rgba64le')}
+    frame = av.VideoFrame.from_ndarray(
+      np.ascontiguousarray(pixels),
+      format=names[pixels.shape[2]][pixels.dtype == np.uint16],
+    )
+    width, height = self._picture.size
+    frame = self._reformatter.reformat(
+      frame,
+      width=width,
+      height=height,
+      format=self._picture.format,
+      src_color_range=ColorRange.JPEG,
+      dst_colorspace=colors.MATRICES[self._colors.matrix],
+      dst_color_range=self._range,
+      interpolation=QUALITY,
+    )
+    frame.color_primaries = self._colors.primaries
+    frame.color_trc = self._colors.transfer
+    self._count += 1
+    frame.pts, frame.time_base = round(time / self._base), self._base
+    self._output.mux(self._video.encode(frame))
+
+  def finish(self) -> None:
+    """Writes what the encoders still hold, and the file's end."""
+    for packet in self._video.encode(None):
+      if self._count < 3:
+        # Too few to be reordered; x265 leaves the time of decoding to chance.
+        packet.dts = packet.pts
+      self._output.mux(packet)
+    for other in self._others.values():
+      self._output.mux(list(other.packets(None)))
+    self._output.close()
+
+
+def _over_black(pixels: np.ndarray) -> np.ndarray:
+  """RGBA [H, W, 4] as RGB."""
+  top = np.iinfo(pixels.dtype).max
+  colour, alpha = pixels[..., :3], pixels[..., 3:] / np.float32(top)
+  return np.rint(colour * alpha).astype(pixels.dtype)
+
+
+def _chapters(reader: Reader) -> list[Any]:
+  """The source's, on the result's clock."""
+  chapters = reader.container.chapters()
+  for chapter in chapters:
+    base = chapter['time_base'] or fractions.Fraction(1, av.time_base)
+    shift = round(reader.zero / base)
+    chapter['start'] = max(0, chapter['start'] - shift)
+    chapter['end'] -= shift
+  return chapters

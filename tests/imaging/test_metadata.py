@@ -1,0 +1,292 @@
+"""EXIF, XMP, IPTC, comments and text: what goes in comes out, byte for byte."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+from PIL import ExifTags, Image, PngImagePlugin, features
+import pytest
+
+from srgan_jax.imaging import exif, ifd, photoshop, pictures, png, writing
+from srgan_jax.imaging.further import Further
+from tests.support.image_files import deep, encode, noise
+
+ARTIST = 'Jörg Größe 写真'.encode()
+RECORDS = b'\x1c\x02\x19\x00\x07holiday\x1c\x02\x00\x00\x02\x00\x04'
+XMP = (
+  b"<?xpacket begin='' id='W5M0MpCehiHzreSzNTczkc9d'?><x:xmpmeta>"
+  b'<rdf:Description tiff:ImageWidth="24" tiff:Orientation=\'1\' '
+  b'exif:PixelYDimension="16" GPano:FullPanoWidthPixels="96">'
+  b'<tiff:ImageLength>16</tiff:ImageLength><dc:title>24</dc:title>'
+  b"</rdf:Description></x:xmpmeta><?xpacket end='w'?>"
+)
+FORMS = [
+  form
+  for form in ('JPEG', 'PNG', 'TIFF', 'WEBP', 'AVIF')
+  if form != 'AVIF' or 'avif' in features.get_supported_modules()
+]
+
+
+def block(order: str = '>') -> bytes:
+  """EXIF whose text is UTF-8, with a maker's note that knows its place."""
+  form = ifd.Form(order, False)
+  text = lambda data: ifd.Field(2, len(data) + 1, data + b'\0')
+  fields = {
+    0x10F: text(b'A maker'),
+    0x13B: text(ARTIST),
+    0x8298: text(b'\xa9 latin-1'),
+    ifd.EXIF: {
+      0x829A: ifd.Field(5, 1, struct.pack(order + '2I', 1, 250)),
+      0x927C: ifd.Field(7, 10, b'maker note'),
+      0xA002: ifd.of_numbers(form, 4, 24),
+      0xA430: text(ARTIST),
+      ifd.INTEROP: {1: text(b'R98')},
+    },
+    ifd.GPS: {1: text(b'N')},
+  }
+  start = (b'II' if order == '<' else b'MM') + struct.pack(order + 'HI', 42, 8)
+  return exif.PREFIX + start + ifd.build(form, fields, 8)
+
+
+def read(data: bytes) -> pictures.Picture:
+  return pictures.read(data, 'a picture')
+
+
+def write(picture: pictures.Picture, form: str, **options):
+  """The file, and the notes."""
+  stream = io.BytesIO()
+  notes = writing.write(picture, stream, form, **options)
+  return stream.getvalue(), notes
+
+
+def field(data: bytes, *path: int) -> bytes:
+  """The bytes of a field of a file's EXIF, as an independent reader sees it."""
+  with Image.open(io.BytesIO(data)) as image:
+    fields = image.getexif()
+    for directory in path[:-1]:
+      fields = fields.get_ifd(directory)
+    value = fields[path[-1]]
+  return value.encode('latin-1') if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize('order', '<>')
+@pytest.mark.parametrize('target', FORMS)
+@pytest.mark.parametrize('source', FORMS)
+def test_exif_passes_byte_for_byte(source, target, order):
+  picture = pictures.Picture(noise(16, 24), exif=block(order))
+  data, _ = write(read(write(picture, source)[0]), target)
+  assert field(data, 0x13B) == ARTIST
+  assert field(data, 0x8298) == b'\xa9 latin-1'
+  assert field(data, ifd.EXIF, 0xA430) == ARTIST
+  assert float(field(data, ifd.EXIF, 0x829A)) == pytest.approx(1 / 250)
+  assert field(data, ifd.GPS, 1) == b'N'
+  assert field(data, ifd.EXIF, 0x927C) == b'maker note'
+  with Image.open(io.BytesIO(data)) as image:
+    assert 0xA002 not in image.getexif().get_ifd(ifd.EXIF)  # a width
+    assert image.getexif().get_ifd(ifd.INTEROP)[1] == 'R98'
+
+
+def test_a_makers_note_stays_where_it_is():
+  source = block()
+  cleaned = exif.clean(source).block
+  assert cleaned != source
+  assert cleaned.index(b'maker note') == source.index(b'maker note')
+
+
+@pytest.mark.skipif('AVIF' not in FORMS, reason='Pillow without AVIF')
+def test_exif_of_an_avif_that_is_turned_passes_byte_for_byte():
+  fields = Image.Exif()
+  fields[ExifTags.Base.Orientation] = 6
+  fields[ExifTags.Base.Artist] = '?' * len(ARTIST)
+  data = encode(Image.fromarray(noise(16, 24)), 'AVIF', exif=fields)
+  picture = read(data.replace(b'?' * len(ARTIST), ARTIST))
+  assert picture.pixels.shape == (24, 16, 3)
+  assert ARTIST in picture.exif
+
+
+def test_a_thumbnail_is_not_kept():
+  image = Image.fromarray(noise(16, 24))
+  thumbnail = encode(image.resize((8, 8)), 'JPEG')
+  data = bytearray(block('<'))
+  place, following = len(data) - 6, 8 + 6 + 2 + 12 * 5
+  table = struct.pack('<HHHII', 2, 0x201, 4, 1, place + 30)
+  table += struct.pack('<HHII', 0x202, 4, 1, len(thumbnail)) + bytes(4)
+  data[following : following + 4] = struct.pack('<I', place)
+  data += table + thumbnail
+  cleaned = exif.clean(bytes(data)).block
+  assert thumbnail[:40] not in cleaned and ARTIST in cleaned
+
+
+@pytest.mark.parametrize(
+  'data',
+  [
+    b'',
+    b'Exif\0\0',
+    b'Exif\0\0MM\0*\0\0\0\x08\xff\xff',
+    b'Exif\0\0II*\0\xff\xff\xff\xff',
+    exif.PREFIX + b'MM\0*' + struct.pack('>IHHHII', 8, 1, 0x8769, 4, 1, 8),
+    block()[:90],
+  ],
+  ids=range(6),
+)
+def test_broken_exif_refuses_no_picture(data):
+  picture = read(encode(Image.fromarray(noise(16, 24)), 'JPEG', exif=data))
+  write(picture, 'TIFF')
+
+
+def full(form: str) -> bytes:
+  """A picture with all that a format can hold."""
+  texts = (png.Chunk(b'tEXt', b'Author\0\xe9'),) if form == 'PNG' else ()
+  comments = (b'made by me', 'zweitens ü'.encode()) if form == 'JPEG' else ()
+  iptc = RECORDS if form in ('JPEG', 'PNG', 'TIFF') else None
+  further = Further(XMP, iptc, comments, texts)
+  return write(pictures.Picture(noise(16, 24), further=further), form)[0]
+
+
+@pytest.mark.parametrize('target', [*FORMS, 'BMP'])
+@pytest.mark.parametrize('source', FORMS)
+def test_what_has_no_place_is_named(source, target):
+  picture = read(full(source))
+  assert not picture.notes
+  data, notes = write(picture, target)
+  again = read(data).further
+  said = ' '.join(notes)
+  for name, before, after in (
+    ('XMP', picture.further.xmp, again.xmp),
+    ('IPTC', picture.further.iptc, again.iptc),
+  ):
+    assert (before is None or before == after) != (name in said)
+  if source == 'PNG':
+    assert (again.texts == picture.further.texts) != ('(Author)' in said)
+  if source == 'JPEG':
+    kept = again.comments == picture.further.comments
+    kept |= target == 'PNG' and len(again.texts) == 2
+    assert kept != ('comment' in said)
+
+
+def test_another_reader_finds_what_was_kept():
+  with Image.open(io.BytesIO(full('JPEG'))) as image:
+    assert image.info['photoshop'][0x404] == RECORDS
+    assert image.info['comment'] == 'zweitens ü'.encode()
+    assert image.info['xmp'].endswith(b"<?xpacket end='w'?>")
+  with Image.open(io.BytesIO(full('TIFF'))) as image:
+    assert image.tag_v2[33723] in (RECORDS, (RECORDS,))
+  with Image.open(io.BytesIO(full('PNG'))) as image:
+    profile = image.text['Raw profile type iptc'].split('\n')
+    assert int(profile[2]) == len(photoshop.of_iptc(RECORDS))
+    assert RECORDS.hex() in ''.join(profile[3:])
+    assert image.text['Author'] == 'é'
+
+
+def test_sizes_and_orientation_in_xmp_are_the_new_pictures():
+  turned = XMP.replace(b"tiff:Orientation='1'", b"tiff:Orientation='6'")
+  picture = pictures.Picture(noise(24, 16), further=Further(turned))
+  picture = read(write(picture, 'PNG')[0])
+  assert picture.pixels.shape == (16, 24, 3)
+  picture = picture.with_pixels(noise(64, 96))
+  for form in FORMS:
+    xmp = read(write(picture, form, scale=4)[0]).further.xmp
+    assert b'tiff:ImageWidth="96"' in xmp and b"tiff:Orientation='1'" in xmp
+    assert b'exif:PixelYDimension="64"' in xmp
+    assert b'<tiff:ImageLength>64</tiff:ImageLength>' in xmp
+    assert b'GPano:FullPanoWidthPixels="384"' in xmp
+    assert b'<dc:title>24</dc:title>' in xmp
+
+
+def test_too_much_for_a_jpeg_is_named():
+  long = bytes(70_000)
+  picture = pictures.Picture(
+    noise(16, 24),
+    exif=block() + long,
+    further=Further(xmp=XMP + long, iptc=RECORDS + long, comments=(long,)),
+  )
+  data, notes = write(picture, 'JPEG')
+  assert [note.split()[1] for note in notes] == [
+    'EXIF',
+    'XMP',
+    'comment',
+    'IPTC',
+  ]
+  assert read(data).pixels.shape == (16, 24, 3)
+
+
+def chunked(*chunks: png.Chunk) -> bytes:
+  stream = io.BytesIO()
+  target = png.Inserting(stream, chunks)
+  Image.fromarray(noise(16, 24)).save(target, 'PNG')
+  return stream.getvalue()
+
+
+def test_long_text_and_profiles_refuse_no_png():
+  body = zlib.compress(b'{"nodes": 1}' * 200_000)
+  text = png.Chunk(b'zTXt', b'workflow\0\0' + body)
+  many = [png.Chunk(b'tEXt', b'n\0' + bytes(900_000)) for _ in range(80)]
+  profile = b''.join((bytes(16), b'RGB ', bytes(1_500_000)))
+  source = chunked(text, *many, png.profile_chunk(profile))
+  picture = read(source)
+  np.testing.assert_array_equal(picture.pixels, noise(16, 24))
+  assert picture.icc_profile == profile and not picture.notes
+  again, _ = png.split(io.BytesIO(write(picture, 'PNG')[0]))
+  assert again.chunks.count(text) == 1 and len(again.texts()) == 81
+
+
+@pytest.mark.parametrize('kind', [b'tIME', b'iCCP', b'gAMA', b'tRNS', b'eXIf'])
+def test_a_damaged_ancillary_chunk_refuses_no_png(kind):
+  data = bytearray(chunked(png.Chunk(kind, b'1234567')))
+  data[data.index(kind) + 4] ^= 1
+  picture = read(bytes(data))
+  assert picture.notes == (f'damaged chunks are left out ({kind.decode()})',)
+  np.testing.assert_array_equal(picture.pixels, noise(16, 24))
+
+
+def test_chunks_of_an_unknown_kind_are_named():
+  picture = read(chunked(png.Chunk(b'caBX', b'who made it')))
+  assert picture.notes == ('chunks of an unknown kind are left out (caBX)',)
+
+
+def test_text_behind_the_pixels_of_a_deep_png_is_kept():
+  info = PngImagePlugin.PngInfo()
+  info.add_text('parameters', 'Steps: 40')
+  text = png.Chunk(b'tEXt', b'parameters\0Steps: 40')
+  stream = io.BytesIO()
+  png.write(stream, deep(8, 8, 3))
+  data = stream.getvalue()
+  picture = read(data[:-12] + png.encode_chunk(text) + data[-12:])
+  again, _ = png.split(io.BytesIO(write(picture, 'PNG')[0]))
+  assert again.texts() == [('parameters', text)]
+
+
+def test_a_microscopes_plan_is_not_copied():
+  tifffile = pytest.importorskip('tifffile')
+  for options, notes in (({'ome': True}, 1), ({'imagej': True}, 1), ({}, 0)):
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, deep(8, 9), **options)
+    picture = read(stream.getvalue())
+    assert len(picture.notes) == notes
+    with Image.open(io.BytesIO(write(picture, 'TIFF')[0])) as image:
+      assert ExifTags.Base.ImageDescription not in image.tag_v2
+  stream = io.BytesIO()
+  tifffile.imwrite(stream, deep(8, 9), description='a cat', metadata=None)
+  with Image.open(
+    io.BytesIO(write(read(stream.getvalue()), 'TIFF')[0])
+  ) as image:
+    assert image.tag_v2[ExifTags.Base.ImageDescription] == 'a cat'
+
+
+def test_flattened_alpha_and_lost_bits_are_named():
+  values = deep(8, 8, 4)
+  notes = write(pictures.Picture(values), 'JPEG')[1]
+  assert len(notes) == 2 and '16 bits' in notes[0] and 'white' in notes[1]
+  values[..., 3] = 65535
+  assert len(write(pictures.Picture(values), 'JPEG')[1]) == 1  # nothing hidden
+  for form in ('PNG', 'TIFF'):
+    assert write(pictures.Picture(values), form)[1] == []
+
+
+def test_both_pictures_of_an_mpo_are_counted():
+  frames = [Image.fromarray(noise(8, 8, seed)) for seed in range(2)]
+  data = encode(frames[0], 'MPO', save_all=True, append_images=frames[1:])
+  picture = read(data)
+  assert picture.notes == ('the first of 2 frames or pages',)
+  assert picture.format == 'JPEG'

@@ -1,0 +1,52 @@
+"""Upscaling timed with other runtimes: they compute the same picture."""
+
+import json
+import sys
+
+import pytest
+
+from srgan_jax.speed import upscaling
+from tests.support import small
+
+RUNTIMES = ('torch', 'onnxruntime', 'openvino')
+
+
+@pytest.fixture(scope='module')
+def model(tmp_path_factory):
+  return small.save_generator(tmp_path_factory.mktemp('m') / 'tiny.safetensors')
+
+
+@pytest.fixture(scope='module')
+def results(model, tmp_path_factory):
+  """Of the command, with whatever is installed."""
+  out = tmp_path_factory.mktemp('out') / 'out.json'
+  command = ['--model', str(model), '--side=16,24', '--calls=2']
+  upscaling.main([*command, '--json', str(out)])
+  return json.loads(out.read_text())['results']
+
+
+@pytest.mark.parametrize('name', RUNTIMES)
+def test_each_runtime_makes_the_same_picture(results, name):
+  pytest.importorskip(name, reason=f'{name} is not installed')
+  for figures in results:
+    ours, theirs = figures['jax'], figures[name]
+    assert theirs['difference'] <= 1
+    assert theirs['ratio'] == theirs['seconds'] / ours['seconds']
+    assert 0 < theirs['fastest_s'] <= theirs['seconds']
+
+
+def test_runtimes_that_are_not_installed_are_named(model, capsys, monkeypatch):
+  for name in RUNTIMES:
+    monkeypatch.setitem(sys.modules, name, None)
+  monkeypatch.setattr(upscaling, '_onnx', lambda model, file: file)
+  upscaling.main(['--model', str(model), '--side=16', '--calls=1'])
+  *notes, row = capsys.readouterr().out.splitlines()
+  assert notes == [
+    f'{name}: left out, {name} is not installed' for name in RUNTIMES
+  ]
+  assert row.startswith('16x16 jax: ')
+
+
+def test_bad_options_are_one_line(model):
+  with pytest.raises(SystemExit, match='benchmark_upscale: a tile of 3 pixels'):
+    upscaling.main(['--model', str(model), '--tile=3'])

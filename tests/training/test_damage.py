@@ -1,0 +1,224 @@
+"""What damaged files, full disks and signals do to a run: one line, no loss."""
+
+import json
+import pathlib
+import shutil
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from srgan_jax import sharding
+from srgan_jax.training import checkpoints
+from srgan_jax.training.inputs import Inputs
+from srgan_jax.training.run import Run
+from srgan_jax.training.setup import Setup
+from tests.support import repository, small
+
+STEPS = 3
+
+
+def make_setup(**changes):
+  config = repository.tiny_config(
+    **{
+      'save_every': 1,
+      'log_every': 1,
+      'data.loader': 'resident',
+      'stages.pretrain.steps': STEPS,
+      'stages.gan.steps': 0,
+    }
+  )
+  config.update_from_flattened_dict(changes)
+  return Setup(config)
+
+
+@pytest.fixture(scope='module')
+def inputs():
+  setup = make_setup()
+  return Inputs(setup.config, setup.mesh)
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory, inputs):
+  folder = tmp_path_factory.mktemp('trained') / 'run'
+  Run(make_setup(), folder, inputs).train()
+  return folder
+
+
+@pytest.fixture
+def damaged(trained, tmp_path):
+  """A copy of the trained run, to be damaged."""
+  return pathlib.Path(shutil.copytree(trained, tmp_path / 'run'))
+
+
+def refusal(folder, inputs):
+  with pytest.raises(ValueError) as caught:
+    Run(make_setup(), folder, inputs)
+  message = str(caught.value)
+  assert '\n' not in message
+  return message
+
+
+def newest(folder):
+  return folder / 'checkpoints' / 'pretrain' / str(STEPS)
+
+
+def test_a_flipped_byte_in_any_file_of_a_checkpoint_is_noticed(damaged, inputs):
+  paths = [path for path in newest(damaged).rglob('*') if path.is_file()]
+  assert len(paths) > 12
+  for path in paths:
+    whole = path.read_bytes()
+    for place in {0, len(whole) // 2, len(whole) - 1}:
+      flipped = bytearray(whole)
+      flipped[place] ^= 1
+      path.write_bytes(flipped)
+      message = refusal(damaged, inputs)
+      assert f'{newest(damaged)} (step {STEPS}) is damaged: ' in message
+      if path.name != 'checksums.json':  # else it belies others
+        assert path.name in message
+      assert '--config.resume=whole goes on from step 2' in message
+    path.write_bytes(whole)
+  Run(make_setup(), damaged, inputs)  # whole again
+
+
+def cut(checkpoint):
+  path = max(checkpoint.rglob('*'), key=lambda path: path.stat().st_size)
+  path.write_bytes(path.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize(
+  'damage',
+  [
+    cut,
+    lambda path: (path / 'note' / 'metadata').unlink(),
+    lambda path: (path / 'checksums.json').unlink(),
+    lambda path: shutil.rmtree(path / 'state'),
+    lambda path: [shutil.rmtree(path), path.mkdir()],
+  ],
+  ids=['cut', 'missing', 'no checksums', 'no state', 'empty'],
+)
+def test_a_run_goes_on_from_the_newest_whole_checkpoint_when_told(
+  damaged, trained, inputs, damage
+):
+  damage(newest(damaged))
+  assert 'is damaged' in refusal(damaged, inputs)
+  Run(make_setup(resume='whole'), damaged, inputs).train()
+  name = 'generator.safetensors'
+  assert tensors(damaged / name) == tensors(trained / name)
+  assert newest(damaged).with_name(f'{STEPS}.damaged').exists()
+  Run(make_setup(), damaged, inputs).train()  # and needs no telling again
+
+
+def tensors(path):
+  """A weight file without its head, where the config is."""
+  data = path.read_bytes()
+  return data[8 + int.from_bytes(data[:8], 'little') :]
+
+
+def test_without_a_whole_checkpoint_a_stage_starts_again_when_told(
+  damaged, trained, inputs
+):
+  for step in checkpoints.steps(newest(damaged).parent):
+    cut(newest(damaged).with_name(str(step)))
+  assert 'no older one of the stage is whole' in refusal(damaged, inputs)
+  Run(make_setup(resume='whole'), damaged, inputs).train()
+  name = 'generator.safetensors'
+  assert tensors(damaged / name) == tensors(trained / name)
+
+
+@pytest.mark.parametrize('text', ['', '{"seed": 0', '[]', '\0\0'])
+def test_a_damaged_config_is_named(damaged, inputs, text):
+  path = damaged / 'config.json'
+  path.write_text(text)
+  assert refusal(damaged, inputs).startswith(f'{path} is damaged')
+  Run(make_setup(resume='whole'), damaged, inputs).train()
+  assert json.loads(path.read_text())['batch_size'] == 4
+
+
+@pytest.mark.parametrize(
+  'line', [b'hello', b'{}', b'[1]', b'\xff\xfe', b'{"step": 1, "stage": "x"}']
+)
+def test_a_foreign_line_of_metrics_is_named(damaged, inputs, line):
+  path = damaged / 'metrics.jsonl'
+  lines = path.read_bytes().splitlines()
+  path.write_bytes(b'\n'.join([lines[0], line, *lines[1:]]) + b'\n')
+  with pytest.raises(ValueError) as caught:
+    Run(make_setup(), damaged, inputs).train()
+  assert f'{path} is damaged: no run has written its line 2' in str(
+    caught.value
+  )
+  Run(make_setup(resume='whole'), damaged, inputs).train()
+  assert path.read_bytes().splitlines() == lines
+
+
+def test_a_checkpoint_of_another_shape_is_one_line(tmp_path):
+  placement = sharding.Placement(sharding.make_mesh(4), 'global')
+  state = placement.place(small.pretrain_state())
+  with checkpoints.Checkpoints(tmp_path, placement) as saved:
+    saved.save(1, state, {'window': []})
+    saved.close()
+    other = placement.place(small.gan_state())
+    with pytest.raises(ValueError, match='1 cannot be restored: ') as caught:
+      saved.restore(1, other)
+  assert '\n' not in str(caught.value) and len(str(caught.value)) < 600
+
+
+def test_a_jumping_clock_costs_no_checkpoint(tmp_path, monkeypatch, caplog):
+  placement = sharding.Placement(sharding.make_mesh(4), 'global')
+  state = placement.place(small.pretrain_state())
+  saved = checkpoints.Checkpoints(tmp_path, placement)
+  wait, jumps = saved._manager.wait_until_finished, [True]
+
+  def jump():
+    wait()
+    if jumps and (tmp_path / '5').exists():
+      jumps.pop()
+      shutil.rmtree(tmp_path / '5')
+      raise TimeoutError('3,000,000 s have passed')
+
+  monkeypatch.setattr(saved._manager, 'wait_until_finished', jump)
+  saved.save(5, state, {'window': []})
+  saved.close()
+  assert checkpoints.find_fault(tmp_path / '5') is None
+  assert 'it is made again' in caplog.text
+
+
+def test_a_failed_run_does_not_wait_for_a_save_that_never_ends(
+  tmp_path, monkeypatch
+):
+  placement = sharding.Placement(sharding.make_mesh(4), 'global')
+  monkeypatch.setattr(checkpoints, '_PATIENCE', 0.2)
+  with pytest.raises(FloatingPointError):
+    with checkpoints.Checkpoints(tmp_path, placement) as saved:
+      monkeypatch.setattr(
+        saved._manager, 'wait_until_finished', lambda: time.sleep(60)
+      )
+      began = time.monotonic()
+      raise FloatingPointError
+  assert time.monotonic() - began < 10
+
+
+def test_replaced_photos_are_noticed(tmp_path):
+  photos = tmp_path / 'photos'
+  shutil.copytree(repository.PHOTOS / 'train', photos)
+  changes = {'data.source': f'folder:{photos}', 'stages.pretrain.steps': 1}
+  setup = make_setup(**changes)
+  Run(setup, tmp_path / 'run').train()
+  path = next(photos.iterdir())
+  data = bytearray(path.read_bytes())
+  data[-20] ^= 1  # of the pixels; sizes stay
+  path.write_bytes(data)
+  with pytest.raises(ValueError, match='another config: inputs.image_contents'):
+    Run(setup, tmp_path / 'run')
+
+
+def test_a_state_survives_its_checkpoint(trained):
+  setup = make_setup()
+  stage = setup.stages[0]
+  folder = trained / 'checkpoints' / 'pretrain'
+  with checkpoints.Checkpoints(folder, setup.placement) as saved:
+    state, note = saved.restore(STEPS, setup.place_state(stage, None))
+  assert int(state.generator.step) == STEPS and note['window'] == []
+  leaves = jax.tree.leaves(jax.device_get(state.generator.params))
+  assert all(np.isfinite(leaf).all() for leaf in leaves)

@@ -1,0 +1,126 @@
+"""What is refused in one line, before anything is written."""
+
+import subprocess
+import sys
+
+import pytest
+
+from srgan_jax.training.run import Run
+from srgan_jax.training.setup import Setup
+from tests.support import repository
+
+
+@pytest.mark.parametrize(
+  ('overrides', 'message'),
+  [
+    ({'batch_size': 0}, 'config.batch_size must be at least 1, not 0'),
+    ({'crop_size': 40}, 'config.crop_size must be a multiple of 16, not 40'),
+    ({'scale': 2}, 'config.scale must be 4'),
+    ({'precision': 'float16'}, "not 'float16'"),
+    ({'stages.gan.content': 'vgg'}, "mse, vgg22, vgg54, not 'vgg'"),
+    ({'stages.pretrain.steps': 0}, '--config.init_generator=FILE'),
+    (
+      {'stages.pretrain.steps': 0, 'stages.gan.steps': 0},
+      'nothing to train',
+    ),
+    ({'stages.pretrain.warmup': 2}, 'warmup must be in 0..1, not 2'),
+    ({'stages.gan.warmup': -1}, 'stages.gan.warmup must be in 0..'),
+    ({'keep_best_by': 'psnr_y'}, 'needs config.data.validation'),
+    (
+      {'keep_best_by': 'lpips_alex', 'data.validation': 'hold-out:1'},
+      "ssim_paper, not 'lpips_alex'",
+    ),
+    (
+      {'init_discriminator': 'd.safetensors', 'stages.gan.steps': 0},
+      'init_discriminator is for the GAN stage',
+    ),
+    (
+      {'stages.gan.freeze_batch_norm': True, 'allow_random_generator': True},
+      'not of one from random weights',
+    ),
+    ({'loss.content_reduction': 'sum'}, "not 'sum'"),
+    ({'data.source': 'folder:/nowhere'}, 'folder:/nowhere'),
+    ({'data.source': 'photos'}, 'photos'),
+    ({'crop_size': 1024}, 'folder:'),
+    ({'stages.gan.content': 'vgg54'}, 'srgan_jax.convert.vgg'),
+    ({'init_generator': '/nowhere.safetensors'}, '/nowhere.safetensors'),
+    ({'batch_size': 6}, 'batch_size=6'),
+    (
+      {'init_generator': 'x.safetensors', 'stages.gan.steps': 0},
+      'nothing to train',
+    ),
+    (
+      {'init_generator': 'a', 'stages.pretrain.init_generator': 'b'},
+      'config.stages.pretrain.init_generator starts the SRResNet stage',
+    ),
+  ],
+)
+@pytest.mark.filterwarnings('ignore::UserWarning')
+def test_bad_values_are_refused_in_one_line_and_nothing_is_written(
+  tmp_path, overrides, message
+):
+  workdir = tmp_path / 'run'
+  with pytest.raises(ValueError) as caught:
+    Run(Setup(repository.tiny_config(**overrides)), workdir)
+  assert message in str(caught.value)
+  assert '\n' not in str(caught.value)
+  assert not workdir.exists()
+
+
+@pytest.mark.parametrize(
+  ('flags', 'message'),
+  [
+    (['--config=configs/nope.py'], 'configs/nope.py'),
+    (
+      ['--config=configs/vgg54.py', '--config.stages.gan.step=1'],
+      'no field config.stages.gan.step (did you mean stages.gan.steps?)',
+    ),
+    (['--config=configs/vgg54.py', '--config.seed=x'], '--config.seed=x'),
+    ([], '--config'),
+    (['--config=configs/vgg54.py', 'more'], "'more'"),
+    (
+      ['--config=configs/quickstart.py', '--workdir=setup.cfg'],
+      "File exists: 'setup.cfg'",
+    ),
+    (
+      ['--config=configs/vgg54.py', '--config.perceptual.weights=no.file'],
+      'python -m srgan_jax.convert.vgg SOURCE -o no.file',
+    ),
+  ],
+)
+def test_the_command_says_in_one_line_what_is_wrong(flags, message):
+  assert_one_line(['-m', 'srgan_jax.main', *flags], message)
+
+
+_FULL = """
+import jax
+from srgan_jax import main
+from srgan_jax.training.run import Run
+
+def fail(self):
+  raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory\\nof all')
+
+Run.train = fail
+main.start()
+"""
+
+
+def test_a_batch_that_is_too_large_is_said_in_one_line(tmp_path):
+  assert_one_line(
+    ['-c', _FULL, '--config=configs/quickstart.py', f'--workdir={tmp_path}'],
+    'out of memory with config.batch_size=',
+  )
+
+
+def assert_one_line(arguments, message):
+  result = subprocess.run(
+    [sys.executable, *arguments],
+    cwd=repository.ROOT,
+    capture_output=True,
+    text=True,
+    timeout=300,
+  )
+  assert result.returncode == 1
+  assert message in result.stderr
+  lines = result.stderr.strip().splitlines()
+  assert len(lines) == 1 and lines[0].startswith('srgan_jax: ')

@@ -1,0 +1,133 @@
+"""Back-projection: the exact resizes' own, whatever the tile."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+import pytest
+
+import srgan_jax
+from srgan_jax import pretrained, weights
+from srgan_jax.evaluation import benchmarks, methods, report
+from srgan_jax.imaging import resize
+from srgan_jax.upscaling import upscaler
+from srgan_jax.weights import architecture
+from tests.support.upscaling import network, noise
+
+
+def expected(lr, steps):
+  """In NumPy and float64, from the network's float result; both in [0, 1]."""
+  sr = upscaler.Upscaler(*network())(lr).astype(np.float64)
+  for _ in range(steps):
+    missing = lr - resize.imresize(sr, 1 / 4)
+    sr = sr + resize.imresize(missing, 4)
+  return sr.clip(0, 1)
+
+
+def picture(height, width):
+  return noise(height, width, 3).astype(np.float32) / np.float32(255)
+
+
+# A pixel, narrower than what a step sees, a tile, several tiles.
+SIZES = [(1, 1), (2, 19), (40, 40), (41, 95), (90, 57)]
+
+
+@pytest.mark.parametrize('steps', [1, 2])
+def test_each_step_is_that_of_the_exact_resizes(steps):
+  automatic = upscaler.Upscaler(*network(), back_project=steps)
+  tiled = upscaler.Upscaler(*network(), back_project=steps, tile=48)
+  for size in SIZES:
+    lr = picture(*size)
+    truth = expected(lr, steps)
+    for call in (automatic, tiled):
+      np.testing.assert_allclose(call(lr), truth, atol=5e-6, err_msg=size)
+  plain = upscaler.Upscaler(*network())(lr)
+  assert np.abs(truth - plain).mean() > 0.01  # it is not nothing
+
+
+def test_bytes_are_the_same_whatever_the_tile():
+  image = noise(90, 77, 3)
+  first, *others = (
+    upscaler.Upscaler(*network(), back_project=1, tile=tile)(image).astype(int)
+    for tile in ('auto', 34, 48, 80)
+  )
+  for other in others:  # but for halves that float32 rounds either way
+    assert np.abs(first - other).max() <= 1
+    assert (first != other).mean() < 1e-3
+
+
+def test_the_result_made_smaller_is_nearer_to_the_picture():
+  x, y = np.meshgrid(np.arange(60), np.arange(50))
+  lr = 0.5 + 0.2 * np.sin(x / 5)[..., None] * np.cos(y / 7)[..., None]
+  lr = np.repeat(lr, 3, axis=2).astype(np.float32)
+  distances = []
+  for steps in (0, 1, 3):
+    sr = upscaler.Upscaler(*network(), back_project=steps)(lr)
+    distances.append(np.abs(resize.imresize(sr, 1 / 4) - lr).mean())
+  assert distances[1] < distances[0] / 4 and distances[2] < distances[1]
+
+
+def test_all_kinds_of_pictures_and_jit_take_it():
+  call = upscaler.Upscaler(*network(), back_project=1)
+  rgb = noise(11, 9, 3)
+  truth = 255 * expected(rgb / np.float32(255), 1)
+  assert np.abs(call(rgb) - truth).max() <= 0.51
+  traced = jax.jit(call)(jnp.asarray(rgb))
+  assert np.abs(np.asarray(traced, int) - call(rgb)).max() <= 1
+  deep = call((rgb * np.uint16(257)).astype(np.uint16))
+  assert np.abs(deep - 257 * truth).max() <= 1
+  rgba = np.dstack([rgb, np.full((11, 9), 255, np.uint8)])
+  np.testing.assert_array_equal(call(rgba)[..., :3], call(rgb))
+  gray = Image.fromarray(rgb).convert('L')
+  ours = np.asarray(call(gray), int)
+  same = np.asarray(call(gray.convert('RGB')), float)
+  assert np.abs(ours - same @ [0.299, 0.587, 0.114]).max() <= 1
+
+
+@pytest.mark.parametrize('steps', [-1, 0.5, True])
+def test_other_steps_are_refused(steps):
+  with pytest.raises(ValueError, match='back_project must be'):
+    upscaler.Upscaler(*network(), back_project=steps)
+
+
+def test_a_file_recommends_it_and_a_caller_decides(tmp_path):
+  generator, variables = network()
+  path = tmp_path / 'generator.safetensors'
+  weights.save_generator(
+    path,
+    variables,
+    architecture=architecture.of_generator(generator),
+    training={'back_project': 1},
+  )
+  image = noise(9, 12, 3)
+  off, on = (
+    upscaler.Upscaler(generator, variables, back_project=n)(image)
+    for n in (0, 1)
+  )
+  assert (off != on).mean() > 0.5
+  np.testing.assert_array_equal(srgan_jax.load(path)(image), on)
+  np.testing.assert_array_equal(
+    srgan_jax.load(path, back_project=0)(image), off
+  )
+  # An evaluation is of the network alone unless asked.
+  pair = benchmarks.Pair('x', np.zeros((36, 48, 3), np.uint8), image)
+  method = methods.open_method(str(path), None)
+  np.testing.assert_array_equal(method.upscale(pair), off)
+
+
+def test_the_srgan_that_ships_gains_from_it(shared_data):
+  """PSNR of all Set5; nearer to its LR, it is nearer to the originals."""
+  folder = shared_data / 'benchmarks' / 'Set5'
+  benchmark = benchmarks.Benchmark(folder / 'HR', folder / 'LRx4')
+  generator, variables, _ = weights.load_generator(pretrained.find('srgan'))
+  plain, projected = (
+    report.evaluate(
+      methods.of_upscaler(
+        'srgan', upscaler.Upscaler(generator, variables, back_project=steps)
+      ),
+      benchmark,
+      ['paper'],
+    ).mean['paper', 'psnr']
+    for steps in (0, 1)
+  )
+  assert projected > plain + 0.3

@@ -1,0 +1,262 @@
+"""Names, folders and places: what goes where, whatever it is called."""
+
+import csv
+import io
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+from PIL import Image
+import pytest
+
+from srgan_jax import cli, upscale
+from tests.support import repository
+from tests.support.image_files import encode, noise
+from tests.support.upscaling import save_small_generator
+
+COMMAND = [sys.executable, '-m', 'srgan_jax.upscale']
+PICTURE = encode(Image.new('RGB', (6, 5), (9, 99, 199)))
+
+
+@pytest.fixture(scope='module')
+def model(tmp_path_factory):
+  return save_small_generator(tmp_path_factory.mktemp('model'))
+
+
+def run(*arguments):
+  return upscale.main([str(argument) for argument in arguments])
+
+
+def put(*paths):
+  for path in paths:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(PICTURE)
+
+
+def names_in(folder) -> set[str]:
+  return {p.relative_to(folder).as_posix() for p in folder.rglob('*.*')}
+
+
+STRANGE = (
+  os.fsdecode(b'caf\xe9.png'),  # latin-1, no UTF-8
+  '写真 é.png',
+  'e\u0301.png',
+  'two\nlines\x1b[31m.png',
+  'l' * 246 + '.png',
+  '-o\'"; $x.png',
+)
+
+
+def test_every_name_is_kept(model, tmp_path, capsys):
+  put(*(tmp_path / 'in' / name for name in STRANGE))
+  report = tmp_path / 'report.csv'
+  code = run(
+    tmp_path / 'in', '-o', tmp_path / 'out', '--model', model,
+    '--report', report,
+  )  # fmt: skip
+  assert code == 0 and capsys.readouterr().err == ''
+  assert names_in(tmp_path / 'out') == set(STRANGE)
+  with open(report, newline='', errors='surrogateescape') as file:
+    rows = list(csv.DictReader(file))
+  assert {row['input'] for row in rows} == {
+    str(tmp_path / 'in' / name) for name in STRANGE
+  }
+  assert {row['status'] for row in rows} == {'done'}
+
+
+@pytest.mark.parametrize('encoding', ['ascii', 'cp1252'])
+def test_names_that_a_console_cannot_show_are_made_and_said(
+  encoding, model, tmp_path
+):
+  put(*(tmp_path / 'in' / name for name in STRANGE[:3]))
+  (tmp_path / 'in' / os.fsdecode(b'b\xe9d.jpg')).write_bytes(b'nothing')
+  result = subprocess.run(
+    [*COMMAND, 'in', '-o', 'out', '--model', str(model)],
+    cwd=tmp_path,
+    capture_output=True,
+    env=os.environ
+    | {'PYTHONIOENCODING': encoding, 'PYTHONPATH': str(repository.ROOT)},
+  )
+  assert result.returncode == 1 and b'Traceback' not in result.stderr
+  assert result.stderr.startswith(rb'srgan-upscale: in/b\udce9d.jpg: not a')
+  assert len(result.stderr.splitlines()) == 1
+  assert names_in(tmp_path / 'out') == set(STRANGE[:3])
+  assert b'out/caf\xe9.png\n' in result.stdout
+
+
+def test_lines_move_no_cursor(tmp_path, capsys):
+  assert run(tmp_path / 'a\n\x1b[2Jb.png', '-o', tmp_path / 'out') == 1
+  (line,) = capsys.readouterr().err.splitlines()
+  assert r'a\n\x1b[2Jb.png' in line
+  assert cli.visible('é写 \udce9\x9b') == 'é写 \udce9\\x9b'
+
+
+@pytest.mark.parametrize(
+  'name', ['x' * 300, 'x' * 300 + '.png', 'loop', 'loop.png', 'none/b.png']
+)
+def test_what_cannot_be_opened_is_one_line_and_the_rest_go_on(
+  name, model, tmp_path, capsys, monkeypatch
+):
+  monkeypatch.chdir(tmp_path)
+  put(tmp_path / 'a.png')
+  for loop in ('loop', 'loop.png'):
+    os.symlink(loop, loop)
+  assert run(name, 'a.png', '-o', 'out', '--model', model) == 1
+  lines = capsys.readouterr().err.splitlines()
+  assert len(lines) == 1 and name in lines[0]
+  assert names_in(tmp_path / 'out') == {'a.png'}
+
+
+@pytest.mark.parametrize(
+  'output',
+  ['loop', 'loop.png', 'loop/b.png', 'x' * 300, 'x' * 300 + '.png', 'a.png/b'],
+)
+def test_an_output_that_cannot_be_is_one_line(
+  output, model, tmp_path, capsys, monkeypatch
+):
+  monkeypatch.chdir(tmp_path)
+  put(tmp_path / 'a.png')
+  for loop in ('loop', 'loop.png'):
+    os.symlink(loop, loop)
+  assert run('a.png', '-o', output, '--model', model) == 1
+  (line,) = capsys.readouterr().err.splitlines()
+  assert output.split('/')[0] in line
+  assert names_in(tmp_path) == {'a.png', 'loop.png'}
+
+
+@pytest.mark.parametrize(
+  ('inputs', 'output', 'why'),
+  [
+    (['a.png'], 'b.gif', r'b.gif: .gif is not written'),
+    (['a.png'], 'b.HEIC', r'b.HEIC: .heic is not written'),
+    (['a.png'], 'b.mp4', r'.mp4 is not written'),
+    (['a.png'], 'b.svg', r'.svg is not written'),
+    (['a.png', 'b.png'], 'c.png', 'c.png is a single picture'),
+    (['.'], 'c.jpg', 'c.jpg is a single picture'),
+    (['a.png', '--format', 'jpg'], 'c.png', 'c.png: its ending is not of'),
+    (['a.png', 'b.png'], '-', 'takes a single picture'),
+  ],
+)
+def test_an_ending_that_cannot_be_written_is_refused(
+  inputs, output, why, tmp_path, capsys, monkeypatch
+):
+  monkeypatch.chdir(tmp_path)
+  put(tmp_path / 'a.png', tmp_path / 'b.png')
+  assert run(*inputs, '-o', output) == 1
+  (line,) = capsys.readouterr().err.splitlines()
+  assert why in line
+  assert names_in(tmp_path) == {'a.png', 'b.png'}
+
+
+def test_what_a_folder_passes_over_is_named_at_the_end(model, tmp_path, capsys):
+  put(tmp_path / 'in' / 'a.png')
+  (tmp_path / 'in' / 'b.jxl').write_bytes(b'')
+  arguments = (tmp_path / 'in', '-o', tmp_path / 'out', '--model', model)
+  assert run(*arguments) == 0
+  (line,) = capsys.readouterr().err.splitlines()
+  assert '1 passed over' in line and 'b.jxl' in line and 'djxl' in line
+  (tmp_path / 'in' / 'dead.png').symlink_to('none.png')
+  assert run(*arguments) == 1  # somebody may miss that one
+  assert 'dead.png (a link that leads nowhere)' in capsys.readouterr().err
+
+
+def test_an_empty_folder_does_not_stop_the_rest(model, tmp_path, capsys):
+  (tmp_path / 'empty').mkdir()
+  put(tmp_path / 'a.png')
+  out = tmp_path / 'out'
+  code = run(
+    tmp_path / 'empty', tmp_path / 'a.png', '-o', out, '--model', model
+  )
+  assert code == 1 and 'empty has no pictures' in capsys.readouterr().err
+  assert names_in(out) == {'a.png'}
+
+
+def test_skip_existing_is_the_default_and_can_be_said(model, tmp_path, capsys):
+  put(tmp_path / 'a.png', tmp_path / 'b.png')
+  out = tmp_path / 'out'
+  assert run(tmp_path / 'a.png', '-o', out, '--model', model) == 0
+  before = (out / 'a.png').stat().st_mtime_ns
+  both = (tmp_path / 'a.png', tmp_path / 'b.png', '-o', out, '--model', model)
+  assert run(*both, '--skip-existing') == 0
+  assert '1 there already' in capsys.readouterr().err
+  assert (out / 'a.png').stat().st_mtime_ns == before
+  with pytest.raises(SystemExit):
+    run(*both, '--skip-existing', '--overwrite')
+
+
+def test_the_report_goes_into_devices_pipes_and_links(model, tmp_path, capsys):
+  put(tmp_path / 'a.png')
+  go = lambda report: run(
+    tmp_path / 'a.png', '-o', tmp_path / 'out', '--overwrite',
+    '--model', model, '--report', report,
+  )  # fmt: skip
+  pipe = tmp_path / 'pipe'
+  os.mkfifo(pipe)
+  texts: list[str] = []
+  reader = threading.Thread(target=lambda: texts.append(pipe.read_text()))
+  reader.start()
+  assert go(pipe) == 0
+  reader.join(10)
+  assert stat.S_ISFIFO(pipe.stat().st_mode) and 'a.png' in texts[0]
+  (tmp_path / 'link.csv').symlink_to('real.csv')
+  assert go(tmp_path / 'link.csv') == 0
+  assert (tmp_path / 'link.csv').is_symlink()
+  assert 'a.png' in (tmp_path / 'real.csv').read_text()
+  assert go(os.devnull) == 0 and stat.S_ISCHR(os.stat(os.devnull).st_mode)
+  capsys.readouterr()
+  (tmp_path / 'folder').mkdir()
+  assert go(tmp_path / 'folder') == 1
+  assert 'folder is a folder' in capsys.readouterr().err
+
+
+def test_a_picture_from_a_pipe(model, tmp_path):
+  pipe = tmp_path / 'pipe.png'
+  os.mkfifo(pipe)
+  writer = threading.Thread(target=lambda: pipe.write_bytes(PICTURE))
+  writer.start()
+  assert run(pipe, '-o', tmp_path / 'out', '--model', model) == 0
+  writer.join(10)
+  assert names_in(tmp_path / 'out') == {'pipe.png'}
+
+
+@pytest.mark.parametrize('number', ['SIGHUP', 'SIGTERM'])
+def test_a_closed_terminal_leaves_nothing_half_written(number, model, tmp_path):
+  for i in range(200):
+    Image.fromarray(noise(60, 60)).save(tmp_path / f'{i}.png')
+  out = tmp_path / 'out'
+  process = subprocess.Popen(
+    [*COMMAND, str(tmp_path), '-o', str(out), '--model', str(model)],
+    cwd=repository.ROOT,
+    stderr=subprocess.PIPE,
+    stdout=subprocess.DEVNULL,
+  )
+  while process.poll() is None and not list(out.glob('*.png')):
+    time.sleep(0.01)
+  process.send_signal(getattr(signal, number))
+  error = process.communicate(timeout=60)[1].decode()
+  assert process.returncode == 130 and 'stopped' in error, error
+  written = list(out.iterdir())
+  assert 0 < len(written) < 200
+  assert all(path.suffix == '.png' for path in written)
+
+
+def test_hdr_is_refused_before_it_is_computed(model, tmp_path, capsys):
+  from srgan_jax.imaging import png
+
+  stream = io.BytesIO()
+  chunk = png.Chunk(b'cICP', bytes((9, 16, 0, 1)))
+  Image.fromarray(noise(6, 5)).save(png.Inserting(stream, [chunk]), 'PNG')
+  (tmp_path / 'hdr.png').write_bytes(stream.getvalue())
+  out = tmp_path / 'out'
+  arguments = (tmp_path / 'hdr.png', '-o', out, '--model', model)
+  assert run(*arguments, '--format', 'jpg') == 1
+  assert 'hdr.png: JPEG cannot hold HDR (PQ)' in capsys.readouterr().err
+  assert run(*arguments) == 0
+  with open(out / 'hdr.png', 'rb') as file:
+    assert chunk in png.split(file)[0].chunks
+  assert np.asarray(Image.open(out / 'hdr.png')).shape == (24, 20, 3)

@@ -1,0 +1,261 @@
+"""Videos: bit depth, chroma, transparency and colours."""
+
+import numpy as np
+import pytest
+
+from tests.support.videos import (
+  ask,
+  frames,
+  nearest,
+  needs_ffmpeg,
+  run_ffmpeg,
+  streams,
+  times,
+)
+
+pytest.importorskip('av')
+from srgan_jax.upscaling.video import formats, upscale_video
+
+PICTURES = 'testsrc=size=32x24:rate=10:duration=0.3'
+HDR = (
+  'log-level=error:repeat-headers=1:max-cll=1000,400:master-display='
+  'G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)'
+)
+
+
+def make(path, pixel_format, *options, pictures=PICTURES):
+  run_ffmpeg(
+    *('-f', 'lavfi', '-i', pictures, '-pix_fmt', pixel_format),
+    *(*(options if '-c:v' in options else ('-c:v', 'ffv1', *options)), path),
+  )
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+  'given, container, kept, note',
+  [
+    ('yuv420p10le', '.mp4', 'yuv420p10le', None),
+    ('yuv420p10le', '.mkv', 'yuv420p10le', None),
+    ('yuv422p10le', '.mov', 'yuv422p10le', None),
+    ('yuv420p10le', '.webm', 'yuv420p', '10 bits become 8'),
+    ('yuv444p12le', '.mp4', 'yuv444p12le', None),
+    ('yuv444p', '.mp4', 'yuv444p', None),
+    ('yuv444p', '.webm', 'yuv444p', None),
+    ('yuv422p', '.mov', 'yuv422p', None),
+    ('yuv411p', '.mkv', 'yuv422p', None),
+    ('gray', '.mp4', 'yuv420p', None),
+    ('bgr0', '.mp4', 'gbrp', None),
+    ('bgr0', '.webm', 'gbrp', None),
+    ('gbrp10le', '.mov', 'gbrp10le', None),
+    ('gbrp16le', '.mkv', 'gbrp12le', '16 bits become 12'),
+    ('yuva444p10le', '.mov', 'yuva444p12le', None),  # ProRes, as decoded
+    ('yuva444p16le', '.mov', 'yuva444p12le', '16 bits become 10'),
+    ('bgra', '.mov', 'yuva444p12le', 'RGB becomes YUV'),
+    ('bgra', '.mp4', 'gbrp', None),  # all of it is opaque
+  ],
+)
+def test_a_pixel_format_stays_or_a_note_says_what_is_lost(
+  tmp_path, given, container, kept, note
+):
+  source, out = tmp_path / 'in.mkv', tmp_path / f'out{container}'
+  make(source, given)
+  assert streams(source)['video']['pix_fmt'] == given
+  _, notes = upscale_video(source, out, nearest)
+  assert streams(out)['video']['pix_fmt'] == kept
+  assert notes == ([f'{source}: {note}'] if note else [])
+
+
+@needs_ffmpeg
+def test_values_of_ten_bits_stay(tmp_path):
+  source, out = tmp_path / 'in.mkv', tmp_path / 'out.mp4'
+  # A ramp that 8 bits would show as steps of four.
+  run_ffmpeg(
+    *('-f', 'lavfi', '-i', 'nullsrc=size=256x16:rate=10:duration=0.2'),
+    *('-vf', "format=yuv444p10le,geq=lum='400+X':cb=512:cr=512"),
+    *('-c:v', 'ffv1', source),
+  )
+  seen = []
+
+  def spy(lr):
+    seen.append(lr)
+    return nearest(lr)
+
+  upscale_video(source, out, spy, crf=1)
+  assert seen[0].dtype == np.uint16 and seen[0].shape == (16, 256, 3)
+  steps = np.diff(seen[0][8, :, 1].astype(int))
+  assert (steps > 0).all()
+  made = frames(out, 1024, 64, pixel_format='rgb48le')
+  difference = made[0, 32, ::4].astype(int) - seen[0][8]
+  assert np.abs(difference).max() < 160  # of 65535: 2.5 levels of 10 bits
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize('count', [1, 2, 3])
+def test_a_few_frames_are_enough(tmp_path, count):
+  source, out = tmp_path / 'in.mkv', tmp_path / 'out.mp4'
+  make(source, 'yuv420p10le', '-frames:v', count)
+  for _ in range(3):  # x265's dates of two are left to chance
+    assert upscale_video(source, out, nearest) == (count, [])
+    assert times(out) == pytest.approx([i / 10 for i in range(count)])
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+  'container, encoder, decoder',
+  [
+    ('.mov', 'prores', ()),
+    ('.mkv', 'prores', ()),
+    ('.webm', 'vp9', ('-c:v', 'libvpx-vp9')),
+  ],
+)
+def test_transparency_stays(tmp_path, container, encoder, decoder):
+  source, out = tmp_path / 'in.mov', tmp_path / f'out{container}'
+  run_ffmpeg(
+    *('-f', 'lavfi', '-i', 'color=c=0x40C080:size=64x48:rate=10:duration=0.3'),
+    *('-vf', "format=rgba,geq=r='r(X,Y)':g='g(X,Y)':b='b(X,Y)':a='4*Y'"),
+    *('-c:v', 'prores_ks', '-pix_fmt', 'yuva444p10le', source),
+  )
+  upscale_video(source, out, nearest)
+  made = streams(out)['video']
+  assert made['codec_name'] == encoder
+  pixels = frames(out, 256, 192, pixel_format='rgba', decoder=decoder)
+  alpha = nearest(np.broadcast_to(4 * np.arange(48)[:, None], (48, 64)))
+  assert np.abs(pixels[0, ..., 3].astype(int) - alpha).max() <= 4
+  colour = pixels[0, 96:, :, :3].astype(int)
+  assert np.abs(colour - (0x40, 0xC0, 0x80)).max() <= 6
+
+
+@needs_ffmpeg
+def test_transparency_of_vp9_is_read(tmp_path):
+  source, out = tmp_path / 'in.webm', tmp_path / 'out.webm'
+  run_ffmpeg(
+    *('-f', 'lavfi', '-i', f'{PICTURES},format=yuva420p'),
+    *('-vf', "geq=lum='lum(X,Y)':a=128", '-c:v', 'libvpx-vp9', source),
+  )
+  shapes = set()
+
+  def spy(lr):
+    shapes.add(lr.shape)
+    return nearest(lr)
+
+  assert upscale_video(source, out, spy) == (3, [])
+  assert shapes == {(24, 32, 4)}
+  assert streams(out)['video']['tags']['alpha_mode'] == '1'
+  decoder = '-c:v', 'libvpx-vp9'
+  pixels = frames(out, 128, 96, pixel_format='rgba', decoder=decoder)
+  assert np.abs(pixels[..., 3].astype(int) - 128).max() <= 4
+
+
+@needs_ffmpeg
+def test_what_cannot_be_transparent_lies_over_black(tmp_path):
+  source, out = tmp_path / 'in.mkv', tmp_path / 'out.mp4'
+  run_ffmpeg(
+    *('-f', 'lavfi', '-i', f'{PICTURES},format=rgba'),
+    *('-vf', 'geq=r=255:g=255:b=255:a=128,format=bgra', '-c:v', 'ffv1', source),
+  )
+  _, notes = upscale_video(source, out, nearest)
+  assert len(notes) == 1 and 'laid over black: .mov, .mkv' in notes[0]
+  made = frames(out, 128, 96)
+  assert np.abs(made.astype(int) - 128).max() <= 2
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize('container', ['.mp4', '.mkv', '.mov'])
+def test_hdr_stays(tmp_path, container):
+  source, out = tmp_path / 'in.mp4', tmp_path / f'out{container}'
+  make(
+    *(source, 'yuv420p10le', '-c:v', 'libx265', '-x265-params', HDR),
+    *('-color_primaries', 'bt2020', '-color_trc', 'smpte2084'),
+    *('-colorspace', 'bt2020nc', '-color_range', 'tv'),
+    pictures='color=c=0x904020:size=32x24:rate=10:duration=0.3',
+  )
+  assert upscale_video(source, out, nearest, crf=4) == (3, [])
+  given, made = streams(source)['video'], streams(out)['video']
+  for key in (
+    *('pix_fmt', 'color_range', 'color_space'),
+    *('color_transfer', 'color_primaries'),
+  ):
+    assert made[key] == given[key], key
+  first = '-read_intervals', '%+#1'
+  data = [
+    ask(path, 'frame_side_data', *first)['frames'][0]['side_data_list']
+    for path in (source, out)
+  ]
+  for kind in ('Mastering display metadata', 'Content light level metadata'):
+    was, now = (
+      next(part for part in parts if part.get('side_data_type') == kind)
+      for parts in data
+    )
+    assert was == now
+  originals = frames(source, 32, 24, pixel_format='rgb48le').astype(int)
+  pixels = frames(out, 128, 96, pixel_format='rgb48le')[:, ::4, ::4]
+  assert np.abs(pixels - originals).max() < 160  # 2.5 levels of 10 bits
+
+
+@needs_ffmpeg
+def test_hdr_never_becomes_8_bits(tmp_path):
+  source, out = tmp_path / 'in.mkv', tmp_path / 'out.webm'
+  make(source, 'yuv420p10le', '-color_trc', 'arib-std-b67')
+  for target, encoder in ((out, None), (tmp_path / 'out.mp4', 'mpeg4')):
+    with pytest.raises(ValueError, match=r'in.mkv: is HDR \(HLG\)'):
+      upscale_video(source, target, nearest, encoder=encoder)
+  assert [path.name for path in tmp_path.iterdir()] == ['in.mkv']
+
+
+@needs_ffmpeg
+def test_a_matrix_that_cannot_be_converted_is_refused(tmp_path):
+  source = tmp_path / 'in.mkv'
+  make(
+    *(source, 'yuv420p10le', '-c:v', 'libx265', '-x265-params'),
+    'log-level=error:colormatrix=ictcp',
+  )
+  with pytest.raises(ValueError, match=r'in.mkv: its colour matrix \(ICtCp\)'):
+    upscale_video(source, tmp_path / 'out.mp4', nearest)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+  'encoder, container, name, tag',
+  [
+    ('libx265', '.mp4', 'hevc', 'hvc1'),
+    ('libx265', '.mov', 'hevc', 'hvc1'),
+    ('libx265', '.mkv', 'hevc', '[0][0][0][0]'),
+    ('ffv1', '.mkv', 'ffv1', '[0][0][0][0]'),
+    ('mpeg4', '.mp4', 'mpeg4', 'mp4v'),
+  ],
+)
+def test_other_encoders(tmp_path, encoder, container, name, tag):
+  source, out = tmp_path / 'in.mkv', tmp_path / f'out{container}'
+  make(source, 'yuv420p')
+  assert upscale_video(source, out, nearest, encoder=encoder) == (3, [])
+  made = streams(out)['video']
+  assert (made['codec_name'], made['codec_tag_string']) == (name, tag)
+  assert made['pix_fmt'] == 'yuv420p'
+
+
+@needs_ffmpeg
+def test_a_pixel_format_can_be_asked_for(tmp_path):
+  source, out = tmp_path / 'in.mkv', tmp_path / 'out.mp4'
+  make(source, 'yuv444p10le')
+  _, notes = upscale_video(source, out, nearest, pixel_format='yuv420p')
+  made = streams(out)['video']
+  assert (made['codec_name'], made['pix_fmt']) == ('h264', 'yuv420p')
+  assert notes == [
+    f'{source}: 10 bits become 8',
+    f'{source}: 4:4:4 becomes 4:2:0',
+  ]
+  for name, encoder, message in (
+    ('yuv410p', None, "in.mkv: .mp4 takes no pixels 'yuv410p'"),
+    (None, 'libx999', "in.mkv: there is no encoder 'libx999'"),
+    (None, 'aac', 'in.mkv: aac is no encoder of video'),
+  ):
+    with pytest.raises(ValueError, match=message):
+      upscale_video(source, out, nearest, encoder=encoder, pixel_format=name)
+
+
+def test_formats_are_described():
+  assert formats.describe('gray') == (False, False, 8, (0, 0))
+  assert formats.describe('pal8') == (False, True, 8, (64, 64))
+  assert formats.describe('yuva420p10le') == (True, False, 10, (32, 32))
+  with pytest.raises(ValueError, match='cuda cannot be read'):
+    formats.describe('cuda')
