@@ -199,7 +199,7 @@ def test_readmes_python_runs(monkeypatch):
 
 def test_readme_names_the_models_and_the_default():
   rows = re.findall(
-    r'^\| (`sr.*?) \|',
+    r'^\| (`[a-z].*?) \|',
     (repository.ROOT / 'README.md').read_text().partition('## Train')[0],
     re.M,
   )
