@@ -17,13 +17,13 @@ from collections.abc import Callable, Sequence
 import pathlib
 import sys
 
-from srgan_jax import cli, pretrained, runtime, upscaling
-from srgan_jax.convert import published
+from srgan_jax import cli, pretrained
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
   """The command; its exit status."""
   parser = cli.parser(__doc__, 'python -m srgan_jax.video')
+  cli.add_information(parser)
   add = parser.add_argument
   add('input', type=pathlib.Path, help='a video that FFmpeg reads')
   add(
@@ -71,6 +71,10 @@ def _upscale(options: argparse.Namespace) -> tuple[int, list[str]]:
     raise ValueError(f'{output} exists: --overwrite replaces it')
   if output.resolve() == options.input.resolve():
     raise ValueError(f'{output} is the input')
+  # Not before the arguments are read: help comes without JAX.
+  from srgan_jax import runtime, upscaling
+  from srgan_jax.convert import published
+
   upscale_video = _library()
   runtime.enable_compilation_cache()
   published.provide(options.model, _say)

@@ -264,11 +264,11 @@ def test_a_cut_off_file_gives_what_can_be_read(tmp_path):
 def test_a_stopped_run_leaves_nothing(clip, model, tmp_path, number):
   out = tmp_path / 'out.mp4'
   code = (
-    'import sys, time; from srgan_jax import video\n'
+    'import sys, time; from srgan_jax import upscaling, video\n'
     'def slow(lr):\n'
     '  print("frame", flush=True); time.sleep(0.5)\n'
     '  return lr.repeat(4, 0).repeat(4, 1)\n'
-    'video.upscaling.load = lambda name, **options: slow\n'
+    'upscaling.load = lambda name, **options: slow\n'
     'sys.exit(video.main(sys.argv[1:]))\n'
   )
   process = subprocess.Popen(
