@@ -94,7 +94,14 @@ def _run(options: argparse.Namespace) -> bool:
     if path is not None:
       files.require_place(path)
   # Not before the arguments are read: help comes without JAX.
-  from srgan_jax.evaluation import benchmarks, degraded, metrics, report
+  from srgan_jax.convert import published
+  from srgan_jax.evaluation import (
+    benchmarks,
+    degraded,
+    methods,
+    metrics,
+    report,
+  )
   from srgan_jax.imaging import opening
 
   left_out: list[str] = []
@@ -105,7 +112,20 @@ def _run(options: argparse.Namespace) -> bool:
     left_out=left_out,
     max_megapixels=options.max_megapixels or opening.MAX_MEGAPIXELS,
   )
-  method = _open_method(options, benchmark)
+  if options.sr:
+    if options.degrade:
+      raise ValueError(
+        f'--degrade changes LR, and {options.sr} is upscaled already'
+      )
+    method = methods.finished(pathlib.Path(options.sr), benchmark)
+  else:
+    published.provide(options.model, print)
+    method = methods.open_method(
+      options.model,
+      benchmark,
+      strength=options.strength,
+      back_project=options.back_project,
+    )
   result = report.evaluate(
     method,
     (degraded.degrade(x, options.degrade) for x in _progress(benchmark)),
@@ -142,28 +162,6 @@ def _write(
     files.write_text(options.json, json.dumps(facts, indent=2) + '\n')
   if options.csv:
     files.write_text(options.csv, result.as_csv())
-
-
-def _open_method(
-  options: argparse.Namespace, benchmark: 'benchmarks.Benchmark'
-) -> 'methods.Method':
-  """What is evaluated: finished images, a baseline or a generator."""
-  from srgan_jax.convert import published
-  from srgan_jax.evaluation import methods
-
-  if options.sr:
-    if options.degrade:
-      raise ValueError(
-        f'--degrade changes LR, and {options.sr} is upscaled already'
-      )
-    return methods.finished(pathlib.Path(options.sr), benchmark)
-  published.provide(options.model, print)
-  return methods.open_method(
-    options.model,
-    benchmark,
-    strength=options.strength,
-    back_project=options.back_project,
-  )
 
 
 def _protocols(text: str) -> list[str]:
