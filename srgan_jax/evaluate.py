@@ -21,7 +21,7 @@ import srgan_jax
 from srgan_jax import cli, files
 
 if TYPE_CHECKING:
-  from srgan_jax.evaluation import benchmarks, degraded, methods, report
+  from srgan_jax.evaluation import benchmarks, degraded, report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
