@@ -129,7 +129,7 @@ def test_files_stay_short_and_say_what_they_are(path):
   if path.name == '__init__.py' and not text:
     return
   assert ast.get_docstring(ast.parse(text)), f'{path}: no docstring'
-  assert len(text.splitlines()) <= 520, f'{path} is too long'
+  assert len(text.splitlines()) <= 400, f'{path} is too long'
 
 
 def test_the_map_names_files_that_there_are():
