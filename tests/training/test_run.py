@@ -33,10 +33,8 @@ def photos(tmp_path):
 def test_both_stages_leave_their_files(tmp_path, photos, caplog):
   caplog.set_level(logging.INFO, 'srgan_jax')
   workdir = tmp_path / 'run'
-  config = repository.tiny_config(
-    **{'data.validation': f'folder:{photos}', 'validate_every': 1}
-  )
-  Run(Setup(config), workdir).train()
+  validated = {'data.validation': f'folder:{photos}', 'validate_every': 1}
+  Run(Setup(repository.tiny_config(**validated)), workdir).train()
   assert json.loads((workdir / 'config.json').read_text())['seed'] == 0
 
   lines = [
