@@ -42,13 +42,13 @@ from srgan_jax.convert.generator_layouts import (
   Range,
   kind_of,
 )
-from srgan_jax.models import layers
+from srgan_jax.models import epilogues
 from srgan_jax.models.generator import Generator
 from srgan_jax.weights import architecture
 
 Arrays = dict[str, np.ndarray]
 
-_EPSILON = layers.BatchNorm.keywords['epsilon']  # ours, and PyTorch's
+_EPSILON = epilogues.EPSILON  # ours, and PyTorch's
 _KERAS_EPSILON = 1e-3
 _UPSAMPLES = 2
 

@@ -47,15 +47,29 @@ def make_batch(
   Returns:
     The batch, in float32.
   """
+  return as_floats(make_pictures(crop, symmetry, scale, degradation_key))
+
+
+def make_pictures(
+  crop: jax.Array,
+  symmetry: jax.Array,
+  scale: int = 4,
+  degradation_key: jax.Array | None = None,
+) -> Batch:
+  """The batch of `make_batch` in uint8, with values 0..255."""
   if degradation_key is None:
     lr = resize.downscale_crops(crop, scale)
   else:
     lr = degradation.degrade(degradation_key, crop, scale)
   context = resize.CONTEXT_PER_SCALE * scale
   hr = crop[:, context:-context, context:-context]
+  return Batch(apply_symmetry(lr, symmetry), apply_symmetry(hr, symmetry))
+
+
+def as_floats(pictures: Batch) -> Batch:
+  """A batch in float32 and the networks' ranges, of one in uint8."""
   return Batch(
-    lr=color.uint8_to_unit(apply_symmetry(lr, symmetry)),
-    hr=color.uint8_to_signed(apply_symmetry(hr, symmetry)),
+    lr=color.uint8_to_unit(pictures.lr), hr=color.uint8_to_signed(pictures.hr)
   )
 
 

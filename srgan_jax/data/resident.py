@@ -143,22 +143,34 @@ class ResidentLoader:
     Returns:
       'crop' and 'symmetry', as `loader.host_batch` gives them.
     """
-    cut = functools.partial(
-      _cut, crop_size=self._crop_size, scale=self._scale, edge=self._edge
+    cut_here = functools.partial(
+      cut, crop_size=self._crop_size, scale=self._scale, edge=self._edge
     )
     if self._is_sharded:
       everywhere, along = PartitionSpec(), PartitionSpec(sharding.AXIS)
       split: list[Any] = [along, everywhere, everywhere, everywhere]
-      cut = jax.shard_map(
-        functools.partial(_cut_and_share, cut),
+      cut_here = jax.shard_map(
+        functools.partial(_cut_and_share, cut_here),
         mesh=self._mesh,
         in_specs=(Pictures(*split), everywhere),
         out_specs=along,
       )
     return {
-      'crop': cut(pictures, drawn),
+      'crop': cut_here(pictures, drawn),
       'symmetry': jnp.asarray(drawn.symmetry),
     }
+
+
+def abstract_pictures(sizes: np.ndarray) -> Pictures:
+  """The shapes of pictures of these sizes, int32 [M, 2], on one device."""
+  count, rows = len(sizes), int(_rows_needed(sizes).sum())
+  table = jax.ShapeDtypeStruct((count,), np.int32)
+  return Pictures(
+    rows=cast(jax.Array, jax.ShapeDtypeStruct((rows, _ROW), np.uint8)),
+    device=cast(jax.Array, table),
+    first=cast(jax.Array, table),
+    sizes=cast(jax.Array, jax.ShapeDtypeStruct((count, 2), np.int32)),
+  )
 
 
 def _is_sharded(placement: Placement, sizes: np.ndarray, mesh: Mesh) -> bool:
@@ -183,7 +195,7 @@ def _cut_and_share(
   return cast(jax.Array, jax.lax.psum_scatter(crops, sharding.AXIS, tiled=True))
 
 
-def _cut(
+def cut(
   pictures: Pictures,
   drawn: draw_lib.Draw,
   *,
@@ -191,7 +203,18 @@ def _cut(
   scale: int,
   edge: resize.Edge,
 ) -> jax.Array:
-  """`draw.cut` of a whole batch: uint8 [N, S, S, 3]."""
+  """`draw.cut` of a whole batch from pictures that all lie here.
+
+  Args:
+    pictures: where they lie.
+    drawn: the draw, [N] each.
+    crop_size: see `ResidentLoader`, as are the others.
+    scale: likewise.
+    edge: likewise.
+
+  Returns:
+    uint8 [N, S, S, 3], with the context.
+  """
   context = resize.CONTEXT_PER_SCALE * scale
   offsets = jnp.arange(-context, crop_size + context)
   image, y, x = (jnp.asarray(field) for field in drawn[:3])

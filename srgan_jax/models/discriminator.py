@@ -38,9 +38,8 @@ class Discriminator(nn.Module):
     running ones, so `batch_stats` must be mutable.
     """
     x = layers.Conv(self.channels, (3, 3), dtype=self.dtype, name='conv_0')(
-      images
+      images, _LEAK
     )
-    x = nn.leaky_relu(x, _LEAK)
     for i, (multiple, stride) in enumerate(_CONVOLUTIONS, start=1):
       conv: Callable[..., nn.Module] = layers.StridedConv
       if stride == 1:
@@ -50,8 +49,7 @@ class Discriminator(nn.Module):
       x = conv(multiple * self.channels, dtype=self.dtype, name=f'conv_{i}')(x)
       x = layers.BatchNorm(
         use_running_average=not train, dtype=self.dtype, name=f'norm_{i}'
-      )(x)
-      x = nn.leaky_relu(x, _LEAK)
+      )(x, _LEAK)
     x = x.reshape(x.shape[0], -1)
     dense = lambda features, name: nn.Dense(
       features, kernel_init=layers.kernel_init, dtype=self.dtype, name=name

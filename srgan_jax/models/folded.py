@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from srgan_jax.models import layers
+from srgan_jax.models import epilogues, layers
 from srgan_jax.models.generator import SCALE, Generator
 
 # How far what follows the residual blocks sees, in LR pixels: the last
@@ -66,8 +66,8 @@ def fold(generator: Generator, variables: Any) -> Params:
     if not norm:
       return {'kernel': layer['kernel'], 'bias': layer['bias']}
     running = parent_stats[norm]
-    epsilon = layers.BatchNorm.keywords['epsilon']
-    factor = parent[norm]['scale'] / np.sqrt(running['var'] + epsilon)
+    deviation = np.sqrt(running['var'] + epilogues.EPSILON)
+    factor = parent[norm]['scale'] / deviation
     return {
       'kernel': layer['kernel'] * factor,
       'bias': parent[norm]['bias'] - running['mean'] * factor,

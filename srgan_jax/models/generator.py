@@ -44,8 +44,8 @@ class ResidualBlock(nn.Module):
     norm = lambda name: layers.BatchNorm(
       use_running_average=not train, dtype=self.dtype, name=name
     )
-    y = norm('norm_0')(conv('conv_0')(x))
-    y = layers.PReLU(name='prelu')(y)
+    slope = layers.PReLU(name='prelu').slope(self.channels)
+    y = norm('norm_0')(conv('conv_0')(x), slope)
     y = norm('norm_1')(conv('conv_1')(y))
     return x + y if self.skip else y
 
@@ -62,14 +62,15 @@ class UpsampleBlock(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    x = layers.Conv(
-      self.channels * _SHUFFLE**2,
+    channels = self.channels * _SHUFFLE**2
+    slope = layers.PReLU(_SHUFFLE**2, name='prelu').slope(channels)
+    return layers.Conv(
+      channels,
       (3, 3),
       kernel_init=self.kernel_init,
       dtype=self.dtype,
       name='conv',
-    )(x)
-    return layers.PReLU(_SHUFFLE**2, name='prelu')(x)
+    )(x, slope)
 
 
 class Generator(nn.Module):
@@ -122,8 +123,8 @@ class Generator(nn.Module):
     )
     if any(self.input_mean):
       lr = lr - jnp.array(self.input_mean, lr.dtype)
-    x = conv(self.channels, (9, 9), name='conv_in')(lr)
-    x = first = layers.PReLU(name='prelu_in')(x)
+    slope = layers.PReLU(name='prelu_in').slope(self.channels)
+    x = first = conv(self.channels, (9, 9), name='conv_in')(lr, slope)
     for i in range(self.blocks):
       x = ResidualBlock(
         self.channels,

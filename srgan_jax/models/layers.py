@@ -4,24 +4,63 @@ Where they compute in bfloat16, biases and slopes still act in float32: their
 gradients are sums over all pixels, which bfloat16 stops adding to.
 """
 
-import functools
 from typing import Any
 
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from srgan_jax.models import convolutions
+from srgan_jax.models import convolutions, epilogues
 
 # He et al. 2015, fan-in.
 kernel_init = nn.initializers.variance_scaling(2.0, 'fan_in', 'normal')
 
 MOMENTUM = 0.9  # of the running batch statistics, PyTorch's 0.1
-BatchNorm = functools.partial(nn.BatchNorm, momentum=MOMENTUM, epsilon=1e-5)
+
+
+class BatchNorm(nn.Module):
+  """Batch normalisation, and the activation behind it.
+
+  `nn.BatchNorm` with the same parameters and statistics.
+
+  Attributes:
+    use_running_average: whether to normalise by the stored statistics; else by
+      the batch's, which then update the stored ones.
+    scale_init: of the scale.
+    dtype: of the output; the arithmetic is float32.
+  """
+
+  use_running_average: bool
+  scale_init: nn.initializers.Initializer = nn.initializers.ones
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array, slope: jax.Array | float = 1.0) -> jax.Array:
+    """[N, H, W, C] to the same; what is negative is multiplied by `slope`."""
+    shape = x.shape[-1:]
+    zeros, ones = nn.initializers.zeros, nn.initializers.ones
+    stored = {
+      name: self.variable('batch_stats', name, init, None, shape)
+      for name, init in (('mean', zeros), ('var', ones))
+    }
+    scale = self.param('scale', self.scale_init, shape)
+    bias = self.param('bias', zeros, shape)
+    x = x.astype(jnp.float32)
+    if self.use_running_average:
+      mean, variance = stored['mean'].value, stored['var'].value
+      y = epilogues.normalize(x, mean, variance, scale, bias, slope)
+    else:
+      y, mean, variance = epilogues.normalize_batch(x, scale, bias, slope)
+      if not self.is_initializing():
+        for name, new in (('mean', mean), ('var', variance)):
+          stored[name].value = (
+            MOMENTUM * stored[name].value + (1 - MOMENTUM) * new
+          )
+    return y.astype(self.dtype)
 
 
 class Conv(nn.Module):
-  """A convolution, zero-padded to keep the size."""
+  """A convolution, zero-padded to keep the size, and what may follow it."""
 
   features: int
   kernel_size: tuple[int, int]
@@ -30,15 +69,19 @@ class Conv(nn.Module):
   dtype: jnp.dtype = jnp.float32
 
   @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    """[N, H, W, C] to [N, H, W, features]."""
+  def __call__(self, x: jax.Array, slope: jax.Array | float = 1.0) -> jax.Array:
+    """[N, H, W, C] to [N, H, W, features].
+
+    With a bias, what is then negative is multiplied by `slope`.
+    """
     shape = (*self.kernel_size, x.shape[-1], self.features)
     kernel = self.param('kernel', self.kernel_init, shape)
     y = convolutions.conv(x.astype(self.dtype), kernel.astype(self.dtype))
     if not self.use_bias:
       return y
     bias = self.param('bias', nn.initializers.zeros, (self.features,))
-    return (y + bias).astype(self.dtype)
+    y = epilogues.add_bias(y.astype(jnp.float32), bias, slope)
+    return y.astype(self.dtype)
 
 
 class PReLU(nn.Module):
@@ -54,12 +97,18 @@ class PReLU(nn.Module):
   shared: int = 1
 
   @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
+  def slope(self, channels: int) -> jax.Array:
+    """The slopes, float32 [channels], for the layer before to act by."""
     slope = self.param(
-      'slope', nn.initializers.constant(0.25), (x.shape[-1] // self.shared,)
+      'slope', nn.initializers.constant(0.25), (channels // self.shared,)
     )
-    slope = jnp.repeat(slope, self.shared)
-    return jnp.where(x >= 0, x, (slope * x).astype(x.dtype))
+    return jnp.stack([slope] * self.shared, axis=-1).reshape(channels)
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    slope = self.slope(x.shape[-1])
+    zeros = jnp.zeros_like(slope)
+    y = epilogues.add_bias(x.astype(jnp.float32), zeros, slope)
+    return y.astype(x.dtype)
 
 
 def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
@@ -126,9 +175,11 @@ class ShuffledConv(nn.Module):
     kernel = self.param('kernel', self.kernel_init, shape)
     bias = self.param('bias', nn.initializers.zeros, (self.features,))
     y = convolutions.conv_to_few(
-      x.astype(self.dtype), coarser(kernel).astype(self.dtype)
+      x.astype(self.dtype),
+      coarser(kernel.astype(jnp.float32)).astype(self.dtype),
     )
-    return (pixel_shuffle(y, 2) + bias).astype(self.dtype)
+    y = pixel_shuffle(y, 2).astype(jnp.float32)
+    return epilogues.add_bias(y, bias).astype(self.dtype)
 
 
 def coarser(kernel: jax.Array) -> jax.Array:

@@ -13,6 +13,7 @@ import numpy as np
 
 import srgan_jax
 from srgan_jax import sharding
+from srgan_jax.data.loader import Cut
 from srgan_jax.models import vgg
 from srgan_jax.training import config_files, stages
 from srgan_jax.training.setup import Setup
@@ -26,10 +27,12 @@ def use_photos(config: ConfigDict) -> None:
   config.data.validation = ''
 
 
-def abstract_crops(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
-  """The shapes of one step's crops, of all devices, as they come cut."""
+def abstract_crops(
+  config: ConfigDict, steps: int = 1
+) -> dict[str, jax.ShapeDtypeStruct]:
+  """The shapes of some steps' crops, of all devices, as they come cut."""
   side = config.crop_size + 16  # with the context
-  shape = (1, config.batch_size, side, side, 3)
+  shape = (steps, config.batch_size, side, side, 3)
   return {
     'crop': jax.ShapeDtypeStruct(shape, np.uint8),
     'symmetry': jax.ShapeDtypeStruct(shape[:2], np.int32),
@@ -41,11 +44,13 @@ def make_update(
   stage: stages.Stage,
   mesh: Mesh,
   batch_norm: sharding.BatchNorm = 'global',
+  cut: Cut = lambda pictures, rows: rows,
 ) -> jax.stages.Wrapped:
-  """The compiled update on crops that come cut (`Setup.make_update`)."""
-  update = setup.make_update(
-    stage, lambda pictures, rows: rows, mesh=mesh, batch_norm=batch_norm
-  )
+  """The compiled update, by default on crops that come cut.
+
+  See `Setup.make_update`.
+  """
+  update = setup.make_update(stage, cut, mesh=mesh, batch_norm=batch_norm)
   return cast(jax.stages.Wrapped, update)
 
 

@@ -26,17 +26,14 @@ from collections.abc import Sequence
 import json
 import os
 import re
-import time
 from typing import Any
 
 import jax
 from jax.experimental import topologies
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
-import numpy as np
 
-from srgan_jax import files, sharding
-from srgan_jax.speed import stand_ins
+from srgan_jax import files
+from srgan_jax.speed import ahead, hlo
 from srgan_jax.training import stages
 from srgan_jax.training.setup import Setup
 
@@ -72,7 +69,7 @@ def describe(topology: str) -> list[Any]:
     raise ValueError(f'{topology}: {text}') from error
 
 
-def compile_step(
+def figures_of(
   setup: Setup, stage: stages.Stage, devices: Sequence[Any]
 ) -> dict[str, Any]:
   """Compiles a stage's step for devices that are only described.
@@ -85,63 +82,22 @@ def compile_step(
   Returns:
     The figures that the module's docstring names, and 'compile_s'.
   """
-  config = setup.config
-  mesh = Mesh(np.asarray(devices), (sharding.AXIS,))
-  lowered = _lower(setup, stage, mesh)
-  start = time.perf_counter()
-  compiled: Any = lowered.compile()
-  compile_s = time.perf_counter() - start
-  cost, plan = compiled.cost_analysis(), compiled.memory_analysis()
-  sizes = all_reduce_bytes(compiled.as_text())
+  program = ahead.compile_stage(setup, stage, devices)
+  sizes = all_reduce_bytes(program.text)
   figures = {
     'stage': stage.name,
-    'chips': mesh.size,
+    'chips': len(devices),
     'device': devices[0].device_kind,
-    'batch_size': config.batch_size,
-    'batch_norm': config.batch_norm,
-    'compile_s': compile_s,
-    'flops': cost['flops'],
-    'bytes': cost['bytes accessed'],
-    'per_chip_memory_bytes': (
-      plan.argument_size_in_bytes
-      + plan.output_size_in_bytes
-      + plan.temp_size_in_bytes
-      - plan.alias_size_in_bytes
-    ),
+    'batch_size': setup.config.batch_size,
+    'batch_norm': setup.config.batch_norm,
+    'compile_s': program.compile_s,
+    'flops': program.cost['flops'],
+    'bytes': program.cost['bytes accessed'],
+    'per_chip_memory_bytes': program.peak,
     'all_reduces': len(sizes),
     'all_reduce_bytes': sum(sizes),
   }
   return figures | roofline(figures)
-
-
-def _lower(setup: Setup, stage: stages.Stage, mesh: Mesh) -> jax.stages.Lowered:
-  """The step on arguments of which only the shapes are known."""
-  config = setup.config
-
-  def place(x: Any, spec: PartitionSpec) -> Any:
-    placed = NamedSharding(mesh, spec)
-    return jax.ShapeDtypeStruct(np.shape(x), x.dtype, sharding=placed)
-
-  state = jax.eval_shape(lambda: setup.create_state(stage, setup.initial))
-  specs = jax.tree.map(lambda x: PartitionSpec(), state)
-  if config.batch_norm == 'per_device':
-    specs = sharding.state_specs(state)
-    state = jax.eval_shape(lambda x: sharding.spread(x, mesh.size), state)
-  rows = jax.tree.map(
-    lambda x: place(x, PartitionSpec(None, sharding.AXIS)),
-    stand_ins.abstract_crops(config),
-  )
-  perceptual = jax.tree.map(
-    lambda x: place(x, PartitionSpec()), stage.content.perceptual
-  )
-  step = stand_ins.make_update(setup, stage, mesh, config.batch_norm)
-  return step.lower(
-    jax.tree.map(place, state, specs),
-    rows,
-    place(np.zeros(1, np.float32), PartitionSpec()),
-    None,
-    perceptual,
-  )
 
 
 def roofline(figures: dict[str, Any]) -> dict[str, float | None]:
@@ -159,25 +115,10 @@ def roofline(figures: dict[str, Any]) -> dict[str, float | None]:
   }
 
 
-_BITS = {'f32': 32, 'bf16': 16, 'f16': 16, 's32': 32, 'u32': 32, 'u8': 8}
-
-
 def all_reduce_bytes(text: str) -> list[int]:
   """The size of what each all-reduce of a compiled program carries."""
-  sizes = []
-  for line in text.splitlines():
-    match = re.search(r'= (.*?) all-reduce(?:-start)?\(', line)
-    if match:
-      shapes = re.findall(r'(\w+)\[([\d,]*)\]', match[1])
-      sizes.append(
-        sum(
-          _BITS.get(kind, 32)
-          // 8
-          * int(np.prod([int(n) for n in size.split(',') if n]))
-          for kind, size in shapes
-        )
-      )
-  return sizes
+  pattern = r'= (.*?) all-reduce(?:-start)?\('
+  return [hlo.size_of(carried) for carried in re.findall(pattern, text)]
 
 
 def report(
@@ -204,12 +145,9 @@ def report(
   os.environ['TPU_SKIP_MDS_QUERY'] = '1'
   jax.config.update('jax_platforms', 'cpu')
   devices = describe(topology)
-  config.batch_size = batch_per_chip * len(devices)
-  if config.precision == 'auto':
-    config.precision = 'bfloat16'
-  setup = Setup(config, stand_ins.random_vgg(config))
-  stage = setup.stage(stage_name) if stage_name else setup.stages[-1]
-  figures = compile_step(setup, stage, devices)
+  batch_size = batch_per_chip * len(devices)
+  setup, stage = ahead.prepare(config, batch_size, stage_name)
+  figures = figures_of(setup, stage, devices)
   figures = {'topology': topology, **figures}
   for name, value in figures.items():
     print(f'{name:22} {value}')

@@ -10,14 +10,15 @@ import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 import numpy as np
 
 from srgan_jax import sharding
-from srgan_jax.data.batch import Batch, make_batch
+from srgan_jax.data.batch import Batch, as_floats, make_pictures
 from srgan_jax.data.loader import Cut
 from srgan_jax.models import vgg
-from srgan_jax.training import stages
+from srgan_jax.training import flat, stages
 from srgan_jax.training import step as step_lib
 
 Update = Callable[
@@ -47,6 +48,7 @@ def make_update(
   precision: str,
   batch_norm: sharding.BatchNorm = 'global',
   degradation_seed: int | None = None,
+  is_flat: bool | None = None,
 ) -> Update:
   """Compiles, when it is first called, one or several updates of a stage.
 
@@ -66,6 +68,8 @@ def make_update(
       gradients and metrics are averaged: three all-reduces an update.
     degradation_seed: with the step decides the degradation 'photo' of the LR;
       None: the LR is the exact bicubic one.
+    is_flat: whether several updates see parameters, moments and averages as a
+      few long arrays (`flat`); None: on GPUs alone.
 
   Returns:
     A function of the state, K steps' rows of data stacked (of the loader's
@@ -77,30 +81,43 @@ def make_update(
   if batch_norm == 'per_device':
     advance = functools.partial(_advance_per_device, stage.step, mesh)
 
+  def make(pictures: Any, rows: Any, number: jax.Array) -> Batch:
+    crops, key = cut(pictures, rows), None
+    if degradation_seed is not None:
+      key = jax.random.fold_in(jax.random.key(degradation_seed), number)
+    return make_pictures(crops['crop'], crops['symmetry'], scale, key)
+
   def step(
     state: step_lib.PretrainState,
-    rows: Any,
+    made: Batch,
     rate: jax.Array,
-    pictures: Any,
     perceptual: vgg.PerceptualNetwork | None,
   ) -> tuple[step_lib.PretrainState, step_lib.Metrics]:
-    crops = cut(pictures, rows)
-    key = None
-    if degradation_seed is not None:
-      key = jax.random.fold_in(
-        jax.random.key(degradation_seed), state.generator.step
-      )
-    batch = make_batch(crops['crop'], crops['symmetry'], scale, key)
     with jax.default_matmul_precision(precision):
       return advance(
-        state.with_learning_rate(rate), batch, perceptual, stage.objective
+        state.with_learning_rate(rate),
+        as_floats(made),
+        perceptual,
+        stage.objective,
       )
 
-  return _compile_several(step, mesh, batch_norm)
+  if is_flat is None:
+    is_flat = mesh.devices.flat[0].platform == 'gpu'
+  loop = _loop
+  if is_flat:
+    loop = functools.partial(
+      _loop_of_few_kernels,
+      dtype=stage.objective.dtype,
+      packs_statistics=batch_norm == 'global',
+      makes_all_first=degradation_seed is None,
+    )
+  return _compile_several(make, step, loop, mesh, batch_norm)
 
 
 def _compile_several(
+  make: Callable[[Any, Any, jax.Array], Batch],
   step: Callable[..., tuple[step_lib.PretrainState, step_lib.Metrics]],
+  loop: Callable[..., tuple[step_lib.PretrainState, step_lib.Metrics]],
   mesh: Mesh,
   batch_norm: sharding.BatchNorm,
 ) -> Update:
@@ -118,17 +135,15 @@ def _compile_several(
     pictures: Any,
     perceptual: vgg.PerceptualNetwork | None,
   ) -> tuple[step_lib.PretrainState, step_lib.Metrics]:
-    def advance(
-      state: step_lib.PretrainState, inputs: tuple[Any, Any]
-    ) -> tuple[step_lib.PretrainState, step_lib.Metrics]:
-      return step(state, *inputs, pictures, perceptual)
-
+    numbers = state.generator.step + jnp.arange(len(rates))
+    make_one = functools.partial(make, pictures)
+    one_step = functools.partial(step, perceptual=perceptual)
     if len(rates) > 1:
-      state, metrics = jax.lax.scan(advance, state, (rows, rates))
+      state, metrics = loop(make_one, one_step, state, (rows, numbers), rates)
     else:
       # Without the loop, in which XLA's CPU backend is slow.
-      inputs = jax.tree.map(lambda x: x[0], (rows, rates))
-      state, metrics = advance(state, inputs)
+      made = make_one(*jax.tree.map(lambda x: x[0], (rows, numbers)))
+      state, metrics = one_step(state, made, rates[0])
       metrics = jax.tree.map(lambda x: x[None], metrics)
     if batch_norm == 'global':
       state = jax.lax.with_sharding_constraint(state, sharding.replicated(mesh))
@@ -137,6 +152,51 @@ def _compile_several(
     )
 
   return update
+
+
+def _loop(
+  make: Callable[..., Batch],
+  step: Callable[..., tuple[step_lib.PretrainState, step_lib.Metrics]],
+  state: step_lib.PretrainState,
+  inputs: Any,
+  rates: np.ndarray,
+) -> tuple[step_lib.PretrainState, step_lib.Metrics]:
+  """Steps in turn; a step's metrics are kept as one array."""
+  names: list[str] = []
+
+  def body(
+    state: step_lib.PretrainState, given: tuple[Any, Any]
+  ) -> tuple[step_lib.PretrainState, jax.Array]:
+    inputs, rate = given
+    state, metrics = step(state, make(*inputs), rate)
+    names[:] = metrics
+    return state, jnp.stack(list(metrics.values()))
+
+  state, columns = jax.lax.scan(body, state, (inputs, rates))
+  return state, dict(zip(names, columns.T, strict=True))
+
+
+def _loop_of_few_kernels(
+  make: Callable[..., Batch],
+  step: Callable[..., tuple[step_lib.PretrainState, step_lib.Metrics]],
+  state: step_lib.PretrainState,
+  inputs: Any,
+  rates: np.ndarray,
+  *,
+  dtype: jnp.dtype,
+  packs_statistics: bool,
+  makes_all_first: bool,
+) -> tuple[step_lib.PretrainState, step_lib.Metrics]:
+  """The same for GPUs: states are packed in the loop, crops cut before it.
+
+  Degraded crops take too much memory to be made for all steps at once.
+  """
+  first = inputs[1][0]
+  if makes_all_first:
+    inputs, make = jax.vmap(make)(*inputs), Batch
+  state = flat.pack(state, dtype, packs_statistics)
+  state, metrics = _loop(make, step, state, inputs, rates)
+  return flat.unpack(state, first), metrics
 
 
 def _advance_per_device(

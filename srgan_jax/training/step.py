@@ -20,6 +20,7 @@ import optax
 from srgan_jax import losses
 from srgan_jax.data.batch import Batch
 from srgan_jax.models import vgg
+from srgan_jax.training import flat
 
 Metrics = dict[str, jax.Array]
 
@@ -48,6 +49,16 @@ class NetworkState(train_state.TrainState):
   @property
   def variables(self) -> Variables:
     return {'params': self.params, 'batch_stats': self.batch_stats}
+
+  def apply_gradients(self, *, grads: Any, **changes: Any) -> Self:
+    """The state behind an update; `changes` are fields of it."""
+    updates, opt_state = self.tx.update(grads, self.opt_state, self.params)
+    return self.replace(
+      step=self.step + 1,
+      params=optax.apply_updates(self.params, updates),
+      opt_state=opt_state,
+      **changes,
+    )
 
   def with_learning_rate(self, rate: jax.Array) -> Self:
     """The same state, whose next update has this learning rate."""
@@ -203,7 +214,7 @@ def gan_step(
   #    G's parameters.
   def generate(params: Any) -> tuple[jax.Array, Any]:
     if objective.freeze_batch_norm:
-      variables = generator.variables | {'params': params}
+      variables = _layers(params, generator.batch_stats)
       sr = generator.apply_fn(variables, batch.lr, train=False)
       return sr, generator.batch_stats
     return _apply(generator, params, generator.batch_stats, batch.lr)
@@ -295,12 +306,17 @@ def _apply(
 ) -> tuple[jax.Array, Any]:
   """A forward pass in training mode: the output and the new BN statistics."""
   output, updated = network.apply_fn(
-    {'params': params, 'batch_stats': batch_stats},
-    images,
-    train=True,
-    mutable=['batch_stats'],
+    _layers(params, batch_stats), images, train=True, mutable=['batch_stats']
   )
-  return output, updated['batch_stats']
+  return output, flat.like(batch_stats, updated['batch_stats'])
+
+
+def _layers(params: Any, batch_stats: Any) -> Variables:
+  """What a network's `apply` takes, whether they are packed or not."""
+  return {
+    'params': flat.layers(params),
+    'batch_stats': flat.layers(batch_stats),
+  }
 
 
 def _content_terms(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from srgan_jax import sharding
+from srgan_jax.data.batch import make_batch
 from srgan_jax.training import checkpoints, optimizers, program, stages
 from srgan_jax.training import step as step_lib
 from tests.support import small
@@ -79,7 +80,7 @@ def test_gradients_are_the_mean_of_the_devices_own(name):
   alone = []
   for device in range(DEVICES):
     part = slice(2 * device, 2 * device + 2)
-    batch = program.make_batch(rows['crop'][part], rows['symmetry'][part])
+    batch = make_batch(rows['crop'][part], rows['symmetry'][part])
     alone.append(
       jax.device_get(step(_host_state(name), batch, stage.content.perceptual))
     )

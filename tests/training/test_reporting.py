@@ -81,7 +81,7 @@ def test_a_resumed_run_purges_what_the_lost_one_showed(tmp_path, start):
 
 
 @pytest.mark.parametrize('failing', ['metrics.jsonl', 'tensorboard/gan'])
-def test_a_full_disk_is_named(tmp_path, failing):
+def test_a_full_disk_is_named(tmp_path, request, failing):
   reporter = reporting.Reporter(tmp_path, 'gan', start=0, steps=9)
   # As if the disk had been filled since they were opened.
   if failing == 'metrics.jsonl':
@@ -91,7 +91,8 @@ def test_a_full_disk_is_named(tmp_path, failing):
   else:
     writer = reporter._board._writer._py_recordio_writer
     writer._writer.close()
-    writer._writer = open('/dev/full', 'wb', buffering=0)
+    writer._writer = full = open('/dev/full', 'wb', buffering=0)
+    request.addfinalizer(full.close)
     named = failing
   with pytest.raises(OSError, match='No space') as caught:
     with reporter:

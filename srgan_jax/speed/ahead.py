@@ -1,0 +1,150 @@
+"""Compiles a config's step for accelerators that are only described.
+
+XLA's compilers for TPUs and GPUs need neither: `speed.tpu` and `speed.gpu` say
+what they make of the step.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+import time
+from typing import Any
+
+import jax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
+import numpy as np
+
+from srgan_jax import sharding
+from srgan_jax.data import draw, opening, resident
+from srgan_jax.data.loader import Cut
+from srgan_jax.speed import stand_ins
+from srgan_jax.training import stages
+from srgan_jax.training.setup import Setup
+
+LOADERS = ('synthetic', 'resident')
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+  """A compiled program.
+
+  Attributes:
+    text: what XLA's text of it says, optimised.
+    steps: training steps in a call.
+    compile_s: how long that took, in seconds.
+    arguments: bytes of what goes in, of a device.
+    temporaries: bytes of what lies between, at their peak.
+    peak: bytes of arguments, results and temporaries.
+    cost: what XLA counts ('flops', 'bytes accessed'); {} where it does not.
+  """
+
+  text: str
+  steps: int
+  compile_s: float
+  arguments: int
+  temporaries: int
+  peak: int
+  cost: dict[str, float]
+
+
+def prepare(
+  config: ConfigDict, batch_size: int, stage_name: str | None
+) -> tuple[Setup, stages.Stage]:
+  """The networks and stages of a config, and one of the stages.
+
+  The precision 'auto' is bfloat16.
+
+  Args:
+    config: of the run; changed.
+    batch_size: the global batch.
+    stage_name: 'pretrain' or 'gan'; None: the last stage.
+
+  Raises:
+    ValueError: one line: a wrong config, or no such stage.
+  """
+  config.batch_size = batch_size
+  if config.precision == 'auto':
+    config.precision = 'bfloat16'
+  setup = Setup(config, stand_ins.random_vgg(config))
+  return setup, setup.stage(stage_name) if stage_name else setup.stages[-1]
+
+
+def compile_stage(
+  setup: Setup,
+  stage: stages.Stage,
+  devices: Sequence[Any],
+  *,
+  loader: str = 'synthetic',
+  steps: int = 1,
+) -> Program:
+  """Compiles a call of a stage's program.
+
+  Args:
+    setup: networks and config; its batch is the global one.
+    stage: of the setup.
+    devices: of a topology.
+    loader: 'synthetic': crops come cut; 'resident': the program cuts them from
+      as many pictures as the config's source has, or the package.
+    steps: training steps in a call.
+  """
+  config = setup.config
+  mesh = Mesh(np.asarray(devices), (sharding.AXIS,))
+
+  def place(x: Any, spec: PartitionSpec) -> Any:
+    placed = NamedSharding(mesh, spec)
+    return jax.ShapeDtypeStruct(np.shape(x), x.dtype, sharding=placed)
+
+  everywhere = lambda tree: jax.tree.map(
+    lambda x: place(x, PartitionSpec()), tree
+  )
+  state = jax.eval_shape(lambda: setup.create_state(stage, setup.initial))
+  specs = jax.tree.map(lambda x: PartitionSpec(), state)
+  if config.batch_norm == 'per_device':
+    specs = sharding.state_specs(state)
+    state = jax.eval_shape(lambda x: sharding.spread(x, mesh.size), state)
+  rows: Any = stand_ins.abstract_crops(config, steps)
+  pictures: Any = None
+  cut: Cut = lambda pictures, rows: rows
+  if loader == 'resident':
+    field: Any = jax.ShapeDtypeStruct((steps, config.batch_size), np.int32)
+    rows = draw.Draw(field, field, field, field)
+    stand_ins.use_photos(config)
+    source = opening.open_source(config.data.source, min_size=config.crop_size)
+    pictures = everywhere(resident.abstract_pictures(source.sizes))
+    cut = lambda pictures, rows: {
+      'crop': resident.cut(
+        pictures,
+        rows,
+        crop_size=config.crop_size,
+        scale=config.scale,
+        edge=config.data.edge,
+      ),
+      'symmetry': rows.symmetry,
+    }
+  step = stand_ins.make_update(setup, stage, mesh, config.batch_norm, cut)
+  split = PartitionSpec(None, sharding.AXIS)
+  lowered = step.lower(
+    jax.tree.map(place, state, specs),
+    jax.tree.map(lambda x: place(x, split), rows),
+    place(np.zeros(steps, np.float32), PartitionSpec()),
+    pictures,
+    everywhere(stage.content.perceptual),
+  )
+  start = time.perf_counter()
+  compiled: Any = lowered.compile()
+  compile_s = time.perf_counter() - start
+  plan = compiled.memory_analysis()
+  return Program(
+    text=compiled.as_text(),
+    steps=steps,
+    compile_s=compile_s,
+    arguments=plan.argument_size_in_bytes,
+    temporaries=plan.temp_size_in_bytes,
+    peak=(
+      plan.argument_size_in_bytes
+      + plan.output_size_in_bytes
+      + plan.temp_size_in_bytes
+      - plan.alias_size_in_bytes
+    ),
+    cost=compiled.cost_analysis() or {},
+  )

@@ -1,0 +1,332 @@
+"""Reads a compiled GPU program: which kernels a step launches, and for what.
+
+XLA's text of an optimised program names each kernel, the shapes, types and
+layouts that it reads and writes, and the operation of ours that it came from.
+"""
+
+from collections.abc import Iterable, Iterator
+import dataclasses
+import math
+import re
+
+_BITS = {'pred': 8, 's8': 8, 'u8': 8, 's16': 16, 'u16': 16, 'f16': 16}
+_BITS |= {'bf16': 16, 's32': 32, 'u32': 32, 'f32': 32}
+_BITS |= {'s64': 64, 'u64': 64, 'f64': 64}
+
+# Instructions that launch nothing.
+_FREE = {
+  'parameter', 'constant', 'tuple', 'get-tuple-element', 'bitcast', 'iota',
+  'after-all', 'opt-barrier', 'copy-done', 'all-reduce-done', 'async-done',
+  'partition-id', 'replica-id', 'while', 'conditional', 'call',
+  'fusion-done',
+}  # fmt: skip
+_READS_A_PART = {'slice', 'dynamic-slice', 'gather'}
+
+_INSTRUCTION = re.compile(
+  r'^\s*(?P<root>ROOT )?%?(?P<name>[\w.\-]+) = '
+  r'(?P<type>\((?:[^()]|\([^()]*\))*\)|\S+) (?P<opcode>[\w\-]+)\((?P<rest>.*)$'
+)
+_COMPUTATION = re.compile(r'^(?P<entry>ENTRY )?%?(?P<name>[\w.\-]+) \(.*\{$')
+_ARRAY = re.compile(r'\b([a-z]+\d*)\[([\d,]*)\](\{[^}]*\})?')
+_OP_NAME = re.compile(r'op_name="((?:[^"\\]|\\.)*)"')
+# In a path, what JAX puts around the layers.
+_FRAMES = re.compile(
+  r'jit\(\w*\)|\b(while|body|closed_call|shard_map|eval_jaxpr)\b'
+  r'|\bcond/branch_\d+_fun\b'
+)
+
+Shape = tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Instruction:
+  """A line of the program."""
+
+  name: str
+  type: str
+  opcode: str
+  operands: tuple[str, ...]
+  attributes: str
+  is_root: bool
+
+  @property
+  def op_name(self) -> str:
+    """The path of the operation that it came from, '' where XLA has none."""
+    found = _OP_NAME.search(self.attributes)
+    return found[1] if found else ''
+
+  def attribute(self, name: str) -> str:
+    """An attribute's value, '' where it has none."""
+    found = re.search(rf'\b{name}="?([^\s,"}}]+)', self.attributes)
+    return found[1].removeprefix('%') if found else ''
+
+
+Computation = dict[str, Instruction]
+
+
+@dataclasses.dataclass(frozen=True)
+class Kernel:
+  """What one launch does.
+
+  Attributes:
+    name: XLA's name of it.
+    kind: 'convolution', 'matmul', 'reduction', 'transpose', 'copy',
+      'elementwise', or XLA's name of another operation.
+    layer: whose it is and whether forwards or backwards (`layer_of`).
+    count: launches a step.
+    bytes: read and written by a launch.
+    flops: multiplications and additions of a launch's matrix products.
+    result: the types, shapes and layouts written.
+    operands: those read.
+    target: cuDNN's or cuBLAS's function, or ''.
+  """
+
+  name: str
+  kind: str
+  layer: str
+  count: float
+  bytes: int
+  flops: int
+  result: str
+  operands: tuple[str, ...]
+  target: str
+
+
+def parse(text: str) -> tuple[dict[str, Computation], str]:
+  """The computations of a program by name, and the name of its entry.
+
+  Raises:
+    ValueError: where the text has no entry.
+  """
+  computations: dict[str, Computation] = {}
+  entry, current = '', None
+  for line in text.splitlines():
+    if (head := _COMPUTATION.match(line)) and ' = ' not in line.split('(')[0]:
+      current = computations.setdefault(head['name'], {})
+      entry = head['name'] if head['entry'] else entry
+    elif current is not None and (found := _INSTRUCTION.match(line)):
+      inside, attributes = _split_call(found['rest'])
+      current[found['name']] = Instruction(
+        name=found['name'],
+        type=found['type'],
+        opcode=found['opcode'],
+        operands=tuple(re.findall(r'%([\w.\-]+)', inside)),
+        attributes=attributes,
+        is_root=bool(found['root']),
+      )
+  if not entry:
+    raise ValueError('this is no program that XLA compiled: it has no entry')
+  return computations, entry
+
+
+def kernels(text: str, steps: int = 1) -> list[Kernel]:
+  """The kernels that a program launches, loops' as often as they run.
+
+  Args:
+    text: of the optimised program.
+    steps: training steps in a call of it; `count` is by step.
+  """
+  computations, entry = parse(text)
+  return list(_walk(computations, entry, 1 / steps))
+
+
+def conditionals(text: str) -> int:
+  """How many branches are left for the device to choose between."""
+  computations, _ = parse(text)
+  return sum(
+    line.opcode == 'conditional'
+    for computation in computations.values()
+    for line in computation.values()
+  )
+
+
+def layer_of(op_name: str) -> str:
+  """The layer and direction in an operation's path.
+
+  'jit(update)/while/body/transpose(jvp(Generator))/block_1/norm_0/reduce_sum'
+  is 'Generator block/norm_0 backward'.
+  """
+  path = _FRAMES.sub('', op_name)
+  direction = ''
+  if 'transpose(jvp(' in path:
+    direction = ' backward'
+  elif 'jvp(' in path:
+    direction = ' forward'
+  parts = re.sub(r'transpose\(|jvp\(|\)', '', path).split('/')[:-1]
+  names = [re.sub(r'_\d+$', '', p) if 'block' in p else p for p in parts if p]
+  return ('/'.join(names) or 'program') + direction
+
+
+def shapes(type_text: str) -> list[tuple[str, Shape]]:
+  """The element types and shapes in a type, of a tuple's each."""
+  return [
+    (kind, tuple(int(n) for n in size.split(',') if n))
+    for kind, size, _ in _ARRAY.findall(type_text)
+    if kind in _BITS
+  ]
+
+
+def size_of(type_text: str) -> int:
+  """The bytes of a type."""
+  return sum(
+    _BITS[kind] // 8 * math.prod(shape) for kind, shape in shapes(type_text)
+  )
+
+
+def _split_call(rest: str) -> tuple[str, str]:
+  """What is inside an operation's parentheses, and what follows them."""
+  depth = 1
+  for i, letter in enumerate(rest):
+    depth += (letter == '(') - (letter == ')')
+    if depth == 0:
+      return rest[:i], rest[i + 1 :]
+  return rest, ''
+
+
+def _walk(
+  computations: dict[str, Computation], name: str, count: float
+) -> Iterator[Kernel]:
+  computation = computations[name]
+  for line in computation.values():
+    if line.opcode == 'while':
+      trips = re.search(r'"known_trip_count":\{"n":"(\d+)"', line.attributes)
+      times = int(trips[1]) if trips else 1
+      yield from _walk(computations, line.attribute('body'), count * times)
+    elif line.opcode == 'call':
+      yield from _walk(computations, line.attribute('to_apply'), count)
+    elif line.opcode == 'conditional':
+      for branch in re.findall(r'%([\w.\-]+)', line.attributes):
+        yield from _walk(computations, branch, count)
+    elif line.opcode not in _FREE:
+      yield _kernel(computations, computation, line, count)
+
+
+def _kernel(
+  computations: dict[str, Computation],
+  computation: Computation,
+  line: Instruction,
+  count: float,
+) -> Kernel:
+  inner = list(computations.get(line.attribute('calls'), {}).values())
+  target = line.attribute('custom_call_target')
+  operands = tuple(
+    computation[operand].type
+    for operand in line.operands
+    if operand in computation
+  )
+  return Kernel(
+    name=line.name,
+    kind=_kind(line, inner, target),
+    layer=layer_of(_origin(line, inner, computation)),
+    count=count,
+    bytes=_bytes(line, inner, operands),
+    flops=_flops(line, target, operands),
+    result=line.type,
+    operands=operands,
+    target=target,
+  )
+
+
+def _kind(line: Instruction, inner: list[Instruction], target: str) -> str:
+  if target.startswith('__cudnn$conv'):
+    return 'convolution'
+  if line.opcode in ('copy', 'copy-start', 'fusion-start'):
+    return 'copy'
+  opcodes = {line.opcode, *(i.opcode for i in inner)}
+  if target.startswith('__cublas') or 'dot' in opcodes:
+    return 'matmul'
+  if line.opcode == 'custom-call':
+    return target
+  if any(code.startswith(('reduce-window', 'select-and')) for code in opcodes):
+    return 'window'
+  if 'reduce' in opcodes:
+    return 'reduction'
+  if any(_turns(i) for i in [line, *inner]):
+    return 'transpose'
+  if line.opcode == 'copy' or any(
+    i.is_root and i.opcode == 'copy' for i in inner
+  ):
+    return 'copy'
+  for code in ('scatter', 'sort', 'gather'):
+    if code in opcodes:
+      return code
+  return 'elementwise' if line.opcode == 'fusion' else line.opcode
+
+
+def _turns(line: Instruction) -> bool:
+  """Whether an instruction changes the order of the axes in memory."""
+  if line.opcode != 'transpose':
+    return False
+  found = re.search(r'dimensions=\{([\d,]*)\}', line.attributes)
+  order = [int(n) for n in found[1].split(',') if n] if found else []
+  sizes = [shape for _, shape in shapes(line.type)][:1]
+  if not sizes:
+    return False
+  kept = [axis for axis, size in zip(order, sizes[0], strict=True) if size > 1]
+  return kept != sorted(kept)
+
+
+def _origin(
+  line: Instruction, inner: list[Instruction], computation: Computation
+) -> str:
+  """The path of what a kernel computes; of a copy, of what it copies."""
+  if line.op_name:
+    return line.op_name
+  for instruction in reversed(inner):
+    if instruction.op_name:
+      return instruction.op_name
+  for operand in line.operands:
+    if operand in computation and computation[operand].op_name:
+      return computation[operand].op_name
+  return ''
+
+
+def _bytes(
+  line: Instruction, inner: list[Instruction], operands: tuple[str, ...]
+) -> int:
+  """Of a launch; where only a part of an operand is read, that part's."""
+  updates = [i for i in inner if i.opcode == 'dynamic-update-slice']
+  total = sum(map(size_of, operands))
+  for parameter in inner:
+    users = [i for i in inner if parameter.name in i.operands]
+    if parameter.opcode != 'parameter' or not users:
+      continue
+    if all(user.opcode in _READS_A_PART for user in users):
+      read = sum(size_of(user.type) for user in users)
+      total -= max(size_of(parameter.type) - read, 0)
+    elif all(u in updates and u.operands[0] == parameter.name for u in users):
+      total -= size_of(parameter.type)
+  if updates:  # in place
+    by_name = {i.name: i for i in inner}
+    return total + sum(size_of(by_name[i.operands[1]].type) for i in updates)
+  return total + size_of(line.type)
+
+
+def _flops(line: Instruction, target: str, operands: tuple[str, ...]) -> int:
+  """Of cuDNN's convolutions and cuBLAS's products; the rest counts as none."""
+  arrays = [shapes(operand)[0][1] for operand in operands if shapes(operand)]
+  result = next((shape for _, shape in shapes(line.type)), ())
+  if target.startswith('__cublas'):
+    product = math.prod(result) * math.prod(arrays[0]) * math.prod(arrays[1])
+    return 2 * math.isqrt(product)
+  if not target.startswith('__cudnn$conv'):
+    return 0
+  # Each output meets a kernel's taps and inputs once, in every direction.
+  if 'BackwardFilter' in target:
+    outputs, kernel = arrays[1], result
+  elif 'BackwardInput' in target:
+    outputs, kernel = arrays[0], arrays[1]
+  else:
+    outputs, kernel = result, arrays[1]
+  labels = line.attribute('dim_labels')
+  features = re.split('[_>-]+', labels)[1].index('o')
+  return 2 * math.prod(outputs) * math.prod(kernel) // kernel[features]
+
+
+def totals(items: Iterable[Kernel], key: str) -> dict[str, float]:
+  """Launches a step by a field, the most first."""
+  counts: dict[str, float] = {}
+  for kernel in items:
+    name = getattr(kernel, key)
+    counts[name] = counts.get(name, 0) + kernel.count
+  return dict(sorted(counts.items(), key=lambda item: -item[1]))

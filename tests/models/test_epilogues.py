@@ -1,0 +1,114 @@
+"""Normalisation, bias and activation against what JAX differentiates itself."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from srgan_jax.models import epilogues
+from tests.support import plain
+
+SLOPES = [1.0, 0.2, np.float32([0.3, -0.5, 2.0, 0.0])]
+
+
+@pytest.fixture(params=['apart', 'together'])
+def sums(request, monkeypatch):
+  """Both ways to add up: a CPU's, and a GPU's, which a CPU can take too."""
+  way = getattr(epilogues, f'_sums_{request.param}')
+  monkeypatch.setattr(epilogues, 'sums', way)
+
+
+def inputs():
+  rng = np.random.default_rng(0)
+  x = rng.normal(0.4, 2, (3, 5, 8, 4))
+  vectors = rng.normal(0, 1, (4, 4)) + [[0], [0], [0.5], [0]]
+  vectors[1] = np.exp(vectors[1])  # a variance
+  dy = rng.normal(size=x.shape)
+  return jax.tree.map(jnp.float32, (x, *vectors, dy))
+
+
+def assert_gradients_equal(ours, theirs, arguments, dy):
+  y, pull_back = jax.vjp(ours, *arguments)
+  expected, expected_pull_back = jax.vjp(theirs, *arguments)
+  np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
+  for a, b in zip(pull_back(dy), expected_pull_back(dy), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * np.abs(b).max())
+
+
+@pytest.mark.usefixtures('sums')
+@pytest.mark.parametrize('slope', SLOPES, ids=['none', 'leaky', 'learned'])
+def test_normalising_by_a_batch_has_the_plain_gradients(slope):
+  x, scale, _, bias, _, dy = inputs()
+  slopes = () if isinstance(slope, float) else (jnp.array(slope),)
+  more = (slope,) if isinstance(slope, float) else ()
+  assert_gradients_equal(
+    lambda *args: epilogues.normalize_batch(*args, *more)[0],
+    lambda *args: plain.normalize_batch(*args, *more)[0],
+    (x, scale, bias, *slopes),
+    dy,
+  )
+
+
+@pytest.mark.usefixtures('sums')
+@pytest.mark.parametrize('slope', SLOPES, ids=['none', 'leaky', 'learned'])
+def test_normalising_by_given_statistics_has_the_plain_gradients(slope):
+  x, mean, variance, scale, bias, dy = inputs()
+  slopes = () if isinstance(slope, float) else (jnp.array(slope),)
+  more = (slope,) if isinstance(slope, float) else ()
+  given = lambda normalize: (
+    lambda x, *args: normalize(x, mean, variance, *args, *more)
+  )
+  assert_gradients_equal(
+    given(epilogues.normalize),
+    given(plain.normalize),
+    (x, scale, bias, *slopes),
+    dy,
+  )
+
+
+@pytest.mark.usefixtures('sums')
+@pytest.mark.parametrize('slope', SLOPES, ids=['none', 'leaky', 'learned'])
+def test_adding_a_bias_has_the_plain_gradients(slope):
+  x, bias, *_, dy = inputs()
+  slopes = () if isinstance(slope, float) else (jnp.array(slope),)
+  more = (slope,) if isinstance(slope, float) else ()
+  assert_gradients_equal(
+    lambda *args: epilogues.add_bias(*args, *more),
+    lambda *args: plain.add_bias(*args, *more),
+    (x, bias, *slopes),
+    dy,
+  )
+
+
+def test_the_statistics_are_the_batchs_and_pass_no_gradient_on():
+  x, scale, _, bias, *_ = inputs()
+  _, mean, variance = epilogues.normalize_batch(x, scale, bias)
+  np.testing.assert_allclose(mean, x.mean((0, 1, 2)), rtol=1e-5)
+  np.testing.assert_allclose(variance, x.var((0, 1, 2)), rtol=1e-5)
+  total = lambda x: sum(
+    part.sum() for part in epilogues.normalize_batch(x, scale, bias)[1:]
+  )
+  assert not np.any(jax.grad(total)(x))
+
+
+@pytest.mark.parametrize(
+  'shape',
+  # Loops over 24, 31, 1 (a prime) and 24 and 24 rows.
+  [(2, 24, 24, 3), (1, 31, 1, 2), (2, 37, 1, 2), (4, 48, 48, 2), (3, 1, 1, 5)],
+)
+def test_sums_in_loops_are_sums(shape):
+  rng = np.random.default_rng(0)
+  terms = [jnp.float32(rng.normal(1, 1, shape)) for _ in range(3)]
+  for ours, term in zip(epilogues._sums_together(*terms), terms, strict=True):
+    np.testing.assert_allclose(ours, term.sum((0, 1, 2)), rtol=1e-5)
+
+
+def test_a_gpus_program_adds_all_terms_in_two_passes():
+  x = jnp.zeros((16, 24, 24, 64))
+  lowered = (
+    jax.jit(lambda x: epilogues.sums(x, x * x, x + 1))
+    .trace(x)
+    .lower(lowering_platforms=('cuda',))
+    .as_text()
+  )
+  assert lowered.count('stablehlo.reduce(') == 2

@@ -1,0 +1,156 @@
+"""What is said of a program compiled for a GPU, and that none is needed."""
+
+import importlib.util
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from srgan_jax.speed import ahead, gpu, hlo
+from tests.support import repository
+
+# A loop of three steps (a convolution, a sum over pixels, an addition of a
+# picture out of nine) and a transposed result; JAX 0.11.2 for an H100.
+LOOP = pathlib.Path(__file__).parent / 'recorded' / 'loop.hlo.txt'
+
+needs_plugin = pytest.mark.skipif(
+  importlib.util.find_spec('jax_cuda13_plugin') is None,
+  reason="JAX's CUDA plugin is not installed (the extra cuda)",
+)
+
+
+def program(text, steps):
+  return ahead.Program(text, steps, 1.0, 10, 20, 30, {})
+
+
+def test_kernels_of_a_loop_count_as_often_as_it_runs():
+  kernels = hlo.kernels(LOOP.read_text(), steps=3)
+  assert hlo.totals(kernels, 'kind') == pytest.approx(
+    {
+      'elementwise': 2 + 2 / 3,
+      'copy': 1 + 2 / 3,
+      'convolution': 1,
+      'reduction': 1,
+      'transpose': 2 / 3,
+    }
+  )
+  assert hlo.conditionals(LOOP.read_text()) == 0
+
+
+def test_kernels_know_their_layer_shapes_bytes_and_products():
+  kernels = hlo.kernels(LOOP.read_text(), steps=3)
+  (conv,) = (kernel for kernel in kernels if kernel.kind == 'convolution')
+  assert conv.target == '__cudnn$convForward'
+  assert conv.operands[1] == 'bf16[64,3,3,64]{3,2,1,0}'
+  assert conv.flops == 2 * (2 * 8 * 8 * 64) * (3 * 3 * 64)
+  assert conv.bytes == 2 * (2 * 8192 + 9 * 64 * 64)
+  (reduction,) = (kernel for kernel in kernels if kernel.kind == 'reduction')
+  assert reduction.layer == 'G/norm_0 forward'
+  # Of nine pictures it reads one, 8,192 bytes; it reads and writes the image.
+  (add,) = (kernel for kernel in kernels if kernel.name == 'loop_add_fusion')
+  assert add.bytes == 2 * 2 * 8192 + 8192 + 2 * 4 * 64 + 4 + 4
+
+
+@pytest.mark.parametrize(
+  ('path', 'layer'),
+  [
+    ('jit(update)/while/body/closed_call/add', 'program'),
+    (
+      'jit(update)/jvp(Generator)/block_11/conv_0/x',
+      'Generator/block/conv_0 forward',
+    ),
+    (
+      'jit(update)/while/body/transpose(jvp(Generator))/block_3/norm_0/'
+      'cond/branch_0_fun/reduce',
+      'Generator/block/norm_0 backward',
+    ),
+  ],
+)
+def test_a_layer_is_read_from_its_path(path, layer):
+  assert hlo.layer_of(path) == layer
+
+
+def test_the_roofline_counts_launches_and_the_longer_of_the_rest():
+  text = LOOP.read_text()
+  figures = gpu.figures_of(program(text, 3), 'h100', 'default')
+  assert figures['kernels'] == pytest.approx(7)
+  assert figures['launch_ms'] == pytest.approx(7 * 2e-3)
+  busy = 1e-3 * (figures['roofline_ms'] - figures['launch_ms'])
+  by_memory, by_products = figures['bytes'] / 3.35e12, figures['flops'] / 989e12
+  assert max(by_memory, by_products) <= busy <= by_memory + by_products
+  # H200 has the same arithmetic and more bandwidth.
+  faster = gpu.figures_of(program(text, 3), 'h200', 'default')
+  assert figures['launch_ms'] < faster['roofline_ms'] < figures['roofline_ms']
+  assert figures['temporary_bytes'] == 20
+
+
+def test_what_is_no_program_or_no_gpu_is_said():
+  with pytest.raises(ValueError, match='no entry'):
+    hlo.kernels('HloModule x\n')
+  with pytest.raises(ValueError, match='one of h100, h200, not'):
+    gpu.describe('h1000')
+
+
+def test_a_documents_row_is_replaced_and_the_rest_kept():
+  text = (repository.ROOT / 'docs' / 'performance.md').read_text()
+  figures = gpu.figures_of(program(LOOP.read_text(), 3), 'h100', 'default') | {
+    'target': 'h100',
+    'label': 'srresnet-x',
+    'batch_size': 3,
+    'loader': 'resident',
+    'steps_per_call': 3,
+  }
+  once = gpu.with_row(text, figures)
+  (row,) = set(once.splitlines()) - set(text.splitlines())
+  assert row.startswith('| h100 | srresnet-x | 3 | resident, 3 steps | 7 | 1 |')
+  twice = gpu.with_row(once, figures | {'kernels': 8})
+  assert len(twice.splitlines()) == len(once.splitlines())
+  assert once.replace(row + '\n', '') == text
+  with pytest.raises(ValueError, match='no table between'):
+    gpu.with_row('no table', figures)
+
+
+def compile_tiny(output, *arguments):
+  # The suite's own flags are a CPU's.
+  environment = {**os.environ, 'PYTHONPATH': str(repository.ROOT)}
+  environment.pop('XLA_FLAGS', None)
+  return subprocess.run(
+    [
+      *(sys.executable, 'tools/compile_gpu.py', *repository.TINY),
+      *('--target=h100', f'--json={output}', *arguments),
+    ],
+    cwd=repository.ROOT,
+    capture_output=True,
+    text=True,
+    env=environment,
+  )
+
+
+@needs_plugin
+def test_the_training_program_compiles_without_a_gpu(tmp_path):
+  """Recorded with JAX 0.11.2: 74 kernels, 20 of them convolutions."""
+  output = tmp_path / 'out.json'
+  result = compile_tiny(
+    output, '--stage=pretrain', '--batch_per_device=4', '--loader=resident'
+  )
+  assert result.returncode == 0, result.stderr
+  figures = json.loads(output.read_text())
+  assert figures['by_kind']['convolution'] == 20
+  assert figures['kernels'] < 85
+  assert figures['conditionals'] == 0
+  assert figures['steps_per_call'] == 20
+
+
+@pytest.mark.skipif(
+  importlib.util.find_spec('jax_cuda13_plugin') is not None,
+  reason="JAX's CUDA plugin is installed",
+)
+def test_without_the_plugin_the_extra_is_named(tmp_path):
+  result = compile_tiny(tmp_path / 'out.json')
+  assert result.returncode == 1
+  assert 'compile_gpu: h100: ' in result.stderr
+  assert "pip install 'srgan_jax[cuda]'" in result.stderr
+  assert 'Traceback' not in result.stderr
