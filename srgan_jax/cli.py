@@ -16,7 +16,6 @@ from typing import Any, NoReturn
 import tqdm
 
 import srgan_jax
-from srgan_jax.pretrained import catalogue
 
 STOPPED = 130  # the exit status of a command that Ctrl-C ended
 
@@ -61,6 +60,8 @@ class _ListModels(argparse.Action):
     option_string: str | None = None,
   ) -> None:
     del namespace, values, option_string
+    from srgan_jax.pretrained import catalogue
+
     print(catalogue.describe())
     parser.exit()
 

@@ -10,13 +10,11 @@ It is served to this computer alone, loads nothing from elsewhere and reports to
 nobody; what was uploaded is deleted when the command ends.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
 import functools
-import html
 import os
 import pathlib
-import signal
 import sys
 import tempfile
 import time
@@ -36,14 +34,6 @@ from srgan_jax.upscaling import Upscaler, load
 _SHOWN_SIDE = 4096
 _POLL = 0.5  # seconds between two reports of progress
 _EXAMPLES = pathlib.Path(__file__).parent / 'assets' / 'validation'
-_CSS = """
-.gradio-container > main { width: 100%; max-width: 1280px; margin: auto; }
-#status { min-height: 4em; }
-#status .error { color: #dc2626; font-weight: 600; }
-footer { display: none !important; }
-"""
-
-
 # Choices of back-projection, and what `load` takes for them.
 _BACK_PROJECTION = {'as the model recommends': None, 'off': 0, 'on': 1}
 
@@ -52,7 +42,7 @@ def page(models: Mapping[str, pathlib.Path], max_megapixels: float) -> Any:
   """Builds the page.
 
   Args:
-    models: weights files, by the name to choose them by.
+    models: by the name to choose it by.
     max_megapixels: larger pictures are refused.
 
   Returns:
@@ -62,52 +52,17 @@ def page(models: Mapping[str, pathlib.Path], max_megapixels: float) -> Any:
 
   def show(
     path: str | None, name: str, strength: float, back_projection: str
-  ) -> Iterator[tuple[Any, Any, str]]:
-    """The slider, the download and the line below, until all is done."""
-    download = lambda file: gr.DownloadButton(
-      value=file, interactive=file is not None
+  ) -> Iterator[Any]:
+    open_model = functools.partial(
+      _load, models[name], strength, _BACK_PROJECTION[back_projection]
     )
-    if path is None:
-      yield None, download(None), ''
-      return
-    try:
-      lr = _read(path, max_megapixels)
-      height, width = lr.pixels.shape[:2]
-      before = _shown(lr.pixels, height, width)
-      text = f'Upscaling {width} x {height} pixels with {name} …'
-      yield (before, before), download(None), html.escape(text)
-      upscaler = _load(
-        models[name], strength, _BACK_PROJECTION[back_projection]
-      )
-      start = time.perf_counter()
-      counts: list[int] = []
-      with futures.ThreadPoolExecutor(1) as pool:
-        task = pool.submit(upscaler, lr.pixels, counts.append)
-        while futures.wait([task], _POLL).not_done:
-          done = sum(counts) / (height * width)
-          yield gr.skip(), gr.skip(), html.escape(f'{text} {done:.0%}')
-      sr = lr.with_pixels(task.result())
-      seconds = time.perf_counter() - start
-      after = _shown(sr.pixels, height, width)
-      source = pathlib.Path(path)
-      target = source.with_name(f'{source.stem}_x{SCALE}_{_plain(name)}.png')
-      with open(target, 'wb') as file:
-        writing.write(sr, file, 'PNG')
-      text = (
-        f'{SCALE * width} x {SCALE * height} pixels in {seconds:.1f} s. '
-        f'Left of the slider: bicubic; right: {name}.'
-      )
-      text = ' '.join([text, *(f'Note: {note}.' for note in lr.notes)])
-      yield (before, after), download(str(target)), html.escape(text)
-    except (ValueError, OSError, MemoryError, FloatingPointError) as error:
-      yield None, download(None), _one_line(error)
+    yield from _show(path, max_megapixels, name, open_model)
 
   names = list(models)
   examples = sorted(str(path) for path in _EXAMPLES.glob('*.png'))
   with gr.Blocks(
     title='srgan_jax: upscale a picture',
     analytics_enabled=False,
-    delete_cache=(600, 3600),
   ) as blocks:
     gr.Markdown(
       f'# Upscale a picture x{SCALE}\nPictures stay on the computer that runs '
@@ -132,7 +87,7 @@ def page(models: Mapping[str, pathlib.Path], max_megapixels: float) -> Any:
           label='Back-projection',
           elem_id='back_projection',
         )
-        status = gr.HTML(elem_id='status')
+        status = gr.Markdown(elem_id='status')
         result = gr.DownloadButton(
           'Download the result (PNG)',
           variant='primary',
@@ -171,6 +126,52 @@ def page(models: Mapping[str, pathlib.Path], max_megapixels: float) -> Any:
   return blocks
 
 
+def _show(
+  path: str | None,
+  max_megapixels: float,
+  name: str,
+  open_model: Callable[[], Upscaler],
+) -> Iterator[tuple[Any, Any, str]]:
+  """The slider, the download and the line below, until all is done."""
+  import gradio as gr
+
+  download = lambda file: gr.DownloadButton(
+    value=file, interactive=file is not None
+  )
+  if path is None:
+    yield None, download(None), ''
+    return
+  try:
+    lr = _read(path, max_megapixels)
+    height, width = lr.pixels.shape[:2]
+    before = _shown(lr.pixels, height, width)
+    text = f'Upscaling {width} x {height} pixels with {name} …'
+    yield (before, before), download(None), _literal(text)
+    upscaler = open_model()
+    start = time.perf_counter()
+    counts: list[int] = []
+    with futures.ThreadPoolExecutor(1) as pool:
+      task = pool.submit(upscaler, lr.pixels, counts.append)
+      while futures.wait([task], _POLL).not_done:
+        done = sum(counts) / (height * width)
+        yield gr.skip(), gr.skip(), _literal(f'{text} {done:.0%}')
+    sr = lr.with_pixels(task.result())
+    seconds = time.perf_counter() - start
+    after = _shown(sr.pixels, height, width)
+    source = pathlib.Path(path)
+    target = source.with_name(f'{source.stem}_x{SCALE}_{_plain(name)}.png')
+    with open(target, 'wb') as file:
+      writing.write(sr, file, 'PNG')
+    text = (
+      f'{SCALE * width} x {SCALE * height} pixels in {seconds:.1f} s. '
+      f'Left of the slider: bicubic; right: {name}.'
+    )
+    text = ' '.join([text, *(f'Note: {note}.' for note in lr.notes)])
+    yield (before, after), download(str(target)), _literal(text)
+  except (ValueError, OSError, MemoryError, FloatingPointError) as error:
+    yield None, download(None), _one_line(error)
+
+
 def _read(path: str, max_megapixels: float) -> pictures.Picture:
   """The uploaded picture.
 
@@ -206,9 +207,13 @@ def _plain(name: str) -> str:
   return ''.join(c if c.isalnum() or c in '-_' else '_' for c in stem)
 
 
+def _literal(text: str) -> str:
+  """Markdown that shows a text as it is: file names have stars and brackets."""
+  return ''.join(c if c.isalnum() or c == ' ' else f'&#{ord(c)};' for c in text)
+
+
 def _one_line(error: BaseException) -> str:
-  text = ' '.join(str(error).split()) or type(error).__name__
-  return f'<span class="error">{html.escape(text)}</span>'
+  return f'<span class="error">{_literal(cli.one_line(error))}</span>'
 
 
 @functools.lru_cache(maxsize=8)
@@ -253,6 +258,7 @@ def _short_name(file: pathlib.Path) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
   """The command: serves the page until it is interrupted."""
   parser = cli.parser(__doc__, 'python -m srgan_jax.demo')
+  cli.add_information(parser)
   add = parser.add_argument
   add(
     '--model',
@@ -263,13 +269,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     'shipped; repeat it for more',
   )
   add('--host', default='127.0.0.1', help='0.0.0.0 serves the whole network')
-  add('--port', type=int, default=7860)
-  add(
-    '--share',
-    action='store_true',
-    help="a public address through Gradio's servers: the only option that "
-    'reaches the internet',
-  )
+  add('--port', type=int, default=7860, help='0 for any that is free')
   add('--max-megapixels', type=float, default=4.0, help='default: 4')
   options = parser.parse_args(arguments)
   with tempfile.TemporaryDirectory(prefix='srgan_jax_demo_') as folder:
@@ -278,26 +278,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ['HF_HUB_DISABLE_TELEMETRY'] = '1'
     os.environ['GRADIO_TEMP_DIR'] = folder
     try:
-      import gradio as gr
+      from srgan_jax import demo_server
 
       blocks = page(find_models(options.model), options.max_megapixels)
       runtime.enable_compilation_cache()
-      # As Ctrl-C, so that the pictures are deleted then as well.
-      signal.signal(signal.SIGTERM, signal.default_int_handler)
-      _, address, _ = blocks.queue(default_concurrency_limit=1).launch(
-        server_name=options.host,
-        server_port=options.port,
-        share=options.share,
-        theme=gr.themes.Soft(font=['system-ui', 'sans-serif']),
-        css=_CSS,
-        footer_links=[],
-        max_file_size='256mb',
-        ssr_mode=False,
-        prevent_thread_lock=True,
-        quiet=not options.share,
+      demo_server.serve(
+        blocks, pathlib.Path(folder), host=options.host, port=options.port
       )
-      print(f'demo: open {address} in a browser; Ctrl-C ends it', flush=True)
-      blocks.block_thread()
     except ImportError as error:
       if error.name != 'gradio':
         raise
@@ -306,8 +293,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         file=sys.stderr,
       )
       return 1
-    except (ValueError, OSError) as error:
-      print(f'demo: {error}', file=sys.stderr)
+    except (ValueError, OSError, OverflowError) as error:
+      print(f'demo: {cli.one_line(error)}', file=sys.stderr)
       return 1
   return 0
 

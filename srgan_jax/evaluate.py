@@ -1,9 +1,9 @@
 """Scores a method on a benchmark.
 
-  python -m srgan_jax.evaluate --model bicubic --hr Set5/HR --lr Set5/LRx4
-  python -m srgan_jax.evaluate --model generator.safetensors --hr Set14/HR \
+  srgan-evaluate --model bicubic --hr Set5/HR --lr Set5/LRx4
+  srgan-evaluate --model generator.safetensors --hr Set14/HR \
     --protocol paper,y,rgb --lpips lpips_alex.safetensors --json set14.json
-  python -m srgan_jax.evaluate --sr theirs/Set5 --hr Set5/HR
+  srgan-evaluate --sr theirs/Set5 --hr Set5/HR
 
 Without --lr, LR images are made from the originals by MATLAB's imresize. With
 --degrade they then suffer what photos do (`evaluation.degraded`). The protocols
@@ -15,12 +15,13 @@ from collections.abc import Iterable, Sequence
 import json
 import pathlib
 import sys
+from typing import TYPE_CHECKING
 
 import srgan_jax
 from srgan_jax import cli, files
-from srgan_jax.convert import published
-from srgan_jax.evaluation import benchmarks, degraded, methods, metrics, report
-from srgan_jax.imaging import opening
+
+if TYPE_CHECKING:
+  from srgan_jax.evaluation import benchmarks, degraded, report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-  parser = cli.parser(__doc__, 'python -m srgan_jax.evaluate')
+  parser = cli.parser(__doc__, 'srgan-evaluate')
+  cli.add_information(parser)
   add = parser.add_argument
   method = parser.add_mutually_exclusive_group(required=True)
   method.add_argument(
@@ -65,9 +67,8 @@ def _parser() -> argparse.ArgumentParser:
   add(
     '--protocol',
     type=_protocols,
-    default=metrics.PROTOCOLS,
     metavar='NAME,...',
-    help=f'of {", ".join(metrics.PROTOCOLS)}; all by default',
+    help='of paper, y, rgb (docs/protocols.md); all by default',
   )
   add(
     '--lpips',
@@ -79,9 +80,8 @@ def _parser() -> argparse.ArgumentParser:
   add(
     '--max-megapixels',
     type=float,
-    default=opening.MAX_MEGAPIXELS,
     metavar='N',
-    help='the largest image that is read; %(default)s by default',
+    help='the largest image that is read; 250 by default',
   )
   add('--json', type=pathlib.Path, metavar='FILE', help='also write JSON')
   add('--csv', type=pathlib.Path, metavar='FILE', help='also write CSV')
@@ -93,13 +93,24 @@ def _run(options: argparse.Namespace) -> bool:
   for path in (options.json, options.csv):
     if path is not None:
       files.require_place(path)
+  # Not before the arguments are read: help comes without JAX.
+  from srgan_jax.convert import published
+  from srgan_jax.evaluation import (
+    benchmarks,
+    degraded,
+    methods,
+    metrics,
+    report,
+  )
+  from srgan_jax.imaging import opening
+
   left_out: list[str] = []
   benchmark = benchmarks.Benchmark(
     options.hr,
     options.lr,
     options.edge,
     left_out=left_out,
-    max_megapixels=options.max_megapixels,
+    max_megapixels=options.max_megapixels or opening.MAX_MEGAPIXELS,
   )
   if options.sr:
     if options.degrade:
@@ -118,7 +129,7 @@ def _run(options: argparse.Namespace) -> bool:
   result = report.evaluate(
     method,
     (degraded.degrade(x, options.degrade) for x in _progress(benchmark)),
-    options.protocol,
+    options.protocol or metrics.PROTOCOLS,
     report.load_distances(options.lpips),
     left_out,
   )
@@ -129,6 +140,17 @@ def _run(options: argparse.Namespace) -> bool:
   print(result.table())
   for line in left_out:
     print(cli.visible(f'evaluate: left out: {line}'), file=sys.stderr)
+  _write(options, result, source, steps)
+  return bool(left_out)
+
+
+def _write(
+  options: argparse.Namespace,
+  result: 'report.Report',
+  source: str,
+  steps: Sequence[str],
+) -> None:
+  """Writes the figures to the files that were asked for."""
   if options.json:
     facts = {
       'version': srgan_jax.__version__,
@@ -140,10 +162,11 @@ def _run(options: argparse.Namespace) -> bool:
     files.write_text(options.json, json.dumps(facts, indent=2) + '\n')
   if options.csv:
     files.write_text(options.csv, result.as_csv())
-  return bool(left_out)
 
 
 def _protocols(text: str) -> list[str]:
+  from srgan_jax.evaluation import metrics
+
   names = text.split(',')
   for name in names:
     if name not in metrics.PROTOCOLS:
@@ -153,14 +176,18 @@ def _protocols(text: str) -> list[str]:
   return list(dict.fromkeys(names))
 
 
-def _steps(text: str) -> list[degraded.Step]:
+def _steps(text: str) -> 'list[degraded.Step]':
+  from srgan_jax.evaluation import degraded
+
   try:
     return degraded.parse(text)
   except ValueError as error:
     raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _progress(benchmark: benchmarks.Benchmark) -> Iterable[benchmarks.Pair]:
+def _progress(
+  benchmark: 'benchmarks.Benchmark',
+) -> 'Iterable[benchmarks.Pair]':
   return cli.progress(benchmark, unit='image', leave=False)
 
 

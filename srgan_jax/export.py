@@ -86,6 +86,7 @@ def export(model: str | pathlib.Path, output: pathlib.Path) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> int:
   """The command; its exit status."""
   parser = cli.parser(__doc__, 'python -m srgan_jax.export')
+  cli.add_information(parser)
   parser.add_argument(
     'model',
     help='a shipped (srgan, srresnet) or published name, or a weights file',

@@ -71,6 +71,8 @@ def train(config: 'ConfigDict', workdir: pathlib.Path) -> None:
     run = Run(Setup(config), workdir)
   except (ImportError, OSError, RuntimeError, ValueError) as error:
     _fail(error)
+  if jax.process_index() == 0:
+    logging.getLogger('srgan_jax').info(run.describe())
   try:
     run.train()
   except (FloatingPointError, OSError, ValueError) as error:

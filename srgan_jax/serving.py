@@ -174,8 +174,23 @@ def address(host: str, listener: socket.socket) -> str:
   return f'http://{name}:{listener.getsockname()[1]}/'
 
 
-def run(application: ASGIApp, listener: socket.socket, limits: Limits) -> None:
-  """Serves until SIGINT or SIGTERM. Nothing is logged about who asks what."""
+def run(
+  application: ASGIApp,
+  listener: socket.socket,
+  limits: Limits,
+  ready: Callable[[], None],
+) -> None:
+  """Serves until SIGINT or SIGTERM. Nothing is logged about who asks what.
+
+  Args:
+    application: with its `Guard`.
+    listener: what `listen` gave.
+    limits: of connections and times.
+    ready: called once it answers and a signal ends it in order.
+
+  Raises:
+    KeyboardInterrupt: in the end, where SIGINT ended it.
+  """
   connection: Any = functools.partial(_Connection, limits)
   config = uvicorn.Config(
     application,
@@ -187,7 +202,20 @@ def run(application: ASGIApp, listener: socket.socket, limits: Limits) -> None:
     timeout_keep_alive=15,
     timeout_graceful_shutdown=2,
   )
-  uvicorn.Server(config).run(sockets=[listener])
+  _Server(config, ready).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+  """A server that says when it is up."""
+
+  def __init__(self, config: uvicorn.Config, ready: Callable[[], None]):
+    super().__init__(config)
+    self._ready = ready
+
+  async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+    """As uvicorn's."""
+    await super().startup(sockets)
+    self._ready()
 
 
 class _Connection(h11_impl.H11Protocol):

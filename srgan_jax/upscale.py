@@ -1,11 +1,12 @@
-"""Upscales pictures by 4 with a trained generator: the command.
+"""Upscales pictures with a trained generator: the command.
 
-  python -m srgan_jax.upscale IN... -o OUT [--model srgan|srresnet|NAME|FILE]
+  srgan-upscale IN... [-o OUT] [--model NAME|FILE] [--scale X]
 
 IN: pictures, folders (all pictures in them, the structure kept) or - for
 standard input; OUT: a folder, a file for a single picture, or - for standard
-output. A picture is written in its own format with all that it kept
-(docs/upscaling.md). The call from Python is `srgan_jax.load`.
+output. Without OUT, photo.jpg becomes photo_x4.jpg. A picture is written in its
+own format with all that it kept (docs/upscaling.md). The call from Python is
+`srgan_jax.load`.
 """
 
 import argparse
@@ -13,71 +14,39 @@ from collections.abc import Sequence
 import os
 import pathlib
 import sys
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import tqdm
 
-from srgan_jax import cli, files, pretrained, runtime
-from srgan_jax.convert import published
-from srgan_jax.imaging import finding
-from srgan_jax.upscaling import Precision, load, planning
-from srgan_jax.upscaling.batch import MAX_MEGAPIXELS, Batch
-from srgan_jax.upscaling.planning import FORMATS, STANDARD
+from srgan_jax import cli, files, pretrained
+from srgan_jax.upscaling import options as choices
+
+if TYPE_CHECKING:
+  from srgan_jax.upscaling import planning
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
   """The command; returns its exit status."""
   options = _parser().parse_args(arguments)
   cli.print_any_name()
+  # Not before the arguments are read: help comes without JAX.
+  from srgan_jax.imaging import finding
+
   try:
-    plan = planning.plan(options.input, options.output, options.format)
+    plan = _plan(options)
     if options.report:
       files.require_place(options.report)
   except ValueError as error:
     _say(str(error))
     return 1
-  jobs = plan.jobs
-  for fault in plan.faults:
-    _say(fault)
-  for job in jobs:
-    if job.status == 'failed':
-      _say(job.note)
-    elif not options.overwrite and _exists(job.target):
-      job.status = 'skipped'
-  if skipped := sum(job.status == 'skipped' for job in jobs):
-    _say(f'{skipped} there already, skipped (--overwrite makes them again)')
-  batch = Batch(
-    jobs,
-    say=_say,
-    quality=options.quality,
-    max_megapixels=options.max_megapixels,
-  )
-  code = 0
-  try:
-    with cli.sigterm_as_ctrl_c():
-      if any(job.status == 'waiting' for job in jobs):
-        runtime.enable_compilation_cache()
-        published.provide(options.model, _say)
-        batch.run(
-          load(
-            options.model,
-            tile=options.tile,
-            precision=options.precision,
-            back_project=options.back_project,
-            strength=options.strength,
-          )
-        )
-  except ValueError as error:  # of the model
-    _say(str(error))
-    code = 1
-  except KeyboardInterrupt:
-    _say('stopped; pictures that are finished stay')
-    code = cli.STOPPED
+  code = _upscale(plan.jobs, options)
   for line in finding.describe(plan.passed_over):
     _say(line)
   if options.report:
+    from srgan_jax.upscaling import planning
+
     try:
-      planning.write_report(options.report, jobs)
+      planning.write_report(options.report, plan.jobs)
     except OSError as error:
       _say(f'{options.report}: {error.strerror}')
       code = code or 1
@@ -88,15 +57,82 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os._exit(code)
   return code or int(
     bool(plan.faults)
-    or any(job.status == 'failed' for job in jobs)
+    or any(job.status == 'failed' for job in plan.jobs)
     or any(item.is_fault for item in plan.passed_over)
   )
 
 
-def _parser() -> argparse.ArgumentParser:
-  parser = argparse.ArgumentParser(
-    prog='srgan-upscale', description='Upscales pictures by 4.'
+def _plan(options: argparse.Namespace) -> 'planning.Plan':
+  """Which pictures are made; those that are there already are not.
+
+  Raises:
+    ValueError: one line on what cannot be.
+  """
+  from srgan_jax.upscaling import planning, sizes
+
+  if options.scale and (options.width or options.height):
+    raise ValueError('a result has a --scale, or a --width and a --height')
+  if options.scale:
+    size = sizes.Size(options.scale)
+  else:
+    size = sizes.Size(width=options.width, height=options.height)
+  tail = options.suffix
+  if tail is None:
+    tail = '' if options.output else f'_{size}'
+  plan = planning.plan(
+    options.input, options.output, options.format, tail=tail, size=size
   )
+  for fault in plan.faults:
+    _say(fault)
+  for job in plan.jobs:
+    if job.status == 'failed':
+      _say(job.note)
+    elif not options.overwrite and _exists(job.target):
+      job.status = 'skipped'
+  if skipped := sum(job.status == 'skipped' for job in plan.jobs):
+    _say(f'{skipped} there already, skipped (--overwrite makes them again)')
+  return plan
+
+
+def _upscale(
+  jobs: 'Sequence[planning.Job]', options: argparse.Namespace
+) -> int:
+  """Makes the pictures that wait; the exit status."""
+  if not any(job.status == 'waiting' for job in jobs):
+    return 0
+  from srgan_jax import runtime
+  from srgan_jax.convert import published
+  from srgan_jax.upscaling import batch, load
+
+  try:
+    with cli.sigterm_as_ctrl_c():
+      runtime.enable_compilation_cache()
+      published.provide(options.model, _say)
+      upscaler = load(
+        options.model,
+        tile=options.tile,
+        precision=options.precision,
+        back_project=options.back_project,
+        strength=options.strength,
+      )
+      batch.Batch(
+        jobs,
+        say=_say,
+        quality=options.quality,
+        max_megapixels=options.max_megapixels,
+      ).run(upscaler)
+  except ValueError as error:  # of the model
+    _say(str(error))
+    return 1
+  except KeyboardInterrupt:
+    _say('stopped; pictures that are finished stay')
+    return cli.STOPPED
+  return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+  parser = cli.parser(__doc__, 'srgan-upscale')
+  cli.add_information(parser)
   add = parser.add_argument
   add(
     'input',
@@ -107,10 +143,11 @@ def _parser() -> argparse.ArgumentParser:
   add(
     '-o',
     '--output',
-    required=True,
     type=pathlib.Path,
-    help='a folder, a file for a single picture, or - for standard output',
+    help='a folder, a file for a single picture, or - for standard output; '
+    'beside the input by default',
   )
+  _add_size(parser)
   add(
     '--model',
     default=pretrained.DEFAULT,
@@ -120,7 +157,7 @@ def _parser() -> argparse.ArgumentParser:
   cli.add_generator_options(parser)
   add(
     '--format',
-    choices=sorted(FORMATS),
+    choices=sorted(choices.FORMATS),
     help="of the results; by default each picture's own, PNG for the rest",
   )
   add(
@@ -136,10 +173,44 @@ def _parser() -> argparse.ArgumentParser:
   )
   add(
     '--precision',
-    choices=get_args(Precision),
+    choices=get_args(choices.Precision),
     default='float32',
     help='bfloat16 is faster on GPUs and a few levels off; 8-bit pictures only',
   )
+  _add_overwrite(parser)
+  add('--report', type=pathlib.Path, help='a CSV file with a line a picture')
+  add(
+    '--max-megapixels',
+    type=_number(1, 10**9),
+    default=choices.MAX_MEGAPIXELS,
+    help='the largest result that is made; %(default)s by default',
+  )
+  return parser
+
+
+def _add_size(parser: argparse.ArgumentParser) -> None:
+  add = parser.add_argument
+  add(
+    '--suffix',
+    help='what names get in front of their ending; by default _x4 (as the '
+    'scale is) beside the input, nothing elsewhere',
+  )
+  add(
+    '--scale',
+    type=_scale,
+    metavar='2|3|4|8|X',
+    help='of the result, 4 by default: x4 as often as needed, then the exact '
+    'bicubic resize',
+  )
+  add('--width', type=_number(1, 2**20), help='of the result, in its place')
+  add(
+    '--height',
+    type=_number(1, 2**20),
+    help='likewise; of width and height the other follows',
+  )
+
+
+def _add_overwrite(parser: argparse.ArgumentParser) -> None:
   again = parser.add_mutually_exclusive_group()
   again.add_argument(
     '--skip-existing',
@@ -150,14 +221,6 @@ def _parser() -> argparse.ArgumentParser:
   again.add_argument(
     '--overwrite', action='store_true', help='also make what is there already'
   )
-  add('--report', type=pathlib.Path, help='a CSV file with a line a picture')
-  add(
-    '--max-megapixels',
-    type=_number(1, 10**9),
-    default=MAX_MEGAPIXELS,
-    help=f'the largest result that is made; {MAX_MEGAPIXELS} by default',
-  )
-  return parser
 
 
 def _number(low: int, high: int) -> Any:
@@ -171,13 +234,22 @@ def _number(low: int, high: int) -> Any:
   return parse
 
 
+def _scale(text: str) -> float:
+  value = float(text)
+  if not 1 <= value <= choices.MAX_SCALE:
+    raise argparse.ArgumentTypeError(
+      f'{text} is not from 1 to {choices.MAX_SCALE}'
+    )
+  return value
+
+
 def _tile(text: str) -> Any:
   return text if text == 'auto' else _number(1, 2**20)(text)
 
 
 def _exists(target: pathlib.Path) -> bool:
-  # A device or a pipe is there to be written to.
-  return target != STANDARD and os.path.isfile(target)
+  # A device or a pipe is there to be written to, and - is no file.
+  return str(target) != '-' and os.path.isfile(target)
 
 
 def _say(line: str) -> None:

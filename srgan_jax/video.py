@@ -12,18 +12,18 @@ is copied where the container holds it, and so are subtitles, chapters, covers,
 attachments and tags. What cannot stay is named in a line.
 """
 
+import argparse
 from collections.abc import Callable, Sequence
 import pathlib
-import signal
 import sys
 
-from srgan_jax import cli, pretrained, runtime, upscaling
-from srgan_jax.convert import published
+from srgan_jax import cli, pretrained
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
   """The command; its exit status."""
   parser = cli.parser(__doc__, 'python -m srgan_jax.video')
+  cli.add_information(parser)
   add = parser.add_argument
   add('input', type=pathlib.Path, help='a video that FFmpeg reads')
   add(
@@ -49,42 +49,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
   add('--crf', type=int, default=16, help='less is better; default: 16')
   add('--overwrite', action='store_true', help='also where OUT exists')
   options = parser.parse_args(arguments)
-  output = options.output
-  previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+  cli.print_any_name()
   try:
-    if output.exists() and not options.overwrite:
-      raise ValueError(f'{output} exists: --overwrite replaces it')
-    if output.resolve() == options.input.resolve():
-      raise ValueError(f'{output} is the input')
-    upscale_video = _library()
-    runtime.enable_compilation_cache()
-    published.provide(
-      options.model, lambda line: print(f'video: {line}', file=sys.stderr)
-    )
-    count, notes = upscale_video(
-      options.input,
-      output,
-      upscaling.load(
-        options.model,
-        back_project=options.back_project,
-        strength=options.strength,
-      ),
-      encoder=options.encoder,
-      pixel_format=options.pixel_format,
-      crf=options.crf,
-    )
+    with cli.sigterm_as_ctrl_c():
+      count, notes = _upscale(options)
   except (ValueError, OSError, FloatingPointError, MemoryError) as error:
-    print(f'video: {cli.one_line(error)}', file=sys.stderr)
+    _say(cli.one_line(error))
     return 1
   except KeyboardInterrupt:
-    print('video: stopped; nothing is written', file=sys.stderr)
+    _say('stopped; nothing is written')
     return cli.STOPPED
-  finally:
-    signal.signal(signal.SIGTERM, previous)
   for note in notes:
-    print(f'video: {note}', file=sys.stderr)
-  print(f'{output} ({count} frames)')
+    _say(note)
+  print(cli.visible(f'{options.output} ({count} frames)'))
   return 0
+
+
+def _upscale(options: argparse.Namespace) -> tuple[int, list[str]]:
+  output = options.output
+  if output.exists() and not options.overwrite:
+    raise ValueError(f'{output} exists: --overwrite replaces it')
+  if output.resolve() == options.input.resolve():
+    raise ValueError(f'{output} is the input')
+  # Not before the arguments are read: help comes without JAX.
+  from srgan_jax import runtime, upscaling
+  from srgan_jax.convert import published
+
+  upscale_video = _library()
+  runtime.enable_compilation_cache()
+  published.provide(options.model, _say)
+  upscaler = upscaling.load(
+    options.model, back_project=options.back_project, strength=options.strength
+  )
+  return upscale_video(
+    options.input,
+    output,
+    upscaler,
+    encoder=options.encoder,
+    pixel_format=options.pixel_format,
+    crf=options.crf,
+  )
+
+
+def _say(line: str) -> None:
+  print(cli.visible(f'video: {line}'), file=sys.stderr)
 
 
 def _library() -> Callable[..., tuple[int, list[str]]]:

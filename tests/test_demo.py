@@ -1,9 +1,11 @@
 """The page, as a browser shows it: a real upload, and the result compared."""
 
 import contextlib
+import http.client
 import io
 import json
 import os
+import pathlib
 import shutil
 import signal
 import socket
@@ -58,6 +60,127 @@ def page(model, tmp_path_factory):
     process.kill()
     process.wait()
     process.stdout.close()
+
+
+def ask(address, path, body=None, **headers):
+  """Status, headers and content of a request, as no browser would send it."""
+  host = urllib.parse.urlsplit(address).netloc
+  headers = {k.replace('_', '-'): v for k, v in headers.items()}
+  connection = http.client.HTTPConnection(host, timeout=PATIENCE)
+  try:
+    connection.request(
+      'GET' if body is None else 'POST', path, body, {'Host': host, **headers}
+    )
+    answer = connection.getresponse()
+    return answer.status, answer.headers, answer.read()
+  finally:
+    connection.close()
+
+
+@pytest.mark.parametrize(
+  'path',
+  [
+    '/gradio_api/file=/etc/hostname',
+    f'/gradio_api/file={pathlib.Path(demo.__file__)}',
+    '/gradio_api/file=README.md',
+    '/gradio_api/file=http://127.0.0.1/',
+    '/gradio_api/proxy=http://127.0.0.1/',
+    '/gradio_api/info',
+    '/gradio_api/mcp/sse',
+    '/monitoring/summary',
+    '/docs',
+    '/openapi.json',
+  ],
+)
+def test_only_what_the_page_needs_is_open(page, path):
+  assert ask(page[0], path)[0] == 403
+
+
+def test_files_above_the_folder_are_closed(page):
+  address, folder = page
+  (inside,) = folder.iterdir()
+  for path in (f'{inside}/../x.txt', f'{inside}/%2e%2e/x.txt'):
+    assert ask(address, f'/gradio_api/file={path}')[0] == 403
+  assert ask(address, f'/gradio_api/file={inside}/none.png')[0] in (403, 404)
+
+
+def test_the_page_is_closed_to_others(page):
+  address, _ = page
+  status, headers, _ = ask(address, '/')
+  assert status == 200
+  policy = headers['Content-Security-Policy']
+  assert "default-src 'none'" in policy and 'unsafe-eval' not in policy
+  assert "frame-ancestors 'none'" in policy
+  assert headers['X-Content-Type-Options'] == 'nosniff'
+  assert headers['Referrer-Policy'] == 'no-referrer'
+  assert 'Server' not in headers
+  # Another name for this computer; another site's script or form.
+  assert ask(address, '/', Host='evil.example')[0] == 403
+  for origin in ('http://evil.example', 'null'):
+    for path in ('/gradio_api/upload', '/gradio_api/queue/join'):
+      assert ask(address, path, b'{}', Origin=origin)[0] == 403
+  assert ask(address, '/gradio_api/queue/join', b'{}')[0] == 403
+
+
+def test_an_upload_is_bounded(page):
+  address, folder = page
+  headers = {
+    'Origin': address,
+    'Content-Type': 'multipart/form-data; boundary=b',
+  }
+  status, _, content = ask(
+    address, '/gradio_api/upload', b'x', Content_Length='100000000', **headers
+  )
+  assert status == 413 and b'too long' in content
+
+  # One that does not say how long it is.
+  def picture():
+    yield b'--b\r\nContent-Disposition: form-data; name="files"; '
+    yield b'filename="a.png"\r\nContent-Type: image/png\r\n\r\n'
+    for _ in range(70):
+      yield bytes(2**20)
+
+  with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+    assert ask(address, '/gradio_api/upload', picture(), **headers)[0] == 413
+  # What came of it is where it will be found and deleted.
+  (inside,) = folder.iterdir()
+  parts = [path for path in inside.iterdir() if path.is_file()]
+  assert sum(path.stat().st_size for path in parts) <= 2**26
+
+
+def test_old_uploads_make_room(tmp_path, monkeypatch):
+  demo_server = pytest.importorskip('srgan_jax.demo_server')
+  monkeypatch.setattr(demo_server, '_MAX_STORED', demo_server._MAX_UPLOAD + 10)
+  (tmp_path / 'a').mkdir()
+  old, new = tmp_path / 'a' / 'old.png', tmp_path / 'a' / 'new.png'
+  old.write_bytes(bytes(20))
+  os.utime(old, (0, 0))
+  new.write_bytes(bytes(8))
+  part = tmp_path / 'part'
+  part.write_bytes(bytes(20))
+  os.utime(part, (time.time() - 200,) * 2)
+  assert demo_server.make_room(tmp_path)
+  assert new.exists() and not old.exists() and not part.exists()
+  new.write_bytes(bytes(20))
+  assert not demo_server.make_room(tmp_path)
+
+
+def test_another_address_is_said(model):
+  pytest.importorskip('gradio', reason='the package gradio is not installed')
+  command = [sys.executable, '-m', 'srgan_jax.demo', '--host=0.0.0.0']
+  process = subprocess.Popen(
+    [*command, '--port=0', f'--model={model}'],
+    cwd=repository.ROOT,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  try:
+    assert 'demo: open http://' in process.stdout.readline()
+  finally:
+    process.terminate()
+    _, errors = process.communicate(timeout=PATIENCE)
+  assert errors.count('\n') == 1 and 'is open to the network' in errors
 
 
 @pytest.fixture(scope='module')
@@ -139,7 +262,7 @@ def test_a_picture_dropped_comes_out_upscaled(page, browser, model, tmp_path):
 @pytest.mark.parametrize(
   'name, content, message',
   [
-    ('text.png', b'no picture', 'text.png: not a readable image'),
+    ('te_x_t_.png', b'no picture', 'te_x_t_.png: not a readable image'),
     ('large.png', None, 'has 200 x 100 pixels, more than 0.01 megapixels'),
   ],
 )

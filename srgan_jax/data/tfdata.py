@@ -77,8 +77,8 @@ def batches(
 ) -> Iterator[dict[str, np.ndarray]]:
   """Batches of crops from `start_step` on, without end.
 
-  Process i of n gives rows [i*b, (i+1)*b) of the global batch,
-  b = batch_size / n.
+  Process i of n gives rows [i*b, (i+1)*b) of the batch, b = batch_size / n, as
+  `host_batch` returns them.
 
   Args:
     source: the pictures.
@@ -94,12 +94,8 @@ def batches(
     shard_count: how many processes; divides `batch_size`.
     threads: crops read at a time, by default two a core: some wait for disks.
 
-  Returns:
-    What `host_batch` returns, b rows each.
-
   Raises:
-    ValueError: shards that do not divide the batch, and as `draw`; from the
-      iterator, as `host_batch`.
+    ValueError: shards that do not divide the batch, or of `draw`, `host_batch`.
     ImportError: without TensorFlow.
   """
   if not 0 <= shard_index < shard_count or batch_size % shard_count:
@@ -121,8 +117,8 @@ def batches(
   )
   side = crop_size + 2 * resize.CONTEXT_PER_SCALE * scale
   mine = slice(shard_index * rows, (shard_index + 1) * rows)
-  pipeline = _Pipeline(draw, cut, side, mine)
-  return pipeline.start(start_step, threads or 2 * (os.cpu_count() or 1))
+  threads = threads or 2 * (os.cpu_count() or 1)
+  return _Pipeline(draw, cut, side, mine).start(start_step, threads)
 
 
 class _Pipeline:

@@ -15,6 +15,7 @@ Training has its own degradation (`data.degradation`).
 from collections.abc import Sequence
 import dataclasses
 import io
+import os
 import re
 import zlib
 
@@ -60,7 +61,7 @@ def degrade(pair: Pair, steps: Sequence[Step]) -> Pair:
     if step.kind == 'jpeg':
       lr = _compress(lr, step.amount)
     else:
-      seed = [zlib.crc32(pair.name.encode()), i]
+      seed = [zlib.crc32(os.fsencode(pair.name)), i]
       lr = _add_noise(lr, step.amount, np.random.default_rng(seed))
   return dataclasses.replace(pair, lr=lr)
 

@@ -60,7 +60,7 @@ def open_method(
 
   Args:
     model: 'nearest', 'bicubic', a shipped generator's name, a weights file, or
-      a folder of finished images of the benchmark (one called as a shipped
+      a folder of finished images of the benchmark (one called as a
       generator is ./NAME).
     benchmark: what it will be evaluated on.
     name: for headings; by default made from `model`.
@@ -73,7 +73,8 @@ def open_method(
   """
   if model in BASELINES:
     return dataclasses.replace(BASELINES[model], name=name or model)
-  if model not in pretrained.FILES and pathlib.Path(model).is_dir():
+  is_name = model in pretrained.FILES or pretrained.is_published(model)
+  if not is_name and pathlib.Path(model).is_dir():
     return finished(pathlib.Path(model), benchmark, name)
   path = pretrained.find(model)
   generator, variables, metadata = upscaling.read_generator(model, strength)

@@ -33,7 +33,14 @@ def is_isobmff(head: bytes) -> bool:
 
 
 def read(stream: BinaryIO) -> Properties:
-  """The properties of the main picture."""
+  """The properties of the main picture; none of boxes that are damaged."""
+  try:
+    return _read(stream)
+  except (ValueError, IndexError, struct.error):
+    return Properties()
+
+
+def _read(stream: BinaryIO) -> Properties:
   meta = _find_meta(stream)
   main = 0
   of_items: dict[int, list[int]] = {}

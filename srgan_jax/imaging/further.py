@@ -47,7 +47,7 @@ class Further:
     found = _ORIENTATION.search(self.xmp or b'')
     return int(found[2]) if found else 1
 
-  def resized(self, height: int, width: int, scale: int) -> 'Further':
+  def resized(self, height: int, width: int, scale: float) -> 'Further':
     """The same for pixels of another size."""
     if self.xmp is None:
       return self
@@ -55,7 +55,7 @@ class Further:
     for pattern, value in ((_WIDTH, width), (_HEIGHT, height)):
       xmp = pattern.sub(_replaced(lambda old, v=value: v), xmp)
     if scale != 1:
-      xmp = _PANORAMA.sub(_replaced(lambda old: old * scale), xmp)
+      xmp = _PANORAMA.sub(_replaced(lambda old: round(old * scale)), xmp)
     return dataclasses.replace(self, xmp=xmp)
 
   def upright(self) -> 'Further':

@@ -22,7 +22,7 @@ _BYTES = {
   **dict.fromkeys((5, 10, 12, 16, 17, 18), 8),
 }
 _LETTERS = {1: 'B', 3: 'H', 4: 'I', 6: 'b', 8: 'h', 9: 'i', 13: 'I', 16: 'Q'}
-_MOST_BYTES = 2**26  # of one field
+_MOST_BYTES = 2**26  # of the fields of a directory
 _MOST_PAGES = 10_000
 
 
@@ -99,6 +99,7 @@ def entries(
   size = struct.calcsize(form.entry)
   table = stream.read(min(count, 65535) * size)
   found: list[tuple[int, Field | None, bytes]] = []
+  left = _MOST_BYTES  # many fields may claim one place
   for start in range(0, len(table) // size * size, size):
     raw = table[start : start + size]
     tag, kind, number, value = struct.unpack(form.entry, raw)
@@ -106,10 +107,11 @@ def entries(
     field = None
     if length <= len(value):
       field = Field(kind, number, value[:length])
-    elif length <= _MOST_BYTES:
+    elif length <= left:
       place = struct.unpack(form.word, value)[0]
       if place + length <= end:
         stream.seek(place)
+        left -= length
         field = Field(kind, number, stream.read(length))
     found.append((tag, field, raw))
   return found

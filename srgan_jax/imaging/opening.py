@@ -25,6 +25,7 @@ from srgan_jax.imaging import tiff as tiff_lib
 ImageFile = str | os.PathLike[str] | bytes | BinaryIO
 
 MAX_MEGAPIXELS = 250  # of a picture that is read, unless a caller says so
+_MOST_ICON = 17  # megapixels; Pillow decodes an icon with its header
 
 # Pillow's names of the formats, and the suffixes of their files.
 _SUFFIXES = {
@@ -70,6 +71,18 @@ _OTHERS = {
     ('.cur', '.fits', '.fts', '.icns', '.jls', '.jxr', '.wdp', '.xcf'),
     'ImageMagick makes PNGs of them',
   ),
+}
+_HEIF_BRANDS = (b'heic', b'heix', b'heim', b'hevc', b'mif1', b'msf1')
+_HEADS = {
+  b'\xff\x0a': 'JPEG XL',
+  b'\0\0\0\x0cjxl ': 'JPEG XL',
+  b'%!ps': 'PostScript',
+  b'%pdf': 'PDF',
+  b'<svg': 'SVG',
+  b'<?xml': 'XML',
+  b'<!doctype': 'a web page',
+  b'<html': 'a web page',
+  b'version https://git-lfs': 'a Git LFS pointer (git lfs pull)',
 }
 
 
@@ -173,7 +186,8 @@ def opened(
       elif tiff_lib.is_tiff(stream):
         layout, plain = tiff_lib.split(stream)
       for size in _icon_sizes(stream) if plain is stream else ():
-        _check_size(size, max_megapixels)
+        most = _MOST_ICON if max_megapixels is None else max_megapixels
+        _check_size(size, min(most, _MOST_ICON))
       if layout:
         _check_size((layout.width, layout.height), max_megapixels)
       with _open(plain, stream) as image:
@@ -193,8 +207,23 @@ def _open(plain: BinaryIO, stream: BinaryIO) -> Image.Image:
   try:
     return Image.open(plain, formats=formats())
   except UnidentifiedImageError:
-    why = tiff_lib.describe(stream) or 'of no format that is read'
+    why = tiff_lib.describe(stream) or _describe(stream)
     raise ValueError(why) from None
+
+
+def _describe(stream: BinaryIO) -> str:
+  """Why a file is not read, by how it begins."""
+  stream.seek(0)
+  start = stream.read(512)
+  if not start:
+    return 'empty'
+  if start[4:8] == b'ftyp' and start[8:12] in _HEIF_BRANDS:
+    reader = what_reads('a.heic')
+    return 'HEIF, whatever its name' + (f': {reader}' if reader else '')
+  for head, what in _HEADS.items():
+    if start.lstrip().lower().startswith(head):
+      return f'{what}, whatever its name'
+  return 'no image format that is read'
 
 
 def _why(error: Exception) -> str:

@@ -48,27 +48,65 @@ def imresize(
     ValueError: for another rank or dtype, a scale that is not a positive
       number, or an unknown edge.
   """
+  image = _checked(image)
+  if not (math.isfinite(scale) and scale > 0):
+    raise ValueError(f'scale must be a positive number, not {scale}')
+  for axis in (0, 1):
+    taps = _taps(image.shape[axis], float(scale), edge)
+    image = _resize_image_axis(image, taps, axis)
+  return image
+
+
+def imresize_to(
+  image: np.ndarray, height: int, width: int, edge: Edge = 'clamp'
+) -> np.ndarray:
+  """Resizes an image as MATLAB's `imresize(image, [height, width])` does.
+
+  Args:
+    image: as for `imresize`.
+    height: of the result, at least 1; its ratio to the image's is its scale.
+    width: likewise.
+    edge: as for `imresize`.
+
+  Returns:
+    [height, width] or [height, width, C], in the image's dtype.
+
+  Raises:
+    ValueError: for another rank or dtype, a length below 1, or an unknown edge.
+  """
+  image = _checked(image)
+  for axis, length in enumerate((height, width)):
+    if length < 1:
+      raise ValueError(f'a length must be at least 1, not {length}')
+    taps = _taps(image.shape[axis], length / image.shape[axis], edge, length)
+    image = _resize_image_axis(image, taps, axis)
+  return image
+
+
+def _checked(image: np.ndarray) -> np.ndarray:
   image = np.asarray(image)
   if image.ndim not in (2, 3) or 0 in image.shape:
     raise ValueError(
       f'imresize takes [H, W] or [H, W, C], not an array of shape {image.shape}'
     )
-  is_unsigned = np.issubdtype(image.dtype, np.unsignedinteger)
-  if not is_unsigned and not np.issubdtype(image.dtype, np.floating):
+  if not np.issubdtype(image.dtype, np.unsignedinteger) and not np.issubdtype(
+    image.dtype, np.floating
+  ):
     raise ValueError(
       f'imresize takes unsigned integers or floats, not {image.dtype}'
     )
-  if not (math.isfinite(scale) and scale > 0):
-    raise ValueError(f'scale must be a positive number, not {scale}')
-
-  for axis in (0, 1):
-    indices, weights = _taps(image.shape[axis], float(scale), edge)
-    resized = _resize_axis(image, indices, weights, axis)
-    if is_unsigned:
-      top = np.iinfo(image.dtype).max
-      resized = np.clip(np.floor(resized + 0.5), 0, top)
-    image = resized.astype(image.dtype)
   return image
+
+
+def _resize_image_axis(
+  image: np.ndarray, taps: tuple[np.ndarray, np.ndarray], axis: int
+) -> np.ndarray:
+  """One pass, rounded where the image has whole numbers."""
+  resized = _resize_axis(image, *taps, axis)
+  if np.issubdtype(image.dtype, np.unsignedinteger):
+    top = np.iinfo(image.dtype).max
+    resized = np.clip(np.floor(resized + 0.5), 0, top)
+  return resized.astype(image.dtype)
 
 
 def downscale_crops(crops: jax.Array, scale: int = 4) -> jax.Array:
@@ -177,9 +215,15 @@ def _cubic(x: np.ndarray) -> np.ndarray:
 
 @functools.lru_cache(maxsize=64)
 def _taps(
-  length: int, scale: float, edge: Edge
+  length: int, scale: float, edge: Edge, result: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
   """The pixels that each output pixel reads, and their weights.
+
+  Args:
+    length: of the input.
+    scale: output pixels per input pixel.
+    edge: see `imresize`.
+    result: the length of the output; None for ceil(length * scale).
 
   Returns:
     indices int [out, taps] into the input axis and weights float64 [out, taps]
@@ -190,7 +234,7 @@ def _taps(
   stretch = min(scale, 1.0)  # below 1 the kernel widens: antialiasing
   support = 4 / stretch
   # 1-based pixel centres, as MATLAB counts them.
-  centre = np.arange(1, math.ceil(length * scale) + 1) / scale
+  centre = np.arange(1, (result or math.ceil(length * scale)) + 1) / scale
   centre += 0.5 * (1 - 1 / scale)
   first = np.floor(centre - support / 2)
   indices = first[:, None] + np.arange(math.ceil(support) + 2)

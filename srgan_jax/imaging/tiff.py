@@ -1,11 +1,8 @@
-"""TIFF files of more than 8 bits a channel, or with odd channels; writing.
+"""TIFF files of more than 8 bits a channel or with odd channels, read.
 
 Pillow decodes every compression, but knows few layouts of samples and halves
 most deep ones. So it is shown such a file's rows as gray pixels of 8 bits, one
 a byte, and the samples are put together here.
-
-Written is uint8 or uint16 [H, W, C], C of 1 to 4, deflated; beyond 4 GiB as
-BigTIFF. tifffile writes as well, but no Exif and GPS directories.
 """
 
 from collections.abc import Mapping
@@ -13,7 +10,6 @@ import dataclasses
 import os
 import struct
 from typing import BinaryIO
-import zlib
 
 import numpy as np
 from PIL import Image
@@ -21,18 +17,16 @@ from PIL import Image
 from srgan_jax.imaging import exif as exif_lib
 from srgan_jax.imaging import ifd, photoshop, png
 
-_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
-_FILL_ORDER, _OFFSETS, _SAMPLES, _ROWS, _SIZES = 266, 273, 277, 278, 279
-_PLANES, _PREDICTOR, _EXTRA, _FORMAT = 284, 317, 338, 339
-_TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_SIZES = 322, 323, 324, 325
-_X_RESOLUTION, _Y_RESOLUTION, _UNIT = 282, 283, 296
-_XMP, _IPTC, _PHOTOSHOP, _PROFILE = 700, 33723, 34377, 34675
+WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
+FILL_ORDER, OFFSETS, SAMPLES, ROWS, SIZES = 266, 273, 277, 278, 279
+PLANES, PREDICTOR, EXTRA, FORMAT = 284, 317, 338, 339
+TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES = 322, 323, 324, 325
+X_RESOLUTION, Y_RESOLUTION, UNIT = 282, 283, 296
+XMP, IPTC, PHOTOSHOP, PROFILE = 700, 33723, 34377, 34675
 
 _BYTEWISE = (1, 5, 8, 32773, 32946, 34925, 50000)  # compressions of bytes
 _COLOURS = {0: 1, 1: 1, 2: 3, 5: 4}  # channels: gray, RGB, CMYK
-_UNSPECIFIED, _ASSOCIATED, _UNASSOCIATED = 0, 1, 2
-_STRIP_BYTES = 2**20
-_MOST_CLASSIC = 2**32 - 2**24  # bytes; offsets of 32 bits end there
+_UNSPECIFIED, _ASSOCIATED, UNASSOCIATED = 0, 1, 2
 _BAND = 256  # rows whose bits are taken apart at a time
 
 
@@ -80,7 +74,7 @@ def size(stream: BinaryIO) -> tuple[int, int]:
   fields = ifd.read(stream, start.form, start.first)
   width, height = (
     next(iter(ifd.numbers(start.form, fields.get(tag))), 0)
-    for tag in (_WIDTH, _HEIGHT)
+    for tag in (WIDTH, HEIGHT)
   )
   return width, height
 
@@ -95,8 +89,8 @@ def describe(stream: BinaryIO) -> str:
     map(str, ifd.numbers(start.form, fields.get(tag)))
   )
   return (
-    f'a TIFF of another kind than those that are read: bits {numbers(_BITS)}, '
-    f'photometric {numbers(_PHOTOMETRIC)}, compression {numbers(_COMPRESSION)}'
+    f'a TIFF of another kind than those that are read: bits {numbers(BITS)}, '
+    f'photometric {numbers(PHOTOMETRIC)}, compression {numbers(COMPRESSION)}'
   )
 
 
@@ -115,22 +109,22 @@ def split(stream: BinaryIO) -> tuple[Layout | None, BinaryIO]:
   def values(tag: int, *default: int) -> tuple[int, ...]:
     return ifd.numbers(form, fields.get(tag)) or default
 
-  bits, kinds = values(_BITS, 1), values(_FORMAT, 1)
+  bits, kinds = values(BITS, 1), values(FORMAT, 1)
   layout = Layout(
-    width=values(_WIDTH, 0)[0],
-    height=values(_HEIGHT, 0)[0],
+    width=values(WIDTH, 0)[0],
+    height=values(HEIGHT, 0)[0],
     bits=max(bits),
-    samples=values(_SAMPLES, 1)[0],
-    photometric=values(_PHOTOMETRIC, -1)[0],
-    extra=values(_EXTRA),
-    is_planar=values(_PLANES, 1)[0] == 2,
-    predictor=values(_PREDICTOR, 1)[0],
-    tile_width=values(_TILE_WIDTH, 0)[0],
+    samples=values(SAMPLES, 1)[0],
+    photometric=values(PHOTOMETRIC, -1)[0],
+    extra=values(EXTRA),
+    is_planar=values(PLANES, 1)[0] == 2,
+    predictor=values(PREDICTOR, 1)[0],
+    tile_width=values(TILE_WIDTH, 0)[0],
     order=form.order,
   )
   if not min(layout.width, layout.height):
     return None, stream
-  is_bytewise = values(_COMPRESSION, 1)[0] in _BYTEWISE
+  is_bytewise = values(COMPRESSION, 1)[0] in _BYTEWISE
   if 3 in kinds and is_bytewise:
     raise ValueError('floating-point pixels have no known range')
   if 2 in kinds and max(bits) <= 16:
@@ -145,7 +139,7 @@ def split(stream: BinaryIO) -> tuple[Layout | None, BinaryIO]:
   is_odd = (
     8 < max(bits) <= 16
     or max(bits) not in (1, 2, 4, 8, 16, 32)
-    or layout.extra not in ((), (_UNASSOCIATED,))
+    or layout.extra not in ((), (UNASSOCIATED,))
     or (layout.photometric == 5 and extra > 0)
   )
   if not is_odd or layout.photometric not in _COLOURS or not is_bytewise:
@@ -175,32 +169,32 @@ def _as_bytes(
   together = 1 if layout.is_planar else layout.samples
   height = layout.height
   if layout.is_planar:  # the planes below each other
-    piece = number(_TILE_HEIGHT) or min(number(_ROWS) or height, height)
+    piece = number(TILE_HEIGHT) or min(number(ROWS) or height, height)
     if height % piece:
       raise ValueError(
         'a TIFF with its channels in separate planes, whose last strips differ'
       )
     height *= layout.samples
   plain = {
-    _WIDTH: whole(_row_bytes(layout.width * together, layout.bits)),
-    _HEIGHT: whole(height),
-    _BITS: ifd.of_numbers(form, 3, 8),
-    _COMPRESSION: ifd.of_numbers(form, 3, number(_COMPRESSION) or 1),
-    _PHOTOMETRIC: ifd.of_numbers(form, 3, 1),
-    _SAMPLES: ifd.of_numbers(form, 3, 1),
+    WIDTH: whole(_row_bytes(layout.width * together, layout.bits)),
+    HEIGHT: whole(height),
+    BITS: ifd.of_numbers(form, 3, 8),
+    COMPRESSION: ifd.of_numbers(form, 3, number(COMPRESSION) or 1),
+    PHOTOMETRIC: ifd.of_numbers(form, 3, 1),
+    SAMPLES: ifd.of_numbers(form, 3, 1),
   }
-  for tag in (_OFFSETS, _SIZES, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_SIZES):
+  for tag in (OFFSETS, SIZES, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES):
     if tag in fields:
       plain[tag] = whole(*values(tag))
-  if _FILL_ORDER in fields:
-    plain[_FILL_ORDER] = ifd.of_numbers(form, 3, number(_FILL_ORDER))
-  if _ROWS in fields:
-    plain[_ROWS] = whole(min(number(_ROWS), layout.height))
-  if tile := number(_TILE_WIDTH):
-    plain[_TILE_WIDTH] = whole(_row_bytes(tile * together, layout.bits))
+  if FILL_ORDER in fields:
+    plain[FILL_ORDER] = ifd.of_numbers(form, 3, number(FILL_ORDER))
+  if ROWS in fields:
+    plain[ROWS] = whole(min(number(ROWS), layout.height))
+  if tile := number(TILE_WIDTH):
+    plain[TILE_WIDTH] = whole(_row_bytes(tile * together, layout.bits))
   end = stream.seek(0, os.SEEK_END)
-  offsets = values(_OFFSETS) or values(_TILE_OFFSETS)
-  sizes = values(_SIZES) or values(_TILE_SIZES)
+  offsets = values(OFFSETS) or values(TILE_OFFSETS)
+  sizes = values(SIZES) or values(TILE_SIZES)
   if len(offsets) != len(sizes):
     raise ValueError('a TIFF without the sizes of its strips')
   # What follows the file here would be taken for its pixels.
@@ -245,7 +239,7 @@ def samples(layout: Layout, image: Image.Image) -> tuple[np.ndarray, list[str]]:
   kept, alpha = colours, None
   for index, meaning in enumerate(layout.extra):
     is_alpha = alpha is None and (
-      meaning in (_ASSOCIATED, _UNASSOCIATED)
+      meaning in (_ASSOCIATED, UNASSOCIATED)
       # Most programs write alpha so; nobody hides a whole picture.
       or (len(layout.extra) == 1 and values[..., colours + index].any())
     )
@@ -326,14 +320,14 @@ def read_metadata(stream: BinaryIO) -> Metadata:
   form = start.form
   fields = ifd.read(stream, form, start.first)
   data = lambda tag: fields[tag].data if tag in fields else None
-  iptc = data(_IPTC)
-  if iptc is None and (resources := data(_PHOTOSHOP)):
+  iptc = data(IPTC)
+  if iptc is None and (resources := data(PHOTOSHOP)):
     iptc = photoshop.find_iptc(resources)
   scale = {2: 1.0, 3: 2.54}.get(
-    next(iter(ifd.numbers(form, fields.get(_UNIT))), 2)
+    next(iter(ifd.numbers(form, fields.get(UNIT))), 2)
   )
   x, y = (
-    ifd.rational(form, fields.get(t)) for t in (_X_RESOLUTION, _Y_RESOLUTION)
+    ifd.rational(form, fields.get(t)) for t in (X_RESOLUTION, Y_RESOLUTION)
   )
   description = fields.get(exif_lib.DESCRIPTION)
   is_plan = exif_lib.describes_pixels(description) and (
@@ -341,9 +335,9 @@ def read_metadata(stream: BinaryIO) -> Metadata:
     not fields[exif_lib.DESCRIPTION].data.startswith(b'{')
   )
   return Metadata(
-    icc_profile=data(_PROFILE),
+    icc_profile=data(PROFILE),
     exif=exif_lib.of_tiff(stream, start),
-    xmp=data(_XMP),
+    xmp=data(XMP),
     iptc=iptc,
     dpi=(x * scale, y * scale) if scale and x and y else None,
     orientation=next(
@@ -352,79 +346,3 @@ def read_metadata(stream: BinaryIO) -> Metadata:
     pages=ifd.pages(stream, start),
     notes=('its description is a plan of other pixels: dropped',) * is_plan,
   )
-
-
-def write(
-  file: BinaryIO,
-  pixels: np.ndarray,
-  *,
-  icc_profile: bytes | None = None,
-  exif: bytes | None = None,
-  dpi: tuple[float, float] | None = None,
-  xmp: bytes | None = None,
-  iptc: bytes | None = None,
-) -> None:
-  """Writes a TIFF of any kind of pixels, strip by strip.
-
-  Args:
-    file: open for writing, empty; it can seek.
-    pixels: uint8 or uint16 [H, W, C], C of 1 to 4.
-    icc_profile: for these pixels.
-    exif: a block with its prefix.
-    dpi: horizontally and vertically.
-    xmp: for these pixels.
-    iptc: IIM's records.
-  """
-  height, width, channels = pixels.shape
-  bits = 8 * pixels.dtype.itemsize
-  source, fields = exif_lib.fields(exif or b'')
-  fields = ifd.reordered(fields, source.order, '<')
-  form = ifd.Form('<', pixels.nbytes > _MOST_CLASSIC)
-  if form.is_big:
-    start = b'II' + struct.pack('<HHHQ', 43, 8, 0, 0)
-  else:
-    start = b'II' + struct.pack('<HI', 42, 0)
-  file.write(start)
-  rows = max(1, _STRIP_BYTES // (bits // 8 * channels * width))
-  offsets, sizes = [], []
-  for first in range(0, height, rows):
-    strip = pixels[first : first + rows].astype(f'<u{bits // 8}')
-    strip[:, 1:] -= strip[:, :-1].copy()  # predictor 2: differences
-    data = zlib.compress(strip.tobytes())
-    offsets.append(file.tell())
-    sizes.append(len(data))
-    file.write(data)
-  file.write(bytes(-file.tell() % 16))
-  place = file.tell()
-  short = lambda *values: ifd.of_numbers(form, 3, *values)
-  long = lambda *values: ifd.of_numbers(form, 16 if form.is_big else 4, *values)
-  directory: dict[int, ifd.Field | ifd.Directory] = {
-    **fields,
-    _WIDTH: long(width),
-    _HEIGHT: long(height),
-    _BITS: short(*(bits,) * channels),
-    _COMPRESSION: short(8),
-    _PHOTOMETRIC: short(1 if channels < 3 else 2),
-    _OFFSETS: long(*offsets),
-    _SAMPLES: short(channels),
-    _ROWS: long(rows),
-    _SIZES: long(*sizes),
-    _PLANES: short(1),
-    _PREDICTOR: short(2),
-  }
-  if channels in (2, 4):
-    directory[_EXTRA] = short(_UNASSOCIATED)
-  if dpi:
-    directory[_X_RESOLUTION] = ifd.of_fraction(form, dpi[0])
-    directory[_Y_RESOLUTION] = ifd.of_fraction(form, dpi[1])
-    directory[_UNIT] = short(2)  # inch
-  for tag, kind, block in (
-    (_PROFILE, 7, icc_profile),
-    (_XMP, 1, xmp),
-    (_IPTC, 7, iptc),
-  ):
-    if block:
-      directory[tag] = ifd.Field(kind, len(block), block)
-  file.write(ifd.build(form, directory, place))
-  file.seek(len(start) - struct.calcsize(form.word))
-  file.write(struct.pack(form.word, place))

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 from PIL import Image, features
 
-from srgan_jax.imaging import alpha, boxes, further, png, tiff
+from srgan_jax.imaging import alpha, boxes, further, png, tiff_writing
 from srgan_jax.imaging.pictures import Picture
 from srgan_jax.imaging.reading import to_8_bit
 
@@ -71,7 +71,7 @@ def write(
   file: BinaryIO,
   form: str,
   quality: int | None = None,
-  scale: int = 1,
+  scale: float = 1,
 ) -> list[str]:
   """Writes a picture.
 
@@ -162,7 +162,7 @@ def _write_tiff(
   picture: Picture, file: BinaryIO, form: str, quality: int | None
 ) -> list[str]:
   del quality
-  tiff.write(
+  tiff_writing.write(
     file,
     picture.pixels,
     icc_profile=picture.icc_profile,

@@ -17,6 +17,7 @@ named in a request, so nobody scores for somebody else.
 """
 
 from collections.abc import Callable, Mapping
+import contextlib
 import hmac
 import json
 import pathlib
@@ -31,7 +32,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from srgan_jax import serving
+from srgan_jax import cli, serving
 from srgan_jax.mos import ratings as ratings_lib
 from srgan_jax.mos.study import IMAGES, Study
 
@@ -296,13 +297,11 @@ def serve(folder: pathlib.Path, study: Study, *, host: str, port: int) -> None:
         f'{host} is open to the network: whoever has the address can rate',
         file=sys.stderr,
       )
-    print(
-      f'{len(study.files)} images a rater; open {address}\nCtrl-C stops',
-      flush=True,
-    )
-    serving.run(page.application, listener, _LIMITS)
-  except KeyboardInterrupt:
-    pass
+    line = f'{len(study.files)} images a rater; open {address}\nCtrl-C stops'
+    with contextlib.suppress(KeyboardInterrupt), cli.sigterm_as_ctrl_c():
+      serving.run(
+        page.application, listener, _LIMITS, lambda: print(line, flush=True)
+      )
   finally:
     ratings.close()
     listener.close()

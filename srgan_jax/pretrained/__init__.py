@@ -3,13 +3,14 @@
 import os
 import pathlib
 
-from srgan_jax import files
+from srgan_jax import cli, files
 from srgan_jax.pretrained import published
 
 _FOLDER = pathlib.Path(__file__).parent
 
 # Every name that a generator ships under, and its file.
 FILES = {
+  'photo': 'photo',
   'srresnet': 'srresnet-mse',
   'srresnet-mse': 'srresnet-mse',
   'srresnet-vgg22': 'srresnet-vgg22',
@@ -20,7 +21,7 @@ FILES = {
 }
 
 # What is taken where no model is named.
-DEFAULT = 'srresnet'
+DEFAULT = 'photo'
 
 # What a run leaves of its first stage (`training.outputs`).
 _PRETRAINED = 'generator_pretrain.safetensors'
@@ -32,7 +33,8 @@ def find(model: str | os.PathLike[str]) -> pathlib.Path:
   A file of such a name in the working directory is meant, but not a folder.
 
   Raises:
-    ValueError: one line, for a published generator that is not fetched yet.
+    ValueError: one line, for a published generator that is not fetched yet,
+      and for what is neither a name nor a file.
   """
   path = pathlib.Path(model)
   if is_published(model):
@@ -44,6 +46,13 @@ def find(model: str | os.PathLike[str]) -> pathlib.Path:
       )
   elif str(model) in FILES and not path.is_file():
     path = _FOLDER / f'{FILES[str(model)]}.safetensors'
+  elif not path.exists():
+    names = [*FILES, *published.MODELS]
+    near = cli.did_you_mean(str(model), names)
+    raise ValueError(
+      f'{model}: no such file or model{near}: '
+      f'models are {", ".join(names)} (srgan-upscale --list-models)'
+    )
   return path
 
 

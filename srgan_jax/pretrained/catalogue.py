@@ -1,6 +1,6 @@
 """What the shipped generators are: read from the headers of their files."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 import dataclasses
 import json
 import pathlib
@@ -8,14 +8,16 @@ import struct
 from typing import Any
 
 from srgan_jax import pretrained
+from srgan_jax.pretrained import published
 
 # What each is for, by the name of its file.
 _PURPOSES = {
-  'srresnet-mse': 'nearest to the original in PSNR; makes no texture',
+  'photo': 'for pictures as they are: noisy, blurred or compressed',
+  'srresnet-mse': 'for clean pictures: nearest to the original in PSNR',
   'srresnet-vgg22': "a column of table 1; for pictures take 'srresnet'",
   'srgan-mse': 'keeps colours best of the SRGANs and invents least',
   'srgan-vgg22': 'sharper edges, a little texture',
-  'srgan-vgg54': 'the sharpest: fur, grass, stone and bark get texture',
+  'srgan-vgg54': 'for clean pictures: fur, grass, stone and bark get texture',
 }
 
 
@@ -72,22 +74,27 @@ def list_models() -> list[Model]:
 
 
 def describe() -> str:
-  """The generators as a table for a terminal."""
+  """All generators that have a name, as lines for a terminal."""
   lines = []
   for model in list_models():
     known = ', '.join((model.name, *model.aliases))
     default = ' (the default)' if model.name == pretrained.DEFAULT else ''
     lines.append(f'{known}{default}: {model.purpose}')
-    size = f'{model.size / 1e6:.1f} MB'
-    lines.append(f'  {size}, {model.licence}')
-    for name, figures in model.figures.items():
-      shown = ', '.join(
-        text.format(figures[key])
-        for key, text in _SHOWN.items()
-        if key in figures
-      )
-      lines.append(f'  {name}: {shown}')
+    lines.append(f'  {model.size / 1e6:.1f} MB, {model.licence}')
+    lines += _describe_figures(model.figures)
+  for name, theirs in published.MODELS.items():
+    lines.append(f'{name}: of {theirs.author}, downloaded when asked for')
+    lines.append(f'  {theirs.licence}')
+    lines += _describe_figures(theirs.figures)
   return '\n'.join(lines)
+
+
+def _describe_figures(
+  figures: Mapping[str, Mapping[str, float]],
+) -> Iterator[str]:
+  for name, values in sorted(figures.items()):
+    shown = [_SHOWN[key].format(values[key]) for key in _SHOWN if key in values]
+    yield f'  {name}: {", ".join(shown)}'
 
 
 _SHOWN = {

@@ -161,14 +161,13 @@ def time_stage(
     raise ValueError(f'{stage.name}: no variant of PyTorch is left')
   times = time_in_turns({'ours': ours, **theirs}, rounds, calls)
   medians = {name: float(np.median(value)) for name, value in times.items()}
-  best = min(medians[name] for name in theirs)
   return {
     'stage': stage.name,
     'precision': setup.dtype.name,
     'differences': differences,
     'median_ms': medians,
     'rounds_ms': times,
-    'speedup_over_best': best / medians['ours'],
+    'speedup_over_best': min(medians[n] for n in theirs) / medians['ours'],
   }
 
 

@@ -82,17 +82,7 @@ class Trainer:
       self.lr, self.hr = (
         x.to(memory_format=torch.channels_last) for x in (self.lr, self.hr)
       )
-    rate = float(stage.schedule(0))
-    self.adams = [
-      torch.optim.Adam(
-        n.parameters(),
-        rate,
-        fused=device == 'cuda',
-        capturable=variant == 'graphs',
-      )
-      for n in networks
-      if n is not self.features
-    ]
+    self.adams = self._make_adams(float(stage.schedule(0)), variant)
     if variant in ('compile', 'graphs'):
       for network in networks:
         network.compile()
@@ -100,6 +90,19 @@ class Trainer:
     self._losses: dict[str, torch.Tensor] = {}
     if variant == 'graphs':
       self._graph, self._losses = self._capture()
+
+  def _make_adams(self, rate: float, variant: str) -> list[torch.optim.Adam]:
+    trained = [self.generator, self.discriminator]
+    return [
+      torch.optim.Adam(
+        network.parameters(),
+        rate,
+        fused=self.device == 'cuda',
+        capturable=variant == 'graphs',
+      )
+      for network in trained
+      if network is not None
+    ]
 
   def step(self) -> dict[str, torch.Tensor]:
     """An update; with a CUDA graph every one writes the same tensors."""

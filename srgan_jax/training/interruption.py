@@ -12,6 +12,7 @@ import time
 from types import TracebackType
 from typing import Any
 
+from absl import logging as absl_logging
 import jax
 from jax.experimental import multihost_utils
 import numpy as np
@@ -102,8 +103,10 @@ def command(tool: str) -> Iterator[None]:
 
 
 def _log_to_stderr() -> None:
+  # Orbax says a lot; its errors come as exceptions too.
+  absl_logging.set_verbosity(absl_logging.FATAL)
   logger = logging.getLogger('srgan_jax')
   logger.setLevel(logging.INFO)
   if not logger.handlers:
     logger.addHandler(logging.StreamHandler())
-  logger.propagate = False  # absl, which Orbax brings, would say it again
+  logger.propagate = False  # absl would say it again

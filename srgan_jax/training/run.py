@@ -56,6 +56,26 @@ class Run:
     if self._workdir.trained_steps(last.name) < last.steps:
       _ = self.inputs.loader  # what it refuses is said before any update
 
+  def describe(self) -> str:
+    """What is about to be done, in a few lines for a person."""
+    mesh, inputs = self.setup.mesh, self.inputs
+    device = mesh.devices.flat[0]
+    lines = [
+      f'devices: {mesh.size} x {device.device_kind}, {self.setup.dtype.name}',
+      f'pictures: {len(inputs.source):,} of {self.setup.config.data.source}',
+      f'folder: {self.folder}',
+    ]
+    for stage in self.setup.stages:
+      done = self._workdir.trained_steps(stage.name)
+      begun = f', {done:,} of them done' if done else ''
+      lines.append(f'{stage.name}: {stage.steps:,} updates{begun}')
+    lines.append(
+      "first each stage's step is compiled: seconds for small networks, half a "
+      "minute for the paper's on an idle CPU; the next start takes it from the "
+      'cache'
+    )
+    return '\n'.join(lines)
+
   def train(self, deadline: float = math.inf) -> None:
     """Trains the stages in turn, each from where it stopped.
 

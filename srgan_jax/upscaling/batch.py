@@ -15,11 +15,11 @@ import tqdm
 
 from srgan_jax import cli, files
 from srgan_jax.imaging import opening, pictures, writing
-from srgan_jax.models.generator import SCALE
+from srgan_jax.upscaling.options import MAX_MEGAPIXELS
 from srgan_jax.upscaling.planning import STANDARD, Job
 from srgan_jax.upscaling.upscaler import Upscaler
 
-MAX_MEGAPIXELS = 1000  # of a result: 3 GB of 8-bit RGB
+_SHORT = 10  # seconds: a picture that takes no longer needs no estimate
 
 
 class Batch:
@@ -53,7 +53,7 @@ class Batch:
     for job in waiting:
       with contextlib.suppress(ValueError):  # said when it is read
         if os.path.isfile(job.source):
-          size = pictures.size(job.source, '', self._max_megapixels / SCALE**2)
+          size = pictures.size(job.source, '', self._max_megapixels)
           job.height, job.width = size
     self._bar = cli.progress(
       total=sum(job.result_pixels for job in waiting),
@@ -101,19 +101,20 @@ class Batch:
 
   def _read(self, job: Job) -> pictures.Picture:
     name, data = str(job.source), _source(job)
-    most = self._max_megapixels / SCALE**2
     try:
-      height, width = pictures.size(data, name, most)
-      picture = pictures.read(data, name, most)
+      height, width = pictures.size(data, name, self._max_megapixels)
     except opening.TooManyPixelsError as error:
-      result = SCALE**2 * error.height * error.width / 1e6
+      height, width = error.height, error.width
+    megapixels = job.size.most_pixels(height, width) / 1e6
+    if megapixels > self._max_megapixels:
       raise ValueError(
-        f'{name}: {error.width}x{error.height} pixels would become '
-        f'{result:,.0f} megapixels, over the limit of {self._max_megapixels}: '
-        f'--max-megapixels {int(result) + 1} lifts it'
-      ) from None
+        f'{name}: {width}x{height} pixels would become {megapixels:,.0f} '
+        f'megapixels, over the limit of {self._max_megapixels}: '
+        f'--max-megapixels {int(megapixels) + 1} lifts it'
+      )
+    picture = pictures.read(data, name, (height * width + 1) / 1e6)
     form = _form(job, picture)
-    writing.check_format(form, SCALE * height, SCALE * width)
+    writing.check_format(form, *job.size.of(height, width))
     writing.check_colour(picture, form)
     return picture
 
@@ -122,26 +123,32 @@ class Batch:
   ) -> pictures.Picture:
     job.height, job.width = picture.pixels.shape[:2]
     job.note = '; '.join(picture.notes)
-    start, done = time.monotonic(), 0
+    moments, done = [time.monotonic()], 0.0
 
-    def progress(pixels: int) -> None:
+    def progress(share: float) -> None:
       nonlocal done
-      done += pixels
-      self._bar.update(SCALE**2 * pixels)
+      moments.append(time.monotonic())
+      done += share
+      if len(moments) == 3:  # the first tiles waited for the compiler too
+        left = (moments[2] - moments[1]) * (1 - done) / share
+        if left > _SHORT:
+          self._say(f'{job.source}: about {_interval(left)} to go')
+      self._bar.update(share * job.result_pixels)
 
     try:
-      return picture.with_pixels(upscaler(picture.pixels, progress))
+      pixels = job.size.upscale(upscaler, picture.pixels, progress)
+      return picture.with_pixels(pixels)
     except Exception:
-      progress(-done)
+      self._bar.update(-done * job.result_pixels)
       raise
     finally:
-      job.seconds = time.monotonic() - start
+      job.seconds = time.monotonic() - moments[0]
 
   def _write(self, job: Job, picture: pictures.Picture) -> None:
     form = _form(job, picture)
     if job.target == STANDARD:
       encoded = io.BytesIO()
-      notes = writing.write(picture, encoded, form, self._quality, SCALE)
+      notes = writing.write(picture, encoded, form, self._quality, job.scale)
       job.note = '; '.join([job.note, *notes] if job.note else notes)
       sys.stdout.buffer.write(encoded.getbuffer())
       sys.stdout.buffer.flush()
@@ -149,7 +156,7 @@ class Batch:
     job.target.parent.mkdir(parents=True, exist_ok=True)
     with files.replacing(job.target) as beside, open(beside, 'wb') as file:
       stoppable = cast(BinaryIO, _Stoppable(file, self._stop))
-      notes = writing.write(picture, stoppable, form, self._quality, SCALE)
+      notes = writing.write(picture, stoppable, form, self._quality, job.scale)
     job.note = '; '.join([job.note, *notes] if job.note else notes)
 
   def _finish(self, job: Job, written: futures.Future[None]) -> None:
@@ -192,6 +199,11 @@ class _Stoppable:
     if self._stop.is_set():
       raise InterruptedError('the command is stopping')
     return self._file.write(data)
+
+
+def _interval(seconds: float) -> str:
+  minutes = round(seconds / 60)
+  return f'{minutes} min' if minutes else f'{round(seconds)} s'
 
 
 def _source(job: Job) -> pathlib.Path | bytes:

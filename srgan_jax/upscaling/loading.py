@@ -5,11 +5,12 @@ from typing import Any
 
 from srgan_jax import pretrained, weights
 from srgan_jax.models.generator import Generator
-from srgan_jax.upscaling.upscaler import Precision, Tile, Upscaler
+from srgan_jax.upscaling.options import Precision
+from srgan_jax.upscaling.upscaler import Tile, Upscaler
 
 
 def load(
-  model: str | os.PathLike[str],
+  model: str | os.PathLike[str] = pretrained.DEFAULT,
   *,
   tile: Tile = 'auto',
   precision: Precision = 'float32',
@@ -40,6 +41,7 @@ def load(
     tile=tile,
     precision=precision,
     back_project=back_project,
+    training=metadata['training'],
   )
 
 

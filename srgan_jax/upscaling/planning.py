@@ -5,28 +5,18 @@ from collections.abc import Sequence
 import csv
 import dataclasses
 import io
+import math
 import mimetypes
 import os
 import pathlib
 
 from srgan_jax import files
 from srgan_jax.imaging import finding, opening, writing
-from srgan_jax.models.generator import SCALE
+from srgan_jax.upscaling.options import FORMATS
+from srgan_jax.upscaling.sizes import Size
 
 # Standard input or output.
 STANDARD = pathlib.Path('-')
-
-# The suffix of each format that can be asked for.
-FORMATS = {
-  'jpg': '.jpg',
-  'jpeg': '.jpg',
-  'png': '.png',
-  'webp': '.webp',
-  'tif': '.tif',
-  'tiff': '.tif',
-  'bmp': '.bmp',
-  'avif': '.avif',
-}
 
 
 @dataclasses.dataclass
@@ -37,6 +27,7 @@ class Job:
     source: where it comes from, - for standard input.
     target: where it goes to, - for standard output.
     form: Pillow's name of the format that is written; '' for its own.
+    size: of the result.
     height: of the picture, 0 where that is not known.
     width: likewise.
     seconds: that the network took.
@@ -47,6 +38,7 @@ class Job:
   source: pathlib.Path
   target: pathlib.Path
   form: str
+  size: Size = Size()
   height: int = 0
   width: int = 0
   seconds: float = 0.0
@@ -59,7 +51,14 @@ class Job:
 
   @property
   def result_pixels(self) -> int:
-    return SCALE**2 * self.height * self.width
+    if not self.height:
+      return 0
+    return math.prod(self.size.of(self.height, self.width))
+
+  @property
+  def scale(self) -> float:
+    """Pixels of the result per pixel of the picture, along its rows."""
+    return self.size.of(self.height, self.width)[1] / self.width
 
 
 @dataclasses.dataclass
@@ -78,14 +77,68 @@ class Plan:
 
 
 def plan(
-  inputs: Sequence[pathlib.Path], output: pathlib.Path, form: str | None
+  inputs: Sequence[pathlib.Path],
+  output: pathlib.Path | None,
+  form: str | None,
+  *,
+  tail: str = '',
+  size: Size | None = None,
 ) -> Plan:
   """Where each picture goes; no picture takes another's place.
 
+  Args:
+    inputs: pictures, folders, or standard input.
+    output: a file, a folder or standard output; None: beside the inputs.
+    form: of `FORMATS`; None for each picture's own.
+    tail: what names get in front of their ending. Beside its input, a folder's
+      results lie in a folder whose name gets it.
+    size: of the results; 4 times the pictures' by default.
+
   Raises:
     ValueError: naming an output that cannot be written to or holds no such
-      pictures.
+      pictures, or standard input without an output.
   """
+  if output is not None:
+    result = _plan(inputs, output, form, tail)
+  else:
+    result = _plan_beside(inputs, form, tail)
+  for job in result.jobs:
+    job.size = size or job.size
+  return result
+
+
+def _plan_beside(
+  inputs: Sequence[pathlib.Path], form: str | None, tail: str
+) -> Plan:
+  """The plan of each input in its own folder, put together."""
+  result = Plan([], [], [])
+  taken: dict[pathlib.Path, pathlib.Path] = {}
+  for path in inputs:
+    if path == STANDARD:
+      raise ValueError('standard input takes an output: -o FILE, or -o -')
+    if os.path.isdir(path):
+      folder = pathlib.Path(os.path.abspath(path))
+      part = _plan([path], folder.with_name(folder.name + tail), form, '')
+    else:
+      part = _plan([path], path.parent, form, tail)
+    for job in part.jobs:
+      if job.target in taken:
+        job.fail(
+          f'{job.source}: {job.target} is the result of {taken[job.target]}'
+        )
+      taken.setdefault(job.target, job.source)
+    result.jobs += part.jobs
+    result.passed_over += part.passed_over
+    result.faults += part.faults
+  return result
+
+
+def _plan(
+  inputs: Sequence[pathlib.Path],
+  output: pathlib.Path,
+  form: str | None,
+  tail: str,
+) -> Plan:
   is_single = len(inputs) == 1 and not os.path.isdir(inputs[0])
   if output == STANDARD and not is_single:
     raise ValueError('standard output takes a single picture')
@@ -99,7 +152,7 @@ def plan(
   taken: dict[pathlib.Path, pathlib.Path] = {}
   jobs = []
   for (path, _), name in zip(relative, places, strict=True):
-    target = output if is_file else output / name
+    target = output if is_file else output / _with_tail(name, tail)
     ending = suffix or ('' if output == STANDARD else target.suffix)
     job = Job(path, target, writing.output_format(ending) if ending else '')
     if target != STANDARD and os.path.realpath(target) in sources:
@@ -109,6 +162,10 @@ def plan(
     taken.setdefault(target, path)
     jobs.append(job)
   return Plan(jobs, passed_over, faults)
+
+
+def _with_tail(name: pathlib.Path, tail: str) -> pathlib.Path:
+  return name.with_name(f'{name.stem}{tail}{name.suffix}')
 
 
 def _is_file(output: pathlib.Path, is_single: bool, form: str | None) -> bool:

@@ -1,4 +1,4 @@
-"""The upscaling call: arrays and PIL images of any size in, the same kind out.
+"""The upscaling call: pictures of any size in, the same kind out.
 
   upscale = srgan_jax.load('generator.safetensors')
   sr = upscale(lr)
@@ -9,10 +9,11 @@ tiles under way.
 """
 
 import collections
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
 import functools
-from typing import Any, Literal, TypeVar, get_args
+import os
+from typing import Any, Literal, TypeVar, get_args, overload
 
 import jax
 import jax.numpy as jnp
@@ -23,8 +24,8 @@ from srgan_jax.imaging import color, pictures, writing
 from srgan_jax.models import folded
 from srgan_jax.models.generator import SCALE, Generator
 from srgan_jax.upscaling import back_projection, cutting, tiling
+from srgan_jax.upscaling.options import Precision
 
-Precision = Literal['float32', 'bfloat16']
 Tile = int | Literal['auto']
 AnyImage = TypeVar('AnyImage', np.ndarray, jax.Array, Image.Image)
 Progress = Callable[[int], None]
@@ -39,7 +40,18 @@ class Upscaler:
 
   It computes with BN's running statistics, in float32 with the highest
   precision unless told otherwise.
+
+  Attributes:
+    scale: how much higher and wider a result is: 4.
+    generator: the network.
+    variables: {'params', 'batch_stats'}, as they were given.
+    label: the name that its training gave it; '' where none is known.
+    licence: of the weights; likewise.
+    figures: by data set, then by name: {'Set5': {'psnr_paper': dB, ...}, ...};
+      empty where none are known.
   """
+
+  scale = SCALE
 
   def __init__(
     self,
@@ -49,6 +61,7 @@ class Upscaler:
     tile: Tile = 'auto',
     precision: Precision = 'float32',
     back_project: int = 0,
+    training: Mapping[str, Any] | None = None,
   ):
     """Prepares a generator.
 
@@ -61,6 +74,7 @@ class Upscaler:
         float32.
       back_project: steps of back-projection (`back_projection`) behind the
         network.
+      training: what a weights file says of it: 'label', 'licence', 'figures'.
 
     Raises:
       ValueError: for a tile that is too small for the network or no number,
@@ -85,6 +99,11 @@ class Upscaler:
         f'a tile of {tile} pixels is too small: this network sees {self.halo} '
         f'to each side, so it must be larger than {2 * self.halo}'
       )
+    training = training or {}
+    self.generator, self.variables = generator, variables
+    self.label = str(training.get('label', ''))
+    self.licence = str(training.get('licence', ''))
+    self.figures: Mapping[str, Any] = training.get('figures', {})
     self._generator = generator.clone(dtype=jnp.dtype('float32'))
     self._fast = generator.clone(dtype=jnp.dtype(precision))
     self._params = jax.device_put(folded.fold(generator, variables))
@@ -92,16 +111,30 @@ class Upscaler:
     self._back_project = back_project
     self._shapes: tiling.Shapes | None = None
 
+  @overload
   def __call__(
     self, image: AnyImage, progress: Progress | None = None
-  ) -> AnyImage:
+  ) -> AnyImage: ...
+
+  @overload
+  def __call__(
+    self, image: str | os.PathLike[str], progress: Progress | None = None
+  ) -> Image.Image: ...
+
+  @overload
+  def __call__(
+    self, image: list[Any] | tuple[Any, ...], progress: Progress | None = None
+  ) -> list[Any]: ...
+
+  def __call__(self, image: Any, progress: Progress | None = None) -> Any:
     """Upscales a picture, or a batch of pictures of one size, by 4.
 
     Args:
       image: [H, W], [H, W, C] or [N, H, W, C] with C of 1 (gray), 2 (gray and
         alpha), 3 (RGB) or 4 (RGB and alpha), not premultiplied; uint8, uint16
         or float in [0, 1]. A JAX array may be traced, in `jit`: then it goes
-        through the network whole. Or a PIL image of any mode.
+        through the network whole. Or a PIL image of any mode, the path of a
+        picture, or a list of any of these, of any sizes.
       progress: called with the number of LR pixels that have just been
         finished.
 
@@ -109,14 +142,21 @@ class Upscaler:
       The same kind, 4 times as high and wide. Gray is the BT.601 luma of the
       network's RGB; alpha is upscaled on its own, by `imresize`. A PIL image
       has the mode that `imaging.pictures` gives its own (a palette becomes
-      RGB), its ICC profile, resolution and EXIF.
+      RGB), its ICC profile, resolution and EXIF. A path gives a PIL image, a
+      list a list.
 
     Raises:
-      ValueError: for another dtype, shape or range.
+      ValueError: for another dtype, shape or range, or a file that is no
+        picture.
       FloatingPointError: where the network's output is not finite.
     """
-    if isinstance(image, Image.Image):
-      picture = pictures.from_image(image)
+    if isinstance(image, list | tuple):
+      return [self(item, progress) for item in image]
+    if isinstance(image, str | os.PathLike | Image.Image):
+      if isinstance(image, Image.Image):
+        picture = pictures.from_image(image)
+      else:
+        picture = pictures.read(image, str(image))
       picture = picture.with_pixels(self(picture.pixels, progress))
       return writing.to_image(picture)
     _check(image)

@@ -48,6 +48,11 @@ FORMAT_VERSION = '1'
 _MAX_DEPTH = 16  # of the tree; ours has 4
 _MAX_FAULT = 400  # letters: a name or value in it may be a file's
 
+# Files of PyTorch, Keras and NumPy.
+_FOREIGN = (
+  *('.bin', '.ckpt', '.h5', '.hdf5', '.keras', '.npz', '.pkl'),
+  *('.pt', '.pth', '.tar', '.t7'),
+)
 _HINTS = {
   'generator': (
     'train one: python -m srgan_jax.main --config=configs/srresnet_mse.py'
@@ -286,6 +291,8 @@ def _sort_header(data: bytes) -> bytes:
 
 
 def _hint(path: files.Path, kind: Kind) -> str:
+  if kind == 'generator' and os.fspath(path).lower().endswith(_FOREIGN):
+    return f'python -m srgan_jax.convert.generator {path} -o OUT converts it'
   return _HINTS[kind].format(path=path)
 
 

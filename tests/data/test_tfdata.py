@@ -197,7 +197,7 @@ from srgan_jax.data.source import Entry, Source
 
 class Slow(Source):
   def __init__(self):
-    super().__init__('memory:', [Entry('x', None)], [(64, 64)])
+    super().__init__('memory:', [Entry('x', None)], [(64, 64)], [0])
   def read(self, index):
     end = time.perf_counter() + 0.01
     while time.perf_counter() < end:

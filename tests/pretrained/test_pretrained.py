@@ -18,7 +18,16 @@ def test_they_are_those_that_have_names_and_not_large():
   assert pretrained.find('srresnet') == pretrained.find('srresnet-mse')
   assert pretrained.find(pretrained.DEFAULT) in SHIPPED
   assert pretrained.find('srgan') == pretrained.find('srgan-vgg54')
-  assert str(pretrained.find('my.safetensors')) == 'my.safetensors'
+
+
+def test_a_file_is_itself_and_another_name_names_the_nearest(tmp_path):
+  mine = tmp_path / 'my.safetensors'
+  mine.touch()
+  assert pretrained.find(mine) == mine
+  with pytest.raises(
+    ValueError, match=r'srgn: no such .*mean srgan\?\): .*mse'
+  ):
+    pretrained.find('srgn')
 
 
 def test_a_folder_takes_no_generators_name(tmp_path, monkeypatch):

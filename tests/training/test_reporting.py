@@ -1,43 +1,29 @@
 """What a run shows: TensorBoard's steps, resuming, the clock, the means."""
 
+import io
 import json
+import struct
 import types
 
 import jax.numpy as jnp
 import numpy as np
+from PIL import Image
 import pytest
-import tensorboardX
+from tensorboardX.proto import event_pb2
 
 from srgan_jax.training import reporting
 
 
-class Board:
-  """A SummaryWriter that keeps what it is told."""
-
-  def __init__(self, folder, **options):
-    self.folder, self.options = folder, options
-    self.scalars, self.images, self.is_closed = [], [], False
-
-  def add_scalar(self, tag, scalar_value, global_step=None):
-    self.scalars.append((tag, scalar_value, global_step))
-
-  def add_image(self, tag, img_tensor, global_step=None, dataformats='CHW'):
-    self.images.append((tag, img_tensor.shape, global_step, dataformats))
-
-  def close(self):
-    self.is_closed = True
-
-
-@pytest.fixture
-def boards(monkeypatch):
-  opened = []
-
-  def open_board(*arguments, **options):
-    opened.append(Board(*arguments, **options))
-    return opened[-1]
-
-  monkeypatch.setattr(tensorboardX, 'SummaryWriter', open_board)
-  return opened
+def read_events(folder):
+  """What TensorBoard would read of a folder's event files, oldest first."""
+  events = []
+  for path in sorted(folder.glob('events.*'), key=lambda p: p.stat().st_mtime):
+    data = path.read_bytes()
+    while data:  # length, its checksum, the event, its checksum
+      (length,) = struct.unpack('<Q', data[:8])
+      events.append(event_pb2.Event.FromString(data[12 : 12 + length]))
+      data = data[16 + length :]
+  return events
 
 
 @pytest.fixture
@@ -49,21 +35,21 @@ def now(monkeypatch):
   return time
 
 
-def test_tensorboard_is_told_the_step_of_everything(boards, tmp_path):
+def test_tensorboard_is_told_the_step_of_everything(tmp_path):
   reporter = reporting.Reporter(tmp_path, 'gan', start=0, steps=9)
   reporter.metrics(3, {'loss': 0.5, 'psnr_y': 25.0})
   reporter.metrics(7, {'loss': 0.25})
-  reporter.images(7, 'samples', np.zeros((4, 6, 3), np.uint8))
+  reporter.images(7, 'samples', np.full((4, 6, 3), 200, np.uint8))
   reporter.close()
-  (board,) = boards
-  assert board.folder == str(tmp_path / 'tensorboard' / 'gan')
-  assert board.scalars == [
-    ('loss', 0.5, 3),
-    ('psnr_y', 25.0, 3),
-    ('loss', 0.25, 7),
-  ]
-  assert board.images == [('samples', (4, 6, 3), 7, 'HWC')]
-  assert board.is_closed
+  events = read_events(tmp_path / 'tensorboard' / 'gan')
+  values = [(e.step, value) for e in events for value in e.summary.value]
+  assert [
+    (step, value.tag, value.simple_value) for step, value in values[:3]
+  ] == [(3, 'loss', 0.5), (3, 'psnr_y', 25.0), (7, 'loss', 0.25)]
+  step, shown = values[3]
+  assert step == 7 and shown.tag == 'samples'
+  with Image.open(io.BytesIO(shown.image.encoded_image_string)) as image:
+    assert image.size == (6, 4) and image.getpixel((5, 3)) == (200, 200, 200)
   assert (tmp_path / 'samples' / 'gan_0000007.png').exists()
   lines = (tmp_path / 'metrics.jsonl').read_text().splitlines()
   assert [json.loads(line) for line in lines] == [
@@ -73,26 +59,54 @@ def test_tensorboard_is_told_the_step_of_everything(boards, tmp_path):
 
 
 @pytest.mark.parametrize('start', [0, 6])
-def test_a_resumed_run_purges_what_the_lost_one_showed(boards, tmp_path, start):
-  """TensorBoard drops what has purge_step or more: all past the checkpoint."""
+def test_a_resumed_run_purges_what_the_lost_one_showed(tmp_path, start):
+  """TensorBoard drops what a START's step or a later one has."""
   reporter = reporting.Reporter(tmp_path, 'gan', start=0, steps=9)
   for step in (3, 6, 9):
     reporter.metrics(step, {'loss': 0.5})
   reporter.close()
+  folder = tmp_path / 'tensorboard' / 'gan'
+  [before] = folder.iterdir()
+  before.rename(folder / 'events.before')  # names are of the second
   reporting.Reporter(tmp_path, 'gan', start=start, steps=9).close()
-  assert boards[-1].options == {'purge_step': start + 1}
+  starts = [
+    event.step
+    for event in read_events(folder)
+    if event.session_log.status == event_pb2.SessionLog.START
+  ]
+  assert starts == [1, start + 1]
   lines = (tmp_path / 'metrics.jsonl').read_text().splitlines()
   steps = [json.loads(line)['step'] for line in lines]
   assert steps == [step for step in (3, 6, 9) if step <= start]
 
 
-def test_processes_but_the_first_write_nothing(boards, tmp_path):
+@pytest.mark.parametrize('failing', ['metrics.jsonl', 'tensorboard/gan'])
+def test_a_full_disk_is_named(tmp_path, request, failing):
+  reporter = reporting.Reporter(tmp_path, 'gan', start=0, steps=9)
+  # As if the disk had been filled since they were opened.
+  if failing == 'metrics.jsonl':
+    reporter._lines.close()
+    reporter._lines = open('/dev/full', 'w', encoding='utf-8')
+    named = '/dev/full'
+  else:
+    writer = reporter._board._writer._py_recordio_writer
+    writer._writer.close()
+    writer._writer = full = open('/dev/full', 'wb', buffering=0)
+    request.addfinalizer(full.close)
+    named = failing
+  with pytest.raises(OSError, match='No space') as caught:
+    with reporter:
+      reporter.metrics(1, {'loss': 0.5})
+  assert named in str(caught.value)
+
+
+def test_processes_but_the_first_write_nothing(tmp_path):
   reporter = reporting.Reporter(tmp_path, 'gan', start=0, steps=9, active=False)
   reporter.advance(1)
   reporter.metrics(1, {'loss': 0.5})
   reporter.images(1, 'samples', np.zeros((4, 6, 3), np.uint8))
   reporter.close()
-  assert not boards and not list(tmp_path.iterdir())
+  assert not list(tmp_path.iterdir())
 
 
 def test_the_clock_tells_the_fraction_waited(now):

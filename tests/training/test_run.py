@@ -389,3 +389,13 @@ def test_a_gan_stage_goes_on_against_a_trained_discriminator(two_stages):
   config.crop_size = 48
   with pytest.raises(ValueError, match="'image_size': 32.* 'image_size': 48"):
     Setup(config)
+
+
+def test_a_run_says_what_it_is_about_to_do(tmp_path):
+  config = repository.tiny_config(**{'stages.gan.steps': 3000})
+  said = Run(Setup(config), tmp_path / 'here').describe()
+  assert '4 x cpu, float32' in said
+  assert f'10 of {config.data.source}' in said
+  assert f'folder: {tmp_path / "here"}' in said
+  assert 'pretrain: 2 updates' in said and 'gan: 3,000 updates' in said
+  assert not (tmp_path / 'here').exists()

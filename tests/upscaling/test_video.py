@@ -129,21 +129,30 @@ def test_varying_frame_rates_stay_as_they_are(tmp_path):
 
 
 @needs_ffmpeg
-def test_rotated_videos_come_out_upright(clip, tmp_path):
-  data = bytearray(clip.read_bytes())
-  # The first track header's matrix: a quarter turn; pixels twice as wide.
-  start = data.index(b'tkhd') + 4 + 40
-  one = 1 << 16
-  matrix = (0, one, 0, -one & 0xFFFFFFFF, 0, 0, 0, 0, 1 << 30)
-  data[start : start + 36] = np.array(matrix, '>u4').tobytes()
+@pytest.mark.parametrize(
+  'a, b, c, d',
+  [(0, 1, -1, 0), (0, -1, 1, 0), (-1, 0, 0, -1), (-1, 0, 0, 1), (0, 1, 1, 0)],
+)
+def test_turned_and_mirrored_videos_come_out_upright(tmp_path, a, b, c, d):
   source, out = tmp_path / 'in.mp4', tmp_path / 'out.mp4'
+  run_ffmpeg(
+    *('-f', 'lavfi', '-i', f'{PICTURES},setsar=2/1', '-frames:v', 2),
+    *('-c:v', 'libx264', '-pix_fmt', 'yuv444p', source),
+  )
+  data = bytearray(source.read_bytes())
+  start = data.index(b'tkhd') + 4 + 40  # the track header's matrix
+  matrix = np.array([a, b, 0, c, d, 0, 0, 0, 1 << 14]) << 16
+  data[start : start + 36] = matrix.astype('>i4').tobytes()
   source.write_bytes(data)
   upscale_video(source, out, nearest)
   made = streams(out)['video']
-  assert (made['width'], made['height']) == (96, 128)
+  width, height = (24, 32) if b else (32, 24)
+  assert (made['width'], made['height']) == (4 * width, 4 * height)
+  assert made['sample_aspect_ratio'] == ('1:2' if b else '2:1')
   assert 'side_data_list' not in made
-  upright = frames(source, 24, 32)[0].astype(int)  # ffmpeg turns it as well
-  assert np.abs(frames(out, 96, 128)[0, ::4, ::4] - upright).mean() < 12
+  upright = frames(source, width, height)[0].astype(int)  # ffmpeg turns it too
+  shown = frames(out, 4 * width, 4 * height)[0, ::4, ::4]
+  assert np.abs(shown - upright).mean() < 12
 
 
 @needs_ffmpeg
@@ -169,11 +178,15 @@ def test_bad_input_is_one_line(clip, model, tmp_path, capsys):
   text.write_text('no video')
   sound = tmp_path / 'sound.mkv'
   run_ffmpeg('-f', 'lavfi', '-i', SOUND, sound)
+  empty = tmp_path / 'empty.mkv'
+  run_ffmpeg('-i', clip, '-map', 0, '-c', 'copy', '-c:s', 'srt', empty)
+  empty.write_bytes(empty.read_bytes()[:1000])  # the header alone
   before = set(tmp_path.iterdir())
   for source, out, message in (
     (tmp_path / 'missing.mp4', 'out.mp4', 'missing.mp4: No such file'),
     (text, 'out.mp4', 'text.mp4: Invalid data'),
     (sound, 'out.mp4', 'sound.mkv: has no video'),
+    (empty, 'out.mp4', 'empty.mkv: '),
     (clip, 'out.txt', "must end in .mp4, .m4v, .mov, .mkv, .webm, not '.txt'"),
     (clip, 'no/out.mp4', 'out.mp4: there is no folder'),
   ):
@@ -196,6 +209,25 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(clip, tmp_path, suffix):
   finally:
     resource.setrlimit(resource.RLIMIT_FSIZE, limits)
   assert not list(tmp_path.iterdir())
+
+
+@needs_ffmpeg
+def test_names_and_tags_may_hold_any_bytes(tmp_path, model, capsysbinary):
+  name = os.fsdecode(b'caf\xe9: \x07.mkv')
+  source, out = tmp_path / name, tmp_path / ('o' * 240 + name)
+  made = tmp_path / 'in.mkv'
+  artist = os.fsdecode(b'artist=J\xfcrgen')  # Latin-1, as old programs wrote
+  run_ffmpeg(
+    *('-f', 'lavfi', '-i', PICTURES, '-frames:v', 2, '-metadata', artist),
+    made,
+  )
+  made.rename(source)
+  command = [str(source), '-o', str(out), '--model', str(model)]
+  assert video.main(command) == 0
+  captured = capsysbinary.readouterr()
+  assert captured.err == b''
+  assert captured.out.endswith(b'\\x07.mkv (2 frames)\n')
+  assert b'J\xfcrgen' in out.read_bytes()
 
 
 def test_without_pyav_one_line_says_so(tmp_path, monkeypatch, capsys):
@@ -226,15 +258,17 @@ def test_a_cut_off_file_gives_what_can_be_read(tmp_path):
 
 
 @needs_ffmpeg
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+  'number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+)
 def test_a_stopped_run_leaves_nothing(clip, model, tmp_path, number):
   out = tmp_path / 'out.mp4'
   code = (
-    'import sys, time; from srgan_jax import video\n'
+    'import sys, time; from srgan_jax import upscaling, video\n'
     'def slow(lr):\n'
     '  print("frame", flush=True); time.sleep(0.5)\n'
     '  return lr.repeat(4, 0).repeat(4, 1)\n'
-    'video.upscaling.load = lambda name, **options: slow\n'
+    'upscaling.load = lambda name, **options: slow\n'
     'sys.exit(video.main(sys.argv[1:]))\n'
   )
   process = subprocess.Popen(

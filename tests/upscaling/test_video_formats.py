@@ -10,6 +10,7 @@ from tests.support.videos import (
   needs_ffmpeg,
   run_ffmpeg,
   streams,
+  times,
 )
 
 pytest.importorskip('av')
@@ -86,6 +87,16 @@ def test_values_of_ten_bits_stay(tmp_path):
   made = frames(out, 1024, 64, pixel_format='rgb48le')
   difference = made[0, 32, ::4].astype(int) - seen[0][8]
   assert np.abs(difference).max() < 160  # of 65535: 2.5 levels of 10 bits
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize('count', [1, 2, 3])
+def test_a_few_frames_are_enough(tmp_path, count):
+  source, out = tmp_path / 'in.mkv', tmp_path / 'out.mp4'
+  make(source, 'yuv420p10le', '-frames:v', count)
+  for _ in range(3):  # x265's dates of two are left to chance
+    assert upscale_video(source, out, nearest) == (count, [])
+    assert times(out) == pytest.approx([i / 10 for i in range(count)])
 
 
 @needs_ffmpeg
@@ -234,9 +245,9 @@ def test_a_pixel_format_can_be_asked_for(tmp_path):
     f'{source}: 4:4:4 becomes 4:2:0',
   ]
   for name, encoder, message in (
-    ('yuv410p', None, "in.mkv: .mp4 takes no pixels 'yuv410p'"),
-    (None, 'libx999', "in.mkv: there is no encoder 'libx999'"),
-    (None, 'aac', 'in.mkv: aac is no encoder of video'),
+    ('yuv410p', None, ".mp4 takes no pixels 'yuv410p'"),
+    (None, 'libx999', "there is no encoder 'libx999'"),
+    (None, 'aac', 'aac is no encoder of video'),
   ):
     with pytest.raises(ValueError, match=message):
       upscale_video(source, out, nearest, encoder=encoder, pixel_format=name)

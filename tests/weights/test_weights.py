@@ -452,3 +452,12 @@ def test_values_too_large_for_the_dtype_are_refused(tmp_path, dtype, value):
   with pytest.raises(ValueError, match=f'a/b has .*, too large for {dtype}'):
     weights.save(path, 'discriminator', tree, {'architecture': {}}, dtype=dtype)
   assert not path.exists()
+
+
+@pytest.mark.parametrize('name', ['a.pth', 'B.PT', 'c.h5', 'd.ckpt'])
+def test_anothers_file_says_how_to_convert_it(name, tmp_path):
+  path = tmp_path / name
+  path.write_bytes(b'PK\x03\x04' + bytes(100))
+  with pytest.raises(ValueError, match='srgan_jax.convert.generator') as error:
+    weights.load_generator(path)
+  assert str(path) in str(error.value) and '\n' not in str(error.value)

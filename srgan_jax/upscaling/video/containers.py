@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import io
+import pathlib
 from typing import NamedTuple
 
 import av
@@ -93,6 +94,19 @@ CONTAINERS = {
 }
 
 
+def of(path: pathlib.Path) -> Container:
+  """The container that a file's name asks for.
+
+  Raises:
+    ValueError: naming the file, where there is none such.
+  """
+  container = CONTAINERS.get(path.suffix.lower())
+  if container is None:
+    known = ', '.join(CONTAINERS)
+    raise ValueError(f'{path} must end in {known}, not {path.suffix!r}')
+  return container
+
+
 def codec_name(stream: Stream) -> str:
   """FFmpeg's name of a stream's codec."""
   if stream.codec_context is None:
@@ -158,7 +172,7 @@ def _route_attachment(stream: Stream, container: Container) -> Route:
   if is_cover(stream):
     if container.muxer == 'mp4' and container.holds(stream):
       return Route('cover')
-    return Route('', f'the cover is left out: {container.suffix} holds none')
+    return Route('', 'the cover is left out: .mp4 and .mkv hold it')
   name = stream.metadata.get('filename', f'{stream.index}')
   return Route('', f'the attachment {name} is left out: .mkv holds it')
 

@@ -60,7 +60,7 @@ class Sound:
     if rates and rate not in rates:
       rate = 48_000
     self.stream = output.add_stream(container.sound, rate=rate)
-    channels = min(context.channels, len(_LAYOUTS))
+    channels = min(max(context.channels, 1), len(_LAYOUTS))
     self.stream.codec_context.layout = _LAYOUTS[channels - 1]
     if not codec.lossless:
       self.stream.codec_context.bit_rate = _BITS_PER_CHANNEL * channels
@@ -110,8 +110,9 @@ def attach(output: Any, stream: Any, data: bytes, container: Container) -> None:
     name, kind = 'cover.jpg', 'image/jpeg'
     if stream.codec_context and stream.codec_context.name == 'png':
       name, kind = 'cover.png', 'image/png'
+  name = stream.metadata.get('filename', name)
   attachment = output.add_attachment(
-    stream.metadata.get('filename', name),
+    name.encode(errors='replace').decode(),
     stream.metadata.get('mimetype', kind),
     data,
   )

@@ -1,0 +1,180 @@
+"""The server of the demo page: Gradio's, closed to all but the page.
+
+Uploads are bounded in size, number and time; what lies in the folder of
+pictures is deleted after half an hour, and nothing outside it is served.
+"""
+
+from collections.abc import Iterator
+import contextlib
+import pathlib
+import re
+import sys
+import tempfile
+import threading
+import time
+from typing import Any
+
+import gradio as gr  # isort: skip  (before what comes with it)
+import fastapi
+from starlette.types import ASGIApp
+
+from srgan_jax import cli, serving
+
+_QUEUE = 16  # pictures that wait; another is told that the page is busy
+_MAX_UPLOAD = 2**26  # bytes of a picture
+_MAX_STORED = 2**31  # bytes of all uploads and results
+_UPLOAD_SECONDS = 120
+_KEPT = 1800  # seconds
+_UPLOAD = '/gradio_api/upload'
+# Besides the picture a request has a few lines; it may come slowly.
+_LIMITS = serving.Limits(
+  body=_MAX_UPLOAD + 2**16, request_seconds=_UPLOAD_SECONDS
+)
+_FILE = '/gradio_api/file='
+# What the page asks for; Gradio has more.
+_ROUTES = re.compile(
+  r'/|/favicon\.ico|/manifest\.json|/theme\.css|/config|/(assets|static)/.*|'
+  r'/gradio_api/(file=.*|queue/(join|data)|upload|upload_progress|cancel|'
+  r'heartbeat/\w+|startup-events)'
+)
+# Gradio writes its settings and styles into the page itself, and its base.
+_HEADERS = {
+  'Content-Security-Policy': (
+    "default-src 'none'; script-src 'self' 'unsafe-inline'; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+    "font-src 'self' data:; connect-src 'self'; manifest-src 'self'; "
+    "base-uri 'self'; form-action 'none'; frame-ancestors 'none'"
+  ),
+}
+_CSS = """
+.gradio-container > main { width: 100%; max-width: 1280px; margin: auto; }
+#status { min-height: 4em; }
+#status .error { color: #dc2626; font-weight: 600; }
+footer { display: none !important; }
+"""
+
+
+def serve(blocks: Any, folder: pathlib.Path, *, host: str, port: int) -> None:
+  """Serves the page until SIGINT or SIGTERM.
+
+  Args:
+    blocks: `gradio.Blocks`, not launched.
+    folder: where Gradio keeps pictures.
+    host: the address to listen on.
+    port: 0 for any that is free.
+
+  Raises:
+    OSError: where the address cannot be listened on.
+  """
+  is_local = host in serving.LOOPBACK
+  with serving.listen(host, port) as listener:
+    if not is_local:
+      print(
+        f'demo: {host} is open to the network: whoever reaches this computer '
+        'can use the page',
+        file=sys.stderr,
+      )
+    hosts = serving.LOOPBACK if is_local else None
+    door = application(blocks, folder, hosts)
+    address = serving.address(host, listener)
+    line = f'demo: open {address} in a browser; Ctrl-C ends it'
+    # SIGTERM as Ctrl-C, so that the pictures are deleted then as well.
+    with (
+      contextlib.suppress(KeyboardInterrupt),
+      cli.sigterm_as_ctrl_c(),
+      _keeping(folder),
+    ):
+      serving.run(door, listener, _LIMITS, lambda: print(line, flush=True))
+
+
+def application(
+  blocks: Any, folder: pathlib.Path, hosts: tuple[str, ...] | None
+) -> ASGIApp:
+  """The page behind its door.
+
+  Args:
+    blocks: what `page` made.
+    folder: where Gradio keeps pictures.
+    hosts: the names by which it may be called; None for any.
+  """
+  mounted = gr.mount_gradio_app(
+    fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
+    blocks.queue(max_size=_QUEUE, default_concurrency_limit=1),
+    '/',
+    theme=gr.themes.Soft(font=['system-ui', 'sans-serif']),
+    css=_CSS,
+    footer_links=[],
+    run_history=False,
+    max_file_size=_MAX_UPLOAD,
+    ssr_mode=False,
+    show_error=False,
+    enable_monitoring=False,
+  )
+
+  def objection(request: Any) -> str:
+    path = request.url.path
+    if not _ROUTES.fullmatch(path):
+      return 'there is no such page'
+    if path.startswith(_FILE):
+      file = pathlib.Path(path.removeprefix(_FILE)).resolve()
+      if not file.is_relative_to(folder.resolve()):
+        return 'this file is not of the page'
+    if path == _UPLOAD and not make_room(folder):
+      return 'the folder of uploads is full: try again later'
+    return ''
+
+  return serving.Guard(
+    mounted,
+    _LIMITS,
+    hosts=hosts,
+    headers=_HEADERS,
+    objection=objection,
+  )
+
+
+def _limits() -> 'serving.Limits':
+  from srgan_jax import serving
+
+  # Besides the picture the request has a few lines; it may come slowly.
+  return serving.Limits(
+    body=_MAX_UPLOAD + 2**16, request_seconds=_UPLOAD_SECONDS
+  )
+
+
+def make_room(folder: pathlib.Path) -> bool:
+  """Deletes what is old; whether there is room for one upload more.
+
+  What lies in the folder itself is an upload under way, or one that broke off.
+  """
+  total, now = 0, time.time()
+  for path in folder.rglob('*'):
+    with contextlib.suppress(OSError):  # deleted meanwhile
+      state = path.stat()
+      if not path.is_file():
+        continue
+      kept = _UPLOAD_SECONDS if path.parent == folder else _KEPT
+      if state.st_mtime < now - kept:
+        path.unlink()
+      else:
+        total += state.st_size
+  return total + _MAX_UPLOAD <= _MAX_STORED
+
+
+@contextlib.contextmanager
+def _keeping(folder: pathlib.Path) -> Iterator[None]:
+  """Has uploads under way lie in the folder too, and sweeps it every minute."""
+  ended, before = threading.Event(), tempfile.tempdir
+
+  def sweep() -> None:
+    while not ended.wait(60):
+      make_room(folder)
+
+  tempfile.tempdir = str(folder)
+  thread = threading.Thread(target=sweep)
+  thread.start()
+  try:
+    yield
+  finally:
+    ended.set()
+    thread.join()
+    tempfile.tempdir = before

@@ -1,0 +1,188 @@
+"""How a training command ends: signals, full disks, a folder in use."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from srgan_jax.training import checkpoints
+from tests.support import repository
+
+
+def command(workdir, *more, steps=10**6):
+  return [
+    *repository.tiny_command(workdir, pretrain=steps, gan=0),
+    '--config.data.loader=resident',
+    *more,
+  ]
+
+
+def start(*arguments, **settings):
+  return subprocess.Popen(
+    arguments,
+    cwd=repository.ROOT,
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.PIPE,
+    text=True,
+    **settings,
+  )
+
+
+def wait_for(condition, process):
+  end = time.monotonic() + 240
+  while not condition() and process.poll() is None:
+    assert time.monotonic() < end
+    time.sleep(0.02)
+
+
+def has_metrics(workdir):
+  path = workdir / 'metrics.jsonl'
+  return path.exists() and path.stat().st_size > 0
+
+
+def test_a_second_run_is_refused_in_one_line_and_harms_nothing(tmp_path):
+  workdir = tmp_path / 'run'
+  first = start(*command(workdir))
+  try:
+    wait_for(lambda: has_metrics(workdir), first)
+    second = start(*command(workdir))
+    _, said = second.communicate(timeout=240)
+    assert second.returncode == 1
+    [line] = said.strip().splitlines()
+    assert f'is in use by process {first.pid} on ' in line
+    first.send_signal(signal.SIGTERM)
+    _, said = first.communicate(timeout=240)
+    assert first.returncode == 143 and 'was saved' in said
+  finally:
+    first.kill()
+  [step, *_] = checkpoints.steps(workdir / 'checkpoints' / 'pretrain')
+  folder = workdir / 'checkpoints' / 'pretrain' / str(step)
+  assert checkpoints.find_fault(folder) is None
+  assert not (workdir / 'run.lock').exists()
+
+
+_ON_TERMINAL = """
+import fcntl, os, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_a_terminal_that_hangs_up_saves(tmp_path):
+  workdir = tmp_path / 'run'
+  ours, its = os.openpty()
+  process = subprocess.Popen(
+    [sys.executable, '-c', _ON_TERMINAL, *command(workdir)],
+    cwd=repository.ROOT,
+    stdin=its,
+    stdout=its,
+    stderr=its,
+  )
+  try:
+    os.close(its)
+    os.set_blocking(ours, False)
+    wait_for(lambda: drain(ours) or has_metrics(workdir), process)
+    os.close(ours)  # which sends SIGHUP
+    assert process.wait(timeout=240) == 143
+  finally:
+    process.kill()
+  [step, *_] = checkpoints.steps(workdir / 'checkpoints' / 'pretrain')
+  folder = workdir / 'checkpoints' / 'pretrain' / str(step)
+  assert checkpoints.find_fault(folder) is None
+
+
+def drain(terminal):
+  """Reads what a terminal shows, lest it is full."""
+  try:
+    while os.read(terminal, 1 << 16):
+      pass
+  except BlockingIOError:
+    pass
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+  """A folder with room for 3 MB, and how to fill it."""
+  folder = tmp_path / 'disk'
+  folder.mkdir()
+  mount = ['mount', '-t', 'tmpfs', '-o', 'size=3m', 'tmpfs', str(folder)]
+  if subprocess.run(mount, capture_output=True, check=False).returncode:
+    pytest.skip('a disk of its own takes the right to mount')
+  yield folder
+  subprocess.run(['umount', '--lazy', str(folder)], check=True)
+
+
+def fill(folder):
+  with open(folder / 'filler', 'wb', buffering=0) as file:
+    try:
+      for size in (1 << 16, 1 << 10, 1):
+        while True:
+          try:
+            file.write(bytes(size))
+          except OSError:
+            break
+    except OSError:
+      pass
+
+
+@pytest.mark.parametrize(
+  ('save_every', 'named'),
+  [(10**6, 'metrics.jsonl|tensorboard'), (20, 'the checkpoint of step')],
+  ids=['between checkpoints', 'saving'],
+)
+def test_a_full_disk_ends_the_run_in_one_line(small_disk, save_every, named):
+  workdir = small_disk / 'run'
+  more = [f'--config.save_every={save_every}', '--config.log_every=1']
+  if save_every == 20:
+    more[1] = '--config.log_every=1000000'
+  process = start(*command(workdir, *more))
+  try:
+    if save_every == 20:
+      folder = workdir / 'checkpoints' / 'pretrain'
+      wait_for(lambda: bool(checkpoints.steps(folder)), process)
+    else:
+      wait_for(lambda: has_metrics(workdir), process)
+    fill(small_disk)
+    began = time.monotonic()
+    _, said = process.communicate(timeout=120)
+  finally:
+    process.kill()
+  assert process.returncode == 1, said
+  last = said.strip().splitlines()[-1]
+  assert last.startswith('srgan_jax: ') and 'No space left' in last, said
+  assert any(part in last for part in named.split('|')), last
+  assert 'Traceback' not in said
+  assert time.monotonic() - began < 60
+  # What is counted is whole.
+  folder = workdir / 'checkpoints' / 'pretrain'
+  for step in checkpoints.steps(folder):
+    assert checkpoints.find_fault(folder / str(step)) is None
+
+
+_STUCK = """
+import sys, threading, time
+from srgan_jax import cli
+def main():
+  threading.Thread(target=time.sleep, args=(300,)).start()
+  {ending}
+cli.run(main)
+"""
+
+
+@pytest.mark.parametrize(
+  ('ending', 'status', 'said'),
+  [
+    ('sys.exit("train: no room")', 1, 'train: no room\n'),
+    ('sys.exit(143)', 143, ''),
+    ('raise RuntimeError("a fault")', 1, 'RuntimeError: a fault\n'),
+  ],
+)
+def test_a_process_that_has_failed_ends_whatever_waits(ending, status, said):
+  process = start(sys.executable, '-c', _STUCK.format(ending=ending))
+  _, error = process.communicate(timeout=30)
+  assert process.returncode == status
+  assert error.endswith(said)
