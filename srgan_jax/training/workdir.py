@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 import contextlib
+import errno
 import json
 import logging
+import os
 import pathlib
 from typing import Any
 
@@ -54,7 +56,12 @@ class Workdir:
       ValueError: one line: another run is at it, it holds a run with another
         config, a file of it is damaged, or a stage would lose or belie what was
         trained.
+      FileExistsError: it is a file.
     """
+    if self.path.exists() and not self.path.is_dir():
+      raise FileExistsError(
+        errno.EEXIST, os.strerror(errno.EEXIST), str(self.path)
+      )
     self._lock.check()
     self._check_config()
     self._trained = {
