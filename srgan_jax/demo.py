@@ -13,7 +13,6 @@ nobody; what was uploaded is deleted when the command ends.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
 import functools
-import html
 import os
 import pathlib
 import sys
@@ -88,7 +87,7 @@ def page(models: Mapping[str, pathlib.Path], max_megapixels: float) -> Any:
           label='Back-projection',
           elem_id='back_projection',
         )
-        status = gr.HTML(elem_id='status')
+        status = gr.Markdown(elem_id='status')
         result = gr.DownloadButton(
           'Download the result (PNG)',
           variant='primary',
@@ -147,7 +146,7 @@ def _show(
     height, width = lr.pixels.shape[:2]
     before = _shown(lr.pixels, height, width)
     text = f'Upscaling {width} x {height} pixels with {name} …'
-    yield (before, before), download(None), html.escape(text)
+    yield (before, before), download(None), _literal(text)
     upscaler = open_model()
     start = time.perf_counter()
     counts: list[int] = []
@@ -155,7 +154,7 @@ def _show(
       task = pool.submit(upscaler, lr.pixels, counts.append)
       while futures.wait([task], _POLL).not_done:
         done = sum(counts) / (height * width)
-        yield gr.skip(), gr.skip(), html.escape(f'{text} {done:.0%}')
+        yield gr.skip(), gr.skip(), _literal(f'{text} {done:.0%}')
     sr = lr.with_pixels(task.result())
     seconds = time.perf_counter() - start
     after = _shown(sr.pixels, height, width)
@@ -168,7 +167,7 @@ def _show(
       f'Left of the slider: bicubic; right: {name}.'
     )
     text = ' '.join([text, *(f'Note: {note}.' for note in lr.notes)])
-    yield (before, after), download(str(target)), html.escape(text)
+    yield (before, after), download(str(target)), _literal(text)
   except (ValueError, OSError, MemoryError, FloatingPointError) as error:
     yield None, download(None), _one_line(error)
 
@@ -208,8 +207,13 @@ def _plain(name: str) -> str:
   return ''.join(c if c.isalnum() or c in '-_' else '_' for c in stem)
 
 
+def _literal(text: str) -> str:
+  """Markdown that shows a text as it is: file names have stars and brackets."""
+  return ''.join(c if c.isalnum() or c == ' ' else f'&#{ord(c)};' for c in text)
+
+
 def _one_line(error: BaseException) -> str:
-  return f'<span class="error">{html.escape(cli.one_line(error))}</span>'
+  return f'<span class="error">{_literal(cli.one_line(error))}</span>'
 
 
 @functools.lru_cache(maxsize=8)

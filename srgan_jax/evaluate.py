@@ -21,7 +21,7 @@ import srgan_jax
 from srgan_jax import cli, files
 
 if TYPE_CHECKING:
-  from srgan_jax.evaluation import benchmarks, degraded
+  from srgan_jax.evaluation import benchmarks, degraded, report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -140,6 +140,17 @@ def _run(options: argparse.Namespace) -> bool:
   print(result.table())
   for line in left_out:
     print(cli.visible(f'evaluate: left out: {line}'), file=sys.stderr)
+  _write(options, result, source, steps)
+  return bool(left_out)
+
+
+def _write(
+  options: argparse.Namespace,
+  result: 'report.Report',
+  source: str,
+  steps: Sequence[str],
+) -> None:
+  """Writes the figures to the files that were asked for."""
   if options.json:
     facts = {
       'version': srgan_jax.__version__,
@@ -151,7 +162,6 @@ def _run(options: argparse.Namespace) -> bool:
     files.write_text(options.json, json.dumps(facts, indent=2) + '\n')
   if options.csv:
     files.write_text(options.csv, result.as_csv())
-  return bool(left_out)
 
 
 def _protocols(text: str) -> list[str]:

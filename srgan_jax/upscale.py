@@ -147,24 +147,7 @@ def _parser() -> argparse.ArgumentParser:
     help='a folder, a file for a single picture, or - for standard output; '
     'beside the input by default',
   )
-  add(
-    '--suffix',
-    help='what names get in front of their ending; by default _x4 (as the '
-    'scale is) beside the input, nothing elsewhere',
-  )
-  add(
-    '--scale',
-    type=_scale,
-    metavar='2|3|4|8|X',
-    help='of the result, 4 by default: x4 as often as needed, then the exact '
-    'bicubic resize',
-  )
-  add('--width', type=_number(1, 2**20), help='of the result, in its place')
-  add(
-    '--height',
-    type=_number(1, 2**20),
-    help='likewise; of width and height the other follows',
-  )
+  _add_size(parser)
   add(
     '--model',
     default=pretrained.DEFAULT,
@@ -194,6 +177,40 @@ def _parser() -> argparse.ArgumentParser:
     default='float32',
     help='bfloat16 is faster on GPUs and a few levels off; 8-bit pictures only',
   )
+  _add_overwrite(parser)
+  add('--report', type=pathlib.Path, help='a CSV file with a line a picture')
+  add(
+    '--max-megapixels',
+    type=_number(1, 10**9),
+    default=choices.MAX_MEGAPIXELS,
+    help='the largest result that is made; %(default)s by default',
+  )
+  return parser
+
+
+def _add_size(parser: argparse.ArgumentParser) -> None:
+  add = parser.add_argument
+  add(
+    '--suffix',
+    help='what names get in front of their ending; by default _x4 (as the '
+    'scale is) beside the input, nothing elsewhere',
+  )
+  add(
+    '--scale',
+    type=_scale,
+    metavar='2|3|4|8|X',
+    help='of the result, 4 by default: x4 as often as needed, then the exact '
+    'bicubic resize',
+  )
+  add('--width', type=_number(1, 2**20), help='of the result, in its place')
+  add(
+    '--height',
+    type=_number(1, 2**20),
+    help='likewise; of width and height the other follows',
+  )
+
+
+def _add_overwrite(parser: argparse.ArgumentParser) -> None:
   again = parser.add_mutually_exclusive_group()
   again.add_argument(
     '--skip-existing',
@@ -204,14 +221,6 @@ def _parser() -> argparse.ArgumentParser:
   again.add_argument(
     '--overwrite', action='store_true', help='also make what is there already'
   )
-  add('--report', type=pathlib.Path, help='a CSV file with a line a picture')
-  add(
-    '--max-megapixels',
-    type=_number(1, 10**9),
-    default=choices.MAX_MEGAPIXELS,
-    help='the largest result that is made; %(default)s by default',
-  )
-  return parser
 
 
 def _number(low: int, high: int) -> Any:

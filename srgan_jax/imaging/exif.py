@@ -138,13 +138,14 @@ def describes_pixels(description: ifd.Field | ifd.Directory | None) -> bool:
   )
 
 
-def fields(block: bytes) -> tuple[ifd.Form, ifd.Directory]:
-  """The fields of a block, with the directories below, for another file."""
+def fields(block: bytes, order: str) -> ifd.Directory:
+  """The fields of a block, with the directories below, in a byte order."""
   stream = io.BytesIO(block.removeprefix(PREFIX))
   start = ifd.head(stream)
   if not start:
-    return ifd.Form('<', False), {}
-  return start.form, nested(stream, start.form, start.first)
+    return {}
+  found = nested(stream, start.form, start.first)
+  return ifd.reordered(found, start.form.order, order)
 
 
 def nested(

@@ -103,9 +103,11 @@ def entries(
   for start in range(0, len(table) // size * size, size):
     raw = table[start : start + size]
     tag, kind, number, value = struct.unpack(form.entry, raw)
-    length = _BYTES.get(kind, _MOST_BYTES + 1) * number
+    length = _BYTES.get(kind, 0) * number
     field = None
-    if length <= len(value):
+    if kind not in _BYTES:
+      pass  # of no type that is known
+    elif length <= len(value):
       field = Field(kind, number, value[:length])
     elif length <= left:
       place = struct.unpack(form.word, value)[0]

@@ -25,6 +25,7 @@ from srgan_jax.imaging import tiff as tiff_lib
 ImageFile = str | os.PathLike[str] | bytes | BinaryIO
 
 MAX_MEGAPIXELS = 250  # of a picture that is read, unless a caller says so
+_MOST_ICON = 17  # megapixels; Pillow decodes an icon with its header
 
 # Pillow's names of the formats, and the suffixes of their files.
 _SUFFIXES = {
@@ -185,7 +186,8 @@ def opened(
       elif tiff_lib.is_tiff(stream):
         layout, plain = tiff_lib.split(stream)
       for size in _icon_sizes(stream) if plain is stream else ():
-        _check_size(size, max_megapixels)
+        most = _MOST_ICON if max_megapixels is None else max_megapixels
+        _check_size(size, min(most, _MOST_ICON))
       if layout:
         _check_size((layout.width, layout.height), max_megapixels)
       with _open(plain, stream) as image:
@@ -221,7 +223,7 @@ def _describe(stream: BinaryIO) -> str:
   for head, what in _HEADS.items():
     if start.lstrip().lower().startswith(head):
       return f'{what}, whatever its name'
-  return 'of no format that is read'
+  return 'no image format that is read'
 
 
 def _why(error: Exception) -> str:

@@ -27,6 +27,7 @@ XMP, IPTC, PHOTOSHOP, PROFILE = 700, 33723, 34377, 34675
 _BYTEWISE = (1, 5, 8, 32773, 32946, 34925, 50000)  # compressions of bytes
 _COLOURS = {0: 1, 1: 1, 2: 3, 5: 4}  # channels: gray, RGB, CMYK
 _UNSPECIFIED, _ASSOCIATED, UNASSOCIATED = 0, 1, 2
+_MOST_SAMPLES = 16  # a pixel
 _BAND = 256  # rows whose bits are taken apart at a time
 
 
@@ -131,6 +132,8 @@ def split(stream: BinaryIO) -> tuple[Layout | None, BinaryIO]:
     raise ValueError('signed pixels have no known range')
   if max(bits) > (16 if layout.samples > 1 else 32):
     raise ValueError(f'integer pixels of {max(bits)} bits have no known range')
+  if layout.samples > _MOST_SAMPLES:
+    raise ValueError(f'a TIFF of {layout.samples} channels')
   extra = layout.samples - _COLOURS.get(layout.photometric, layout.samples)
   layout = dataclasses.replace(
     layout,

@@ -39,8 +39,6 @@ def write(
   """
   height, width, channels = pixels.shape
   bits = 8 * pixels.dtype.itemsize
-  source, fields = exif_lib.fields(exif or b'')
-  fields = ifd.reordered(fields, source.order, '<')
   blocks = {tiff.PROFILE: icc_profile, tiff.XMP: xmp, tiff.IPTC: iptc}
   size = sum(len(block or b'') for block in (exif, *blocks.values()))
   form = ifd.Form('<', pixels.nbytes + size > _MOST_CLASSIC)
@@ -54,7 +52,7 @@ def write(
   short = lambda *values: ifd.of_numbers(form, 3, *values)
   long = lambda *values: ifd.of_numbers(form, 16 if form.is_big else 4, *values)
   directory: dict[int, ifd.Field | ifd.Directory] = {
-    **fields,
+    **exif_lib.fields(exif or b'', '<'),
     tiff.WIDTH: long(width),
     tiff.HEIGHT: long(height),
     tiff.BITS: short(*(bits,) * channels),

@@ -10,6 +10,7 @@ _FOLDER = pathlib.Path(__file__).parent
 
 # Every name that a generator ships under, and its file.
 FILES = {
+  'photo': 'photo',
   'srresnet': 'srresnet-mse',
   'srresnet-mse': 'srresnet-mse',
   'srresnet-vgg22': 'srresnet-vgg22',
@@ -20,7 +21,7 @@ FILES = {
 }
 
 # What is taken where no model is named.
-DEFAULT = 'srresnet'
+DEFAULT = 'photo'
 
 # What a run leaves of its first stage (`training.outputs`).
 _PRETRAINED = 'generator_pretrain.safetensors'

@@ -12,11 +12,12 @@ from srgan_jax.pretrained import published
 
 # What each is for, by the name of its file.
 _PURPOSES = {
-  'srresnet-mse': 'nearest to the original in PSNR; makes no texture',
+  'photo': 'for pictures as they are: noisy, blurred or compressed',
+  'srresnet-mse': 'for clean pictures: nearest to the original in PSNR',
   'srresnet-vgg22': "a column of table 1; for pictures take 'srresnet'",
   'srgan-mse': 'keeps colours best of the SRGANs and invents least',
   'srgan-vgg22': 'sharper edges, a little texture',
-  'srgan-vgg54': 'the sharpest: fur, grass, stone and bark get texture',
+  'srgan-vgg54': 'for clean pictures: fur, grass, stone and bark get texture',
 }
 
 

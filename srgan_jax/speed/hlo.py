@@ -152,7 +152,7 @@ def layer_of(op_name: str) -> str:
     direction = ' backward'
   elif 'jvp(' in path:
     direction = ' forward'
-  parts = re.sub(r'transpose\(|jvp\(|\)', '', path).split('/')[:-1]
+  parts = re.sub(r'transpose\(|jvp\(|vmap\(|\)', '', path).split('/')[:-1]
   names = [re.sub(r'_\d+$', '', p) if 'block' in p else p for p in parts if p]
   return ('/'.join(names) or 'program') + direction
 

@@ -1,5 +1,6 @@
 """Hostile zips as PyTorch would write them, and hostile packages of tar."""
 
+import base64
 from collections.abc import Callable
 import gzip
 import io
@@ -143,6 +144,17 @@ def _large_member(path: pathlib.Path) -> None:
   path.write_bytes(gzip.compress(block + bytes(1024)))
 
 
+# Found by fuzzing: a directory that says it lies before the file.
+_BEFORE = (
+  'c-jl_W@Zs#V9+bb&S_w&Eo6w`Vqjn>E=ep&jZeu;F3Dgh)(h}vWD;QpDgpvYq3YN@&kPbIfN'
+  'T)vVnBcfMi5z{pORRT2r@6go0SbD!U%*GK-vMU3IO%V61)'
+)
+
+
+def _before(path: pathlib.Path) -> None:
+  path.write_bytes(zlib.decompress(base64.b85decode(_BEFORE)))
+
+
 ZIPS: dict[str, Callable[[pathlib.Path], None]] = {
   'one number seen 40,000 x 40,000 times': _tensor((40_000, 40_000), (0, 0)),
   'rows that overlap': _tensor((3, 3), (1, 1)),
@@ -153,6 +165,7 @@ ZIPS: dict[str, Callable[[pathlib.Path], None]] = {
   'a storage larger than the file': _tensor((2**30,), (1,), count=2**30),
   'meta tensors': _tensor((4,), (1,), call='_rebuild_meta_tensor_no_storage'),
   'a member of 3.9 GiB in 4 MB': _compressed,
+  'a directory before its beginning': _before,
   '60,000 members': _many_members,
 }
 TARS: dict[str, Callable[[pathlib.Path], None]] = {

@@ -1,12 +1,25 @@
 """Hostile HDF5 files, as Keras's VGG (`block1_conv1`) and generators."""
 
+import base64
 from collections.abc import Callable
 import pathlib
 from typing import Any
+import zlib
 
 import numpy as np
 
 _NAME = 'block1_conv1/block1_conv1/kernel:0'
+# Found by fuzzing: libhdf5 1.14 opens it and never comes back.
+_ENDLESS = (
+  'c-rlm%T59@6o%UwCJx9XLljUGBTF_WkhpS%5tM}yqAuJal8G1)3>q&hx8u&o@KJmWm%atI(^'
+  'h6mFyJLI@&7i5({_5u^v~&O=doJeaS|&D!m(`<BQ6Oul=$mWU-h3zOQrRteKu6P8T2j5c2~~'
+  'tr-gqf+m8+^6+U{Xq2jz+!rBD<N2-;rI=9EtS9*FeqT^1x{Z^;gX!UzH#jq|*UyM6Rza%r8e'
+  '&6EIFZ4UEU*Gy&{T}Yu%9PEbbeA)u`MN6owuLqNJP*)F9!SYNP@fb2Wqi6kP)Z^XAP<b^fv0'
+  '$MT*n*qyzXX!X!X@k<$?TMbY5M@U{W5i#5<$P7b{4qXo$&i%9^Y~;5`{ur#Q?ur;L-zt;soZ'
+  'Bx{rG1K%68xhJu}0;*-S*oyP`hG9^Vcf|iSsqcsp8`{(PZ|SNq4~+l-0000?Rqv^LQR%Du)1'
+  '*8pQ1)w))o$J9y*Fs|nit+x(7w#-PX46(QIgt`dX#GC2Y&qYS4V9su6_?Nit7Y%Z@u%g_Vp<'
+  '6tZ~z!xCWLR00008*xjz}1$(7CzF%|n?*c|>Uk&>43IPBB000000DwQwJI+#n3I'
+)
 _LAYER, _WEIGHT = 'block1_conv1', 'block1_conv1/kernel:0'
 
 
@@ -128,6 +141,10 @@ def _deep(file: Any) -> None:
   file.create_group(_LAYER + '/a' * 5000)
 
 
+def _endless(path: pathlib.Path) -> None:
+  path.write_bytes(zlib.decompress(base64.b85decode(_ENDLESS)))
+
+
 KINDS: dict[str, Callable[[pathlib.Path], None]] = {
   '30,000 layers that are one': _writing(_many_layers),
   'a layer named 15,000 times': _repeated_layers,
@@ -142,5 +159,6 @@ KINDS: dict[str, Callable[[pathlib.Path], None]] = {
   'a chunk of 300 MB': _writing(_large_chunk),
   '2 GiB of packed zeros': _writing(_bomb),
   'numbers with names': _writing(_compound),
+  'damage that libhdf5 hangs on': _endless,
   '5,000 nested groups': _writing(_deep),
 }

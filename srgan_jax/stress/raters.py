@@ -20,7 +20,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
@@ -243,7 +243,13 @@ def _compare(
   )
 
 
-def fill_disk(server: Server, is_full: bool) -> None:
+class Running(Protocol):
+  """What has a process of its own."""
+
+  process: 'subprocess.Popen[str]'
+
+
+def fill_disk(server: Running, is_full: bool) -> None:
   """Lets the server's files grow no more, as on a full disk; or again."""
   unlimited = resource.RLIM_INFINITY
   limit = 1 if is_full else unlimited

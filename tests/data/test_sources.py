@@ -132,7 +132,7 @@ def test_unusable_pictures_are_left_out_in_one_warning(folder):
   message = str(caught[0].message)
   assert f'folder:{folder}: left out 11 of 15 pictures' in message
   assert 'smaller than 40x40' in message
-  assert 's.jpg (unreadable: not a readable image: of no format' in message
+  assert 's.jpg (unreadable: not a readable image: no image format' in message
   assert 'small08.png (9x50, smaller' in message
   assert 'zz.png' not in message  # ten names, then a count
   assert message.endswith(' and 1 more')

@@ -168,6 +168,12 @@ def test_a_tiff_that_is_cut_off_is_one_line(options):
       pictures.read(data[:end], 'a.tif')
 
 
+def test_channels_without_number_are_refused():
+  data = tiff(deep(5, 6, 17), photometric='rgb', planarconfig='contig')
+  with pytest.raises(ValueError, match='a TIFF of 17 channels'):
+    reading.image_size(data, '')
+
+
 def test_training_sees_the_rounded_high_byte():
   data = tiff(VALUES[..., :3], photometric='rgb')
   rounded = ((VALUES[..., :3].astype(int) + 128) // 257).astype(np.uint8)

@@ -20,6 +20,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from srgan_jax.mos import study
+from srgan_jax.stress import raters
 
 _PHONE = {'width': 360, 'height': 640, 'pixelRatio': 3, 'touch': True}
 
@@ -180,6 +181,21 @@ def test_a_session_by_keys_with_the_server_killed_and_another_day(
   ]
   assert [rating.score for rating in found] == scores
   assert [r.file for r in found] == [t.file for t in what.order(before + 1)]
+
+
+def test_a_full_disk_is_shown_and_the_score_sent_again(folder, open_browser):
+  before = len(opinion.kept(folder))
+  with opinion.serving(folder) as server:
+    browser = open_browser(server)
+    browser.begin()
+    raters.fill_disk(server, True)
+    browser.press('4')
+    assert 'cannot be saved' in browser.shown('trouble').text
+    assert len(opinion.kept(folder)) == before
+    raters.fill_disk(server, False)
+    browser.wait('accepting && state.position === 1')
+    assert not browser.driver.find_element(By.ID, 'trouble').is_displayed()
+  assert len(opinion.kept(folder)) == before + 1
 
 
 def test_two_raters_at_once(folder, open_browser):

@@ -40,3 +40,17 @@ def save_small_generator(folder):
 
 def noise(*shape):
   return np.random.default_rng(shape).integers(0, 256, shape, np.uint8)
+
+
+def nearest_neighbour():
+  """Weights with which the network repeats every pixel 4 by 4 times."""
+  generator, variables = network()
+  params = jax.tree.map(np.zeros_like, variables['params'])
+  for channel in range(3):
+    params['conv_in']['kernel'][4, 4, channel, channel] = 1
+    for name in ('upsample_0', 'upsample_1'):
+      four = slice(4 * channel, 4 * channel + 4)
+      params[name]['conv']['kernel'][1, 1, channel, four] = 1
+    params['conv_out']['kernel'][4, 4, channel, channel] = 2
+  params['conv_out']['bias'] -= 1
+  return generator, variables | {'params': params}

@@ -10,9 +10,10 @@ import srgan_jax
 from srgan_jax import pretrained, weights
 from srgan_jax.evaluation import benchmarks, methods, report
 from srgan_jax.imaging import resize
+from srgan_jax.models import folded
 from srgan_jax.upscaling import upscaler
 from srgan_jax.weights import architecture
-from tests.support.upscaling import network, noise
+from tests.support.upscaling import nearest_neighbour, network, noise
 
 
 def expected(lr, steps):
@@ -54,6 +55,19 @@ def test_bytes_are_the_same_whatever_the_tile():
   for other in others:  # but for halves that float32 rounds either way
     assert np.abs(first - other).max() <= 1
     assert (first != other).mean() < 1e-3
+
+
+def test_a_step_sees_as_far_as_its_halo(monkeypatch):
+  """By a network that sees its own pixel alone, so that no more is hidden."""
+  monkeypatch.setattr(folded, 'halo', lambda generator: 0)
+  lr = picture(21, 34)
+  sr = lr.repeat(4, axis=0).repeat(4, axis=1).astype(np.float64)
+  for steps, tile in ((1, 9), (2, 17)):
+    sr = sr + resize.imresize(lr - resize.imresize(sr, 1 / 4), 4)
+    tiled = upscaler.Upscaler(
+      *nearest_neighbour(), tile=tile, back_project=steps
+    )
+    np.testing.assert_allclose(tiled(lr), sr.clip(0, 1), atol=2e-6)
 
 
 def test_the_result_made_smaller_is_nearer_to_the_picture():

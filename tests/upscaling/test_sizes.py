@@ -9,6 +9,7 @@ import pytest
 
 from srgan_jax import imaging, upscale, upscaling
 from srgan_jax.imaging import resize
+from srgan_jax.upscaling import batch, planning
 from srgan_jax.upscaling.sizes import Size
 from tests.support import repository, small
 
@@ -157,3 +158,19 @@ def test_help_imports_no_jax(command, option):
   )
   assert result.returncode == 0, result.stderr
   assert result.stdout
+
+
+def test_a_picture_of_several_tiles_says_how_long_it_takes(photo, tmp_path):
+  plan = planning.plan([photo], tmp_path / 'out', None)
+  said, moments = [], iter([0.0, 100.0, 130.0, 160.0, 190.0])
+
+  def upscaler(image, progress):
+    for _ in range(4):  # 30 s each, and 70 s of compiling in the first
+      progress(image[..., 0].size / 4)
+    return image.repeat(4, 0).repeat(4, 1)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(batch.time, 'monotonic', lambda: next(moments, 190.0))
+    batch.Batch(plan.jobs, say=said.append).run(upscaler)
+  assert said == [f'{photo}: about 1 min to go']
+  assert plan.jobs[0].status == 'done'

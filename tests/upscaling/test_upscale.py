@@ -24,7 +24,12 @@ from srgan_jax.upscaling import upscaler
 from srgan_jax.weights import architecture
 from tests.support import repository
 from tests.support.image_files import deep, encode, oriented, profile
-from tests.support.upscaling import network, noise, save_small_generator
+from tests.support.upscaling import (
+  nearest_neighbour,
+  network,
+  noise,
+  save_small_generator,
+)
 
 
 @pytest.fixture(scope='module')
@@ -391,20 +396,6 @@ def test_a_result_too_large_for_its_format_is_not_computed(
   monkeypatch.setattr(sys, 'stdin', stdin)
   assert run('-', '-o', '-', '--model', model) == 1
   assert 'at most 20 pixels a side, not 20x24' in capsys.readouterr().err
-
-
-def nearest_neighbour():
-  """Weights with which the network repeats every pixel 4 by 4 times."""
-  generator, variables = network()
-  params = jax.tree.map(np.zeros_like, variables['params'])
-  for channel in range(3):
-    params['conv_in']['kernel'][4, 4, channel, channel] = 1
-    for name in ('upsample_0', 'upsample_1'):
-      four = slice(4 * channel, 4 * channel + 4)
-      params[name]['conv']['kernel'][1, 1, channel, four] = 1
-    params['conv_out']['kernel'][4, 4, channel, channel] = 2
-  params['conv_out']['bias'] -= 1
-  return generator, variables | {'params': params}
 
 
 @pytest.fixture(scope='module')

@@ -178,11 +178,15 @@ def test_bad_input_is_one_line(clip, model, tmp_path, capsys):
   text.write_text('no video')
   sound = tmp_path / 'sound.mkv'
   run_ffmpeg('-f', 'lavfi', '-i', SOUND, sound)
+  empty = tmp_path / 'empty.mkv'
+  run_ffmpeg('-i', clip, '-map', 0, '-c', 'copy', '-c:s', 'srt', empty)
+  empty.write_bytes(empty.read_bytes()[:1000])  # the header alone
   before = set(tmp_path.iterdir())
   for source, out, message in (
     (tmp_path / 'missing.mp4', 'out.mp4', 'missing.mp4: No such file'),
     (text, 'out.mp4', 'text.mp4: Invalid data'),
     (sound, 'out.mp4', 'sound.mkv: has no video'),
+    (empty, 'out.mp4', 'empty.mkv: '),
     (clip, 'out.txt', "must end in .mp4, .m4v, .mov, .mkv, .webm, not '.txt'"),
     (clip, 'no/out.mp4', 'out.mp4: there is no folder'),
   ):

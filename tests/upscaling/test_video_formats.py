@@ -245,9 +245,9 @@ def test_a_pixel_format_can_be_asked_for(tmp_path):
     f'{source}: 4:4:4 becomes 4:2:0',
   ]
   for name, encoder, message in (
-    ('yuv410p', None, "in.mkv: .mp4 takes no pixels 'yuv410p'"),
-    (None, 'libx999', "in.mkv: there is no encoder 'libx999'"),
-    (None, 'aac', 'in.mkv: aac is no encoder of video'),
+    ('yuv410p', None, ".mp4 takes no pixels 'yuv410p'"),
+    (None, 'libx999', "there is no encoder 'libx999'"),
+    (None, 'aac', 'aac is no encoder of video'),
   ):
     with pytest.raises(ValueError, match=message):
       upscale_video(source, out, nearest, encoder=encoder, pixel_format=name)

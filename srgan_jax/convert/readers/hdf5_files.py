@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from srgan_jax.convert.readers import hdf5_rehearsal
 from srgan_jax.convert.readers.stored import (
   INSTALL,
   MAX_ARRAYS,
@@ -31,18 +32,15 @@ class File:
 
   Attributes:
     arrays: all that it holds, by path.
+    groups: the paths of all groups; '' is the file itself.
   """
 
   def __init__(self, path: pathlib.Path, file: Any):
     self._file = file
-    self._groups = {''}
+    self.groups = {''}
     self.arrays: dict[str, Stored] = {}
     self._seen = 0
     self._walk(path, file, '', 0)
-
-  def has_group(self, path: str) -> bool:
-    """Whether there is a group of that path."""
-    return path in self._groups
 
   def texts(self, path: str, attribute: str) -> list[str] | None:
     """A group's attribute, one or more texts; None where it has none.
@@ -50,7 +48,7 @@ class File:
     Raises:
       ValueError: where it is larger than any list of names, or no text.
     """
-    if path not in self._groups:
+    if path not in self.groups:
       raise ValueError(f'it has no group {path}')
     item = self._file[path] if path else self._file
     if attribute not in item.attrs:
@@ -89,7 +87,7 @@ class File:
         raise ValueError(f'its {name} is a link to elsewhere')
       item = group[key]
       if isinstance(item, h5py.Group):
-        self._groups.add(name)
+        self.groups.add(name)
         self._walk(path, item, f'{name}/', depth + 1)
       elif isinstance(item, h5py.Dataset):
         self.arrays[name] = _store(path, name, item)
@@ -126,16 +124,26 @@ def _store(path: pathlib.Path, name: str, data: Any) -> Stored:
 
 @contextlib.contextmanager
 def reading(path: pathlib.Path) -> Iterator[File]:
-  """Opens a file.
+  """Opens a file that another process has read to its end.
 
   Raises:
     ValueError: where it is cut off, damaged, refers to other files, or has more
       arrays or larger ones than it can; or h5py is not installed.
   """
   try:
-    import h5py
+    import h5py  # noqa: F401
   except ImportError:
     raise ValueError(f'reading it takes h5py: {INSTALL}') from None
+  hdf5_rehearsal.rehearse(path)
+  with opened(path) as file:
+    yield file
+
+
+@contextlib.contextmanager
+def opened(path: pathlib.Path) -> Iterator[File]:
+  """As `reading`, without that other process."""
+  import h5py
+
   try:
     with h5py.File(path, 'r') as file:
       yield File(path, file)

@@ -76,7 +76,9 @@ def read(path: pathlib.Path) -> dict[str, Stored]:
         content, places = _read_old(file)
   except pickles.Refused as error:
     raise ValueError(_why_refused(error.name)) from error
-  except (zipfile.BadZipFile, struct.error, NotImplementedError) as error:
+  except ValueError:
+    raise
+  except Exception as error:  # any: damaged files fail in any way
     raise ValueError(
       f'it is cut off or damaged ({first_line(error)})'
     ) from error

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import io
+import pathlib
 from typing import NamedTuple
 
 import av
@@ -91,6 +92,19 @@ CONTAINERS = {
     Container('.webm', 'webm', (_VP9,), 'libopus', 'webvtt'),
   )
 }
+
+
+def of(path: pathlib.Path) -> Container:
+  """The container that a file's name asks for.
+
+  Raises:
+    ValueError: naming the file, where there is none such.
+  """
+  container = CONTAINERS.get(path.suffix.lower())
+  if container is None:
+    known = ', '.join(CONTAINERS)
+    raise ValueError(f'{path} must end in {known}, not {path.suffix!r}')
+  return container
 
 
 def codec_name(stream: Stream) -> str:

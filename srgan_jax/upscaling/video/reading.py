@@ -151,7 +151,7 @@ class Reader:
       kept: indices of the other streams whose packets are wanted.
 
     Raises:
-      ValueError: for frames that cannot be made RGB.
+      ValueError: where there are none, or they cannot be made RGB.
     """
     decoder = self._decoder()
     packets: list[av.Packet] = []
@@ -165,6 +165,9 @@ class Reader:
         last = frame.time
         yield Step(frame, packets)
         packets = []
+    if last is None:
+      why = self.damage or 'no frame can be decoded'
+      raise ValueError(f'{self._source}: {why}')
     yield Step(None, packets)
 
   def _decoder(self) -> Any:

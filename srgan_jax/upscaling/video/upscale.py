@@ -56,29 +56,21 @@ def upscale_video(
     ValueError: one line, where the source is no video or the result cannot be
       written as asked.
   """
-  container = containers.CONTAINERS.get(target.suffix.lower())
-  if container is None:
-    known = ', '.join(containers.CONTAINERS)
-    raise ValueError(f'{target} must end in {known}, not {target.suffix!r}')
+  container = containers.of(target)
   files.require_folder(target)
   with Reader(source) as reader, files.replacing(target) as beside:
     routes = containers.routes(reader.container, reader.video, container)
     steps = reader.steps([i for i in routes if routes[i].has_packets])
     step = next(steps)
-    if step.frame is None:
-      raise ValueError(
-        f'{source}: {reader.damage or "no frame can be decoded"}'
-      )
-    try:
-      picture = writing.choose(
-        step.frame,
-        container,
-        encoder=encoder,
-        pixel_format=pixel_format,
-        crf=crf,
-      )
-    except ValueError as error:
-      raise ValueError(f'{source}: {error}') from None
+    assert step.frame is not None
+    picture = writing.choose(
+      source,
+      step.frame,
+      container,
+      encoder=encoder,
+      pixel_format=pixel_format,
+      crf=crf,
+    )
     notes = _Notes(source)
     notes.add(*(route.note for route in routes.values()), *picture.losses)
     try:
@@ -93,14 +85,7 @@ def upscale_video(
       lost = tags.lost(writer.tags, tags.read(beside))
     except av.FFmpegError as error:
       raise ValueError(f'{target}: {error.strerror}') from None
-  if lost:
-    notes.add(f'tags are left out: {", ".join(lost)}')
-  if writer.has_flattened:
-    notes.add(
-      'transparency is laid over black: .mov, .mkv and .webm would keep it'
-    )
-  for damage in (reader.damage, writer.damage):
-    notes.add(damage and f'is damaged ({damage})')
+  notes.end(lost, writer.has_flattened, reader.damage or writer.damage)
   return count, notes.lines
 
 
@@ -157,6 +142,17 @@ class _Notes:
       line = f'{self._source}: {note}'
       if note and line not in self.lines:
         self.lines.append(line)
+
+  def end(self, tags: list[str], has_flattened: bool, damage: str) -> None:
+    """Notes what shows at the end alone."""
+    if tags:
+      self.add(f'tags are left out: {", ".join(tags)}')
+    if has_flattened:
+      self.add(
+        'transparency is laid over black: .mov, .mkv and .webm would keep it'
+      )
+    if damage:
+      self.add(f'is damaged ({damage})')
 
   def see(self, frame: Frame) -> None:
     """Notes what one frame loses."""

@@ -46,6 +46,7 @@ class Picture:
 
 
 def choose(
+  source: pathlib.Path,
   first: Frame,
   container: Container,
   *,
@@ -56,7 +57,8 @@ def choose(
   """Chooses what keeps most of the source's picture.
 
   Args:
-    first: the source's first frame.
+    source: the file, which an error names.
+    first: its first frame.
     container: where the picture goes.
     encoder: FFmpeg's name of another encoder than the container's.
     pixel_format: FFmpeg's name of another format than the nearest.
@@ -88,8 +90,8 @@ def choose(
       if any(encoder.name == 'libx265' for encoder in other.encoders)
     )
     raise ValueError(
-      f'is HDR ({transfer}), which 8 bits of {found.encoder} cannot hold: '
-      f'take {others}, or another encoder'
+      f'{source}: is HDR ({transfer}), which 8 bits of {found.encoder} cannot '
+      f'hold: take {others}, or another encoder'
     )
   height, width = first.pixels.shape[:2]
   return Picture(
