@@ -146,13 +146,23 @@ def _normalize_forward(
   return y, (slopes, is_positive, *arguments)
 
 
+def _anew(*sums: jax.Array) -> tuple[jax.Array, ...]:
+  """The same; on GPUs, what follows is computed in the kernels that take it.
+
+  Not on TPUs, whose compiler fails on the barrier (libtpu's of JAX 0.11).
+  """
+  barrier = lambda *x: jax.lax.optimization_barrier(x)
+  return jax.lax.platform_dependent(
+    *sums, cuda=barrier, rocm=barrier, default=lambda *x: x
+  )
+
+
 def _normalize_backward(
   leak: float | None, count: int | None, kept: tuple, gradient: jax.Array
 ) -> tuple[jax.Array | None, ...]:
   slopes, is_positive, x, first, second, scale, bias = kept
   if count is not None:
-    # What is computed from them is computed anew: in the kernels that take it.
-    first, second = jax.lax.optimization_barrier((first, second))
+    first, second = _anew(first, second)
   mean, variance = _statistics(count, first, second)
   factor = scale * jax.lax.rsqrt(variance + EPSILON)
   centered = x - mean
