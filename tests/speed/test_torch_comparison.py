@@ -94,7 +94,10 @@ def test_the_first_update_alone_must_be_the_same():
 )
 def test_ours_computes_in_the_configs_precision(precision, dtype):
   ours, _ = make_sides(precision=precision)
-  lowered = ours._update.lower(ours._state, ours._rows, None, None).as_text()
+  update = ours._update.lower(
+    ours._state, ours._rows, ours._rates, None, ours._perceptual
+  )
+  lowered = update.as_text()
   convolutions = [
     line.rpartition(' : ')[2].partition(' -> ')[0]
     for line in lowered.splitlines()
