@@ -121,13 +121,11 @@ def prelu_has_a_slope_per_channel(tmp_path):
 
 
 def share_prelu_slope(monkeypatch):
-  class Shared(layers.nn.Module):
-    shared: int = 1
-
+  class Shared(layers.PReLU):
     @layers.nn.compact
-    def __call__(self, x):
+    def slope(self, channels):
       slope = self.param('slope', layers.nn.initializers.constant(0.25), ())
-      return jnp.where(x >= 0, x, slope * x)
+      return jnp.broadcast_to(slope, (channels,))
 
   monkeypatch.setattr(layers, 'PReLU', Shared)
 
