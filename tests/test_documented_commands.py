@@ -59,7 +59,7 @@ def desk(tmp_path_factory):
     Image.fromarray(hr).save(desk / 'data' / name / 'HR' / f'{stem}.png')
     lr = Image.fromarray(imaging.imresize(hr, 1 / 4))
     lr.save(desk / 'data' / name / 'LRx4' / f'{stem}.png')
-  shutil.copytree(desk / 'data' / 'Set5', desk / 'Set5')
+    shutil.copytree(desk / 'data' / name, desk / name)
   (desk / 'runs' / 'vgg54').mkdir(parents=True)
   generator = small.save_generator(desk / 'generator.safetensors')
   for name in ('FILE', 'runs/vgg54/generator.safetensors'):
