@@ -191,10 +191,28 @@ def rate_under_kills(
   Args:
     folder: a study that has no ratings.
     raters: how many.
-    kills: how often; each after half a second to a second and a half.
+    kills: how often; each at a random score of an equal part of them all.
+
+  Raises:
+    ValueError: where there are too few scores for so many kills.
   """
   rng = random.Random(0)
-  killed, done = 0, threading.Event()
+  # Of every rater one more score may be acknowledged before the server dies:
+  # each kill is early enough for some to be left.
+  stretch = (len(study.load(folder).files) - 1) * raters // max(kills, 1)
+  if not stretch:
+    raise ValueError(f'{folder} has too few images for {kills} kills')
+  moments = {1 + stretch * i + rng.randrange(stretch) for i in range(kills)}
+  lock, count, killed = threading.Lock(), 0, 0
+
+  def acknowledge() -> None:
+    nonlocal count, killed
+    with lock:
+      count += 1
+      if count in moments:
+        server.end(signal.SIGKILL)
+        server.start()
+        killed += 1
 
   def session(number: int) -> tuple[str, list[tuple[int, str, int]]]:
     rater = Rater(server)
@@ -202,17 +220,12 @@ def rate_under_kills(
     kept: list[tuple[int, str, int]] = []
     while rater.state['phase'] == 'rating':
       kept.append(rater.rate(1 + (number + len(kept)) % 5))
+      acknowledge()
     return rater.code, kept
 
   start = time.monotonic()
   with serving(folder) as server, futures.ThreadPoolExecutor(raters) as pool:
     tasks = [pool.submit(session, i) for i in range(raters)]
-    while killed < kills and not done.wait(0.5 + rng.random()):
-      server.end(signal.SIGKILL)
-      server.start()
-      killed += 1
-      if all(task.done() for task in tasks):
-        done.set()
     sessions = [task.result() for task in tasks]
   seconds = time.monotonic() - start
   return _compare(folder, sessions, killed, seconds)
