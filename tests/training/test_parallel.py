@@ -96,9 +96,14 @@ def _run(workdir, *, processes, devices=1, gan=2, more=(), loader=()):
     )
     for index in range(processes)
   ]
-  for process in running:
-    output, _ = process.communicate(timeout=400)
-    assert process.returncode == 0, output
+  try:
+    outputs = [process.communicate(timeout=400)[0] for process in running]
+  finally:
+    for process in running:  # none is left to later tests
+      process.kill()
+      process.communicate()
+  statuses = [process.returncode for process in running]
+  assert not any(statuses), '\n'.join(outputs)
   lines = [
     json.loads(line)
     for line in (workdir / 'metrics.jsonl').read_text().splitlines()
