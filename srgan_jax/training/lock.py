@@ -7,9 +7,11 @@ machine has no such process any more, or, of another machine, where nobody
 renews it for a minute: that is measured here, and no two clocks are compared.
 """
 
+from collections.abc import Iterator
 import contextlib
 import dataclasses
 import datetime
+import hashlib
 import json
 import logging
 import os
@@ -92,8 +94,7 @@ class Lock:
       ValueError: one line naming the holder.
       OSError: where the folder cannot be written.
     """
-    while not self._create():
-      self._remove_if_left_behind()
+    self._take(self._path)
     self._ended.clear()
     threading.Thread(target=self._renew, daemon=True).start()
     return self
@@ -125,71 +126,93 @@ class Lock:
       'another --workdir'
     )
 
-  def _create(self) -> bool:
-    """Makes the lock file with its content, unless there is one."""
-    text = json.dumps(dataclasses.asdict(self._own)) + '\n'
-    beside = self._path.with_name(f'.{NAME}.{self._own.token}')
-    try:
-      beside.write_text(text, encoding='utf-8')
+  def _take(self, path: pathlib.Path) -> None:
+    """Makes a lock file, in another's place if nobody holds that one.
+
+    Of several processes that find the same one left behind, only who holds the
+    claim to it, itself a lock file, may replace it: nobody ever removes a lock
+    that has been taken since it was looked at.
+
+    Raises:
+      ValueError: one line naming the holder, if there is one.
+    """
+    while not self._create(path):
       try:
-        os.link(beside, self._path)
+        content = path.read_bytes()
+      except FileNotFoundError:
+        continue
+      self._refuse_if_held(path, content)
+      named = path.name.encode() + content
+      claim = path.with_name(f'.{NAME}.{hashlib.sha256(named).hexdigest()}')
+      self._take(claim)
+      try:
+        if self._replace(path, content):
+          return
+      finally:
+        claim.unlink(missing_ok=True)
+
+  def _create(self, path: pathlib.Path) -> bool:
+    """Makes a lock file with its content, unless there is one."""
+    with self._beside() as beside:
+      try:
+        os.link(beside, path)
       except FileExistsError:
         return False
       except OSError:  # a drive without hard links
         try:
-          with open(self._path, 'x', encoding='utf-8') as file:
-            file.write(text)
+          with open(path, 'xb') as file:
+            file.write(beside.read_bytes())
         except FileExistsError:
           return False
-    finally:
-      beside.unlink(missing_ok=True)
     return True
 
-  def _remove_if_left_behind(self) -> None:
-    """Removes another's lock, if nobody holds it.
+  def _replace(self, path: pathlib.Path, content: bytes) -> bool:
+    """Puts the own lock in the place of one that still has this content."""
+    with self._beside() as beside:
+      try:
+        if path.read_bytes() != content:
+          return False
+      except FileNotFoundError:
+        return False
+      os.replace(beside, path)
+    whose = _parse(content) or 'a process'
+    logger.info('took over %s, left behind by %s', path, whose)
+    return True
 
-    Raises:
-      ValueError: one line naming the holder, if somebody does.
-    """
+  @contextlib.contextmanager
+  def _beside(self) -> Iterator[pathlib.Path]:
+    """A whole lock file under a name of this lock alone."""
+    path = self._path.with_name(f'.{NAME}.{self._own.token}')
     try:
-      content = self._path.read_bytes()
-    except FileNotFoundError:
-      return
+      text = json.dumps(dataclasses.asdict(self._own)) + '\n'
+      path.write_text(text, encoding='utf-8')
+      yield path
+    finally:
+      path.unlink(missing_ok=True)
+
+  def _refuse_if_held(self, path: pathlib.Path, content: bytes) -> None:
+    """Raises ValueError, one line naming the holder, if somebody holds it."""
     holder = _parse(content)
     if holder and holder.machine == self._own.machine:
-      if _runs_here(holder):
-        raise ValueError(self._refusal(holder))
-    elif self._is_renewed(holder):
-      raise ValueError(self._refusal(holder))
-    # Moved away first: of several processes that come to this point, one gets
-    # the file; and what it got is looked at, lest it is a newer lock.
-    aside = self._path.with_name(f'.{NAME}.{self._own.token}.old')
-    try:
-      os.rename(self._path, aside)
-    except FileNotFoundError:
-      return
-    if aside.read_bytes() != content:
-      with contextlib.suppress(OSError):
-        os.link(aside, self._path)
+      is_held = _runs_here(holder)
     else:
-      logger.info(
-        'took over %s, left behind by %s', self._path, holder or 'a process'
-      )
-    aside.unlink()
+      is_held = self._is_renewed(path, holder)
+    if is_held:
+      raise ValueError(self._refusal(holder))
 
-  def _is_renewed(self, holder: Holder | None) -> bool:
+  def _is_renewed(self, path: pathlib.Path, holder: Holder | None) -> bool:
     """Watches for a sign of life of another machine's lock."""
     logger.info(
       '%s names %s: waiting up to %.0f s for a sign of life',
-      self._path,
+      path,
       holder or 'nobody',
       self._left_behind_after,
     )
     end = time.monotonic() + self._left_behind_after
-    first = _modified(self._path)
+    first = _modified(path)
     while time.monotonic() < end:
       time.sleep(min(1.0, self._left_behind_after / 10))
-      if (now := _modified(self._path)) != first:
+      if (now := _modified(path)) != first:
         return now is not None
     return False
 
@@ -203,7 +226,7 @@ class Lock:
         if holder:
           os.utime(self._path)
         else:
-          self._create()
+          self._create(self._path)
 
 
 def _this_process() -> Holder:

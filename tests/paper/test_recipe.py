@@ -266,7 +266,7 @@ def test_a_file_comes_back_from_its_pieces(tmp_path, monkeypatch):
     (['--train=srgan-mse=5'], 'train srresnet-mse first'),
     (['--train=srresnet-mse=5,srgan-mse=5'], 'give --lpips'),
     (['--train=srresnet-mse=5,srgan=5', '--lpips=x'], 'need --vgg'),
-    (['--train=srresnet-mse=5', '--config.sead=1'], '--config.sead=1: no such'),
+    (['--train=srresnet-mse=5', '--config.sead=1'], 'no field config.sead'),
     (['--train=srresnet-mse=5', '--start=/nowhere'], '/nowhere/recipe.json'),
     (['--train=srresnet-mse=5', '--vgg=/nowhere.st'], '/nowhere.st'),
     (['--train=srresnet-mse=5', '--benchmarks=/nowhere'], '/nowhere holds no'),

@@ -5,7 +5,6 @@ import sys
 
 import pytest
 
-from srgan_jax import main
 from srgan_jax.training import config_files
 from tests.support import repository
 
@@ -72,10 +71,23 @@ def test_a_field_is_set_as_its_type():
     config_files.override(config, '--config.seed=x')
 
 
-def test_training_without_its_packages_says_what_installs_them(monkeypatch):
-  monkeypatch.setitem(sys.modules, 'absl', None)
-  with pytest.raises(SystemExit, match=r"pip install 'srgan_jax\[train\]'"):
-    main.start()
+def test_training_without_its_packages_says_what_installs_them():
+  program = """
+import sys
+sys.modules['absl'] = None
+from srgan_jax import main
+main.start()
+"""
+  # In a process of its own, which a command that fails ends at once.
+  result = subprocess.run(
+    [sys.executable, '-c', program],
+    cwd=repository.ROOT,
+    capture_output=True,
+    text=True,
+  )
+  assert result.returncode == 1
+  (line,) = result.stderr.splitlines()
+  assert "pip install 'srgan_jax[train]'" in line
 
 
 def test_a_run_that_finds_no_cluster_says_so(tmp_path):
