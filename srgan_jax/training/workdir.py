@@ -62,7 +62,8 @@ class Workdir:
       raise FileExistsError(
         errno.EEXIST, os.strerror(errno.EEXIST), str(self.path)
       )
-    self._lock.check()
+    if jax.process_index() == 0:  # whose lock it is that the others find
+      self._lock.check()
     self._check_config()
     self._trained = {
       name: self._find_step(name) for name in (stages.PRETRAIN, stages.GAN)
@@ -78,18 +79,12 @@ class Workdir:
       OSError: where the folder cannot be written.
     """
     with contextlib.ExitStack() as stack:
-      fault = None
-      if jax.process_index() == 0:
-        try:
+      with self._failing_together():
+        if jax.process_index() == 0:
           self.path.mkdir(parents=True, exist_ok=True)
           stack.enter_context(self._lock)
-        except (OSError, ValueError) as error:
-          fault = error
-      if _is_anywhere(fault is not None):
-        raise fault or ValueError(
-          f'{self.path} cannot be used: see the first process'
-        )
-      self.check()
+      with self._failing_together():
+        self.check()
       if jax.process_index() == 0:
         self._set_aside()
         files.write_text(
@@ -97,6 +92,19 @@ class Workdir:
         )
       multihost_utils.sync_global_devices('the folder is claimed')
       yield
+
+  @contextlib.contextmanager
+  def _failing_together(self) -> Iterator[None]:
+    """Waits for all processes; where one fails in the block, all fail."""
+    fault = None
+    try:
+      yield
+    except (OSError, ValueError) as error:
+      fault = error
+    if _is_anywhere(fault is not None):
+      raise fault or ValueError(
+        f'{self.path} cannot be used: see what another process says'
+      )
 
   def require(self) -> None:
     """Refuses to go on in a folder that another run has taken over.
