@@ -156,3 +156,17 @@ def test_of_many_that_find_a_lock_left_behind_one_gets_it(tmp_path):
     assert len(got) == 1
     got[0].__exit__()
     assert not (tmp_path / NAME).exists()
+
+
+def test_who_is_killed_while_taking_a_lock_over_is_in_nobodys_way(tmp_path):
+  write(tmp_path, started='1')
+  killed = 'import os\nos.replace = lambda *paths: os._exit(9)\n' + _HOLD
+  result = subprocess.run(
+    [sys.executable, '-c', killed, str(tmp_path)], cwd=repository.ROOT
+  )
+  assert result.returncode == 9
+  left = set(tmp_path.iterdir()) - {tmp_path / NAME}
+  assert len(left) == 2  # its claim, and the lock that it was about to place
+  with Lock(tmp_path):
+    assert json.loads((tmp_path / NAME).read_text())['process'] == os.getpid()
+  assert len(list(tmp_path.iterdir())) == 1  # that lock
