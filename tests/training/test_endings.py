@@ -9,7 +9,7 @@ import time
 import pytest
 
 from srgan_jax.training import checkpoints
-from tests.support import repository
+from tests.support import repository, signals
 
 
 def command(workdir, *more, steps=10**6):
@@ -75,13 +75,14 @@ os.execv(sys.argv[1], sys.argv[1:])
 def test_a_terminal_that_hangs_up_saves(tmp_path):
   workdir = tmp_path / 'run'
   ours, its = os.openpty()
-  process = subprocess.Popen(
-    [sys.executable, '-c', _ON_TERMINAL, *command(workdir)],
-    cwd=repository.ROOT,
-    stdin=its,
-    stdout=its,
-    stderr=its,
-  )
+  with signals.hangups_count():
+    process = subprocess.Popen(
+      [sys.executable, '-c', _ON_TERMINAL, *command(workdir)],
+      cwd=repository.ROOT,
+      stdin=its,
+      stdout=its,
+      stderr=its,
+    )
   try:
     os.close(its)
     os.set_blocking(ours, False)

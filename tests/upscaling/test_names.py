@@ -15,7 +15,7 @@ from PIL import Image
 import pytest
 
 from srgan_jax import cli, upscale
-from tests.support import repository
+from tests.support import repository, signals
 from tests.support.image_files import encode, noise
 from tests.support.upscaling import save_small_generator
 
@@ -229,12 +229,13 @@ def test_a_closed_terminal_leaves_nothing_half_written(number, model, tmp_path):
   for i in range(200):
     Image.fromarray(noise(60, 60)).save(tmp_path / f'{i}.png')
   out = tmp_path / 'out'
-  process = subprocess.Popen(
-    [*COMMAND, str(tmp_path), '-o', str(out), '--model', str(model)],
-    cwd=repository.ROOT,
-    stderr=subprocess.PIPE,
-    stdout=subprocess.DEVNULL,
-  )
+  with signals.hangups_count():
+    process = subprocess.Popen(
+      [*COMMAND, str(tmp_path), '-o', str(out), '--model', str(model)],
+      cwd=repository.ROOT,
+      stderr=subprocess.PIPE,
+      stdout=subprocess.DEVNULL,
+    )
   while process.poll() is None and not list(out.glob('*.png')):
     time.sleep(0.01)
   process.send_signal(getattr(signal, number))

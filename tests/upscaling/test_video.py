@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from srgan_jax import video
-from tests.support import repository, small
+from tests.support import repository, signals, small
 from tests.support.videos import (
   KEEP_TIMES,
   PICTURES,
@@ -271,14 +271,15 @@ def test_a_stopped_run_leaves_nothing(clip, model, tmp_path, number):
     'upscaling.load = lambda name, **options: slow\n'
     'sys.exit(video.main(sys.argv[1:]))\n'
   )
-  process = subprocess.Popen(
-    [sys.executable, '-c', code, str(clip), '-o', str(out)],
-    cwd=repository.ROOT,
-    stdout=subprocess.PIPE,
-    stderr=subprocess.PIPE,
-    text=True,
-    start_new_session=True,
-  )
+  with signals.hangups_count():
+    process = subprocess.Popen(
+      [sys.executable, '-c', code, str(clip), '-o', str(out)],
+      cwd=repository.ROOT,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+      text=True,
+      start_new_session=True,
+    )
   for _ in range(3):
     assert process.stdout.readline() == 'frame\n'
   assert any(tmp_path.iterdir())  # what is being written
