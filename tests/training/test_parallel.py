@@ -13,6 +13,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from srgan_jax import sharding
+from srgan_jax.training import lock
 from srgan_jax.training import step as step_lib
 from tests.support import repository, small
 
@@ -65,8 +66,8 @@ def test_a_batch_that_the_devices_do_not_divide_is_refused():
     sharding.make_mesh(6)
 
 
-def _run(workdir, *, processes, devices=1, gan=2, more=(), loader=()):
-  """Trains a tiny config; the processes meet on loopback.
+def _start(workdir, *, processes, devices=1, gan=2, more=()):
+  """Starts to train a tiny config; the processes meet on loopback.
 
   `devices` are those of each process.
   """
@@ -79,13 +80,13 @@ def _run(workdir, *, processes, devices=1, gan=2, more=(), loader=()):
     + f' --xla_force_host_platform_device_count={devices}'
   }
   command = repository.tiny_command(workdir, pretrain=2, gan=gan)
-  command += [*more, *loader]
+  command += more
   if processes > 1:
     command += [
       f'--config.distributed.coordinator=localhost:{port}',
       f'--config.distributed.processes={processes}',
     ]
-  running = [
+  return [
     subprocess.Popen(
       [*command, f'--config.distributed.process={index}'],
       cwd=repository.ROOT,
@@ -96,6 +97,11 @@ def _run(workdir, *, processes, devices=1, gan=2, more=(), loader=()):
     )
     for index in range(processes)
   ]
+
+
+def _run(workdir, *, more=(), loader=(), **settings):
+  """Trains to the end; returns the generator and the lines of metrics."""
+  running = _start(workdir, more=[*more, *loader], **settings)
   try:
     outputs = [process.communicate(timeout=400)[0] for process in running]
   finally:
@@ -163,3 +169,14 @@ def test_processes_with_resident_photos_train_as_one_with_their_devices(
   ours = run(tmp_path / 'parts', processes=2)
   theirs = run(tmp_path / 'whole', processes=1, devices=2)
   _assert_close(*ours, *theirs)
+
+
+def test_where_the_first_process_is_refused_all_end(tmp_path):
+  with lock.Lock(tmp_path):
+    running = _start(
+      tmp_path, processes=2, more=['--config.data.loader=resident']
+    )
+    said = [process.communicate(timeout=400)[0] for process in running]
+  assert all(process.returncode not in (0, None) for process in running), said
+  assert 'is in use by process' in said[0]
+  assert not list(tmp_path.iterdir())
