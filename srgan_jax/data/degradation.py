@@ -211,9 +211,7 @@ def resize_matrix(
   x = jnp.abs(index - centre) / width
   area = jnp.clip(0.5 * width + 0.5 - x * width, 0, 1)
   bilinear = jnp.maximum(1 - x, 0)
-  near = (1.5 * x - 2.5) * x**2 + 1
-  far = ((-0.5 * x + 2.5) * x - 4) * x + 2
-  bicubic = jnp.where(x <= 1, near, jnp.where(x <= 2, far, 0))
+  bicubic = resize.cubic(x)
   chosen = kernel[:, None, None]
   weights = jnp.where(
     chosen == 0, area, jnp.where(chosen == 1, bilinear, bicubic)

@@ -15,7 +15,7 @@ Layout: [..., height, width, channels].
 
 import functools
 import math
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -205,12 +205,12 @@ def _round_to_byte(x: jax.Array) -> jax.Array:
   return jnp.clip(jnp.floor(x + 0.5), 0, 255)
 
 
-def _cubic(x: np.ndarray) -> np.ndarray:
-  """Keys' cubic convolution kernel with a = -0.5."""
-  x = np.abs(x)
+def cubic(x: Any) -> Any:
+  """Keys' cubic convolution kernel with a = -0.5, of a NumPy or JAX array."""
+  where, x = x.__array_namespace__().where, abs(x)
   near = (1.5 * x - 2.5) * x**2 + 1
   far = ((-0.5 * x + 2.5) * x - 4) * x + 2
-  return np.where(x <= 1, near, np.where(x <= 2, far, 0))
+  return where(x <= 1, near, where(x <= 2, far, 0))
 
 
 @functools.lru_cache(maxsize=64)
@@ -238,7 +238,7 @@ def _taps(
   centre += 0.5 * (1 - 1 / scale)
   first = np.floor(centre - support / 2)
   indices = first[:, None] + np.arange(math.ceil(support) + 2)
-  weights = stretch * _cubic(stretch * (centre[:, None] - indices))
+  weights = stretch * cubic(stretch * (centre[:, None] - indices))
   weights /= weights.sum(axis=1, keepdims=True)
 
   indices = indices.astype(np.int64) - 1
