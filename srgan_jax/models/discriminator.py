@@ -31,11 +31,14 @@ class Discriminator(nn.Module):
   dtype: jnp.dtype = jnp.float32
 
   @nn.compact
-  def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
+  def __call__(
+    self, images: jax.Array, *, train: bool, groups: int = 1
+  ) -> jax.Array:
     """Images [N, H, W, 3] in [-1, 1] to float32 logits [N] (positive: real).
 
     With `train`, BN normalises by the batch's own statistics and updates the
-    running ones, so `batch_stats` must be mutable.
+    running ones, so `batch_stats` must be mutable: image i with those alone
+    whose i, modulo `groups`, is the same, as if they came in turn.
     """
     x = layers.Conv(self.channels, (3, 3), dtype=self.dtype, name='conv_0')(
       images, _LEAK
@@ -49,7 +52,7 @@ class Discriminator(nn.Module):
       x = conv(multiple * self.channels, dtype=self.dtype, name=f'conv_{i}')(x)
       x = layers.BatchNorm(
         use_running_average=not train, dtype=self.dtype, name=f'norm_{i}'
-      )(x, _LEAK)
+      )(x, _LEAK, groups)
     x = x.reshape(x.shape[0], -1)
     dense = lambda features, name: nn.Dense(
       features, kernel_init=layers.kernel_init, dtype=self.dtype, name=name

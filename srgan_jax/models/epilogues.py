@@ -2,8 +2,8 @@
 
 A step's time on a GPU is the number of its kernels, so each of these reads its
 input once forwards and once backwards: all sums over pixels that one direction
-takes are one reduction. They compute in float32 and take and give float32;
-docs/performance.md says what that brings.
+takes are one reduction. They compute in float32; docs/performance.md says what
+that brings.
 """
 
 import functools
@@ -16,44 +16,77 @@ EPSILON = 1e-5  # added to a variance
 
 # XLA's GPU backend adds up to 31 rows in a loop, which it fuses with what makes
 # their terms; a reduction of more has shared memory for two sums alone.
-_ROWS = 31
+_LOOP = 31
 # So many partial sums are one kernel's.
-_PARTS = 1024
+_PARTS = 2048
+# Rows that one block of threads adds.
+_TILE = 192
 
 
 def sums(*terms: jax.Array) -> tuple[jax.Array, ...]:
-  """The terms' sums over all axes but the last, in one pass on GPUs.
+  """The terms' sums over images and pixels, in one pass on GPUs.
 
   Args:
-    terms: float32 [N, H, W, C], all of one shape.
+    terms: float32 [N, H, W, C], or [N, groups, H, W, C]; all of one shape.
 
   Returns:
-    float32 [C] each.
+    float32 [C] each, or [groups, 1, 1, C].
   """
+  return _on_gpus(_sums_by_loops, _sums_apart, *terms)
+
+
+def sums_beside(*terms: jax.Array) -> tuple[jax.Array, ...]:
+  """`sums` of one or two terms that are made, on GPUs, where they are added.
+
+  So the pass can write them, too.
+  """
+  return _on_gpus(_sums_of_tiles, _sums_apart, *terms)
+
+
+def _on_gpus(gpus: Any, default: Any, *arrays: jax.Array) -> Any:
   return jax.lax.platform_dependent(
-    *terms, cuda=_sums_together, rocm=_sums_together, default=_sums_apart
+    *arrays, cuda=gpus, rocm=gpus, default=default
   )
 
 
 def _sums_apart(*terms: jax.Array) -> tuple[jax.Array, ...]:
-  return tuple(term.sum(axis=(0, 1, 2)) for term in terms)
+  axes = (0, -3, -2)
+  if terms[0].ndim == 4:
+    return tuple(x.sum(axis=axes) for x in terms)
+  return tuple(x.sum(axis=axes)[:, None, None] for x in terms)
 
 
-def _sums_together(*terms: jax.Array) -> tuple[jax.Array, ...]:
-  n, height, width, channels = terms[0].shape
+def _sums_by_loops(*terms: jax.Array) -> tuple[jax.Array, ...]:
+  n, *groups, height, width, channels = terms[0].shape
+  if groups:
+    each = _sums_by_loops(*(x[:, i] for x in terms for i in range(*groups)))
+    shape = (len(terms), *groups, 1, 1, channels)
+    return tuple(jnp.stack(each).reshape(shape))
   rows = height * width  # of one image, lest devices that share a batch talk
   while True:
-    size = max(d for d in range(1, _ROWS + 1) if rows % d == 0)
+    size = max(d for d in range(1, _LOOP + 1) if rows % d == 0)
     rows //= size
-    terms = _add(*(x.reshape(n, rows, size, channels) for x in terms), axes=[2])
+    terms = _add(*(x.reshape(-1, size, channels) for x in terms), axis=1)
     if n * rows <= _PARTS or size == 1:
-      return _add(*terms, axes=[0, 1])
+      return _add(*terms, axis=0)
 
 
-def _add(*terms: jax.Array, axes: list[int]) -> tuple[jax.Array, ...]:
+def _sums_of_tiles(*terms: jax.Array) -> tuple[jax.Array, ...]:
+  _, height, width, channels = terms[0].shape
+  size = max(d for d in range(1, _TILE + 1) if height * width % d == 0)
+  parts = [x.reshape(-1, size, channels).sum(axis=1) for x in terms]
+  return _add(*parts, axis=0)
+
+
+def _add(*terms: jax.Array, axis: int) -> tuple[jax.Array, ...]:
   zeros = (jnp.zeros((), jnp.float32),) * len(terms)
   plus = lambda a, b: tuple(x + y for x, y in zip(a, b, strict=True))
-  return tuple(jax.lax.reduce(terms, zeros, plus, axes))
+  return tuple(jax.lax.reduce(terms, zeros, plus, [axis]))
+
+
+def _over_groups(total: jax.Array) -> jax.Array:
+  """A sum of `sums` over all groups: float32 [C]."""
+  return total if total.ndim == 1 else total.sum(axis=(0, 1, 2))
 
 
 def normalize_batch(
@@ -61,6 +94,7 @@ def normalize_batch(
   scale: jax.Array,
   bias: jax.Array,
   slope: jax.Array | float = 1.0,
+  groups: int = 1,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
   """`normalize` by the batch's own statistics.
 
@@ -69,16 +103,26 @@ def normalize_batch(
     scale: float32 [C].
     bias: float32 [C].
     slope: see `normalize`.
+    groups: image i is normalised with those alone whose i, modulo this number,
+      is the same.
 
   Returns:
-    The result, and the mean and variance over all axes of x but the last,
-    float32 [C], which pass no gradient on.
+    The result, and the means and variances of the groups, float32 [groups, C],
+    which pass no gradient on.
   """
+  shape = x.shape
+  if groups > 1:
+    x = x.reshape(-1, groups, *shape[1:])
   fixed = jax.lax.stop_gradient(x)
   totals = sums(fixed, jnp.square(fixed))
-  count = x.size // x.shape[-1]
+  count = x.size // totals[0].size
   y = _normalize(*_leak(slope), count, x, *totals, scale, bias)
-  return y, *_statistics(count, *totals)
+  statistics = [
+    _statistics(count, *(x.reshape(groups, -1)[i] for x in totals))
+    for i in range(groups)
+  ]
+  means, variances = map(jnp.stack, zip(*statistics, strict=True))
+  return y.reshape(shape), means, variances
 
 
 def normalize(
@@ -146,15 +190,15 @@ def _normalize_forward(
   return y, (slopes, is_positive, *arguments)
 
 
-def _anew(*sums: jax.Array) -> tuple[jax.Array, ...]:
+def _anew(*arrays: jax.Array) -> tuple[jax.Array, ...]:
   """The same; on GPUs, what follows is computed in the kernels that take it.
+
+  What the forward pass computed likewise would else be written for them.
 
   Not on TPUs, whose compiler fails on the barrier (libtpu's of JAX 0.11).
   """
   barrier = lambda *x: jax.lax.optimization_barrier(x)
-  return jax.lax.platform_dependent(
-    *sums, cuda=barrier, rocm=barrier, default=lambda *x: x
-  )
+  return _on_gpus(barrier, lambda *x: x, *arrays)
 
 
 def _normalize_backward(
@@ -166,25 +210,32 @@ def _normalize_backward(
   mean, variance = _statistics(count, first, second)
   factor = scale * jax.lax.rsqrt(variance + EPSILON)
   centered = x - mean
-  if leak == 1:
-    by_bias, by_factor = sums(gradient, gradient * centered)
-    by_slopes = None
+  inner = _activate(leak, slopes, is_positive, gradient)
+  by_slopes = None
+  if leak is not None:
+    add = sums_beside if leak == 1 and x.ndim == 4 else sums
+    by_bias, by_factor = add(inner, inner * centered)
   else:
     above = jnp.where(is_positive, gradient, 0)
     below = jnp.where(is_positive, 0, gradient)
     up, up_factor, down, down_factor = sums(
       above, above * centered, below, below * centered
     )
-    by_slopes = None if leak else factor * down_factor + bias * down
-    slope = leak or slopes
-    by_bias = up + slope * down
-    by_factor = up_factor + slope * down_factor
-  inner = _activate(leak, slopes, is_positive, gradient)
+    by_slopes = _over_groups(factor * down_factor + bias * down)
+    by_bias = up + slopes * down
+    by_factor = up_factor + slopes * down_factor
+  by_scale = by_factor * jax.lax.rsqrt(variance + EPSILON)
   if count is not None:
     part = by_factor / (variance + EPSILON)
     inner = inner - by_bias / count - centered * (part / count)
-  by_scale = by_factor * jax.lax.rsqrt(variance + EPSILON)
-  return by_slopes, inner * factor, None, None, by_scale, by_bias
+  return (
+    by_slopes,
+    inner * factor,
+    None,
+    None,
+    _over_groups(by_scale),
+    _over_groups(by_bias),
+  )
 
 
 _normalize.defvjp(_normalize_forward, _normalize_backward)
@@ -193,10 +244,10 @@ _normalize.defvjp(_normalize_forward, _normalize_backward)
 def add_bias(
   x: jax.Array, bias: jax.Array, slope: jax.Array | float = 1.0
 ) -> jax.Array:
-  """X + bias; what is negative, times slope.
+  """X + bias in x's type; what is negative, times slope.
 
   Args:
-    x: float32 [N, H, W, C].
+    x: float [N, H, W, C].
     bias: float32 [C].
     slope: float32 [C], or a number, which has no gradient.
   """
@@ -210,8 +261,8 @@ def _add_bias(
   x: jax.Array,
   bias: jax.Array,
 ) -> jax.Array:
-  y = x + bias
-  return _activate(leak, slopes, y >= 0, y)
+  y = x.astype(jnp.float32) + bias
+  return _activate(leak, slopes, y >= 0, y).astype(x.dtype)
 
 
 def _add_bias_forward(
@@ -224,15 +275,14 @@ def _add_bias_backward(
   leak: float | None, kept: tuple, gradient: jax.Array
 ) -> tuple[jax.Array | None, ...]:
   slopes, x, bias = kept
-  y = x + bias
+  gradient = gradient.astype(jnp.float32)
+  y = _anew(x)[0].astype(jnp.float32) + bias
   inner = _activate(leak, slopes, y >= 0, gradient)
-  # Unlike normalisation's, this gradient by x does not wait for the sums: XLA
-  # makes them where it is made.
-  by_bias = inner.sum(axis=(0, 1, 2))
-  if leak:
-    return None, inner, by_bias
-  by_slopes = (gradient * jnp.minimum(y, 0)).sum(axis=(0, 1, 2))
-  return by_slopes, inner, by_bias
+  by_x = inner.astype(x.dtype)
+  if leak is not None:
+    return None, by_x, *sums_beside(inner)
+  by_bias, by_slopes = sums_beside(inner, gradient * jnp.minimum(y, 0))
+  return by_slopes, by_x, by_bias
 
 
 _add_bias.defvjp(_add_bias_forward, _add_bias_backward)

@@ -35,8 +35,14 @@ class BatchNorm(nn.Module):
   dtype: jnp.dtype = jnp.float32
 
   @nn.compact
-  def __call__(self, x: jax.Array, slope: jax.Array | float = 1.0) -> jax.Array:
-    """[N, H, W, C] to the same; what is negative is multiplied by `slope`."""
+  def __call__(
+    self, x: jax.Array, slope: jax.Array | float = 1.0, groups: int = 1
+  ) -> jax.Array:
+    """[N, H, W, C] to the same; what is negative is multiplied by `slope`.
+
+    Statistics are those of `epilogues.normalize_batch`'s groups, each of which
+    updates the stored ones in its turn.
+    """
     shape = x.shape[-1:]
     zeros, ones = nn.initializers.zeros, nn.initializers.ones
     stored = {
@@ -50,12 +56,15 @@ class BatchNorm(nn.Module):
       mean, variance = stored['mean'].value, stored['var'].value
       y = epilogues.normalize(x, mean, variance, scale, bias, slope)
     else:
-      y, mean, variance = epilogues.normalize_batch(x, scale, bias, slope)
+      y, means, variances = epilogues.normalize_batch(
+        x, scale, bias, slope, groups
+      )
       if not self.is_initializing():
-        for name, new in (('mean', mean), ('var', variance)):
-          stored[name].value = (
-            MOMENTUM * stored[name].value + (1 - MOMENTUM) * new
-          )
+        for name, news in (('mean', means), ('var', variances)):
+          for new in news:
+            stored[name].value = (
+              MOMENTUM * stored[name].value + (1 - MOMENTUM) * new
+            )
     return y.astype(self.dtype)
 
 
@@ -80,8 +89,7 @@ class Conv(nn.Module):
     if not self.use_bias:
       return y
     bias = self.param('bias', nn.initializers.zeros, (self.features,))
-    y = epilogues.add_bias(y.astype(jnp.float32), bias, slope)
-    return y.astype(self.dtype)
+    return epilogues.add_bias(y, bias, slope)
 
 
 class PReLU(nn.Module):
@@ -107,8 +115,7 @@ class PReLU(nn.Module):
   def __call__(self, x: jax.Array) -> jax.Array:
     slope = self.slope(x.shape[-1])
     zeros = jnp.zeros_like(slope)
-    y = epilogues.add_bias(x.astype(jnp.float32), zeros, slope)
-    return y.astype(x.dtype)
+    return epilogues.add_bias(x, zeros, slope)
 
 
 def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
@@ -178,8 +185,7 @@ class ShuffledConv(nn.Module):
       x.astype(self.dtype),
       coarser(kernel.astype(jnp.float32)).astype(self.dtype),
     )
-    y = pixel_shuffle(y, 2).astype(jnp.float32)
-    return epilogues.add_bias(y, bias).astype(self.dtype)
+    return epilogues.add_bias(pixel_shuffle(y, 2), bias)
 
 
 def coarser(kernel: jax.Array) -> jax.Array:
@@ -228,12 +234,14 @@ class StridedConv(nn.Module):
 def max_pool(x: jax.Array) -> jax.Array:
   """The maxima of 2x2 blocks, [N, H, W, C] to [N, H/2, W/2, C] (rounded down).
 
-  On CPU from slices, whose gradient is a few comparisons; the usual one's is a
-  scatter, which takes ten times as long there and is the faster one on TPUs.
+  From slices, whose gradient is a few comparisons; the usual one's is a
+  scatter, which takes ten times as long on CPU and is faster on TPUs alone.
   """
   return jax.lax.platform_dependent(
     x,
     cpu=_max_pool_by_slices,
+    cuda=_max_pool_by_slices,
+    rocm=_max_pool_by_slices,
     default=lambda x: nn.max_pool(x, (2, 2), strides=(2, 2), padding='VALID'),
   )
 

@@ -9,8 +9,9 @@ own convention (channel order, range, mean, deviation) is stated by the file
 that its weights are in (see `srgan_jax.weights.load_vgg`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import dataclasses
+import functools
 import math
 from typing import Any, Literal, cast, get_args
 
@@ -20,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from srgan_jax.models import layers
+from srgan_jax.models import convolutions, layers
 
 ChannelOrder = Literal['rgb', 'bgr']
 
@@ -80,12 +81,15 @@ class VGG(nn.Module):
   Attributes:
     depth: 16 or 19.
     layer: the convolution whose features are returned, e.g. 'conv5_4'.
-    dtype: what the convolutions compute in.
+    dtype: what it computes in.
+    every: which images have a gradient: the first and each so many after it.
+      The parameters have none.
   """
 
   depth: int
   layer: str
   dtype: jnp.dtype = jnp.float32
+  every: int = 1
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
@@ -100,12 +104,85 @@ class VGG(nn.Module):
     for name in layers_up_to(self.depth, self.layer):
       block, index = map(int, name.removeprefix('conv').split('_'))
       if block > 1 and index == 1:
-        x = layers.max_pool(x)
-      x = layers.Conv(
-        _CHANNELS[block - 1], (3, 3), dtype=self.dtype, name=name
-      )(x)
-      x = nn.relu(x)
+        x = _pool(self.every, x)
+      x = _Layer(_CHANNELS[block - 1], self.dtype, self.every, name=name)(x)
     return x
+
+
+class _Layer(nn.Module):
+  """A 3x3 convolution, its bias and ReLU; see `VGG`."""
+
+  features: int
+  dtype: jnp.dtype
+  every: int
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    shape = (3, 3, x.shape[-1], self.features)
+    kernel = self.param('kernel', layers.kernel_init, shape)
+    bias = self.param('bias', nn.initializers.zeros, (self.features,))
+    parts = (part.astype(self.dtype) for part in (x, kernel, bias))
+    return _convolve(self.every, *parts)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _convolve(
+  every: int, x: jax.Array, kernel: jax.Array, bias: jax.Array
+) -> jax.Array:
+  # Of one type, and with a gradient that needs the result alone: so it is one
+  # kernel of cuDNN's.
+  del every
+  return jnp.maximum(convolutions.conv(x, kernel) + bias, 0)
+
+
+def _convolve_forward(
+  every: int, x: jax.Array, kernel: jax.Array, bias: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+  y = _convolve(every, x, kernel, bias)
+  return y, (x, kernel, y)
+
+
+def _convolve_backward(
+  every: int, kept: tuple[jax.Array, ...], gradient: jax.Array
+) -> tuple[jax.Array | None, ...]:
+  x, kernel, y = kept
+  inner = jnp.where(_varied(every, y) > 0, _varied(every, gradient), 0)
+  by_x = lambda x: convolutions.conv(x, kernel)
+  return *_spread(every, by_x, x, inner), None, None
+
+
+_convolve.defvjp(_convolve_forward, _convolve_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _pool(every: int, x: jax.Array) -> jax.Array:
+  del every
+  return layers.max_pool(x)
+
+
+_pool.defvjp(
+  lambda every, x: (_pool(every, x), x),
+  lambda every, x, gradient: _spread(
+    every, layers.max_pool, x, _varied(every, gradient)
+  ),
+)
+
+
+def _varied(every: int, x: jax.Array) -> jax.Array:
+  """The images that have a gradient, [N/every, H, W, C]."""
+  return x.reshape(-1, every, *x.shape[1:])[:, 0]
+
+
+def _spread(
+  every: int,
+  function: Callable[[jax.Array], jax.Array],
+  x: jax.Array,
+  gradient: jax.Array,
+) -> tuple[jax.Array]:
+  """The gradient by x of a function of it, zero for the other images."""
+  (by_x,) = jax.vjp(function, _varied(every, x))[1](gradient)
+  others = [jnp.zeros_like(by_x)] * (every - 1)
+  return (jnp.stack([by_x, *others], axis=1).reshape(x.shape),)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,6 +269,7 @@ def features(
   layer: str,
   *,
   dtype: jnp.dtype = jnp.float32,
+  every: int = 1,
 ) -> jax.Array:
   """The rescaled features phi_ij that equation 5 compares.
 
@@ -202,6 +280,7 @@ def features(
     layer: 'conv2_2', 'conv5_4', ...
     dtype: what the convolutions compute in; the preprocessing before them is
       float32.
+    every: see `VGG`.
 
   Returns:
     float32 [N, h, w, C]: the layer's features after its ReLU, times its scale.
@@ -233,9 +312,25 @@ def features(
     )
   x = network.preprocessing(images.astype(jnp.float32)).astype(dtype)
   params = {name: network.params[name] for name in needed}
-  module = VGG(network.depth, layer, dtype)
+  module = VGG(network.depth, layer, dtype, every)
   y = cast(jax.Array, module.apply({'params': params}, x))
   return y.astype(jnp.float32) * scales[layer]
+
+
+def features_of_both(
+  network: PerceptualNetwork,
+  sr: jax.Array,
+  hr: jax.Array,
+  layer: str,
+  *,
+  dtype: jnp.dtype = jnp.float32,
+) -> tuple[jax.Array, jax.Array]:
+  """`features` of SR and HR in one pass; there is no gradient by HR."""
+  # In turns: devices that share a batch have SR and HR of their own images.
+  images = jnp.stack([sr, hr], axis=1).reshape(-1, *sr.shape[1:])
+  both = features(network, images, layer, dtype=dtype, every=2)
+  both = both.reshape(-1, 2, *both.shape[1:])
+  return both[:, 0], jax.lax.stop_gradient(both[:, 1])
 
 
 def _check_depth(depth: int) -> None:

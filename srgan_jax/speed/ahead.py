@@ -6,6 +6,8 @@ what they make of the step.
 
 from collections.abc import Sequence
 import dataclasses
+import pathlib
+import tempfile
 import time
 from typing import Any
 
@@ -30,6 +32,7 @@ class Program:
 
   Attributes:
     text: what XLA's text of it says, optimised.
+    launches: what XLA's text of a GPU's launches says, else ''.
     steps: training steps in a call.
     compile_s: how long that took, in seconds.
     arguments: bytes of what goes in, of a device.
@@ -39,6 +42,7 @@ class Program:
   """
 
   text: str
+  launches: str
   steps: int
   compile_s: float
   arguments: int
@@ -131,11 +135,12 @@ def compile_stage(
     everywhere(stage.content.perceptual),
   )
   start = time.perf_counter()
-  compiled: Any = lowered.compile()
+  compiled, launches = _compile(lowered, mesh.devices.flat[0].platform)
   compile_s = time.perf_counter() - start
   plan = compiled.memory_analysis()
   return Program(
     text=compiled.as_text(),
+    launches=launches,
     steps=steps,
     compile_s=compile_s,
     arguments=plan.argument_size_in_bytes,
@@ -148,3 +153,14 @@ def compile_stage(
     ),
     cost=compiled.cost_analysis() or {},
   )
+
+
+def _compile(lowered: Any, platform: str) -> tuple[Any, str]:
+  """The program, and what XLA writes of its launches, on GPUs alone."""
+  if platform != 'gpu':
+    return lowered.compile(), ''
+  with tempfile.TemporaryDirectory() as folder:
+    options = {'xla_dump_to': folder, 'xla_dump_hlo_as_text': True}
+    compiled = lowered.compile(compiler_options=options)
+    files = pathlib.Path(folder).glob('*thunk_sequence_after_thunk_passes.txt')
+    return compiled, ''.join(file.read_text() for file in files)

@@ -12,6 +12,9 @@ where the config says 1), and with --loader=resident it cuts the crops.
   kernels           launched a step, a loop's as often as it runs; what comes
                     once a call counts by its share
   by_kind           the same by what they do, and by_layer by what made them
+  in_graphs         of the kernels, those in CUDA graphs, and graphs how many
+                    these are; XLA leaves convolutions out of them, unless
+                    --xla_gpu_enable_command_buffer=+CONVOLUTION
   bytes             that a step's kernels read and write
   flops             of its convolutions and matrix products
   argument_bytes    what goes into the program: state, pictures, VGG
@@ -75,6 +78,9 @@ gpu_device_info {{
   cuda_compute_capability {{ major: 9 }}
   registers_per_core_limit: 65536
   registers_per_block_limit: 65536
+  driver_version: "13.0.0"
+  runtime_version: "13.0.0"
+  compile_time_toolkit_version: "13.0.0"
 }}
 platform_name: "CUDA"
 dnn_version_info {{ major: 9 minor: 12 }}
@@ -123,10 +129,13 @@ def figures_of(
   """
   kernels = hlo.kernels(program.text, program.steps)
   launches = sum(kernel.count for kernel in kernels)
+  in_graphs, graphs = hlo.in_graphs(program.launches, program.steps)
   return {
     'kernels': launches,
     'by_kind': hlo.totals(kernels, 'kind'),
     'by_layer': hlo.totals(kernels, 'layer'),
+    'in_graphs': in_graphs,
+    'graphs': graphs,
     'bytes': sum(kernel.count * kernel.bytes for kernel in kernels),
     'flops': sum(kernel.count * kernel.flops for kernel in kernels),
     'argument_bytes': program.arguments,
@@ -246,6 +255,7 @@ def with_row(text: str, figures: dict[str, Any]) -> str:
   memory += f'+ {figures["temporary_bytes"] / 1e6:.0f} MB'
   row = (
     f'{key} {figures["kernels"]:.0f} | {kinds.get("convolution", 0):.0f} '
+    f'| {figures["in_graphs"]:.0f} '
     f'| {figures["bytes"] / 1e9:.2f} GB | {memory} '
     f'| {figures["roofline_ms"]:.2f} ms | {figures["launch_ms"]:.2f} ms |'
   )

@@ -29,6 +29,12 @@ _INSTRUCTION = re.compile(
 _COMPUTATION = re.compile(r'^(?P<entry>ENTRY )?%?(?P<name>[\w.\-]+) \(.*\{$')
 _ARRAY = re.compile(r'\b([a-z]+\d*)\[([\d,]*)\](\{[^}]*\})?')
 _OP_NAME = re.compile(r'op_name="((?:[^"\\]|\\.)*)"')
+# A line of XLA's text of the launches, and what launches nothing itself.
+_LAUNCH = re.compile(r'^(?P<indent> *)\d+: (?P<kind>k\w+)')
+_NO_LAUNCHES = {
+  'kCommandBuffer', 'kWhile', 'kConditional', 'kSequential', 'kAsyncStart',
+  'kAsyncDone', 'kDynamicSliceFusion',
+}  # fmt: skip
 # In a path, what JAX puts around the layers.
 _FRAMES = re.compile(
   r'jit\(\w*\)|\b(while|body|closed_call|shard_map|eval_jaxpr)\b'
@@ -138,6 +144,30 @@ def conditionals(text: str) -> int:
     for computation in computations.values()
     for line in computation.values()
   )
+
+
+def in_graphs(text: str, steps: int = 1) -> tuple[float, float]:
+  """How many launches a step lie in CUDA graphs, and how many graphs there are.
+
+  Args:
+    text: XLA's of a program's launches.
+    steps: of a loop, which is all that may loop, or 1 and no loop.
+  """
+  launches = graphs = 0.0
+  opened: list[tuple[int, str]] = []  # what a line lies in, the innermost last
+  for line in text.splitlines():
+    if not (found := _LAUNCH.match(line)):
+      continue
+    indent = len(found['indent'])
+    opened = [outer for outer in opened if outer[0] < indent]
+    kinds = [kind for _, kind in opened]
+    opened.append((indent, found['kind']))
+    count = 1 if 'kWhile' in kinds else 1 / steps
+    if found['kind'] == 'kCommandBuffer':
+      graphs += count
+    elif 'kCommandBuffer' in kinds and found['kind'] not in _NO_LAUNCHES:
+      launches += count
+  return launches, graphs
 
 
 def layer_of(op_name: str) -> str:

@@ -90,6 +90,18 @@ def layers(packed: Any) -> Any:
   return _layers(packed) if isinstance(packed, Flat) else packed
 
 
+def turned(tree: Any, dtype: jnp.dtype) -> Any:
+  """Parameters that stay as they are, in a type, as cuDNN reads them."""
+  return jax.tree.map(lambda x: _for_cudnn(x).astype(dtype), tree)
+
+
+def turned_back(tree: Any) -> Any:
+  """The reverse of `turned`, in its type."""
+  return jax.tree.map(
+    lambda x: jnp.moveaxis(x, 0, -1) if x.ndim > 3 else x, tree
+  )
+
+
 @jax.custom_vjp
 def _layers(packed: Flat) -> Any:
   leaves = _vectors(packed)

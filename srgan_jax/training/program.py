@@ -137,13 +137,14 @@ def _compile_several(
   ) -> tuple[step_lib.PretrainState, step_lib.Metrics]:
     numbers = state.generator.step + jnp.arange(len(rates))
     make_one = functools.partial(make, pictures)
-    one_step = functools.partial(step, perceptual=perceptual)
     if len(rates) > 1:
-      state, metrics = loop(make_one, one_step, state, (rows, numbers), rates)
+      state, metrics = loop(
+        make_one, step, state, (rows, numbers), rates, perceptual
+      )
     else:
       # Without the loop, in which XLA's CPU backend is slow.
       made = make_one(*jax.tree.map(lambda x: x[0], (rows, numbers)))
-      state, metrics = one_step(state, made, rates[0])
+      state, metrics = step(state, made, rates[0], perceptual)
       metrics = jax.tree.map(lambda x: x[None], metrics)
     if batch_norm == 'global':
       state = jax.lax.with_sharding_constraint(state, sharding.replicated(mesh))
@@ -160,6 +161,7 @@ def _loop(
   state: step_lib.PretrainState,
   inputs: Any,
   rates: np.ndarray,
+  perceptual: vgg.PerceptualNetwork | None,
 ) -> tuple[step_lib.PretrainState, step_lib.Metrics]:
   """Steps in turn; a step's metrics are kept as one array."""
   names: list[str] = []
@@ -168,7 +170,7 @@ def _loop(
     state: step_lib.PretrainState, given: tuple[Any, Any]
   ) -> tuple[step_lib.PretrainState, jax.Array]:
     inputs, rate = given
-    state, metrics = step(state, make(*inputs), rate)
+    state, metrics = step(state, make(*inputs), rate, perceptual)
     names[:] = metrics
     return state, jnp.stack(list(metrics.values()))
 
@@ -182,20 +184,26 @@ def _loop_of_few_kernels(
   state: step_lib.PretrainState,
   inputs: Any,
   rates: np.ndarray,
+  perceptual: vgg.PerceptualNetwork | None,
   *,
   dtype: jnp.dtype,
   packs_statistics: bool,
   makes_all_first: bool,
 ) -> tuple[step_lib.PretrainState, step_lib.Metrics]:
-  """The same for GPUs: states are packed in the loop, crops cut before it.
+  """The same for GPUs: crops are cut and VGG's parameters cast before the loop.
 
-  Degraded crops take too much memory to be made for all steps at once.
+  In it states are packed. Degraded crops take too much memory to be made for
+  all steps at once.
   """
   first = inputs[1][0]
   if makes_all_first:
     inputs, make = jax.vmap(make)(*inputs), Batch
   state = flat.pack(state, dtype, packs_statistics)
-  state, metrics = _loop(make, step, state, inputs, rates)
+  turned_step = lambda state, made, rate, perceptual: step(
+    state, made, rate, flat.turned_back(perceptual)
+  )
+  turned = flat.turned(perceptual, dtype)
+  state, metrics = _loop(make, turned_step, state, inputs, rates, turned)
   return flat.unpack(state, first), metrics
 
 

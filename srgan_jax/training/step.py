@@ -208,79 +208,35 @@ def gan_step(
     `discriminator_loss`, `d_real`, `d_fake` (D's mean scores in 0..1 before
     its update) and the gradient norms of both networks.
   """
-  generator, discriminator = state.generator, state.discriminator
-
   # 1. G's forward pass, once: `pull_back` takes a gradient by SR to one by
   #    G's parameters.
-  def generate(params: Any) -> tuple[jax.Array, Any]:
-    if objective.freeze_batch_norm:
-      variables = _layers(params, generator.batch_stats)
-      sr = generator.apply_fn(variables, batch.lr, train=False)
-      return sr, generator.batch_stats
-    return _apply(generator, params, generator.batch_stats, batch.lr)
-
-  sr, pull_back, generator_statistics = jax.vjp(
-    generate, generator.params, has_aux=True
+  sr, pull_back, statistics = jax.vjp(
+    functools.partial(_generate, state.generator, batch.lr, objective),
+    state.generator.params,
+    has_aux=True,
   )
-
-  # 2. D's update (equation 2). Real and fake go through D one after the
-  #    other, each normalised by its own statistics. SR is a constant here:
-  #    differentiated is D's loss by D's parameters alone.
-  def discriminator_loss_fn(params: Any) -> tuple[jax.Array, Any]:
-    real_logits, statistics = _apply(
-      discriminator, params, discriminator.batch_stats, batch.hr
-    )
-    fake_logits, statistics = _apply(discriminator, params, statistics, sr)
-    loss = losses.discriminator_loss(real_logits, fake_logits)
-    return loss, (real_logits, fake_logits, statistics)
-
-  (discriminator_loss, (real_logits, fake_logits, statistics)), gradients = (
-    jax.value_and_grad(discriminator_loss_fn, has_aux=True)(
-      discriminator.params
-    )
+  # 2. D's update (equation 2) by its parameters alone: SR is a constant here.
+  (_, (terms, d_statistics)), gradients = jax.value_and_grad(
+    functools.partial(_discriminator_loss, state.discriminator, batch.hr, sr),
+    has_aux=True,
+  )(state.discriminator.params)
+  d_gradients = _mean_over_devices(gradients, objective)
+  discriminator = state.discriminator.apply_gradients(
+    grads=d_gradients, batch_stats=d_statistics
   )
-  gradients = _mean_over_devices(gradients, objective)
-  discriminator_gradient_norm = optax.tree.norm(gradients)
-  discriminator = discriminator.apply_gradients(
+  # 3. G's update (equation 3) against the D just updated, a constant here.
+  (_, more_terms), sr_gradient = jax.value_and_grad(
+    functools.partial(
+      _perceptual_loss, discriminator, batch.hr, perceptual, objective
+    ),
+    has_aux=True,
+  )(sr)
+  gradients = _mean_over_devices(pull_back(sr_gradient)[0], objective)
+  generator = state.generator.apply_gradients(
     grads=gradients, batch_stats=statistics
   )
 
-  # 3. G's update (equation 3) against the D just updated, whose parameters are
-  #    constants here and whose statistics of this pass are dropped.
-  def perceptual_loss_fn(sr: jax.Array) -> tuple[jax.Array, Any]:
-    logits, _ = _apply(
-      discriminator, discriminator.params, discriminator.batch_stats, sr
-    )
-    content, tv = _content_terms(sr, batch.hr, perceptual, objective)
-    adversarial = losses.adversarial_loss(logits)
-    loss = (
-      content
-      + objective.adversarial_weight * adversarial
-      + objective.tv_weight * tv
-    )
-    return loss, (content, adversarial, tv)
-
-  (loss, (content, adversarial, tv)), sr_gradient = jax.value_and_grad(
-    perceptual_loss_fn, has_aux=True
-  )(sr)
-  (gradients,) = pull_back(sr_gradient)
-  gradients = _mean_over_devices(gradients, objective)
-  generator = generator.apply_gradients(
-    grads=gradients, batch_stats=generator_statistics
-  )
-
-  metrics = _mean_over_devices(
-    {
-      'loss': loss,
-      'content': content,
-      'adversarial': adversarial,
-      'tv': tv,
-      'discriminator_loss': discriminator_loss,
-      'd_real': jnp.mean(nn.sigmoid(real_logits)),
-      'd_fake': jnp.mean(nn.sigmoid(fake_logits)),
-    },
-    objective,
-  )
+  metrics = _mean_over_devices(terms | more_terms, objective)
   return GanState(
     generator=generator,
     ema=_average(state.ema, generator, objective),
@@ -290,8 +246,63 @@ def gan_step(
       objective.adversarial_weight * metrics['adversarial'] / metrics['content']
     ),
     'generator_gradient_norm': optax.tree.norm(gradients),
-    'discriminator_gradient_norm': discriminator_gradient_norm,
+    'discriminator_gradient_norm': optax.tree.norm(d_gradients),
   }
+
+
+def _generate(
+  generator: NetworkState, lr: jax.Array, objective: Objective, params: Any
+) -> tuple[jax.Array, Any]:
+  """SR by G with these parameters, and G's new statistics."""
+  if not objective.freeze_batch_norm:
+    return _apply(generator, params, generator.batch_stats, lr)
+  variables = _layers(params, generator.batch_stats)
+  sr = generator.apply_fn(variables, lr, train=False)
+  return sr, generator.batch_stats
+
+
+def _discriminator_loss(
+  discriminator: NetworkState, hr: jax.Array, sr: jax.Array, params: Any
+) -> tuple[jax.Array, tuple[Metrics, Any]]:
+  """Equation 2, negated; also D's metrics and new statistics.
+
+  Real and fake go through D in one pass and in turns, but each normalised by
+  its own statistics, of which the real ones count first.
+  """
+  images = jnp.stack([hr, sr], axis=1).reshape(-1, *hr.shape[1:])
+  logits, statistics = _apply(
+    discriminator, params, discriminator.batch_stats, images, groups=2
+  )
+  real, fake = logits[::2], logits[1::2]
+  loss = losses.discriminator_loss(real, fake)
+  terms = {
+    'discriminator_loss': loss,
+    'd_real': jnp.mean(nn.sigmoid(real)),
+    'd_fake': jnp.mean(nn.sigmoid(fake)),
+  }
+  return loss, (terms, statistics)
+
+
+def _perceptual_loss(
+  discriminator: NetworkState,
+  hr: jax.Array,
+  perceptual: vgg.PerceptualNetwork | None,
+  objective: Objective,
+  sr: jax.Array,
+) -> tuple[jax.Array, Metrics]:
+  """Equation 3, l_SR, and its terms; D's new statistics are dropped."""
+  logits, _ = _apply(
+    discriminator, discriminator.params, discriminator.batch_stats, sr
+  )
+  content, tv = _content_terms(sr, hr, perceptual, objective)
+  adversarial = losses.adversarial_loss(logits)
+  loss = (
+    content
+    + objective.adversarial_weight * adversarial
+    + objective.tv_weight * tv
+  )
+  terms = {'content': content, 'adversarial': adversarial, 'tv': tv}
+  return loss, terms | {'loss': loss}
 
 
 def _mean_over_devices(tree: Any, objective: Objective) -> Any:
@@ -302,11 +313,19 @@ def _mean_over_devices(tree: Any, objective: Objective) -> Any:
 
 
 def _apply(
-  network: NetworkState, params: Any, batch_stats: Any, images: jax.Array
+  network: NetworkState,
+  params: Any,
+  batch_stats: Any,
+  images: jax.Array,
+  **options: Any,
 ) -> tuple[jax.Array, Any]:
   """A forward pass in training mode: the output and the new BN statistics."""
   output, updated = network.apply_fn(
-    _layers(params, batch_stats), images, train=True, mutable=['batch_stats']
+    _layers(params, batch_stats),
+    images,
+    train=True,
+    mutable=['batch_stats'],
+    **options,
   )
   return output, flat.like(batch_stats, updated['batch_stats'])
 
@@ -329,15 +348,10 @@ def _content_terms(
   if objective.content_layer is None or perceptual is None:
     content = losses.mse_loss(sr, hr)
   else:
-    features = functools.partial(
-      vgg.features,
-      perceptual,
-      layer=objective.content_layer,
-      dtype=objective.dtype,
+    features = vgg.features_of_both(
+      perceptual, sr, hr, objective.content_layer, dtype=objective.dtype
     )
-    content = losses.feature_loss(
-      features(sr), features(hr), objective.content_reduction
-    )
+    content = losses.feature_loss(*features, objective.content_reduction)
     if objective.pixel_weight:
       content += objective.pixel_weight * losses.mse_loss(sr, hr)
   if objective.tv_weight:

@@ -14,8 +14,8 @@ SLOPES = [1.0, 0.2, np.float32([0.3, -0.5, 2.0, 0.0])]
 @pytest.fixture(params=['apart', 'together'])
 def sums(request, monkeypatch):
   """Both ways to add up: a CPU's, and a GPU's, which a CPU can take too."""
-  way = getattr(epilogues, f'_sums_{request.param}')
-  monkeypatch.setattr(epilogues, 'sums', way)
+  if request.param == 'together':
+    plain.add_as_gpus(monkeypatch)
 
 
 def inputs():
@@ -47,6 +47,27 @@ def test_normalising_by_a_batch_has_the_plain_gradients(slope):
     (x, scale, bias, *slopes),
     dy,
   )
+
+
+@pytest.mark.usefixtures('sums')
+@pytest.mark.parametrize('slope', SLOPES, ids=['none', 'leaky', 'learned'])
+def test_each_group_is_normalised_by_itself(slope):
+  x, scale, _, bias, _, dy = inputs()
+  x, dy = (jnp.concatenate([x, 2 * x + 1]), jnp.concatenate([dy, 1 - dy]))
+  slopes = () if isinstance(slope, float) else (jnp.array(slope),)
+  more = (slope,) if isinstance(slope, float) else ()
+  assert_gradients_equal(
+    lambda *args: epilogues.normalize_batch(*args, *more, groups=3)[0],
+    lambda *args: plain.normalize_batch(*args, *more, groups=3)[0],
+    (x, scale, bias, *slopes),
+    dy,
+  )
+  for ours, theirs in zip(
+    epilogues.normalize_batch(x, scale, bias, groups=3)[1:],
+    plain.normalize_batch(x, scale, bias, groups=3)[1:],
+    strict=True,
+  ):
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.usefixtures('sums')
@@ -83,8 +104,8 @@ def test_adding_a_bias_has_the_plain_gradients(slope):
 def test_the_statistics_are_the_batchs_and_pass_no_gradient_on():
   x, scale, _, bias, *_ = inputs()
   _, mean, variance = epilogues.normalize_batch(x, scale, bias)
-  np.testing.assert_allclose(mean, x.mean((0, 1, 2)), rtol=1e-5)
-  np.testing.assert_allclose(variance, x.var((0, 1, 2)), rtol=1e-5)
+  np.testing.assert_allclose(mean, [x.mean((0, 1, 2))], rtol=1e-5)
+  np.testing.assert_allclose(variance, [x.var((0, 1, 2))], rtol=1e-5)
   total = lambda x: sum(
     part.sum() for part in epilogues.normalize_batch(x, scale, bias)[1:]
   )
@@ -99,8 +120,9 @@ def test_the_statistics_are_the_batchs_and_pass_no_gradient_on():
 def test_sums_in_loops_are_sums(shape):
   rng = np.random.default_rng(0)
   terms = [jnp.float32(rng.normal(1, 1, shape)) for _ in range(3)]
-  for ours, term in zip(epilogues._sums_together(*terms), terms, strict=True):
-    np.testing.assert_allclose(ours, term.sum((0, 1, 2)), rtol=1e-5)
+  for add in (epilogues._sums_by_loops, epilogues._sums_of_tiles):
+    for ours, term in zip(add(*terms), terms, strict=True):
+      np.testing.assert_allclose(ours, term.sum((0, 1, 2)), rtol=1e-5)
 
 
 def test_a_gpus_program_adds_all_terms_in_two_passes():

@@ -10,6 +10,7 @@ import pytest
 
 from srgan_jax.convert import vgg_sources
 from srgan_jax.models import vgg
+from tests.support import plain
 
 CHANNELS = {1: 64, 2: 128, 3: 256, 4: 512, 5: 512}
 TORCHVISION = vgg_sources.TORCHVISION.preprocessing
@@ -227,6 +228,24 @@ def test_gradient_reaches_every_pixel_also_outside_the_range():
 
   assert np.all(np.isfinite(gradient))
   assert np.mean(np.asarray(gradient) != 0) > 0.99
+
+
+def test_both_features_come_in_one_pass_with_a_gradient_by_sr():
+  network = make_network(19, 'conv3_1')
+  sr, hr = map(jnp.asarray, (random_images(21, 18), -random_images(21, 18)))
+
+  def distance(sr, features):
+    return jnp.sum(jnp.square(jnp.subtract(*features(sr))))
+
+  ours = jax.value_and_grad(distance)(
+    sr, lambda sr: vgg.features_of_both(network, sr, hr, 'conv3_1')
+  )
+  theirs = jax.value_and_grad(distance)(
+    sr, lambda sr: [plain.features(network, x, 'conv3_1') for x in (sr, hr)]
+  )
+
+  assert relative_error(ours[0], theirs[0]) <= 1e-5
+  assert relative_error(ours[1], theirs[1]) <= 1e-4
 
 
 def test_bfloat16_computes_there_and_returns_float32():

@@ -15,6 +15,8 @@ from tests.support import repository
 # A loop of three steps (a convolution, a sum over pixels, an addition of a
 # picture out of nine) and a transposed result; JAX 0.11.2 for an H100.
 LOOP = pathlib.Path(__file__).parent / 'recorded' / 'loop.hlo.txt'
+# Another loop's launches, of the same.
+LAUNCHES = LOOP.with_name('launches.txt')
 
 needs_plugin = pytest.mark.skipif(
   importlib.util.find_spec('jax_cuda13_plugin') is None,
@@ -23,7 +25,7 @@ needs_plugin = pytest.mark.skipif(
 
 
 def program(text, steps):
-  return ahead.Program(text, steps, 1.0, 10, 20, 30, {})
+  return ahead.Program(text, LAUNCHES.read_text(), steps, 1.0, 10, 20, 30, {})
 
 
 def test_kernels_of_a_loop_count_as_often_as_it_runs():
@@ -38,6 +40,14 @@ def test_kernels_of_a_loop_count_as_often_as_it_runs():
     }
   )
   assert hlo.conditionals(LOOP.read_text()) == 0
+
+
+def test_launches_in_graphs_are_counted_by_step():
+  # Four in the loop's one graph, three in that before the loop of five steps.
+  launches, graphs = hlo.in_graphs(LAUNCHES.read_text(), steps=5)
+  assert launches == pytest.approx(4 + 3 / 5)
+  assert graphs == pytest.approx(1 + 1 / 5)
+  assert hlo.in_graphs('') == (0, 0)
 
 
 def test_kernels_know_their_layer_shapes_bytes_and_products():
@@ -105,7 +115,9 @@ def test_a_documents_row_is_replaced_and_the_rest_kept():
   }
   once = gpu.with_row(text, figures)
   (row,) = set(once.splitlines()) - set(text.splitlines())
-  assert row.startswith('| h100 | srresnet-x | 3 | resident, 3 steps | 7 | 1 |')
+  assert row.startswith(
+    '| h100 | srresnet-x | 3 | resident, 3 steps | 7 | 1 | 5 |'
+  )
   twice = gpu.with_row(once, figures | {'kernels': 8})
   assert len(twice.splitlines()) == len(once.splitlines())
   assert once.replace(row + '\n', '') == text
@@ -142,6 +154,7 @@ def test_the_training_program_compiles_without_a_gpu(tmp_path):
   assert figures['kernels'] < 85
   assert figures['conditionals'] == 0
   assert figures['steps_per_call'] == 20
+  assert 0 < figures['in_graphs'] < figures['kernels']
 
 
 @pytest.mark.skipif(

@@ -1,9 +1,10 @@
-"""Normalisation, bias and activation as written, differentiated by JAX."""
+"""Layers and features as they are written, differentiated by JAX."""
 
+from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from srgan_jax.models import epilogues
+from srgan_jax.models import convolutions, epilogues, vgg
 
 
 def activate(y, slope):
@@ -15,11 +16,36 @@ def normalize(x, mean, variance, scale, bias, slope=1.0):
   return activate(y, slope)
 
 
-def normalize_batch(x, scale, bias, slope=1.0):
-  mean, variance = x.mean((0, 1, 2)), x.var((0, 1, 2))
-  y = normalize(x, mean, variance, scale, bias, slope)
-  return y, *jax.lax.stop_gradient((mean, variance))
+def normalize_batch(x, scale, bias, slope=1.0, groups=1):
+  results, means, variances = [], [], []
+  for group in (x[i::groups] for i in range(groups)):
+    means.append(group.mean((0, 1, 2)))
+    variances.append(group.var((0, 1, 2)))
+    results.append(
+      normalize(group, means[-1], variances[-1], scale, bias, slope)
+    )
+  y = jnp.stack(results, axis=1).reshape(x.shape)
+  statistics = jnp.stack(means), jnp.stack(variances)
+  return y, *jax.lax.stop_gradient(statistics)
+
+
+def features(network, images, layer, *, dtype=jnp.float32):
+  """VGG's features as `vgg.features`, of images on their own."""
+  x = network.preprocessing(images)
+  for name in vgg.layers_up_to(network.depth, layer):
+    if name.endswith('_1') and name != 'conv1_1':
+      x = nn.max_pool(x, (2, 2), strides=(2, 2))
+    params = network.params[name]
+    kernel = params['kernel']
+    x = nn.relu(convolutions.plain(x, kernel) + params['bias'])
+  return x * dict(network.feature_scale)[layer]
 
 
 def add_bias(x, bias, slope=1.0):
   return activate(x + bias, slope)
+
+
+def add_as_gpus(monkeypatch):
+  """Has a CPU add up as a GPU does."""
+  monkeypatch.setattr(epilogues, 'sums', epilogues._sums_by_loops)
+  monkeypatch.setattr(epilogues, 'sums_beside', epilogues._sums_of_tiles)

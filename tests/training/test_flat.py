@@ -117,7 +117,7 @@ def test_the_packed_loop_trains_as_single_plain_steps(name, monkeypatch):
   make = small.gan_state if name == stages.GAN else small.pretrain_state
   run = functools.partial(train, make(ema=True), stage(name), steps=6)
   with monkeypatch.context() as patch:
-    patch.setattr(epilogues, 'sums', epilogues._sums_together)
+    plain.add_as_gpus(patch)
     ours, metrics = run(per_call=3, is_flat=True)
   for part in ('normalize', 'normalize_batch', 'add_bias'):
     monkeypatch.setattr(epilogues, part, getattr(plain, part))
@@ -138,7 +138,7 @@ def test_a_hundred_updates_end_where_plain_ones_do(monkeypatch):
     train, small.pretrain_state(), stage(stages.PRETRAIN, None), steps=100
   )
   with monkeypatch.context() as patch:
-    patch.setattr(epilogues, 'sums', epilogues._sums_together)
+    plain.add_as_gpus(patch)
     ours, metrics = run(per_call=20, is_flat=True)
   for part in ('normalize', 'normalize_batch', 'add_bias'):
     monkeypatch.setattr(epilogues, part, getattr(plain, part))
