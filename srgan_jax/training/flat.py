@@ -66,8 +66,8 @@ def unpack(tree: Any, step: jax.Array) -> Any:
     tree: a state.
     step: int32, any number that is not negative and that XLA does not know.
   """
-  # XLA's GPU backend cuts many arrays out of one by a kernel for some thirty
-  # where it computes something, and by one for each where it only cuts.
+  # XLA's GPU backend cuts arrays of one size out of one by a kernel for all
+  # where it first computes something of the whole, else by one for each.
   one = jnp.where(step < 0, jnp.nan, 1.0)
   return jax.tree.map(
     lambda x: _unpack(x, one) if isinstance(x, Flat) else x,
@@ -104,7 +104,7 @@ def turned_back(tree: Any) -> Any:
 
 @jax.custom_vjp
 def _layers(packed: Flat) -> Any:
-  leaves = _vectors(packed)
+  leaves = _vectors(packed.vectors, packed.shapes)
   parts: dict[int, jax.Array] = {}
   start, kernels = 0, packed.kernels
   for i in _kernel_order(packed.shapes):
@@ -164,24 +164,32 @@ def _pack(tree: Any, dtype: jnp.dtype) -> Flat:
 
 
 def _unpack(packed: Flat, one: jax.Array) -> Any:
-  leaves, start, kernels = _vectors(packed), 0, packed.kernels
+  leaves, start = _vectors(one * packed.vectors, packed.shapes), 0
   for alike in _kernels_by_shape(packed.shapes):
     shape = packed.shapes[alike[0]]
-    size = len(alike) * math.prod(shape)
-    part = kernels[start : start + size].reshape(len(alike), -1)
-    for i, kernel in zip(alike, _from_cudnn(part, shape), strict=True):
-      leaves[i] = kernel
-    start += size
-  return jax.tree.unflatten(packed.structure, [one * x for x in leaves])
+    size = math.prod(shape)
+    part = packed.kernels[start : start + len(alike) * size]
+    turned = _from_cudnn(part.reshape(len(alike), -1), shape).ravel()
+    turned = one * jax.lax.optimization_barrier(turned)
+    for number, i in enumerate(alike):
+      leaves[i] = turned[number * size : (number + 1) * size]
+    start += len(alike) * size
+  leaves = jax.lax.optimization_barrier(leaves)
+  return jax.tree.unflatten(
+    packed.structure,
+    [x.reshape(shape) for x, shape in zip(leaves, packed.shapes, strict=True)],
+  )
 
 
-def _vectors(packed: Flat) -> list[Any]:
+def _vectors(
+  vectors: jax.Array, shapes: tuple[tuple[int, ...], ...]
+) -> list[Any]:
   """The leaves with one axis; None stands for the others."""
   leaves: list[Any] = []
   start = 0
-  for shape in packed.shapes:
+  for shape in shapes:
     size = shape[0] if len(shape) == 1 else 0
-    part = jax.lax.slice(packed.vectors, (start,), (start + size,))
+    part = jax.lax.slice(vectors, (start,), (start + size,))
     leaves.append(part if size else None)
     start += size
   return leaves
