@@ -86,7 +86,7 @@ def test_optional_packages_stay_in_their_modules(path):
     'ml_collections': ['main.py', 'training/*', 'paper/*', 'speed/*'],
     'torch': ['convert/*', 'speed/*'],
     'av': ['upscaling/video/*'],
-    'h5py': ['convert/*', 'stress/*'],
+    'h5py': ['convert/*'],
     'gradio': ['demo.py', 'demo_server.py'],
     'onnx': ['convert/to_onnx.py'],
     'starlette': ['mos/server.py', 'serving.py', 'demo_server.py'],

@@ -20,7 +20,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from srgan_jax.mos import study
-from srgan_jax.stress import raters
+from tests.stress import raters
 
 _PHONE = {'width': 360, 'height': 640, 'pixelRatio': 3, 'touch': True}
 
@@ -152,7 +152,7 @@ def test_a_session_by_keys_with_the_server_killed_and_another_day(
     browser.press(str(scores[3]))
     assert 'does not answer' in browser.shown('trouble').text
     assert len(opinion.kept(folder)) % 12 == 3
-    server = opinion.Server(folder, port=server.port)
+    server.start()
     browser.wait('accepting && state.position === 4')
     assert not browser.driver.find_element(By.ID, 'trouble').is_displayed()
     browser.press(str(scores[4]))
