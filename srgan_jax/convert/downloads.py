@@ -9,7 +9,7 @@ import hashlib
 import http.client
 import pathlib
 import re
-from typing import BinaryIO
+from typing import Any, BinaryIO
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -117,12 +117,14 @@ def _cause(error: Exception, scheme: str) -> str:
   if isinstance(error, urllib.error.HTTPError):
     error.close()
     return f'HTTP status {error.code} ({error.reason})'
-  reason = error.reason if isinstance(error, urllib.error.URLError) else error
+  reason: Any = error
+  if isinstance(error, urllib.error.URLError):
+    reason = error.reason
   if isinstance(reason, TimeoutError):
     return f'nothing came for {TIMEOUT_S} seconds'
   if isinstance(reason, http.client.IncompleteRead):
     return 'the connection ended before the file did'
-  text = ' '.join(str(reason).split()) or type(reason).__name__
+  text = cli.one_line(reason)
   if scheme == 'file':
     return f'cannot be read ({text})'
   return f'no connection, offline? ({text})'

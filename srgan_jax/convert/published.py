@@ -121,10 +121,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
   parser = cli.parser(__doc__)
   parser.add_argument('name', choices=sorted(MODELS))
   options = parser.parse_args(arguments)
-  try:
+  with cli.failing_in_a_line('published'):
     path = fetch(options.name)
-  except (ValueError, OSError) as error:
-    sys.exit(f'published: {cli.one_line(error)}')
   print(f'{credit(options.name)}\n{path}')
 
 

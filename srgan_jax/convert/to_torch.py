@@ -16,7 +16,6 @@ each channel, as the paper has it, so the module to load it into is built with
 from collections.abc import Sequence
 import json
 import pathlib
-import sys
 
 import safetensors.numpy
 
@@ -84,10 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     '-o', '--output', type=pathlib.Path, required=True, metavar='OUT'
   )
   options = parser.parse_args(arguments)
-  try:
+  with cli.failing_in_a_line('export_torch'):
     lines = export(options.source, options.output)
-  except (ValueError, OSError) as error:
-    sys.exit(f'export_torch: {error}')
   print('\n'.join(lines))
 
 

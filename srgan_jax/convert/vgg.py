@@ -34,7 +34,6 @@ import argparse
 from collections.abc import Mapping, Sequence
 import dataclasses
 import pathlib
-import sys
 
 import jax
 import numpy as np
@@ -220,7 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     help='multiply the features of LAYER by V instead (may be repeated)',
   )
   options = parser.parse_args(arguments)
-  try:
+  with cli.failing_in_a_line('convert_vgg'):
     if options.source in vgg_downloads.HOMES:
       source = vgg_downloads.fetch(options.source, options.depth)
     else:
@@ -232,8 +231,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
       depth=options.depth,
       dtype=HALVES.get(options.half, 'float32'),
     )
-  except (ValueError, OSError) as error:
-    sys.exit(f'convert_vgg: {error}')
   print('\n'.join(lines))
 
 

@@ -5,6 +5,7 @@ import io
 import re
 from typing import Any, BinaryIO
 
+from srgan_jax import cli
 from srgan_jax.data.left_out import LeftOut
 from srgan_jax.data.source import FORMS, Entry
 
@@ -68,7 +69,7 @@ def _prepared(spec: str, name: str) -> Any:
       f' {tfds.core.constants.DATA_DIR} (TFDS_DATA_DIR) holds none'
     ) from error
   except Exception as error:  # AssertionError for an unknown version, …
-    why = ' '.join(str(error).split())
+    why = cli.one_line(error)
     raise ValueError(f'{spec}: TFDS cannot open {name!r}: {why}') from error
   if not builder.is_prepared():
     raise ValueError(f'{spec} is not prepared; prepare it by: {prepare}')
@@ -103,5 +104,5 @@ def _records(spec: str, builder: Any, split: str) -> tuple[str, Any]:
       split, decoders=images, file_format='array_record'
     )
   except Exception as error:  # no such split, an empty one, …
-    why = ' '.join(str(error).split())
+    why = cli.one_line(error)
     raise ValueError(f'{spec}: TFDS cannot open {split!r}: {why}') from error

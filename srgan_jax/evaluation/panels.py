@@ -23,7 +23,6 @@ from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import math
 import pathlib
-import sys
 from typing import Any
 
 import numpy as np
@@ -360,10 +359,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
   )
   options = parser.parse_args(arguments)
   options.zoom = options.zoom or (1 if options.full else 3)
-  try:
+  with cli.failing_in_a_line('panels'):
     written = draw(options)
-  except (ValueError, OSError, FloatingPointError, MemoryError) as error:
-    sys.exit(f'panels: {error}')
   for path in written:
     print(f'wrote {path}')
 

@@ -14,7 +14,6 @@ mean of their batch statistics is not that of the mean's own feature maps: with
 from collections.abc import Sequence
 import functools
 import pathlib
-import sys
 from typing import Any, get_args
 
 import jax
@@ -121,10 +120,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
   add('--data', default='', help='photos to measure batch statistics on')
   add('--dtype', choices=get_args(weights.Dtype), default='float32')
   options = parser.parse_args(arguments)
-  try:
+  with cli.failing_in_a_line('average_generators'):
     average(options.files, options.output, options.dtype, options.data)
-  except (ValueError, OSError) as error:
-    sys.exit(f'average_generators: {" ".join(str(error).split())}')
   print(f'wrote {options.output}: the mean of {len(options.files)}')
 
 

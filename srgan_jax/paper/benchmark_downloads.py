@@ -34,7 +34,6 @@ import pathlib
 import re
 import shutil
 import stat
-import sys
 import tarfile
 from typing import Any, BinaryIO
 import zipfile
@@ -275,7 +274,7 @@ def _unpack(archive: pathlib.Path, folder: pathlib.Path) -> str:
         images.append(path)
         (folder / str(len(images))).write_bytes(content)
   except _UNREADABLE as error:
-    detail = ' '.join(str(error).split()) or type(error).__name__
+    detail = cli.one_line(error)
     raise ValueError(f'{archive} is not a whole archive ({detail})') from error
   except ValueError as error:
     raise ValueError(f'{archive}: {error}') from error
@@ -354,7 +353,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     help='take the one set named from this .zip or .tar(.gz)',
   )
   options = parser.parse_args(arguments)
-  try:
+  with cli.failing_in_a_line('fetch_benchmarks'):
     for name in options.names:
       if name.lower() not in BENCHMARKS:
         known = ', '.join(b.name for b in BENCHMARKS.values())
@@ -364,10 +363,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in options.names or BENCHMARKS:
       benchmark = BENCHMARKS[name.lower()]
       print(fetch(benchmark, options.output, options.archive), flush=True)
-  except (ValueError, OSError) as error:
-    sys.exit(f'fetch_benchmarks: {error}')
-  except KeyboardInterrupt:
-    sys.exit('fetch_benchmarks: interrupted')
 
 
 if __name__ == '__main__':

@@ -17,7 +17,6 @@ import dataclasses
 import io
 import math
 import pathlib
-import sys
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -315,7 +314,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   add('--mos', type=pathlib.Path, metavar='CSV')
   add('-o', '--output', type=pathlib.Path, required=True, metavar='OUT')
   options = parser.parse_args(arguments)
-  try:
+  with cli.failing_in_a_line('table1'):
     files.require_folder(options.output)
     models = {
       printed.canonical(name): model
@@ -327,8 +326,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
       {'nearest': 'nearest', 'bicubic': 'bicubic'} | models,
       report.load_distances(options.lpips),
     )
-  except (ValueError, OSError, FloatingPointError, MemoryError) as error:
-    sys.exit(f'table1: {error}')
   blocks = tabulate(figures, mos, starred)
   notes = [f'{name}: {origin}' for name, origin in origins.items()]
   for suffix, text in (

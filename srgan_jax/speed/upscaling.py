@@ -135,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   options = parser.parse_args(arguments)
   with tempfile.TemporaryDirectory() as folder:
     model = pathlib.Path(folder) / 'random.safetensors'
-    try:
+    with cli.failing_in_a_line('benchmark_upscale'):
       if options.model:
         model = pretrained.find(options.model)
       else:
@@ -146,8 +146,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         generator, variables, tile=tile, precision=options.precision
       )
       sides = [int(side) for side in options.side.split(',')]
-    except ValueError as error:
-      sys.exit(f'benchmark_upscale: {error}')
     theirs, notes = others(model, generator, variables)
   for note in notes:
     print(note)

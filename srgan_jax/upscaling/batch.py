@@ -174,7 +174,7 @@ class Batch:
     try:
       yield
     except (ValueError, OSError, FloatingPointError, MemoryError) as error:
-      why = ' '.join(str(error).split()) or type(error).__name__
+      why = cli.one_line(error)
       if isinstance(error, OSError) and error.strerror:
         why = f'{job.target}: {error.strerror}'
       elif str(job.source) not in why:
