@@ -23,10 +23,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from srgan_jax import cli, pretrained, runtime
+from srgan_jax import SCALE, cli, pretrained, runtime
 from srgan_jax.convert import published
 from srgan_jax.imaging import pictures, reading, writing
-from srgan_jax.models.generator import SCALE
 from srgan_jax.upscaling import Upscaler, load
 
 # What the slider shows has at most this many pixels a side; the download is

@@ -16,9 +16,9 @@ import unicodedata
 
 import numpy as np
 
+from srgan_jax import SCALE
 from srgan_jax.imaging import finding, opening, reading, resize
 
-SCALE = 4
 Path = str | os.PathLike[str]
 
 

@@ -10,9 +10,9 @@ import pathlib
 
 import numpy as np
 
-from srgan_jax import pretrained, upscaling
+from srgan_jax import SCALE, pretrained, upscaling
 from srgan_jax.evaluation import benchmarks
-from srgan_jax.evaluation.benchmarks import SCALE, Pair
+from srgan_jax.evaluation.benchmarks import Pair
 from srgan_jax.imaging import resize
 
 

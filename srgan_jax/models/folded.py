@@ -25,8 +25,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from srgan_jax import SCALE
 from srgan_jax.models import epilogues, layers
-from srgan_jax.models.generator import SCALE, Generator
+from srgan_jax.models.generator import Generator
 
 # How far what follows the residual blocks sees, in LR pixels: the last
 # convolution 4 HR pixels, the two before it 1 pixel of their grid each, so an

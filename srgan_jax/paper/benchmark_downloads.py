@@ -39,7 +39,7 @@ from typing import Any, BinaryIO
 import zipfile
 import zlib
 
-from srgan_jax import cli, weights
+from srgan_jax import SCALE, cli, weights
 from srgan_jax.convert import downloads
 from srgan_jax.evaluation import benchmarks
 from srgan_jax.imaging import reading
@@ -237,9 +237,7 @@ def _verify(benchmark: Benchmark, folder: pathlib.Path, name: str) -> str:
 
 def _hash_pixels(file: pathlib.Path, name: str) -> str:
   image = reading.read_rgb(file, name)
-  height, width = (
-    n // benchmarks.SCALE * benchmarks.SCALE for n in image.shape[:2]
-  )
+  height, width = (n // SCALE * SCALE for n in image.shape[:2])
   return hashlib.sha256(image[:height, :width].tobytes()).hexdigest()
 
 

@@ -146,7 +146,6 @@ def _abstract_input(
       pictures,
       rows,
       crop_size=config.crop_size,
-      scale=config.scale,
       edge=config.data.edge,
     )
     return {'crop': crop, 'symmetry': rows.symmetry}

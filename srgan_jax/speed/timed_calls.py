@@ -13,6 +13,7 @@ import numpy as np
 from srgan_jax import sharding
 from srgan_jax.data import tfdata
 from srgan_jax.data.loader import Loader
+from srgan_jax.imaging import resize
 from srgan_jax.training import optimizers, stages
 from srgan_jax.training.setup import Setup
 
@@ -23,7 +24,7 @@ class Synthetic:
   pictures = None
 
   def __init__(self, config: Any):
-    side = config.crop_size + 16  # with the context
+    side = config.crop_size + 2 * resize.CONTEXT
     rng = np.random.default_rng(0)
     count = config.batch_size // jax.process_count()
     self._rows = {

@@ -33,6 +33,7 @@ import torch
 
 from srgan_jax import files
 from srgan_jax.data.batch import make_batch
+from srgan_jax.imaging import resize
 from srgan_jax.speed import stand_ins, torch_sides
 from srgan_jax.training.setup import Setup
 
@@ -138,7 +139,7 @@ def time_stage(
   Raises:
     ValueError: one line: the sides differ, or no variant of PyTorch runs.
   """
-  batch = jax.device_get(make_batch(**rows, scale=setup.config.scale))
+  batch = jax.device_get(make_batch(**rows))
   stage = exact.stages[index]
   state = exact.create_state(stage, exact.initial)
   differences = torch_sides.compare(
@@ -255,7 +256,7 @@ def _facts(setup: Setup) -> dict[str, Any]:
 
 def _random_rows(config: ConfigDict) -> dict[str, np.ndarray]:
   rng = np.random.default_rng(0)
-  side = config.crop_size + 16  # with the context
+  side = config.crop_size + 2 * resize.CONTEXT
   shape = (config.batch_size, side, side, 3)
   return {
     'crop': rng.integers(0, 256, shape, np.uint8),

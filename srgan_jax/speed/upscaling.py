@@ -30,8 +30,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from srgan_jax import cli, files, pretrained, weights
-from srgan_jax.models.generator import SCALE, Generator
+from srgan_jax import SCALE, cli, files, pretrained, weights
+from srgan_jax.models.generator import Generator
 from srgan_jax.speed import runtimes
 from srgan_jax.speed.runtimes import Run
 from srgan_jax.upscaling import upscaler

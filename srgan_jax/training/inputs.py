@@ -57,7 +57,6 @@ class Inputs:
       'seed': config.seed,
       'batch_size': config.batch_size,
       'crop_size': config.crop_size,
-      'scale': config.scale,
       'augment': config.data.augment,
       'edge': config.data.edge,
       'crops_per_image': config.data.crops_per_image,

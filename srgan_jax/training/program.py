@@ -46,7 +46,6 @@ def make_update(
   cut: Cut,
   mesh: Mesh,
   *,
-  scale: int,
   precision: str,
   batch_norm: sharding.BatchNorm = 'global',
   degradation_seed: int | None = None,
@@ -62,7 +61,6 @@ def make_update(
     stage: the step and its objective.
     cut: a loader's `crops`.
     mesh: the devices.
-    scale: HR pixels per LR pixel.
     precision: of matrix products: 'highest' for float32, for which
       accelerators would use TF32 or bfloat16; else 'default'.
     batch_norm: 'global', or 'per_device': each device normalises its own part
@@ -82,7 +80,7 @@ def make_update(
   if batch_norm == 'per_device':
     advance = functools.partial(_advance_per_device, stage.step, mesh)
 
-  make = functools.partial(_make_batch, cut, scale, degradation_seed)
+  make = functools.partial(_make_batch, cut, degradation_seed)
   step = functools.partial(_step, advance, precision, stage.objective)
   if is_flat is None:
     is_flat = mesh.devices.flat[0].platform == 'gpu'
@@ -99,7 +97,6 @@ def make_update(
 
 def _make_batch(
   cut: Cut,
-  scale: int,
   degradation_seed: int | None,
   pictures: Any,
   rows: Any,
@@ -109,7 +106,7 @@ def _make_batch(
   crops, key = cut(pictures, rows), None
   if degradation_seed is not None:
     key = jax.random.fold_in(jax.random.key(degradation_seed), number)
-  return make_pictures(crops['crop'], crops['symmetry'], scale, key)
+  return make_pictures(crops['crop'], crops['symmetry'], key)
 
 
 def _step(

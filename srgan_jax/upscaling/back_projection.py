@@ -8,8 +8,8 @@ or compressed is not what a smaller SR should be.
 
 import jax
 
+from srgan_jax import SCALE
 from srgan_jax.imaging import resize
-from srgan_jax.models.generator import SCALE
 
 # How far one step sees, in LR pixels to each side: each resize two.
 HALO_PER_STEP = 4

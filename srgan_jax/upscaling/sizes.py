@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
+from srgan_jax import SCALE
 from srgan_jax.imaging import resize
-from srgan_jax.models.generator import SCALE
 from srgan_jax.upscaling.upscaler import Upscaler
 
 

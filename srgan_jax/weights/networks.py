@@ -7,9 +7,9 @@ from flax import traverse_util
 import jax
 import jax.numpy as jnp
 
-from srgan_jax import files
+from srgan_jax import SCALE, files
 from srgan_jax.models.discriminator import Discriminator
-from srgan_jax.models.generator import SCALE, Generator
+from srgan_jax.models.generator import Generator
 from srgan_jax.weights import architecture as architecture_lib
 from srgan_jax.weights import container
 

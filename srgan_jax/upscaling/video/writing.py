@@ -11,7 +11,7 @@ import av
 from av.video.reformatter import ColorRange, VideoReformatter
 import numpy as np
 
-from srgan_jax.models.generator import SCALE
+from srgan_jax import SCALE
 from srgan_jax.upscaling.video import colors, formats, streams, tags
 from srgan_jax.upscaling.video.containers import (
   CONTAINERS,
