@@ -91,6 +91,7 @@ def test_optional_packages_stay_in_their_modules(path):
     'onnx': ['convert/to_onnx.py'],
     'starlette': ['mos/server.py', 'serving.py', 'demo_server.py'],
     'uvicorn': ['serving.py'],
+    'krippendorff': ['mos/statistics.py'],
     'scipy': ['mos/statistics.py'],
     'matplotlib': ['mos/figure.py', 'paper/*'],
   }
