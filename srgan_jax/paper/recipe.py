@@ -20,7 +20,7 @@ DIR gets LABEL.safetensors of each variant (with VGG16, srgan-vgg16-conv5_3, for
 instance), LABEL-discriminator.N-of-M.part, which are pieces of one file below
 16 MB, recipe.json (updates, seconds, figures), curves.csv, curves.png where
 matplotlib is installed, and with --benchmarks (a folder of Set5/HR, ...)
-table1.{md,csv,png} and panels-SET.png of each set's first six images. What
+table1.{md,csv} and panels-SET.png of each set's first six images. What
 travels is these files: --start takes such a folder and goes on from its
 networks with fresh optimizers.
 """

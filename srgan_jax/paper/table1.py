@@ -7,18 +7,15 @@ DIR holds Set5/HR, Set14/HR, BSD100/HR, whichever there are, and beside each
 HR an LRx4 where LR shall not be made. A method is a weights file, a shipped
 generator's name or a folder of finished images (OTHER, or OTHER/Set5, ...), so
 that SRCNN's, DRCN's and others' published images get their columns as well;
-nearest and bicubic are always measured. OUT.md, OUT.csv and OUT.png are
-written; a cell is ours (the paper's, difference).
+nearest and bicubic are always measured. OUT.md and OUT.csv are written; a cell
+is ours (the paper's, difference).
 """
 
 from collections.abc import Mapping, Sequence
 import csv
 import dataclasses
 import io
-import math
 import pathlib
-
-from PIL import Image, ImageDraw, ImageFont
 
 from srgan_jax import cli, files
 from srgan_jax.evaluation import benchmarks, methods, report
@@ -227,63 +224,6 @@ def as_csv(blocks: Sequence[Block]) -> str:
   return text.getvalue()
 
 
-def draw(blocks: Sequence[Block], notes: Sequence[str]) -> Image.Image:
-  """The tables as a picture: ours, and below it the paper's and difference."""
-  font, small = (ImageFont.load_default(size) for size in (20, 15))
-  line, gap, margin = 26, 22, 24
-  label = max(font.getlength(row) for b in blocks for row in b.rows) + gap
-  width_of = {
-    block.title: max(
-      [font.getlength(name) for name in block.columns]
-      + [small.getlength('(00.0000, +0.0000)')]
-    )
-    + gap
-    for block in blocks
-  }
-  width = max(
-    label + len(block.columns) * width_of[block.title] for block in blocks
-  )
-  texts = [_LEGEND.replace('`', ''), *notes]
-  width = max([width, *(small.getlength(text) for text in texts)])
-  # A second line where the paper has figures.
-  lines = [
-    [2 if any(cell.paper for cell in cells) else 1 for cells in b.rows.values()]
-    for b in blocks
-  ]
-  heights = [(2.4 + sum(counts)) * line for counts in lines]
-  size = (
-    math.ceil(width + 2 * margin),
-    math.ceil(sum(heights) + len(texts) * line + 2 * margin),
-  )
-  image = Image.new('RGB', size, 'white')
-  pen = ImageDraw.Draw(image)
-
-  y = float(margin)
-  for block, counts, height in zip(blocks, lines, heights, strict=True):
-    column = width_of[block.title]
-    right = margin + label + len(block.columns) * column
-    pen.text((margin, y), block.title, fill='black', font=font)
-    for i, name in enumerate(block.columns):
-      x = margin + label + (i + 1) * column
-      pen.text((x, y), name, fill='black', font=font, anchor='ra')
-    pen.line((margin, y + line, right, y + line), fill='black', width=2)
-    for j, (row, cells) in enumerate(block.rows.items()):
-      top = y + (1.3 + sum(counts[:j])) * line
-      pen.text((margin, top), row, fill='black', font=font)
-      for i, cell in enumerate(cells):
-        x = margin + label + (i + 1) * column
-        ours, _, theirs = str(cell).partition(' ')
-        pen.text((x, top), ours, fill='black', font=font, anchor='ra')
-        pen.text(
-          (x, top + line), theirs, fill='dimgray', font=small, anchor='ra'
-        )
-    y += height
-  for text in texts:
-    pen.text((margin, y), text, fill='dimgray', font=small)
-    y += line
-  return image
-
-
 _LEGEND = (
   "Ours (the paper's, difference); PSNR in dB and SSIM by the named protocol. "
   "MOS: * significantly above the category's other losses."
@@ -336,9 +276,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
       options.output.with_name(options.output.name + suffix), text
     )
     print(f'wrote {options.output}{suffix}')
-  with files.replacing(f'{options.output}.png') as beside:
-    draw(blocks, notes).save(beside, format='PNG')
-  print(f'wrote {options.output}.md, .csv and .png')
 
 
 if __name__ == '__main__':

@@ -84,19 +84,17 @@ def keras_name(name):
 
 def write_h5(path, arrays):
   with h5py.File(path, 'w') as file:
-    for name, (array, label) in arrays.items():
+    for name, array in arrays.items():
       file[name] = array
-      if label:
-        file[name].parent.attrs['name'] = label
 
 
 def write_first_keras(path, params, depth):
   """As the files at Keras's home, with a classifier's layer."""
-  arrays = {'fc1/fc1_W_1:0': (np.ones((4, 4), np.float32), None)}
+  arrays = {'fc1/fc1_W_1:0': np.ones((4, 4), np.float32)}
   for layer, value in params.items():
     name = keras_name(layer)
-    arrays[f'{name}/{name}_W_1:0'] = value['kernel'], None
-    arrays[f'{name}/{name}_b_1:0'] = value['bias'], None
+    arrays[f'{name}/{name}_W_1:0'] = value['kernel']
+    arrays[f'{name}/{name}_b_1:0'] = value['bias']
   write_h5(path, arrays)
 
 
@@ -107,30 +105,8 @@ def write_keras_model(path, params, depth):
     name = keras_name(layer)
     for part, array in value.items():
       place = f'{name}/{name}/{part}:0'
-      arrays[f'model_weights/{place}'] = array, None
-      arrays[f'optimizer_weights/training/{place}'] = 0 * array, None
-  write_h5(path, arrays)
-
-
-def write_keras_3(path, params, depth, with_names=True):
-  arrays = {'layers/dense/vars/0': (np.ones((4, 4), np.float32), 'fc1')}
-  for i, (layer, value) in enumerate(params.items()):
-    group = f'layers/conv2d{f"_{i}" if i else ""}/vars'
-    label = keras_name(layer) if with_names else None
-    arrays[f'{group}/0'] = value['kernel'], label
-    arrays[f'{group}/1'] = value['bias'], label
-  write_h5(path, arrays)
-
-
-def write_early_keras_3(path, params, depth):
-  write_keras_3(path, params, depth, with_names=False)
-
-
-def write_caffe(path, params, depth):
-  arrays = {'data/fc6/0': (np.ones((4, 4), np.float32), None)}
-  for layer, value in params.items():
-    arrays[f'data/{layer}/0'] = value['kernel'].transpose(3, 2, 0, 1), None
-    arrays[f'data/{layer}/1'] = value['bias'], None
+      arrays[f'model_weights/{place}'] = array
+      arrays[f'optimizer_weights/training/{place}'] = 0 * array
   write_h5(path, arrays)
 
 
@@ -189,7 +165,6 @@ def rms(values):
     (write_legacy_torch, '.pth', 16),
     (write_timm, '.safetensors', 19),
     (write_first_keras, '.h5', 19),
-    (write_caffe, '.h5', 16),
   ],
 )
 def test_features_of_every_format_equal_torch(
@@ -218,9 +193,6 @@ def test_features_of_every_format_equal_torch(
   [
     (write_timm, '.safetensors', 16),
     (write_keras_model, '.h5', 16),
-    (write_keras_3, '.h5', 19),
-    (write_early_keras_3, '.h5', 16),
-    (write_early_keras_3, '.h5', 19),
   ],
 )
 def test_every_layout_gives_the_same_tensors(
@@ -253,23 +225,19 @@ def test_features_equal_keras(tmp_path):
   pixels = keras.applications.vgg16.preprocess_input(levels.copy())
   expected = [np.asarray(x) for x in submodel(pixels)]
 
-  for name in ('old.h5', 'new.weights.h5'):
-    source = tmp_path / name
-    if name == 'old.h5':
-      model.save(source)
-    else:
-      model.save_weights(source)
-    found = vgg_sources.read(source)
-    source.unlink()
-    for layer, features in zip(('conv2_2', 'conv5_3'), expected, strict=True):
-      network = vgg.PerceptualNetwork(
-        params=found.params,
-        depth=found.depth,
-        preprocessing=found.convention.preprocessing,
-        feature_scale=((layer, 1.0),),
-      )
-      actual = network.features(levels / 127.5 - 1, layer)
-      assert relative_error(actual, features) <= 1e-4
+  source = tmp_path / 'model.h5'
+  model.save(source)
+  found = vgg_sources.read(source)
+  source.unlink()
+  for layer, features in zip(('conv2_2', 'conv5_3'), expected, strict=True):
+    network = vgg.PerceptualNetwork(
+      params=found.params,
+      depth=found.depth,
+      preprocessing=found.convention.preprocessing,
+      feature_scale=((layer, 1.0),),
+    )
+    actual = network.features(levels / 127.5 - 1, layer)
+    assert relative_error(actual, features) <= 1e-4
 
 
 def as_caffe(params, *, with_means):
@@ -420,7 +388,7 @@ def test_a_converted_file_is_no_source(tmp_path):
 @pytest.mark.parametrize(
   ('arrays', 'expected'),
   [
-    ({}, "it has no block1_conv1: not Keras's or Caffe's VGG"),
+    ({}, 'it has no block1_conv1: not a VGG of Keras 1 or 2'),
     ({'conv1/kernel:0': np.ones((7, 7, 3, 4))}, 'it has no block1_conv1'),
     ({'layers/conv2d/vars/0': np.ones((3, 3, 3, 4))}, 'it has no block1_conv1'),
     (
@@ -443,7 +411,7 @@ def test_a_converted_file_is_no_source(tmp_path):
 )
 def test_other_hdf5_files_are_refused(tmp_path, arrays, expected):
   path = tmp_path / 'x.h5'
-  write_h5(path, {name: (array, None) for name, array in arrays.items()})
+  write_h5(path, arrays)
   assert expected in refusal(path)
 
 
@@ -502,7 +470,7 @@ def test_truncated_files_are_refused(tmp_path, suffix, keep):
   path = tmp_path / f'x{suffix}'
   state = small_state(NUMBERS[16])
   if suffix == '.h5':
-    write_h5(path, {k: (v, None) for k, v in state.items()})
+    write_h5(path, state)
   else:
     safetensors.numpy.save_file(state, path)
   data = path.read_bytes()
