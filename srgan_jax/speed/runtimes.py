@@ -34,7 +34,7 @@ def in_torch(generator: Generator, variables: Any) -> Run:
   on_gpu = jax.default_backend() == 'gpu' and torch.cuda.is_available()
   device = torch.device('cuda' if on_gpu else 'cpu')
   network = torch_networks.Generator(generator.blocks, generator.channels)
-  torch_networks.load_generator(network, jax.device_get(variables))
+  torch_networks.load(network, jax.device_get(variables))
   network.eval().to(device, memory_format=torch.channels_last)
 
   def run(lr: np.ndarray) -> np.ndarray:

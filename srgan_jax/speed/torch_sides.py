@@ -55,7 +55,7 @@ class Trainer:
     self.generator = torch_networks.Generator(
       setup.generator.blocks, setup.generator.channels
     )
-    torch_networks.load_generator(self.generator, state.generator.variables)
+    torch_networks.load(self.generator, state.generator.variables)
     if self.is_gan and self.objective.freeze_batch_norm:
       self.generator.eval()
     networks: list[Any] = [self.generator]
@@ -65,9 +65,7 @@ class Trainer:
       self.discriminator = torch_networks.Discriminator(
         setup.discriminator.channels, setup.config.crop_size, exact
       )
-      torch_networks.load_discriminator(
-        self.discriminator, state.discriminator.variables
-      )
+      torch_networks.load(self.discriminator, state.discriminator.variables)
       networks.append(self.discriminator)
     if stage.content.perceptual is not None and stage.content.layer:
       self.features = torch_networks.Features(

@@ -115,41 +115,6 @@ def random_images(side=40):
   return rng.uniform(-1, 1, (2, side, side - 4, 3)).astype(np.float32)
 
 
-@pytest.fixture(scope='module')
-def torch_features(params):
-  """PyTorch's features by depth, convention and layer, computed once."""
-  torch = pytest.importorskip('torch')
-  known = {}
-
-  def compute(depth, suffix):
-    images = random_images()
-    if suffix == '.h5':  # Caffe's convention
-      pixels = (127.5 * (images + 1))[..., ::-1]
-      pixels = pixels - np.float32([103.939, 116.779, 123.68])
-    else:
-      pixels = (images + 1) / 2 - np.float32([0.485, 0.456, 0.406])
-      pixels = pixels / np.float32([0.229, 0.224, 0.225])
-    x = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
-    features = {}
-    for name, layer in params[depth].items():
-      if name.endswith('_1') and name != 'conv1_1':
-        x = torch.nn.functional.max_pool2d(x, 2)
-      kernel = np.ascontiguousarray(layer['kernel'].transpose(3, 2, 0, 1))
-      x = torch.nn.functional.conv2d(
-        x, torch.from_numpy(kernel), torch.from_numpy(layer['bias']), padding=1
-      ).relu()
-      features[name] = x.numpy().transpose(0, 2, 3, 1)
-    return features
-
-  def get(depth, suffix):
-    key = depth, suffix == '.h5'
-    if key not in known:
-      known[key] = compute(depth, suffix)
-    return known[key]
-
-  return get
-
-
 def relative_error(actual, expected):
   return np.max(np.abs(actual - expected)) / np.max(np.abs(expected))
 
@@ -168,8 +133,11 @@ def rms(values):
   ],
 )
 def test_features_of_every_format_equal_torch(
-  tmp_path, params, torch_features, write, suffix, depth
+  tmp_path, params, write, suffix, depth
 ):
+  pytest.importorskip('torch', reason='PyTorch is not installed')
+  from tests.support import torch_twins
+
   source = tmp_path / f'vgg{suffix}'
   write(source, params[depth], depth)
   output = tmp_path / 'converted.safetensors'
@@ -182,10 +150,15 @@ def test_features_of_every_format_equal_torch(
   assert network.depth == depth
   assert 'WARNING: not a published file' in said[-1]
   scales = dict(network.feature_scale)
-  expected = torch_features(depth, suffix)
+  images, prepare = random_images(), torch_twins.torchvision_pixels
+  if suffix == '.h5':
+    prepare = torch_twins.caffe_pixels
   for layer in ('conv2_2', vgg.LAYERS[depth][-1]):
-    actual = network.features(random_images(), layer) / scales[layer]
-    assert relative_error(actual, expected[layer]) <= 1e-4
+    expected = torch_twins.features(
+      params[depth], depth, layer, prepare(images)
+    )
+    actual = network.features(images, layer) / scales[layer]
+    assert relative_error(actual, expected) <= 1e-4
 
 
 @pytest.mark.parametrize(
