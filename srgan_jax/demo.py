@@ -38,14 +38,11 @@ _BACK_PROJECTION = {'as the model recommends': None, 'off': 0, 'on': 1}
 
 
 def page(models: Mapping[str, pathlib.Path], max_megapixels: float) -> Any:
-  """Builds the page.
+  """Builds the page: `gradio.Blocks`, not launched.
 
   Args:
     models: by the name to choose it by.
     max_megapixels: larger pictures are refused.
-
-  Returns:
-    `gradio.Blocks`, not launched.
   """
   import gradio as gr
 
@@ -231,13 +228,10 @@ def _load(
 
 
 def find_models(given: Sequence[str]) -> dict[str, pathlib.Path]:
-  """The generators to choose from: those given, then those shipped.
+  """The files of generators to choose from: those given, then those shipped.
 
   Args:
     given: shipped or published names or weights files.
-
-  Returns:
-    Their files by their names.
 
   Raises:
     ValueError: one line, where a file is no generator of ours.

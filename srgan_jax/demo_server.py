@@ -55,13 +55,9 @@ footer { display: none !important; }
 
 
 def serve(blocks: Any, folder: pathlib.Path, *, host: str, port: int) -> None:
-  """Serves the page until SIGINT or SIGTERM.
+  """Serves `gradio.Blocks`, not launched, until SIGINT or SIGTERM.
 
-  Args:
-    blocks: `gradio.Blocks`, not launched.
-    folder: where Gradio keeps pictures.
-    host: the address to listen on.
-    port: 0 for any that is free.
+  Gradio keeps pictures in `folder`. Port 0 is any that is free.
 
   Raises:
     OSError: where the address cannot be listened on.
@@ -90,13 +86,7 @@ def serve(blocks: Any, folder: pathlib.Path, *, host: str, port: int) -> None:
 def application(
   blocks: Any, folder: pathlib.Path, hosts: tuple[str, ...] | None
 ) -> ASGIApp:
-  """The page behind its door.
-
-  Args:
-    blocks: what `page` made.
-    folder: where Gradio keeps pictures.
-    hosts: the names by which it may be called; None for any.
-  """
+  """The page behind its door, which answers to `hosts` alone; None for any."""
   mounted = gr.mount_gradio_app(
     fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
     blocks.queue(max_size=_QUEUE, default_concurrency_limit=1),

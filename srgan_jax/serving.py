@@ -182,11 +182,8 @@ def run(
 ) -> None:
   """Serves until SIGINT or SIGTERM. Nothing is logged about who asks what.
 
-  Args:
-    application: with its `Guard`.
-    listener: what `listen` gave.
-    limits: of connections and times.
-    ready: called once it answers and a signal ends it in order.
+  The application has its `Guard`, the listener is of `listen`; `ready` is
+  called once it answers and a signal ends it in order.
 
   Raises:
     KeyboardInterrupt: in the end, where SIGINT ended it.

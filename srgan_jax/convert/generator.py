@@ -71,7 +71,7 @@ def convert(
   input_range: Range | None = None,
   output_range: Range | None = None,
 ) -> list[str]:
-  """Converts a file and runs the result once.
+  """Converts a file and runs the result once; lines that say so.
 
   Args:
     source: a file, see above.
@@ -79,12 +79,8 @@ def convert(
     input_range: what the generator takes, where its layout's own is not meant.
     output_range: what it gives, likewise.
 
-  Returns:
-    Lines that say what was written.
-
   Raises:
-    ValueError: one line naming the file, where it cannot be converted; nothing
-      is written then.
+    ValueError: one line naming the file; nothing is written then.
   """
   weights.reject_placeholder(source)
   ranges = (input_range, output_range)

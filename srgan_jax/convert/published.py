@@ -30,9 +30,7 @@ def provide(
 ) -> None:
   """Fetches a published generator on first use, and says whose it is.
 
-  Args:
-    model: a name or a file; for any but a published name nothing is done.
-    say: called with the line.
+  For any other model, a name or a file, nothing is done.
 
   Raises:
     ValueError: as `fetch`.
@@ -43,10 +41,7 @@ def provide(
 
 
 def fetch(name: str) -> pathlib.Path:
-  """The converted file of a published generator, fetched if it is not there.
-
-  Args:
-    name: of `MODELS`.
+  """The converted file of one of `MODELS`, fetched if it is not there.
 
   Raises:
     ValueError: one line, where it cannot be had, is not the published one, or

@@ -24,10 +24,7 @@ def serialize(
 ) -> bytes:
   """The ONNX model, float32 [N, 3, H, W] in [0, 1] to [N, 3, 4H, 4W].
 
-  Args:
-    generator: the module.
-    variables: {'params', 'batch_stats'}.
-    metadata: becomes the model's `metadata_props`.
+  `metadata` becomes its `metadata_props`.
 
   Raises:
     ValueError: where the package `onnx` is missing.

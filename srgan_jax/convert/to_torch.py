@@ -27,14 +27,11 @@ _SUFFIXES = ('.pth', '.safetensors')
 
 
 def export(source: str, output: pathlib.Path) -> list[str]:
-  """Writes a generator's weights in the layout `LORNATANG`.
+  """Writes a generator in the layout `LORNATANG`; lines that say so.
 
   Args:
     source: a shipped name or a weights file of ours.
-    output: the `.pth` or `.safetensors` file to write.
-
-  Returns:
-    Lines that say what was written.
+    output: the `.pth` or `.safetensors` file.
 
   Raises:
     ValueError: one line, where the source is no generator of ours or one that

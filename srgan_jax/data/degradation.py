@@ -117,12 +117,10 @@ def _blur(key: jax.Array, image: _Image) -> _Image:
 def gaussian_kernels(
   first: jax.Array, second: jax.Array, angle: jax.Array
 ) -> jax.Array:
-  """Gaussian filters, [N, 21, 21], by the deviations along their two axes.
+  """Gaussian filters, [N, 21, 21].
 
-  Args:
-    first: float32 [N], in pixels.
-    second: likewise, across.
-    angle: of the first axis, in radians.
+  `first` and `second` are float32 [N]: the deviations in pixels along an axis
+  that is turned by `angle`, in radians, and across it.
   """
   offsets = jnp.arange(-_RADIUS, _RADIUS + 1, dtype=jnp.float32)
   y, x = offsets[None, :, None], offsets[None, None, :]

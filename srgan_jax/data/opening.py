@@ -48,11 +48,7 @@ _CACHED_FROM = 10_000  # pictures
 class _Header(NamedTuple):
   """What is known of a picture before it is decoded.
 
-  Attributes:
-    height: 0 where the header cannot be read.
-    width: likewise.
-    mark: what a picture of another content has another of.
-    why: the reason, where it cannot be read.
+  Height and width are 0 where its header cannot be read; `why` says so.
   """
 
   height: int = 0

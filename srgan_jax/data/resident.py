@@ -131,11 +131,7 @@ class ResidentLoader:
   def crops(
     self, pictures: Pictures, drawn: draw_lib.Draw
   ) -> dict[str, jax.Array]:
-    """Cuts a batch inside a compiled function.
-
-    Args:
-      pictures: `self.pictures`.
-      drawn: what `batches` gives, of all processes.
+    """Cuts a batch of all processes, as `batches` gives it, in a program.
 
     Returns:
       'crop' and 'symmetry', as `loader.host_batch` gives them.
@@ -199,16 +195,10 @@ def cut(
   crop_size: int,
   edge: resize.Edge,
 ) -> jax.Array:
-  """`draw.cut` of a whole batch from pictures that all lie here.
-
-  Args:
-    pictures: where they lie.
-    drawn: the draw, [N] each.
-    crop_size: see `ResidentLoader`.
-    edge: likewise.
+  """`draw.cut` of a batch from pictures that all lie here.
 
   Returns:
-    uint8 [N, S, S, 3], with the context.
+    uint8 [N, S, S, 3], S = crop_size + 16: with the context.
   """
   offsets = jnp.arange(-resize.CONTEXT, crop_size + resize.CONTEXT)
   image, y, x = (jnp.asarray(field) for field in drawn[:3])

@@ -120,11 +120,8 @@ def batches(
 class _Pipeline:
   """From steps to crops, by tf.data.
 
-  Args:
-    draw: gives the global batch of a step.
-    cut: gives the crops of a draw.
-    side: of a crop with its context, in pixels.
-    mine: this process's rows of the global batch.
+  `draw` gives the global batch of a step, `cut` the crops of a draw, of `side`
+  pixels with their context; `mine` are this process's rows of the batch.
   """
 
   def __init__(

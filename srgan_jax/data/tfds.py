@@ -11,12 +11,7 @@ from srgan_jax.data.source import FORMS, Entry
 
 
 def find(spec: str, rest: str, left_out: LeftOut) -> list[Entry]:
-  """Every record of a split, by its number.
-
-  Args:
-    spec: for errors.
-    rest: NAME[:SPLIT].
-    left_out: is told nothing: every record is a picture.
+  """Every record of NAME[:SPLIT], by its number; none is left out.
 
   Raises:
     ValueError: one line with the spec: a set that is missing or has no random

@@ -18,13 +18,10 @@ from srgan_jax.imaging import resize
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-  """A way to make SR images.
+  """A way to make SR images, uint8 [4h, 4w, 3] of a pair.
 
-  Attributes:
-    name: for headings and tables.
-    upscale: from a pair to uint8 [4h, 4w, 3].
-    origin: what it is, for a report: the checkpoint with its label and steps,
-      or the folder.
+  `name` is for headings and tables; `origin` says what it is in a report: the
+  checkpoint with its label and steps, or the folder.
   """
 
   name: str

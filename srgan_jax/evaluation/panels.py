@@ -114,13 +114,7 @@ def panel(
 
 @dataclasses.dataclass(frozen=True)
 class _Grid:
-  """Where columns and lines stand, in pixels, in proportion to the text.
-
-  Attributes:
-    font: of all texts.
-    size: of the font.
-    column: the width of a column.
-  """
+  """Where columns and lines stand, in pixels, by the font's size."""
 
   font: Any
   size: int

@@ -90,8 +90,7 @@ def read(
   Of an animation or a file with several pages the first is read, and noted.
 
   Args:
-    file: a path, the file's bytes, or a binary file (read from its start; it
-      is closed).
+    file: a path, the file's bytes, or a binary file (it is closed).
     name: what to call the file in an error.
     max_megapixels: larger pictures are refused; None refuses none.
 

@@ -181,13 +181,7 @@ def write(
   *,
   before: Sequence[Chunk] = (),
 ) -> None:
-  """Writes a PNG of 16 bits a channel.
-
-  Args:
-    file: open for writing.
-    pixels: uint16 [H, W, C].
-    before: chunks that go before the pixels.
-  """
+  """Writes a PNG of uint16 [H, W, C], with chunks before the pixels."""
   height, width, channels = pixels.shape
   colour_type = _COLOUR_TYPES[channels]
 

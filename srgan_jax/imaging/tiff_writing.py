@@ -26,15 +26,15 @@ def write(
   xmp: bytes | None = None,
   iptc: bytes | None = None,
 ) -> None:
-  """Writes a TIFF of any kind of pixels, strip by strip.
+  """Writes a TIFF, strip by strip, to an empty file that can seek.
 
   Args:
-    file: open for writing, empty; it can seek.
+    file: open for writing.
     pixels: uint8 or uint16 [H, W, C], C of 1 to 4.
-    icc_profile: for these pixels.
+    icc_profile: for these pixels, as is `xmp`.
     exif: a block with its prefix.
     dpi: horizontally and vertically.
-    xmp: for these pixels.
+    xmp: see above.
     iptc: IIM's records.
   """
   height, width, channels = pixels.shape

@@ -22,11 +22,11 @@ _SCALE = ('1 bad', '2 poor', '3 fair', '4 good', '5 excellent')
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
-  """One set.
+  """One set: its name, its methods from left to right, of how many scores.
 
   Attributes:
-    title: its name.
-    methods: their names, from left to right.
+    title: the name.
+    methods: their names.
     shares: float [5, method], of the scores 1..5 in a method's scores, 0..1.
     means: a method's MOS.
     caption: of how many scores.

@@ -76,16 +76,11 @@ def evaluate(
   pairing: str = 'raters',
   without: Collection[int] = (),
 ) -> Result:
-  """Evaluates scores.
-
-  Args:
-    study: what they are of.
-    ratings: the scores.
-    pairing: of `statistics.compare`.
-    without: numbers of raters who are left out.
+  """Evaluates scores of a study; `pairing` is of `statistics.compare`.
 
   Raises:
-    ValueError: where nothing is left, or nobody has a number of `without`.
+    ValueError: where nothing is left, or nobody has a number of `without`, the
+      raters who are left out.
   """
   everybody = {rating.rater for rating in ratings}
   for number in without:

@@ -269,11 +269,7 @@ class Page:
 def serve(folder: pathlib.Path, study: Study, *, host: str, port: int) -> None:
   """Serves a study until it is told to stop (Ctrl-C or SIGTERM).
 
-  Args:
-    folder: the study's.
-    study: what is shown.
-    host: the address to listen on; any but the loopback's asks for a token.
-    port: 0 for one that is free.
+  Any host but the loopback's asks for a token; port 0 is one that is free.
 
   Raises:
     ValueError: as `ratings.Ratings`.

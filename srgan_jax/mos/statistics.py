@@ -103,14 +103,10 @@ class Screening:
 
 
 def mean_score(scores: np.ndarray, confidence: float = 0.95) -> Mean | None:
-  """The MOS of one method on one set.
+  """The MOS of one method on one set; None where nobody scored anything.
 
-  Args:
-    scores: float [rater, image], NaN where there is none.
-    confidence: of the interval, which is cut to the scale's 1..5.
-
-  Returns:
-    None where nobody scored anything.
+  `scores` are float [rater, image], NaN where there is none; the interval, of
+  that confidence, is cut to the scale's 1..5.
   """
   means = _row_means(scores)
   means = means[~np.isnan(means)]
@@ -221,14 +217,10 @@ def alpha(units: np.ndarray) -> float:
 
 
 def reliability(first: np.ndarray, second: np.ndarray) -> Reliability | None:
-  """How far raters agree with themselves.
+  """How far raters agree with themselves; None where nothing was scored twice.
 
-  Args:
-    first: float [n], scores of versions by raters.
-    second: float [n], the same raters' scores of the same versions again.
-
-  Returns:
-    None where nothing was scored twice.
+  `first` and `second` are float [n]: raters' scores of versions, and the same
+  raters' scores of the same versions again.
   """
   if not len(first):
     return None

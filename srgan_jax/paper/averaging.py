@@ -86,16 +86,10 @@ def average(
 def measure(
   generator: Generator, variables: Any, crop: jax.Array, symmetry: jax.Array
 ) -> Any:
-  """A generator's batch statistics over one batch.
+  """A generator's batch statistics, float32, over one batch.
 
-  Args:
-    generator: the module.
-    variables: {'params', 'batch_stats'}; the latter's values are not read.
-    crop: uint8 [N, S, S, 3], as `batch.make_batch` takes it.
-    symmetry: int32 [N], likewise.
-
-  Returns:
-    What it has as `batch_stats`, float32.
+  The batch is as `batch.make_batch` takes it; of the variables the values of
+  'batch_stats' are not read.
   """
   lr = batch.make_batch(crop, symmetry).lr
   zeros = jax.tree.map(jnp.zeros_like, variables['batch_stats'])

@@ -245,11 +245,9 @@ def _unpack(archive: pathlib.Path, folder: pathlib.Path) -> str:
   """Writes an archive's originals into a folder, under their own names.
 
   Where some of its images are marked as originals ('Set5_HR/baby.png',
-  'img_001_SRF_4_HR.png') only they are taken.
-
-  Returns:
-    The MD5 of the files in the originals' folder, as DeepInverse computes it:
-    of the MD5s in hexadecimal digits, in the order of the names.
+  'img_001_SRF_4_HR.png') only they are taken. Returns the MD5 of the files in
+  the originals' folder, as DeepInverse computes it: of the MD5s in hexadecimal
+  digits, in the order of the names.
 
   Raises:
     ValueError: one line with the archive's name: it is not whole, has no

@@ -94,10 +94,7 @@ def measure(
   models: Mapping[str, str],
   distances: Sequence[report.Distance],
 ) -> tuple[dict[Key, Figures], dict[str, str]]:
-  """Scores every method on every set of a folder of benchmarks.
-
-  Returns:
-    Figures by (set, method), and by method what it is.
+  """Figures by (set, method) on every set of a folder, and what methods are.
 
   Raises:
     ValueError: where there is no set, or a method or an image is unfit.

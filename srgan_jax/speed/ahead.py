@@ -50,14 +50,10 @@ class Program:
 def prepare(
   config: ConfigDict, batch_size: int, stage_name: str | None
 ) -> tuple[Setup, stages.Stage]:
-  """The networks and stages of a config, and one of the stages.
+  """The networks and stages of a config, and one of the stages; None: the last.
 
-  The precision 'auto' is bfloat16.
-
-  Args:
-    config: of the run; changed.
-    batch_size: the global batch.
-    stage_name: 'pretrain' or 'gan'; None: the last stage.
+  The config is changed: its batch, which is the global one, and its precision,
+  which is bfloat16 where it was 'auto'.
 
   Raises:
     ValueError: one line: a wrong config, or no such stage.

@@ -65,14 +65,9 @@ class Check(NamedTuple):
 
 
 def compare(config: ConfigDict, cpu: jax.Device) -> Iterator[Check]:
-  """Makes the checks, one after the other.
+  """Makes the checks, one after the other, against the CPU, which is right.
 
-  Args:
-    config: of the steps; its precision is changed.
-    cpu: the device that is right.
-
-  Yields:
-    Each when it is done.
+  The config's precision is changed.
   """
   reference = Mesh([cpu], (sharding.AXIS,))
   perceptual = stand_ins.random_vgg(config)

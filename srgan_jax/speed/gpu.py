@@ -84,10 +84,7 @@ device_description_str: "{name}"
 
 
 def describe(target: str) -> list[Any]:
-  """The one device of a kind.
-
-  Args:
-    target: of `TARGETS`.
+  """The one device of a kind, of `TARGETS`.
 
   Raises:
     ValueError: one line, for another, or where JAX has no CUDA plugin.
@@ -116,10 +113,8 @@ def figures_of(
 ) -> dict[str, Any]:
   """The figures that the module's docstring names.
 
-  Args:
-    program: compiled for the target.
-    target: of `TARGETS`.
-    precision: 'highest' for float32, else 'default'.
+  The program was compiled for the target, in the precision 'highest' (float32)
+  or 'default'.
   """
   kernels = hlo.kernels(program.text, program.steps)
   launches = sum(kernel.count for kernel in kernels)

@@ -19,10 +19,8 @@ Run = Callable[[np.ndarray], np.ndarray]
 def in_torch(generator: Generator, variables: Any) -> Run:
   """PyTorch in eager mode: channels last, float32 without TF32.
 
-  On the CPU, or where JAX has an NVIDIA GPU there.
-
-  Raises:
-    ValueError: for a generator that is not the paper's (but for its size).
+  On the CPU, or where JAX has an NVIDIA GPU there. ValueError for a generator
+  that is not the paper's (but for its size).
   """
   import torch
 

@@ -51,13 +51,7 @@ class TimedCalls:
   """
 
   def __init__(self, setup: Setup, stage: stages.Stage, loader: Loader):
-    """Places the state and takes the first batches; compiles nothing.
-
-    Args:
-      setup: the networks, the devices and the config.
-      stage: whose program is called.
-      loader: where its batches come from.
-    """
+    """Places the state and takes the first batches; compiles nothing."""
     self._setup, self._loader = setup, loader
     self._update = setup.update(stage, loader)
     self._state = setup.place_state(stage, setup.initial)
@@ -111,13 +105,9 @@ class TimedCalls:
 def seconds_per_step(
   setup: Setup, stage: stages.Stage, loader: Loader, *, calls: int
 ) -> float:
-  """The median time of an update, by the program that training goes on with.
+  """The median time of an update over some calls of the loader's batches.
 
-  Args:
-    setup: its `update` is compiled by this, once and for all.
-    stage: whose updates are timed.
-    loader: where their batches come from.
-    calls: how many are timed.
+  It is of the setup's `update`, which this compiles once and for all.
   """
   timed = TimedCalls(setup, stage, loader)
   timed.warm_up()

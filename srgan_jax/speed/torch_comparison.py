@@ -121,7 +121,7 @@ def time_stage(
   rounds: int,
   calls: int,
 ) -> dict[str, Any]:
-  """Compares the two sides, then times them.
+  """Compares the two sides, then times them: an entry of `results`.
 
   Args:
     exact: the setup in float32, for the comparison.
@@ -132,9 +132,6 @@ def time_stage(
     variants: of PyTorch.
     rounds: turns of each side.
     calls: updates in a turn.
-
-  Returns:
-    An entry of `results`.
 
   Raises:
     ValueError: one line: the sides differ, or no variant of PyTorch runs.

@@ -197,13 +197,7 @@ class Trainer:
 
 
 class Ours:
-  """The other side: the compiled update of a training run.
-
-  Args:
-    setup: the networks and the devices.
-    stage: the update.
-    rows: the batch, as a loader gives it.
-  """
+  """The other side: the compiled update of a stage, on a loader's batch."""
 
   def __init__(self, setup: Setup, stage: stages.Stage, rows: Any):
     self._update = stand_ins.make_update(

@@ -74,13 +74,8 @@ def figures_of(
 ) -> dict[str, Any]:
   """Compiles a stage's step for devices that are only described.
 
-  Args:
-    setup: networks and config; its batch is the global one.
-    stage: of the setup.
-    devices: of a topology.
-
-  Returns:
-    The figures that the module's docstring names, and 'compile_s'.
+  The setup's batch is the global one. Returns the figures that the module's
+  docstring names, and 'compile_s'.
   """
   program = ahead.compile_stage(setup, stage, devices)
   sizes = all_reduce_bytes(program.text)

@@ -82,7 +82,7 @@ def measure(
   calls: int,
   profile: pathlib.Path | None = None,
 ) -> dict[str, Any]:
-  """Times one stage with one loader.
+  """Times one stage with one loader: the figures that the module names.
 
   Args:
     setup: the networks, the devices and the config.
@@ -90,9 +90,6 @@ def measure(
     loader: where its batches come from.
     calls: how many are timed, after two that are not.
     profile: a folder for a trace of a few calls after those.
-
-  Returns:
-    The figures that the module's docstring names.
   """
   config = setup.config
   timed = TimedCalls(setup, stage, loader)
@@ -205,17 +202,9 @@ def time_all(
 ) -> Iterator[dict]:
   """Measures every combination asked for, and prints its row.
 
-  Args:
-    config: its precision and loader are changed.
-    perceptual: see `Setup`.
-    stage_names: of `STAGES`.
-    inputs: of `INPUTS`.
-    precisions: of `PRECISIONS`; None for the config's.
-    calls: see `measure`.
-    profile: a folder for the traces' folders, or None for no traces.
-
-  Yields:
-    An entry of `results`.
+  Each is an entry of `results`. The config's precision and loader are changed;
+  `profile` is a folder for the traces' folders. Where no precisions are given
+  it is the config's.
   """
   wanted = itertools.product(
     precisions or [config.precision], stage_names, inputs
@@ -263,14 +252,7 @@ def report(
 ) -> None:
   """Prints the figures of every combination, and keeps them in a file.
 
-  Args:
-    config: of the run; changed.
-    stage_names: see `time_all`, as are the next four.
-    inputs: likewise.
-    precisions: likewise.
-    calls: likewise.
-    profile: likewise.
-    json_file: for the figures, or None.
+  The config is changed; see `time_all` and `measure`.
 
   Raises:
     ValueError: one line: a wrong value, or no stage of those names.

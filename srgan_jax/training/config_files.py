@@ -35,10 +35,7 @@ def names() -> list[str]:
 
 
 def find(config: str | os.PathLike[str]) -> pathlib.Path:
-  """The file of a config.
-
-  Args:
-    config: a path, or a name: `vgg54` and, from any folder, `configs/vgg54.py`.
+  """The file of a config: a path, or a name, `vgg54` or `configs/vgg54.py`.
 
   Raises:
     ValueError: one line with the names that there are.

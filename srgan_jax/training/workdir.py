@@ -27,12 +27,9 @@ class Workdir:
   def __init__(
     self, path: pathlib.Path, config: ConfigDict, inputs: Mapping[str, Any]
   ):
-    """Notes what the folder is for.
+    """Notes what the folder, which need not exist, is for.
 
-    Args:
-      path: the folder; it need not exist.
-      config: a checked configuration.
-      inputs: what tells the run's pictures and networks from others.
+    `inputs` tell the run's pictures and networks from others.
     """
     self.path = path
     self.keeps_whole_only = config.resume == 'whole'

@@ -23,8 +23,8 @@ def back_project(
   Args:
     sr: float32 [N, 4H, 4W, C] in [-1, 1]; clipped first.
     lr: float32 [N, H, W, C] in [0, 1].
-    sizes: int32 [N, 2], the LR height and width of each picture, which lies in
-      the top left of its buffer; None where they fill their buffers.
+    sizes: int32 [N, 2], the LR height and width of each picture in the top left
+      of its buffer; None where they fill their buffers.
     steps: how many.
 
   Returns:

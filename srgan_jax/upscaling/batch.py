@@ -33,10 +33,10 @@ class Batch:
     quality: int | None = None,
     max_megapixels: int = MAX_MEGAPIXELS,
   ):
-    """Takes the pictures.
+    """Takes the pictures; what becomes of each is noted in its job.
 
     Args:
-      jobs: of `planning.plan`; what becomes of each is noted in them.
+      jobs: of `planning.plan`.
       say: called with a line on what went wrong or was left aside.
       quality: of JPEG, WebP and AVIF, 1 to 100; None for the format's usual.
       max_megapixels: of a result, at most.

@@ -63,12 +63,9 @@ class Job:
 
 @dataclasses.dataclass
 class Plan:
-  """What a command is to do.
+  """What a command is to do: its pictures, and lines on inputs without any.
 
-  Attributes:
-    jobs: the pictures; those that can have no place of their own have failed.
-    passed_over: what the folders hold besides.
-    faults: lines on inputs that hold nothing.
+  Pictures that can have no place of their own have failed.
   """
 
   jobs: list[Job]
