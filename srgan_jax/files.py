@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 import contextlib
 import io
+import json
 import os
 import pathlib
 import secrets
@@ -74,6 +75,11 @@ def write_text(path: Path, text: str) -> None:
   """Writes a UTF-8 text file; bytes of names that are no UTF-8 pass through."""
   with replacing(path) as beside:
     beside.write_text(text, encoding='utf-8', errors='surrogateescape')
+
+
+def write_json(path: Path, value: Any) -> None:
+  """Writes a value as JSON for people to read too."""
+  write_text(path, json.dumps(value, indent=2) + '\n')
 
 
 def require_folder(path: Path) -> None:

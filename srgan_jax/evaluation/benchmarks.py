@@ -143,6 +143,19 @@ class Benchmark(Sequence[Pair]):
       self.left_out.append(str(error))
 
 
+def set_name(hr: Path) -> str:
+  """A folder of originals' name, 'Set5' of data/Set5/HR."""
+  folder = pathlib.Path(hr).resolve()
+  return folder.parent.name if folder.name.upper() == 'HR' else folder.name
+
+
+def beside(hr: Path) -> pathlib.Path | None:
+  """The folder LRx4 beside a folder HR, where there is one."""
+  folder = pathlib.Path(hr)
+  lr = folder.with_name('LRx4')
+  return lr if folder.name == 'HR' and lr.is_dir() else None
+
+
 def list_images(
   path: Path, left_out: list[str] | None = None
 ) -> list[pathlib.Path]:

@@ -14,6 +14,7 @@ import pathlib
 import secrets
 import shutil
 import sqlite3
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -59,14 +60,14 @@ def open_sets(hr: Sequence[str], lr: Sequence[str] = ()) -> list[ImageSet]:
   for i, text in enumerate(hr):
     name, equals, path = text.partition('=')
     if not equals or os.path.exists(text):
-      name, path = _set_name(text), text
-    source = lr[i] if lr else _beside(path)
+      name, path = benchmarks.set_name(text), text
+    source: Any = lr[i] if lr else benchmarks.beside(path)
     if not name or name in sets:
       raise ValueError(
         f'--hr {text}: the set needs a name of its own, NAME=DIR'
       )
     sets[name] = ImageSet(
-      name, benchmarks.Benchmark(path, source), source or 'made'
+      name, benchmarks.Benchmark(path, source), str(source or 'made')
     )
   return list(sets.values())
 
@@ -203,17 +204,6 @@ def _photos() -> list[pathlib.Path]:
 def _save(folder: pathlib.Path, file: str, image: np.ndarray) -> None:
   path = folder / IMAGES / file
   Image.fromarray(image).save(path, format='PNG', compress_level=0)
-
-
-def _set_name(path: str) -> str:
-  folder = pathlib.Path(path).resolve()
-  return folder.parent.name if folder.name.upper() == 'HR' else folder.name
-
-
-def _beside(path: str) -> str | None:
-  folder = pathlib.Path(path)
-  lr = folder.with_name('LRx4') if folder.name == 'HR' else None
-  return str(lr) if lr is not None and lr.is_dir() else None
 
 
 def _check_names(

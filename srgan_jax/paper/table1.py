@@ -14,10 +14,9 @@ is ours (the paper's, difference).
 from collections.abc import Mapping, Sequence
 import csv
 import dataclasses
-import io
 import pathlib
 
-from srgan_jax import cli, files
+from srgan_jax import cli, files, tables
 from srgan_jax.evaluation import benchmarks, methods, report
 from srgan_jax.paper import printed
 
@@ -80,13 +79,10 @@ def open_benchmarks(
   )
   if not sets:
     raise ValueError(f'{folder} holds no benchmark (a folder NAME/HR)')
-  result = {}
-  for path in sets:
-    lr = path / 'LRx4'
-    result[path] = benchmarks.Benchmark(
-      path / 'HR', lr if lr.is_dir() else None
-    )
-  return result
+  return {
+    path: benchmarks.Benchmark(path / 'HR', benchmarks.beside(path / 'HR'))
+    for path in sets
+  }
 
 
 def measure(
@@ -191,10 +187,8 @@ def as_markdown(blocks: Sequence[Block], notes: Sequence[str]) -> str:
   """The tables with what their columns are."""
   parts = [_LEGEND]
   for block in blocks:
-    head = ['', *block.columns]
-    lines = [head, ['---'] * len(head)]
-    lines += [[row, *map(str, cells)] for row, cells in block.rows.items()]
-    table = '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+    rows = ([row, *map(str, cells)] for row, cells in block.rows.items())
+    table = tables.as_markdown(['', *block.columns], rows)
     parts += [f'## {block.title}', table]
   parts.append('\n'.join(f'- {note}' for note in notes))
   return '\n\n'.join(parts) + '\n'
@@ -202,23 +196,20 @@ def as_markdown(blocks: Sequence[Block], notes: Sequence[str]) -> str:
 
 def as_csv(blocks: Sequence[Block]) -> str:
   """A line a cell: table and set, method, row, and the cell's figures."""
-  text = io.StringIO()
-  writer = csv.writer(text, lineterminator='\n')
-  writer.writerow(
+  lines = [
     ['table', 'method', 'row', 'ours', 'paper', 'difference', 'significant']
-  )
+  ]
   for block in blocks:
     for row, cells in block.rows.items():
       for method, cell in zip(block.columns, cells, strict=True):
         if str(cell):
-          numbers = [
+          numbers = (
             '' if value is None else f'{value:.6g}'
             for value in (cell.ours, cell.paper, cell.difference)
-          ]
-          writer.writerow(
-            [block.title, method, row, *numbers, '*' * cell.is_starred]
           )
-  return text.getvalue()
+          star = '*' * cell.is_starred
+          lines.append([block.title, method, row, *numbers, star])
+  return tables.as_csv(lines)
 
 
 _LEGEND = (

@@ -31,7 +31,6 @@ it compares with what was measured).
 
 import collections
 from collections.abc import Sequence
-import json
 import pathlib
 import re
 from typing import Any
@@ -213,7 +212,7 @@ def report(
   for line in lines(figures):
     print(line)
   if json_file:
-    files.write_text(json_file, json.dumps(figures, indent=2) + '\n')
+    files.write_json(json_file, figures)
   if table_file:
     path = pathlib.Path(table_file)
     files.write_text(table_file, with_row(path.read_text(), figures))

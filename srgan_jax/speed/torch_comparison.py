@@ -21,7 +21,6 @@ the fused one. PyTorch is not among this package's dependencies.
 """
 
 from collections.abc import Callable, Sequence
-import json
 import sys
 import time
 from typing import Any
@@ -229,8 +228,7 @@ def report(
     print(_row(record), flush=True)
     results.append(record)
     if json_file:  # now, lest the next one fails
-      text = json.dumps({**facts, 'results': results}, indent=2) + '\n'
-      files.write_text(json_file, text)
+      files.write_json(json_file, {**facts, 'results': results})
   if not results:
     raise ValueError(f'the config has no {" or ".join(stage_names)} stage')
 

@@ -23,7 +23,6 @@ estimates: what is measured is the compiler's output.
 """
 
 from collections.abc import Sequence
-import json
 import os
 import re
 from typing import Any
@@ -147,4 +146,4 @@ def report(
   for name, value in figures.items():
     print(f'{name:22} {value}')
   if json_file:
-    files.write_text(json_file, json.dumps(figures, indent=2) + '\n')
+    files.write_json(json_file, figures)

@@ -27,7 +27,6 @@ several steps into one call of the program.
 
 from collections.abc import Iterator, Sequence
 import itertools
-import json
 import pathlib
 import re
 import time
@@ -305,4 +304,4 @@ def _write(facts: dict, results: Sequence[dict], path: str) -> None:
   # The config's last stage stands for it, with the first input asked for.
   last = [r for r in results if r['stage'] == results[-1]['stage']]
   whole = facts | {**last[0]['figures'], 'results': results}
-  files.write_text(path, json.dumps(whole, indent=2) + '\n')
+  files.write_json(path, whole)

@@ -18,7 +18,6 @@ paper's size.
 """
 
 from collections.abc import Callable, Sequence
-import json
 import pathlib
 import subprocess
 import sys
@@ -162,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
       'precision': options.precision,
       'results': results,
     }
-    files.write_text(options.json, json.dumps(report, indent=2) + '\n')
+    files.write_json(options.json, report)
 
 
 def _row(name: str, figures: dict[str, Any]) -> str:

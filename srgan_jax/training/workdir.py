@@ -84,9 +84,7 @@ class Workdir:
         self.check()
       if jax.process_index() == 0:
         self._set_aside()
-        files.write_text(
-          self._config_file, json.dumps(self._described, indent=2) + '\n'
-        )
+        files.write_json(self._config_file, self._described)
       multihost_utils.sync_global_devices('the folder is claimed')
       yield
 
