@@ -31,6 +31,6 @@ if __name__ == '__main__':
       '; see above.',
     ),
     rounds=flags.DEFINE_integer('rounds', 5, 'Turns of each side.', 1),
-    calls=flags.DEFINE_integer('calls', 10, 'Updates in a turn.', 1),
+    updates=flags.DEFINE_integer('updates', 20, 'Of a side in a turn.', 1),
     json_file=flags.DEFINE_string('json', None, 'A file for the figures.'),
   )

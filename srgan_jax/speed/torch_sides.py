@@ -32,6 +32,8 @@ class Trainer:
     exact: whether D pads as ours does (`torch_networks.Discriminator`).
   """
 
+  updates = 1  # in a call
+
   def __init__(
     self,
     setup: Setup,
@@ -197,20 +199,24 @@ class Trainer:
 
 
 class Ours:
-  """The other side: the compiled update of a stage, on a loader's batch."""
+  """The other side: the compiled program of a training run.
+
+  Its batch is `rows`, as a loader gives it; `updates` are in a call.
+  """
 
   def __init__(self, setup: Setup, stage: stages.Stage, rows: Any):
     self._update = stand_ins.make_update(
       setup, stage, setup.mesh, setup.config.batch_norm
     )
     self._state = setup.place_state(stage, setup.initial)
-    self._rows = sharding.shard_batches([rows], setup.mesh)
-    self._rates = optimizers.rates(stage.schedule, 1)
+    self.updates: int = setup.config.steps_per_call
+    self._rows = sharding.shard_batches([rows] * self.updates, setup.mesh)
+    self._rates = optimizers.rates(stage.schedule, self.updates)
     self._perceptual = setup.placed_perceptual(stage)
     self._metrics: dict[str, jax.Array] = {}
 
   def step(self) -> dict[str, jax.Array]:
-    """An update."""
+    """A call; returns the metrics of its updates."""
     self._state, self._metrics = self._update(
       self._state, self._rows, self._rates, None, self._perceptual
     )
