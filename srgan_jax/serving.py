@@ -64,7 +64,7 @@ class Guard:
     headers: Mapping[str, str],
     objection: Callable[[Request], str] = lambda request: '',
   ):
-    """Closes it.
+    """Closes an application.
 
     Args:
       application: what is behind it.

@@ -63,12 +63,9 @@ def from_state(
   input_range: layouts.Range | None = None,
   output_range: layouts.Range | None = None,
 ) -> Network:
-  """A generator from a PyTorch state dict.
+  """A generator from a PyTorch state dict, arrays by name.
 
-  Args:
-    state: arrays by name.
-    input_range: what it takes, where the layout's own is not meant.
-    output_range: what it gives, likewise.
+  The ranges are what it takes and gives, where the layout's own are not meant.
 
   Raises:
     ValueError: one line, for another layout, scale, name or shape.
@@ -118,10 +115,8 @@ def from_keras(
 ) -> Network:
   """The generator or discriminator of krasserm, from layers in their order.
 
-  Args:
-    found: (the layer's name, its arrays by Keras's names), where it has any.
-    input_range: as for `from_state`.
-    output_range: likewise.
+  `found` has each layer's name and its arrays by Keras's names; the ranges are
+  as for `from_state`.
 
   Raises:
     ValueError: one line, for other layers or shapes.

@@ -71,13 +71,9 @@ def convert(
   input_range: Range | None = None,
   output_range: Range | None = None,
 ) -> list[str]:
-  """Converts a file and runs the result once; lines that say so.
+  """Converts a file to `output` and runs the result once; lines that say so.
 
-  Args:
-    source: a file, see above.
-    output: the safetensors file to write.
-    input_range: what the generator takes, where its layout's own is not meant.
-    output_range: what it gives, likewise.
+  The ranges are as for `folding.from_state`.
 
   Raises:
     ValueError: one line naming the file; nothing is written then.

@@ -29,13 +29,10 @@ _SUFFIXES = ('.pth', '.safetensors')
 def export(source: str, output: pathlib.Path) -> list[str]:
   """Writes a generator in the layout `LORNATANG`; lines that say so.
 
-  Args:
-    source: a shipped name or a weights file of ours.
-    output: the `.pth` or `.safetensors` file.
-
   Raises:
     ValueError: one line, where the source is no generator of ours or one that
-      the layout does not express, for another suffix, or without PyTorch.
+      the layout does not express, for another suffix than `.pth` and
+      `.safetensors`, or without PyTorch.
   """
   if output.suffix not in _SUFFIXES:
     raise ValueError(f'{output} must end in {" or ".join(_SUFFIXES)}')

@@ -80,15 +80,7 @@ class ResidentLoader:
   ):
     """Decodes the pictures and puts them on the devices.
 
-    Args:
-      source: the pictures.
-      mesh: the devices.
-      seed: the run's seed.
-      batch_size: the global batch.
-      crop_size: side of an HR crop in pixels, a multiple of 4.
-      augment: whether symmetries are drawn.
-      edge: what lies outside a picture.
-      crops_per_image: see `draw`.
+    Args as for `draw` and `cut`, and:
       placement: 'replicated' on every device, 'sharded' over them, or 'auto',
         the former where half of a device's memory holds them all.
 

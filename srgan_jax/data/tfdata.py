@@ -79,14 +79,7 @@ def batches(
   Process i of n gives rows [i*b, (i+1)*b) of the batch, b = batch_size / n, as
   `host_batch` returns them.
 
-  Args:
-    source: the pictures.
-    seed: the run's seed.
-    start_step: the step that the first batch is for.
-    batch_size: the global batch.
-    crop_size: side of an HR crop in pixels, a multiple of 4.
-    augment: whether symmetries are drawn.
-    edge: what lies outside a picture.
+  Args as for `draw` and `cut`, and:
     crops_per_image: see `draw`; the pictures are kept between the steps.
     shard_index: this process.
     shard_count: how many processes; divides `batch_size`.

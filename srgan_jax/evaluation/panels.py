@@ -64,15 +64,11 @@ def panel(
   """Draws rows of images of one size each, under a heading per column.
 
   Args:
-    columns: the headings, e.g. 'bicubic', 'SRResNet', 'SRGAN', 'original'.
+    columns: the headings.
     rows: for each row, one (image, caption) per column; the images uint8
-      [h, w, 3], of one size within a row; the caption, in one line above its
-      image, may be empty.
+      [h, w, 3], of one size within a row; a caption is one line, or ''.
     zoom: how often every pixel is repeated along both axes.
     footer: a line below all, or none.
-
-  Returns:
-    An RGB image on white.
 
   Raises:
     ValueError: without columns or rows, for a row with another number of cells
@@ -203,11 +199,8 @@ def compare(
 ) -> Image.Image:
   """Draws a row an image, a column a method, and the original, named, last.
 
-  Args:
-    rows: the images, and what is shown of each.
-    columns: the methods, headed by their names.
-    protocol: of the scores; its name is written below.
-    zoom: how often every pixel is repeated along both axes.
+  The protocol's scores are the captions and its name the footer; `zoom` is that
+  of `panel`.
 
   Raises:
     ValueError: naming the image, for a region that does not lie inside or an

@@ -64,14 +64,7 @@ def imresize_to(
 ) -> np.ndarray:
   """Resizes an image as MATLAB's `imresize(image, [height, width])` does.
 
-  Args:
-    image: as for `imresize`.
-    height: of the result, at least 1; its ratio to the image's is its scale.
-    width: likewise.
-    edge: as for `imresize`.
-
-  Returns:
-    [height, width] or [height, width, C], in the image's dtype.
+  The ratios of the lengths are the scales; the rest is as for `imresize`.
 
   Raises:
     ValueError: for another rank or dtype, a length below 1, or an unknown edge.

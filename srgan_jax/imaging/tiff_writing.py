@@ -28,14 +28,8 @@ def write(
 ) -> None:
   """Writes a TIFF, strip by strip, to an empty file that can seek.
 
-  Args:
-    file: open for writing.
-    pixels: uint8 or uint16 [H, W, C], C of 1 to 4.
-    icc_profile: for these pixels, as is `xmp`.
-    exif: a block with its prefix.
-    dpi: horizontally and vertically.
-    xmp: see above.
-    iptc: IIM's records.
+  Pixels are uint8 or uint16 [H, W, C], C of 1 to 4; the profile and XMP are for
+  them; EXIF is a block with its prefix, `iptc` IIM's records.
   """
   height, width, channels = pixels.shape
   bits = 8 * pixels.dtype.itemsize

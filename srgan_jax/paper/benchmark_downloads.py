@@ -141,14 +141,9 @@ def fetch(
 ) -> str:
   """Puts a benchmark's originals into `directory/NAME/HR`, or verifies them.
 
-  Args:
-    benchmark: which.
-    directory: the folder of all benchmarks; made where it is missing.
-    archive: a .zip or .tar(.gz) to take the images from. By default the one of
-      that name in `directory`, else it is downloaded, and removed afterwards.
-
-  Returns:
-    One line: how many images lie where, and how they are known.
+  They come from the archive, a .zip or .tar(.gz); by default from the one of
+  that name in the directory, else it is downloaded, and removed afterwards.
+  Returns one line: how many images lie where, and how they are known.
 
   Raises:
     ValueError: one line; nothing is put in place.

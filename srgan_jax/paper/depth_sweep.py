@@ -85,11 +85,13 @@ def sweep(
 ) -> dict[str, Any]:
   """Trains, scores and times every network that is not finished yet.
 
+  `results.json` and `results.csv` in the folder are rewritten after every
+  network.
+
   Args:
     make_config: gives a run's config, but for its depth and its connections.
     blocks: the depths.
-    output: the folder; `results.json` and `results.csv` in it are rewritten
-      after every network.
+    output: the folder.
     benchmark: what PSNR is measured on.
     protocol: 'paper' or 'y'.
     say: is told a line for every network.

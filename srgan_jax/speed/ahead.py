@@ -73,15 +73,11 @@ def compile_stage(
   loader: str = 'synthetic',
   steps: int = 1,
 ) -> Program:
-  """Compiles a call of a stage's program.
+  """Compiles a call of a stage's program for the devices of a topology.
 
-  Args:
-    setup: networks and config; its batch is the global one.
-    stage: of the setup.
-    devices: of a topology.
-    loader: 'synthetic': crops come cut; 'resident': the program cuts them from
-      as many pictures as the config's source has, or the package.
-    steps: training steps in a call.
+  The config's batch is the global one. The loader 'synthetic' gives crops that
+  come cut; with 'resident' the program cuts them from as many pictures as the
+  config's source has, or the package. A call makes some steps.
   """
   batch_norm = setup.config.batch_norm
   mesh = Mesh(np.asarray(devices), (sharding.AXIS,))

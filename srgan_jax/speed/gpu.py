@@ -176,14 +176,7 @@ def report(
 ) -> None:
   """Compiles the program for a GPU and prints its figures.
 
-  Args:
-    config: of the run; changed.
-    target: of `TARGETS`.
-    stage_name: 'pretrain' or 'gan'; None: the last stage.
-    batch_per_device: HR crops.
-    loader: of `ahead.LOADERS`.
-    json_file: for the figures, or None.
-    table_file: a file whose table gets their row, or None.
+  The config is the run's, and changed; the rest is the command's.
 
   Raises:
     ValueError: one line: no such target, no such stage, no plugin, or no table

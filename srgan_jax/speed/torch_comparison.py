@@ -125,15 +125,11 @@ def time_stage(
 ) -> dict[str, Any]:
   """Compares the two sides, then times them: an entry of `results`.
 
-  Args:
+  Args, beside the command's:
     exact: the setup in float32, for the comparison.
     setup: what is timed.
     index: of the stage among theirs.
     rows: crops and symmetries, as `make_batch` takes them.
-    device: 'cuda' or 'cpu'.
-    variants: of PyTorch.
-    rounds: turns of each side.
-    updates: of a side in a turn.
 
   Raises:
     ValueError: one line: the sides differ, or no variant of PyTorch runs.
@@ -192,13 +188,7 @@ def report(
 ) -> None:
   """Times every stage asked for; writes the figures after each.
 
-  Args:
-    config: of the run; changed.
-    stage_names: of 'pretrain' and 'gan'.
-    variants: of PyTorch, of `VARIANTS`.
-    rounds: turns of each side.
-    updates: of a side in a turn.
-    json_file: for the figures, or None.
+  The config is the run's, and changed; the rest is the command's.
 
   Raises:
     ValueError: one line; see `time_stage`.

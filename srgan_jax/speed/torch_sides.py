@@ -20,16 +20,10 @@ _WARM_UP = 3  # updates before a CUDA graph is captured
 
 
 class Trainer:
-  """One side: the stage's update in PyTorch.
+  """One side: the stage's update in PyTorch, from our weights, on one batch.
 
-  Args:
-    setup: the networks' sizes and what they compute in.
-    stage: its losses and its learning rate.
-    state: its weights, ours.
-    batch: what every update sees.
-    variant: see `torch_comparison`.
-    device: 'cuda' or 'cpu'.
-    exact: whether D pads as ours does (`torch_networks.Discriminator`).
+  `torch_comparison` has the variants; `exact` is whether D pads as ours does
+  (`torch_networks.Discriminator`).
   """
 
   updates = 1  # in a call

@@ -125,12 +125,7 @@ def report(
 ) -> None:
   """Compiles the step for a slice and prints the figures.
 
-  Args:
-    config: of the run; changed.
-    topology: of the slice, e.g. 'v5e:2x4'.
-    stage_name: 'pretrain' or 'gan'; None: the last stage.
-    batch_per_chip: HR crops a chip.
-    json_file: for the figures, or None.
+  The config is the run's, and changed; the rest is the command's.
 
   Raises:
     ValueError: one line: no such slice, or no such stage.

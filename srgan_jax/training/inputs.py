@@ -23,11 +23,7 @@ class Inputs:
   """
 
   def __init__(self, config: ConfigDict, mesh: Mesh):
-    """Opens the sources and reads the validation pictures.
-
-    Args:
-      config: a checked configuration.
-      mesh: the devices, for pictures that lie on them.
+    """Opens the sources of a checked configuration; reads the validation set.
 
     Raises:
       ValueError: one line: a source that cannot be used, or a figure to keep

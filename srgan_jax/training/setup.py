@@ -46,10 +46,7 @@ class Setup:
   ):
     """Checks the config and reads the weights that it names.
 
-    Args:
-      config: the fields of configs/default.py.
-      perceptual: a VGG network, where it is not to come from the file that the
-        config names.
+    A VGG network may be given in place of the file that the config names.
 
     Raises:
       ValueError: one line: a wrong value, or a missing or unfit file.

@@ -90,7 +90,7 @@ def make_content(
     name: the MSE, or the paper's name of a VGG loss.
     load_perceptual: gives the VGG network; called for the VGG losses alone.
     layer: a layer in place of the paper's.
-    crop_size: side of the HR crops in pixels.
+    crop_size: of the HR crops.
 
   Raises:
     ValueError: where the network lacks the layer, or as it is loaded.

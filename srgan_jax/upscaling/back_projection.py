@@ -28,7 +28,7 @@ def back_project(
     steps: how many.
 
   Returns:
-    float32 like `sr`, not clipped, meaningless outside the pictures.
+    Like `sr`, not clipped, meaningless outside the pictures.
   """
   hr_sizes = None if sizes is None else SCALE * sizes
 
