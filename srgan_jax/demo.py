@@ -183,7 +183,7 @@ def _read(path: str, max_megapixels: float) -> pictures.Picture:
     ValueError: one line, where it cannot be read or is too large.
   """
   name = pathlib.Path(path).name
-  height, width = pictures.size(path, name)
+  height, width = reading.image_size(path, name, None)
   if height * width > max_megapixels * 1e6:
     raise ValueError(
       f'{name} has {width} x {height} pixels, more than {max_megapixels:g} '

@@ -18,7 +18,7 @@ import gradio as gr  # isort: skip  (before what comes with it)
 import fastapi
 from starlette.types import ASGIApp
 
-from srgan_jax import cli, serving
+from srgan_jax import serving
 
 _QUEUE = 16  # pictures that wait; another is told that the page is busy
 _MAX_UPLOAD = 2**26  # bytes of a picture
@@ -74,13 +74,8 @@ def serve(blocks: Any, folder: pathlib.Path, *, host: str, port: int) -> None:
     door = application(blocks, folder, hosts)
     address = serving.address(host, listener)
     line = f'demo: open {address} in a browser; Ctrl-C ends it'
-    # SIGTERM as Ctrl-C, so that the pictures are deleted then as well.
-    with (
-      contextlib.suppress(KeyboardInterrupt),
-      cli.sigterm_as_ctrl_c(),
-      _keeping(folder),
-    ):
-      serving.run(door, listener, _LIMITS, lambda: print(line, flush=True))
+    with _keeping(folder):
+      serving.run(door, listener, _LIMITS, line)
 
 
 def application(

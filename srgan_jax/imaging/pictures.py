@@ -117,17 +117,6 @@ def read(
     return picture
 
 
-def size(
-  file: ImageFile, name: str, max_megapixels: float | None = None
-) -> tuple[int, int]:
-  """Height and width, from the header alone; as `reading.image_size`.
-
-  Raises:
-    ValueError: no header that can be read; one line with `name`.
-  """
-  return reading.image_size(file, name, max_megapixels)
-
-
 def from_image(image: Image.Image) -> Picture:
   """A Pillow image as a picture.
 

@@ -17,7 +17,6 @@ named in a request, so nobody scores for somebody else.
 """
 
 from collections.abc import Callable, Mapping
-import contextlib
 import hmac
 import json
 import pathlib
@@ -32,7 +31,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from srgan_jax import cli, serving
+from srgan_jax import serving
 from srgan_jax.mos import ratings as ratings_lib
 from srgan_jax.mos.study import IMAGES, Study
 
@@ -294,10 +293,7 @@ def serve(folder: pathlib.Path, study: Study, *, host: str, port: int) -> None:
         file=sys.stderr,
       )
     line = f'{len(study.files)} images a rater; open {address}\nCtrl-C stops'
-    with contextlib.suppress(KeyboardInterrupt), cli.sigterm_as_ctrl_c():
-      serving.run(
-        page.application, listener, _LIMITS, lambda: print(line, flush=True)
-      )
+    serving.run(page.application, listener, _LIMITS, line)
   finally:
     ratings.close()
     listener.close()
