@@ -8,7 +8,8 @@ import pytest
 pytest.importorskip('starlette', reason='needs the extra mos')
 pytest.importorskip('uvicorn', reason='needs the extra mos')
 
-from srgan_jax.stress import raters
+from tests.stress import raters
+from tests.support import opinion
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def test_idle_connections_do_not_keep_raters_out(folder):
 
 
 def test_slow_and_long_requests_are_cut(folder):
-  with raters.serving(folder) as server:
+  with opinion.serving(folder) as server:
     address = ('127.0.0.1', server.port)
     head = f'POST /start HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n'
     head += f'Origin: http://127.0.0.1:{server.port}\r\n'
