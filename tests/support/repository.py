@@ -38,6 +38,15 @@ def tiny_command(
   ]
 
 
+def config_of(*flags: str):
+  """The config of a command line, for a run within the test's process."""
+  name, *fields = flags
+  config = config_files.load(ROOT / name.removeprefix('--config='))
+  for field in fields:
+    config_files.override(config, field)
+  return config
+
+
 def tiny_config(**overrides):
   config = config_files.load('quickstart')
   config.update_from_flattened_dict(
