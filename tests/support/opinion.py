@@ -62,10 +62,12 @@ def kept(folder):
 class Server:
   """`python -m srgan_jax.mos serve` in a process of its own."""
 
-  def __init__(self, study, *arguments, port=0):
+  def __init__(
+    self, study, *arguments, port=0, command=('-m', 'srgan_jax.mos')
+  ):
     self.process = subprocess.Popen(
       [
-        *(sys.executable, '-m', 'srgan_jax.mos', 'serve', str(study)),
+        *(sys.executable, *command, 'serve', str(study)),
         *(f'--port={port}', *arguments),
       ],
       cwd=repository.ROOT,
@@ -91,8 +93,8 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(study, *arguments):
-  server = Server(study, *arguments)
+def serving(study, *arguments, **settings):
+  server = Server(study, *arguments, **settings)
   try:
     yield server
   finally:

@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import sys
 
 from srgan_jax.training import config_files
 
@@ -21,21 +20,6 @@ TINY = (
   '--config.data.validation=',
   '--config.log_every=1',
 )
-
-
-def tiny_command(
-  workdir: pathlib.Path, *, pretrain: int, gan: int
-) -> list[str]:
-  """The command line of a training run of a few seconds; run it in ROOT."""
-  return [
-    sys.executable,
-    '-m',
-    'srgan_jax.main',
-    *TINY,
-    f'--workdir={workdir}',
-    f'--config.stages.pretrain.steps={pretrain}',
-    f'--config.stages.gan.steps={gan}',
-  ]
 
 
 def config_of(*flags: str):
