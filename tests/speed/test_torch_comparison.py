@@ -4,6 +4,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import time
 
 import jax
 import numpy as np
@@ -169,6 +170,27 @@ def test_a_cuda_graph_is_of_the_whole_update(monkeypatch):
   assert captured[0].replays == 2
 
 
+def test_a_turn_is_as_many_updates_of_each_side(monkeypatch):
+  """A call of ours may be several."""
+  clock = iter(range(100))
+  monkeypatch.setattr(time, 'perf_counter', lambda: next(clock))
+
+  class Counted:
+    def __init__(self, updates):
+      self.updates, self.calls = updates, 0
+
+    def step(self):
+      self.calls += 1
+
+    def synchronize(self):
+      pass
+
+  sides = {'ours': Counted(20), 'theirs': Counted(1)}
+  times = torch_comparison.time_in_turns(sides, rounds=2, updates=40)
+  assert [side.calls for side in sides.values()] == [4, 80]
+  assert times == {'ours': [25.0, 25.0], 'theirs': [25.0, 25.0]}
+
+
 def run_command(*arguments):
   """Runs the tool without TensorFlow: the batch is its own."""
   code = (
@@ -178,7 +200,7 @@ def run_command(*arguments):
   return subprocess.run(
     [
       *(sys.executable, '-c', code, *repository.TINY),
-      *('--rounds=1', '--calls=2', *arguments),
+      *('--rounds=1', '--updates=2', *arguments),
     ],
     cwd=repository.ROOT,
     capture_output=True,
@@ -193,6 +215,7 @@ def test_the_command_times_both_sides(tmp_path):
     '--stage=gan',
     '--variants=channels_last',
     '--config.stages.gan.content=vgg22',
+    '--config.steps_per_call=2',
     f'--json={output}',
   )
   assert result.returncode == 0, result.stderr
@@ -204,6 +227,7 @@ def test_the_command_times_both_sides(tmp_path):
   }  # fmt: skip
   assert max(first.values()) < 1e-4 and max(second.values()) < 1e-3
   assert gan['median_ms'].keys() == {'ours', 'channels_last'}
+  assert figures['steps_per_call'] == 2
   assert figures['devices'] == 4 and figures['precision'] == 'float32'
   assert figures['cudnn_benchmark'] is True
   assert figures['cudnn_tf32'] is False
@@ -237,7 +261,7 @@ def test_what_fails_is_left_out_and_what_was_timed_is_kept(
       tiny_config(),
       variants=('compile', 'eager'),
       rounds=1,
-      calls=2,
+      updates=2,
       json_file=str(output),
     )
   assert capsys.readouterr().err.splitlines() == [
