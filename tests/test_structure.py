@@ -111,7 +111,7 @@ def test_upscaling_needs_no_training_package(module):
   code = (
     f'import sys, {module}; '
     'print(*{"tensorflow", "optax", "orbax", "ml_collections", "absl", '
-    '"tensorboardX", "torch"} & set(sys.modules))'
+    '"tensorboard", "torch"} & set(sys.modules))'
   )
   result = subprocess.run(
     [sys.executable, '-c', code],

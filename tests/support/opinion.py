@@ -62,9 +62,8 @@ def kept(folder):
 class Server:
   """`python -m srgan_jax.mos serve` in a process of its own, on one port."""
 
-  def __init__(self, study, *arguments):
-    self.command = [sys.executable, '-m', 'srgan_jax.mos', 'serve', str(study)]
-    self.command += arguments
+  def __init__(self, study, *arguments, command=('-m', 'srgan_jax.mos')):
+    self.command = [sys.executable, *command, 'serve', str(study), *arguments]
     self.port = 0
     self.start()
 
@@ -95,8 +94,8 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(study, *arguments):
-  server = Server(study, *arguments)
+def serving(study, *arguments, **settings):
+  server = Server(study, *arguments, **settings)
   try:
     yield server
   finally:
