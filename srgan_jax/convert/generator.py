@@ -20,7 +20,6 @@ upscales a picture once.
 """
 
 from collections.abc import Sequence
-import hashlib
 import pathlib
 from typing import Any
 
@@ -29,7 +28,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from srgan_jax import cli, weights
+from srgan_jax import cli, files, weights
 from srgan_jax.convert import folding, readers
 from srgan_jax.convert.generator_layouts import (
   INPUT_RANGES,
@@ -88,7 +87,7 @@ def convert(
     check = _forward_check(network)
   except ValueError as error:
     raise ValueError(f'{source}: {readers.first_line(error)}') from error
-  digest = hashlib.sha256(source.read_bytes()).hexdigest()
+  digest = files.digest(source)
   training = {
     'label': source.name.split('.')[0],
     'source': f'{source.name}: {network.layout}',

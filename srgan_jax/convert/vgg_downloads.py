@@ -6,7 +6,6 @@ used.
 """
 
 import dataclasses
-import hashlib
 import pathlib
 
 from srgan_jax import files
@@ -107,8 +106,7 @@ def fetch(name: str, depth: int | None = None) -> pathlib.Path:
       )
     except ValueError as error:
       raise ValueError(f'{error}, or pass it as SOURCE') from error
-  with open(path, 'rb') as file:
-    actual = hashlib.file_digest(file, algorithm).hexdigest()
+  actual = files.digest(path, algorithm)
   if not actual.startswith(digits):
     path.unlink()
     raise ValueError(

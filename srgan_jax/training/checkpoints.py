@@ -9,7 +9,6 @@ writes beside and renames, so that a checkpoint exists whole or not at all. Its
 
 from collections.abc import Iterator
 import contextlib
-import hashlib
 import json
 import logging
 import pathlib
@@ -28,6 +27,7 @@ logger = logging.getLogger('srgan_jax')
 
 _KEPT = 3
 _CHECKSUMS = 'checksums.json'
+_ALGORITHM = 'blake2b'
 _PATIENCE = 5.0  # seconds for what is being saved when a run fails
 
 
@@ -47,7 +47,7 @@ def find_fault(checkpoint: pathlib.Path) -> str | None:
       file = checkpoint / name
       if not file.is_file():
         return f'{name} is missing'
-      if _digest(file) != digest:
+      if files.digest(file, _ALGORITHM) != digest:
         return f'{name} is not what was written'
   except FileNotFoundError:
     return f'{_CHECKSUMS} is missing'
@@ -192,7 +192,7 @@ class Checkpoints:
     assert self._saving is not None
     [checkpoint] = self._directory.glob(f'{self._saving[0]}.*-tmp*')
     digests = {
-      path.relative_to(checkpoint).as_posix(): _digest(path)
+      path.relative_to(checkpoint).as_posix(): files.digest(path, _ALGORITHM)
       for path in sorted(checkpoint.rglob('*'))
       if path.is_file() and path.parent != checkpoint
     }
@@ -205,7 +205,9 @@ class Checkpoints:
     path = checkpoint / _CHECKSUMS
     digests = json.loads(path.read_text(encoding='utf-8'))
     last = (each for each in checkpoint.iterdir() if each.is_file())
-    digests |= {each.name: _digest(each) for each in last if each != path}
+    digests |= {
+      each.name: files.digest(each, _ALGORITHM) for each in last if each != path
+    }
     files.write_text(path, json.dumps(digests))
 
   def _restore(self, step: int, like: State) -> tuple[State, dict[str, Any]]:
@@ -231,8 +233,3 @@ class Checkpoints:
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
     args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
     return cast(State, self._manager.restore(step, args=args).state)
-
-
-def _digest(path: pathlib.Path) -> str:
-  with open(path, 'rb') as file:
-    return hashlib.file_digest(file, 'blake2b').hexdigest()
