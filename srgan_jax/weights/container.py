@@ -54,14 +54,10 @@ _FOREIGN = (
   *('.pt', '.pth', '.tar', '.t7'),
 )
 _HINTS = {
-  'generator': (
-    'train one: python -m srgan_jax.main --config=configs/srresnet_mse.py'
-  ),
-  'discriminator': (
-    'train one: python -m srgan_jax.main --config=configs/vgg54.py'
-  ),
-  'vgg': 'run python -m srgan_jax.convert.vgg SOURCE -o {path}',
-  'lpips': 'run python -m srgan_jax.convert.lpips SOURCE -o {path}',
+  'generator': 'srgan-upscale --list-models tells those that ship',
+  'discriminator': 'srgan-train --config=vgg54 trains one',
+  'vgg': 'run python -m srgan_jax.convert.vgg SOURCE -o {out}',
+  'lpips': 'run python -m srgan_jax.convert.lpips SOURCE -o {out}',
 }
 
 
@@ -293,7 +289,9 @@ def _sort_header(data: bytes) -> bytes:
 def _hint(path: files.Path, kind: Kind) -> str:
   if kind == 'generator' and os.fspath(path).lower().endswith(_FOREIGN):
     return f'python -m srgan_jax.convert.generator {path} -o OUT converts it'
-  return _HINTS[kind].format(path=path)
+  # Nobody's file is proposed to be written over.
+  out = 'OUT' if os.path.exists(path) else path
+  return _HINTS[kind].format(out=out)
 
 
 def fault_error(path: files.Path, kind: Kind, fault: str) -> ValueError:

@@ -365,9 +365,7 @@ def test_wrong_files_are_refused(converted, tmp_path, change, expected):
   with pytest.raises(ValueError, match=expected) as error:
     lpips.load(path)
   assert str(error.value).startswith(f'{path}: ')
-  assert f'run python -m srgan_jax.convert.lpips SOURCE -o {path}' in str(
-    error.value
-  )
+  assert str(error.value).endswith('srgan_jax.convert.lpips SOURCE -o OUT')
 
 
 def test_a_file_of_another_kind_is_refused(converted):
