@@ -3,20 +3,20 @@
   pip install 'srgan_jax[hub]' && hf auth login
   python -m srgan_jax.hub generator.safetensors USER/REPO [--space] [-o DIR]
 
-The card says what the file says: label, licence, figures, training. --space
+The card says what the file says of its licence, figures and training. --space
 makes the Space USER/REPO too, where the page of `srgan_jax.demo` runs with this
 generator. With -o the files are written to DIR/model and DIR/space and nothing
 is uploaded. The commands then take --model hf:USER/REPO, and Python
 srgan_jax.load('hf:USER/REPO').
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+import json
 import os
 import pathlib
 import shutil
 import sys
 import tempfile
-from typing import Any
 
 from srgan_jax import cli, files, pretrained
 
@@ -37,9 +37,11 @@ pip install 'srgan_jax[hub]'
 srgan-upscale photo.jpg --model {model}
 ```
 
-| | |
-|---|---|
-{rows}
+What its file says of its training:
+
+```json
+{training}
+```
 """
 
 _APP = """\
@@ -51,89 +53,26 @@ demo_page.page(models, max_megapixels=1).launch(max_file_size='64mb')
 
 
 def write(
-  model: str | os.PathLike[str],
-  repository: str,
-  folder: pathlib.Path,
-  *,
-  space: bool = False,
+  model: str | os.PathLike[str], repository: str, folder: pathlib.Path
 ) -> None:
-  """Writes what the Hub is to hold: FOLDER/model, and FOLDER/space.
+  """Writes the files of a repository and of its Space: FOLDER/model and /space.
 
   Args:
     model: as for `srgan_jax.load`.
     repository: 'USER/REPO'.
     folder: is made where it is not there.
-    space: whether a Space is written as well.
 
   Raises:
     ValueError: one line, where the file is not a generator of this project.
   """
-  from huggingface_hub import SpaceCardData
+  from huggingface_hub import EvalResult, ModelCardData, SpaceCardData
 
   from srgan_jax import weights
 
   source = pretrained.find(model)
-  _, _, metadata = weights.load_generator(source)
-  texts = {'model/README.md': _card(repository, metadata['training'])}
-  if space:
-    data = SpaceCardData(sdk='gradio', app_file='app.py', models=[repository])
-    texts['space/README.md'] = f'---\n{data}\n---\n'
-    texts['space/app.py'] = _APP.format(model=pretrained.HUB + repository)
-    texts['space/requirements.txt'] = 'srgan_jax[demo,hub]\n'
-  for name, text in texts.items():
-    (folder / name).parent.mkdir(parents=True, exist_ok=True)
-    files.write_text(folder / name, text)
-  with files.replacing(folder / 'model' / pretrained.HUB_FILE) as beside:
-    shutil.copyfile(source, beside)
-
-
-def push(folder: pathlib.Path, repository: str) -> list[str]:
-  """Uploads what `write` wrote, to the account that is logged in.
-
-  Returns:
-    The addresses of the repository, which is made where it is not there, and
-    of the Space.
-
-  Raises:
-    ValueError: 'USER/REPO' is no name.
-    OSError: the Hub refuses it or cannot be reached.
-  """
-  import huggingface_hub
-
-  hub = huggingface_hub.HfApi(library_name='srgan_jax')
-  addresses = []
-  for kind in ('model', 'space'):
-    if (folder / kind).is_dir():
-      sdk = 'gradio' if kind == 'space' else None
-      place = hub.create_repo(
-        repository, repo_type=kind, space_sdk=sdk, exist_ok=True
-      )
-      hub.upload_folder(
-        repo_id=repository, repo_type=kind, folder_path=folder / kind
-      )
-      addresses.append(str(place))
-  return addresses
-
-
-def _card(repository: str, training: Mapping[str, Any]) -> str:
-  """The model card: front matter for the Hub, the rest for its readers."""
-  from huggingface_hub import EvalResult, ModelCardData
-
-  facts = {
-    key: value
-    for key, value in sorted(training.items())
-    if isinstance(value, str | int | float)
-  }
-  results, name = [], repository.rpartition('/')[2]
-  for images, figures in training.get('figures', {}).items():
-    facts[images] = ', '.join(f'{key} {v:g}' for key, v in figures.items())
-    results += [
-      EvalResult(
-        'image-to-image', images, images, key.split('_')[0], v, metric_name=key
-      )
-      for key, v in figures.items()
-    ]
-  licence = str(facts.get('licence', 'not stated'))
+  training = weights.load_generator(source)[2]['training']
+  name, place = repository.rpartition('/')[2], pretrained.HUB + repository
+  licence = str(training.get('licence', 'not stated'))
   known = licence.partition(':')[0].lower().replace(' ', '-')
   data = ModelCardData(
     model_name=name,
@@ -142,15 +81,58 @@ def _card(repository: str, training: Mapping[str, Any]) -> str:
     tags=['super-resolution', 'srgan', 'jax'],
     license=known if known in _LICENCES else 'other',
     license_name=None if known in _LICENCES else licence,
-    eval_results=results,
+    eval_results=[
+      EvalResult(
+        'image-to-image', images, images, key.split('_')[0], v, metric_name=key
+      )
+      for images, figures in training.get('figures', {}).items()
+      for key, v in figures.items()
+    ],
   )
-  rows = [f'| {key} | {value} |' for key, value in facts.items()]
-  return _CARD.format(
-    data=data,
-    name=name,
-    model=pretrained.HUB + repository,
-    rows='\n'.join(rows),
-  )
+  space = SpaceCardData(sdk='gradio', app_file='app.py', models=[repository])
+  facts = json.dumps(training, indent=2)
+  for file, text in {
+    'model/README.md': _CARD.format(
+      data=data, name=name, model=place, training=facts
+    ),
+    'space/README.md': f'---\n{space}\n---\n',
+    'space/app.py': _APP.format(model=place),
+    'space/requirements.txt': 'srgan_jax[demo,hub]\n',
+  }.items():
+    (folder / file).parent.mkdir(parents=True, exist_ok=True)
+    files.write_text(folder / file, text)
+  with files.replacing(folder / 'model' / pretrained.HUB_FILE) as beside:
+    shutil.copyfile(source, beside)
+
+
+def push(
+  model: str | os.PathLike[str], repository: str, *, space: bool = False
+) -> list[str]:
+  """Uploads a generator to the account that is logged in; the addresses.
+
+  Args:
+    model: as for `srgan_jax.load`.
+    repository: 'USER/REPO', made where it is not there.
+    space: whether its Space is made as well.
+
+  Raises:
+    ValueError: as `write`, or for what is no repository's name.
+    OSError: the Hub refuses it or cannot be reached.
+  """
+  import huggingface_hub
+
+  hub, addresses = huggingface_hub.HfApi(library_name='srgan_jax'), []
+  with tempfile.TemporaryDirectory() as folder:
+    write(model, repository, pathlib.Path(folder))
+    for kind, sdk in (('model', None), ('space', 'gradio'))[: 1 + space]:
+      place = hub.create_repo(
+        repository, repo_type=kind, space_sdk=sdk, exist_ok=True
+      )
+      hub.upload_folder(
+        repo_id=repository, repo_type=kind, folder_path=f'{folder}/{kind}'
+      )
+      addresses.append(str(place))
+  return addresses
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -164,10 +146,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
   add('-o', '--output', type=pathlib.Path, help='write here, upload nothing')
   options = parser.parse_args(arguments)
   try:
-    with tempfile.TemporaryDirectory() as temporary:
-      folder = options.output or pathlib.Path(temporary)
-      write(options.model, options.repository, folder, space=options.space)
-      made = [folder] if options.output else push(folder, options.repository)
+    if options.output:
+      write(options.model, options.repository, options.output)
+    else:
+      made = push(options.model, options.repository, space=options.space)
+      print(*made, sep='\n')
   except ImportError as error:
     if error.name != 'huggingface_hub':
       raise
@@ -176,7 +159,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
   except (ValueError, OSError) as error:
     print(f'hub: {cli.one_line(error)}', file=sys.stderr)
     return 1
-  print(*made, sep='\n')
   return 0
 
 
