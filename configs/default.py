@@ -18,8 +18,6 @@ def get_config() -> ConfigDict:
   config.batch_size = 16
   # Side of an HR crop in pixels; a multiple of 16, which D halves four times.
   config.crop_size = 96
-  # The upscaling factor: the paper's x4 networks only.
-  config.scale = 4
   # What the networks compute in: 'bfloat16', 'float32', or 'auto': bfloat16 on
   # accelerators and float32 on CPU. Parameters, batch statistics, losses and
   # updates are float32 always.

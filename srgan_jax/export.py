@@ -31,7 +31,7 @@ import sys
 from typing import Any
 
 import srgan_jax
-from srgan_jax import cli, files, pretrained
+from srgan_jax import SCALE, cli, files, pretrained
 
 # By suffix: the module that serializes, and the pixels that go in and come out.
 _WRITERS = {
@@ -62,7 +62,6 @@ def export(model: str | pathlib.Path, output: pathlib.Path) -> dict[str, Any]:
   files.require_folder(output)
   # Not before a call: help comes without JAX.
   from srgan_jax import weights
-  from srgan_jax.models.generator import SCALE
 
   path = pretrained.find(model)
   generator, variables, stated = weights.load_generator(path)

@@ -47,7 +47,7 @@ _ELSEWHERE = {
   'tools/convert_vgg.py': 'convert/test_vgg.py',
   'tools/depth_sweep.py': 'paper/test_depth_sweep.py',
   'tools/fetch_benchmarks.py': 'paper/test_benchmark_downloads.py',
-  'tools/stress.py': 'convert/test_hostile.py',
+  'tests.stress': 'convert/test_hostile.py',
   'tools/train_recipe.py': 'paper/test_recipe.py',
 }
 _COMMANDS = documentation.commands()

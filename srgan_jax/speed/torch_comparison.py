@@ -2,11 +2,12 @@
 
   python tools/benchmark_torch.py --config=configs/vgg54.py
     [--stage=pretrain,gan] [--variants=eager,channels_last,compile,graphs]
-    [--rounds=5] [--calls=10] [--json=FILE] [--config.FIELD=VALUE ...]
+    [--rounds=5] [--updates=20] [--json=FILE] [--config.FIELD=VALUE ...]
 
 The same networks, weights, batch, losses and optimizers on both sides, and the
-batch on the device from the beginning. In every round each side runs its calls,
-one after the other, so that a machine that slows down slows all of them. First
+batch on the device from the beginning. In every round each side makes its
+updates, one side after the other, so that a machine that slows down slows all
+of them; ours makes --config.steps_per_call updates a call, as it trains. First
 the two are compared, in float32 from the same weights: the losses of the first
 update must be the same, those of the second are reported.
 
@@ -21,7 +22,6 @@ the fused one. PyTorch is not among this package's dependencies.
 """
 
 from collections.abc import Callable, Sequence
-import json
 import sys
 import time
 from typing import Any
@@ -33,6 +33,7 @@ import torch
 
 from srgan_jax import files
 from srgan_jax.data.batch import make_batch
+from srgan_jax.imaging import resize
 from srgan_jax.speed import stand_ins, torch_sides
 from srgan_jax.training.setup import Setup
 
@@ -95,17 +96,19 @@ def warm_up(side: Any) -> None:
 
 
 def time_in_turns(
-  sides: dict[str, Any], rounds: int, calls: int
+  sides: dict[str, Any], rounds: int, updates: int
 ) -> dict[str, list[float]]:
   """Milliseconds an update of each side, a figure a round."""
   result: dict[str, list[float]] = {name: [] for name in sides}
   for _ in range(rounds):
     for name, side in sides.items():
+      calls = -(-updates // side.updates)
       start = time.perf_counter()
       for _ in range(calls):
         side.step()
       side.synchronize()
-      result[name].append(1e3 * (time.perf_counter() - start) / calls)
+      seconds = time.perf_counter() - start
+      result[name].append(1e3 * seconds / (calls * side.updates))
   return result
 
 
@@ -118,27 +121,20 @@ def time_stage(
   device: str,
   variants: Sequence[str],
   rounds: int,
-  calls: int,
+  updates: int,
 ) -> dict[str, Any]:
-  """Compares the two sides, then times them.
+  """Compares the two sides, then times them: an entry of `results`.
 
-  Args:
+  Args, beside the command's:
     exact: the setup in float32, for the comparison.
     setup: what is timed.
     index: of the stage among theirs.
     rows: crops and symmetries, as `make_batch` takes them.
-    device: 'cuda' or 'cpu'.
-    variants: of PyTorch.
-    rounds: turns of each side.
-    calls: updates in a turn.
-
-  Returns:
-    An entry of `results`.
 
   Raises:
     ValueError: one line: the sides differ, or no variant of PyTorch runs.
   """
-  batch = jax.device_get(make_batch(**rows, scale=setup.config.scale))
+  batch = jax.device_get(make_batch(**rows))
   stage = exact.stages[index]
   state = exact.create_state(stage, exact.initial)
   differences = torch_sides.compare(
@@ -159,7 +155,7 @@ def time_stage(
   )
   if not theirs:
     raise ValueError(f'{stage.name}: no variant of PyTorch is left')
-  times = time_in_turns({'ours': ours, **theirs}, rounds, calls)
+  times = time_in_turns({'ours': ours, **theirs}, rounds, updates)
   medians = {name: float(np.median(value)) for name, value in times.items()}
   return {
     'stage': stage.name,
@@ -187,18 +183,12 @@ def report(
   stage_names: Sequence[str] = ('pretrain', 'gan'),
   variants: Sequence[str] = ('eager', 'channels_last'),
   rounds: int = 5,
-  calls: int = 10,
+  updates: int = 20,
   json_file: str | None = None,
 ) -> None:
   """Times every stage asked for; writes the figures after each.
 
-  Args:
-    config: of the run; changed.
-    stage_names: of 'pretrain' and 'gan'.
-    variants: of PyTorch, of `VARIANTS`.
-    rounds: turns of each side.
-    calls: updates in a turn.
-    json_file: for the figures, or None.
+  The config is the run's, and changed; the rest is the command's.
 
   Raises:
     ValueError: one line; see `time_stage`.
@@ -209,7 +199,7 @@ def report(
   torch.backends.cudnn.benchmark = True
   perceptual = stand_ins.random_vgg(config)
   setup = Setup(config, perceptual)
-  config.precision = 'float32'
+  config.precision, config.steps_per_call = 'float32', 1
   exact = Setup(config, perceptual)
   facts = _facts(setup)
   print(', '.join(f'{name} {value}' for name, value in facts.items()))
@@ -226,13 +216,12 @@ def report(
       device=device,
       variants=variants,
       rounds=rounds,
-      calls=calls,
+      updates=updates,
     )
     print(_row(record), flush=True)
     results.append(record)
     if json_file:  # now, lest the next one fails
-      text = json.dumps({**facts, 'results': results}, indent=2) + '\n'
-      files.write_text(json_file, text)
+      files.write_json(json_file, {**facts, 'results': results})
   if not results:
     raise ValueError(f'the config has no {" or ".join(stage_names)} stage')
 
@@ -249,13 +238,14 @@ def _facts(setup: Setup) -> dict[str, Any]:
     'cudnn_tf32': torch.backends.cudnn.allow_tf32,
     'threads': torch.get_num_threads(),
     'batch_size': setup.config.batch_size,
+    'steps_per_call': setup.config.steps_per_call,
     'crop_size': setup.config.crop_size,
   }
 
 
 def _random_rows(config: ConfigDict) -> dict[str, np.ndarray]:
   rng = np.random.default_rng(0)
-  side = config.crop_size + 16  # with the context
+  side = config.crop_size + 2 * resize.CONTEXT
   shape = (config.batch_size, side, side, 3)
   return {
     'crop': rng.integers(0, 256, shape, np.uint8),

@@ -20,17 +20,13 @@ _WARM_UP = 3  # updates before a CUDA graph is captured
 
 
 class Trainer:
-  """One side: the stage's update in PyTorch.
+  """One side: the stage's update in PyTorch, from our weights, on one batch.
 
-  Args:
-    setup: the networks' sizes and what they compute in.
-    stage: its losses and its learning rate.
-    state: its weights, ours.
-    batch: what every update sees.
-    variant: see `torch_comparison`.
-    device: 'cuda' or 'cpu'.
-    exact: whether D pads as ours does (`torch_networks.Discriminator`).
+  `torch_comparison` has the variants; `exact` is whether D pads as ours does
+  (`torch_networks.Discriminator`).
   """
+
+  updates = 1  # in a call
 
   def __init__(
     self,
@@ -55,7 +51,7 @@ class Trainer:
     self.generator = torch_networks.Generator(
       setup.generator.blocks, setup.generator.channels
     )
-    torch_networks.load_generator(self.generator, state.generator.variables)
+    torch_networks.load(self.generator, state.generator.variables)
     if self.is_gan and self.objective.freeze_batch_norm:
       self.generator.eval()
     networks: list[Any] = [self.generator]
@@ -65,9 +61,7 @@ class Trainer:
       self.discriminator = torch_networks.Discriminator(
         setup.discriminator.channels, setup.config.crop_size, exact
       )
-      torch_networks.load_discriminator(
-        self.discriminator, state.discriminator.variables
-      )
+      torch_networks.load(self.discriminator, state.discriminator.variables)
       networks.append(self.discriminator)
     if stage.content.perceptual is not None and stage.content.layer:
       self.features = torch_networks.Features(
@@ -199,12 +193,9 @@ class Trainer:
 
 
 class Ours:
-  """The other side: the compiled update of a training run.
+  """The other side: the compiled program of a training run.
 
-  Args:
-    setup: the networks and the devices.
-    stage: the update.
-    rows: the batch, as a loader gives it.
+  Its batch is `rows`, as a loader gives it; `updates` are in a call.
   """
 
   def __init__(self, setup: Setup, stage: stages.Stage, rows: Any):
@@ -212,13 +203,14 @@ class Ours:
       setup, stage, setup.mesh, setup.config.batch_norm
     )
     self._state = setup.place_state(stage, setup.initial)
-    self._rows = sharding.shard_batches([rows], setup.mesh)
-    self._rates = optimizers.rates(stage.schedule, 1)
+    self.updates: int = setup.config.steps_per_call
+    self._rows = sharding.shard_batches([rows] * self.updates, setup.mesh)
+    self._rates = optimizers.rates(stage.schedule, self.updates)
     self._perceptual = setup.placed_perceptual(stage)
     self._metrics: dict[str, jax.Array] = {}
 
   def step(self) -> dict[str, jax.Array]:
-    """An update."""
+    """A call; returns the metrics of its updates."""
     self._state, self._metrics = self._update(
       self._state, self._rows, self._rates, None, self._perceptual
     )

@@ -59,7 +59,7 @@ _HINTS = {
   'discriminator': 'srgan-train --config=vgg54 trains one',
   'vgg': 'run python -m srgan_jax.convert.vgg SOURCE -o {out}',
   'lpips': 'run python -m srgan_jax.convert.lpips SOURCE -o {out}',
-  'dists': 'run python -m srgan_jax.convert.metrics dists -o {out}',
+  'dists': 'run python -m srgan_jax.convert.metrics dists --vgg FILE -o {out}',
   'niqe': 'run python -m srgan_jax.convert.metrics niqe -o {out}',
 }
 
@@ -142,13 +142,8 @@ def round_to(dtype: Dtype, values: Any, name: str) -> np.ndarray:
 
   safetensors writes the memory of a transposed array as it is.
 
-  Args:
-    dtype: what to round to.
-    values: numbers of any shape.
-    name: of the tensor, for the error.
-
   Raises:
-    ValueError: where a finite value is too large for the dtype.
+    ValueError: naming the tensor, where a finite value is too large.
   """
   full = np.asarray(values, np.float32)
   with np.errstate(over='ignore'):

@@ -134,6 +134,6 @@ def test_a_file_that_lacks_tensors_is_refused(metric, tmp_path):
   kind = metric.__name__.rpartition('.')[2]
   weights.save(path, kind, {'beta': np.zeros(3)}, {'architecture': {}})
   with pytest.raises(
-    ValueError, match=rf'{path}: lacks .*metrics {kind} -o OUT'
+    ValueError, match=rf'{path}: lacks .*metrics {kind} .*-o OUT'
   ):
     report.load_distances([path])
