@@ -74,7 +74,7 @@ def get_config() -> ConfigDict:
   config.stages.gan.boundaries = (100_000,)
   config.stages.gan.content = 'vgg54'
   # Normalise G by the statistics that it came with, frozen, as it will be used;
-  # False: by each batch's own, as the paper (docs/training.md compares them).
+  # False: by each batch's own, as the paper (docs/trials.md compares them).
   config.stages.gan.freeze_batch_norm = False
 
   config.loss = ConfigDict()
