@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import json
 import os
 import pathlib
+import re
 import shutil
 import sys
 import tempfile
@@ -72,22 +73,24 @@ def write(
   source = pretrained.find(model)
   training = weights.load_generator(source)[2]['training']
   name, place = repository.rpartition('/')[2], pretrained.HUB + repository
-  licence = str(training.get('licence', 'not stated'))
-  known = licence.partition(':')[0].lower().replace(' ', '-')
+  stated = str(training.get('licence', '')).partition(':')[0]
+  licence = re.sub('[^a-z0-9.]+', '-', stated.lower())
+  is_other = bool(licence) and licence not in _LICENCES
+  results = [
+    EvalResult(
+      'image-to-image', images, images, key.split('_')[0], v, metric_name=key
+    )
+    for images, figures in training.get('figures', {}).items()
+    for key, v in figures.items()
+  ]
   data = ModelCardData(
-    model_name=name,
+    model_name=name if results else None,
     library_name='srgan_jax',
     pipeline_tag='image-to-image',
     tags=['super-resolution', 'srgan', 'jax'],
-    license=known if known in _LICENCES else 'other',
-    license_name=None if known in _LICENCES else licence,
-    eval_results=[
-      EvalResult(
-        'image-to-image', images, images, key.split('_')[0], v, metric_name=key
-      )
-      for images, figures in training.get('figures', {}).items()
-      for key, v in figures.items()
-    ],
+    license='other' if is_other else licence or None,
+    license_name=licence if is_other else None,
+    eval_results=results or None,
   )
   space = SpaceCardData(sdk='gradio', app_file='app.py', models=[repository])
   facts = json.dumps(training, indent=2)
