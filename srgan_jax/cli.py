@@ -2,16 +2,18 @@
 
 import argparse
 import codecs
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 import contextlib
 import difflib
 import io
+import logging
 import os
 import signal
 import sys
 import threading
 import traceback
 from typing import Any, NoReturn
+import warnings
 
 import tqdm
 
@@ -85,6 +87,30 @@ def one_line(error: BaseException) -> str:
 def fail(command: str, error: BaseException) -> NoReturn:
   """Ends the program with one line on stderr and exit status 1."""
   sys.exit(f'{command}: {one_line(error)}')
+
+
+@contextlib.contextmanager
+def failing_in_a_line(command: str, *more: type[Exception]) -> Iterator[None]:
+  """Has bad input, and errors of `more` classes, end the program by `fail`."""
+  bad = (ValueError, OSError, ImportError, FloatingPointError, MemoryError)
+  try:
+    yield
+  except bad + more as error:
+    fail(command, error)
+
+
+def log_to_stderr() -> None:
+  """Shows what the package logs and warns of, a line each."""
+  from absl import logging as absl_logging
+
+  # Orbax says a lot; its errors come as exceptions too.
+  absl_logging.set_verbosity(absl_logging.FATAL)
+  logger = logging.getLogger('srgan_jax')
+  logger.setLevel(logging.INFO)
+  if not logger.handlers:
+    logger.addHandler(logging.StreamHandler())
+  logger.propagate = False  # absl would say it again
+  warnings.formatwarning = lambda message, *_: f'srgan_jax: {message}\n'
 
 
 def add_generator_options(
@@ -223,14 +249,3 @@ def progress(
 ) -> 'tqdm.tqdm[Any]':
   """A tqdm bar over items, or to be updated, that only a terminal shows."""
   return tqdm.tqdm(items, disable=not sys.stderr.isatty(), **settings)
-
-
-def restrict_flag(name: str, words: Sequence[str]) -> None:
-  """Refuses other words than these in an absl flag that takes a list."""
-  from absl import flags
-
-  flags.register_validator(
-    name,
-    lambda given: set(given or words) <= set(words),
-    f'of {", ".join(words)}',
-  )

@@ -22,12 +22,9 @@ class Board:
   """The curves and images of one folder."""
 
   def __init__(self, folder: pathlib.Path, *, purge_step: int):
-    """Opens a new event file.
+    """Opens a new event file in the folder, which is made where it is missing.
 
-    Args:
-      folder: made where it is missing.
-      purge_step: TensorBoard drops what earlier files have of this step or a
-        later one.
+    TensorBoard drops what earlier files have of `purge_step` or a later one.
 
     Raises:
       OSError: naming the folder.

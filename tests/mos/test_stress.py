@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip('starlette', reason='needs the extra mos')
 pytest.importorskip('uvicorn', reason='needs the extra mos')
 
-from srgan_jax.stress import raters
+from tests.stress import raters
 from tests.support import opinion
 
 

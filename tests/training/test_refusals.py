@@ -17,7 +17,6 @@ from tests.support import repository
   [
     ({'batch_size': 0}, 'config.batch_size must be at least 1, not 0'),
     ({'crop_size': 40}, 'config.crop_size must be a multiple of 16, not 40'),
-    ({'scale': 2}, 'config.scale must be 4'),
     ({'precision': 'float16'}, "not 'float16'"),
     ({'stages.gan.content': 'vgg'}, "mse, vgg22, vgg54, not 'vgg'"),
     ({'stages.pretrain.steps': 0}, '--config.init_generator=FILE'),

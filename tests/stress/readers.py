@@ -15,7 +15,7 @@ import tempfile
 import time
 from typing import Any
 
-from srgan_jax.stress import hostile_files
+from tests.stress import hostile_files
 
 # What a reader may take; see docs/reliability.md.
 MAX_SECONDS = 5.0

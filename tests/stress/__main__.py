@@ -6,7 +6,7 @@ import pathlib
 import tempfile
 
 from srgan_jax import cli
-from srgan_jax.stress import raters, readers
+from tests.stress import raters, readers
 
 _IDLE = 1100  # connections
 _MIB = 2**20
@@ -14,7 +14,7 @@ _MIB = 2**20
 
 def main(arguments: Sequence[str] | None = None) -> int:
   """The command; 1 where something did not hold."""
-  parser = cli.parser(__doc__, 'python tools/stress.py')
+  parser = cli.parser(__doc__, 'python -m tests.stress')
   parser.add_argument(
     '--short', action='store_true', help='fewer scores and kills'
   )
@@ -95,3 +95,7 @@ def _fields(
     value = getattr(record, field.name)
     text = f'{value:.1f}' if isinstance(value, float) else str(value)
     yield field.name.replace('_', ' '), text
+
+
+if __name__ == '__main__':
+  raise SystemExit(main())
