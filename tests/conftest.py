@@ -25,6 +25,8 @@ if 'PYTEST_XDIST_WORKER' not in os.environ:  # workers inherit what is set here
   os.environ['XLA_FLAGS'] = ' '.join(
     (os.environ.get('XLA_FLAGS', ''), *_XLA_FLAGS)
   )
+  # PyTorch's threads would wait for each other, one worker's for another's.
+  os.environ.setdefault('OMP_NUM_THREADS', '1')
   # All workers and commands compile a program once.
   _CACHE = tempfile.mkdtemp(prefix='srgan_jax_tests_')
   atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
