@@ -9,9 +9,12 @@ import os
 import pathlib
 import secrets
 import stat
+import sys
 from typing import Any, BinaryIO, cast
 
 Path = str | os.PathLike[str]
+
+_ORIGIN = 'user.srgan_jax.origin'  # an extended attribute
 
 
 @contextlib.contextmanager
@@ -70,6 +73,21 @@ def _is_stream(path: Path) -> bool:
     if not os.path.islink(path):
       return False
     path = os.path.join(os.path.dirname(path), os.readlink(path))
+
+
+def set_origin(path: Path, text: str) -> None:
+  """Notes what made a file in its extended attributes, where Linux has them."""
+  if sys.platform == 'linux':
+    with contextlib.suppress(OSError):
+      os.setxattr(path, _ORIGIN, os.fsencode(text))
+
+
+def origin(path: Path) -> str:
+  """What `set_origin` noted; '' where nothing is."""
+  if sys.platform == 'linux':
+    with contextlib.suppress(OSError):
+      return os.fsdecode(os.getxattr(path, _ORIGIN))
+  return ''
 
 
 def write_text(path: Path, text: str) -> None:

