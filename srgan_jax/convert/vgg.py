@@ -34,7 +34,6 @@ import argparse
 from collections.abc import Mapping, Sequence
 import dataclasses
 import pathlib
-import sys
 
 import jax
 import numpy as np
@@ -189,6 +188,7 @@ def _parse_scale(text: str) -> tuple[str, float]:
   return layer, scale
 
 
+@cli.command('convert_vgg')
 def main(arguments: Sequence[str] | None = None) -> None:
   """The command."""
   parser = cli.parser(__doc__)
@@ -215,22 +215,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     help='multiply the features of LAYER by V instead (may be repeated)',
   )
   options = parser.parse_args(arguments)
-  try:
-    if options.source in vgg_downloads.HOMES:
-      source = vgg_downloads.fetch(options.source, options.depth)
-    else:
-      source = pathlib.Path(options.source)
-    lines = convert(
-      source,
-      options.output,
-      feature_scale=dict(options.feature_scale),
-      depth=options.depth,
-      dtype=HALVES.get(options.half, 'float32'),
-    )
-  except (ValueError, OSError) as error:
-    sys.exit(f'convert_vgg: {error}')
+  if options.source in vgg_downloads.HOMES:
+    source = vgg_downloads.fetch(options.source, options.depth)
+  else:
+    source = pathlib.Path(options.source)
+  lines = convert(
+    source,
+    options.output,
+    feature_scale=dict(options.feature_scale),
+    depth=options.depth,
+    dtype=HALVES.get(options.half, 'float32'),
+  )
   print('\n'.join(lines))
 
 
 if __name__ == '__main__':
-  main()
+  cli.run(main)

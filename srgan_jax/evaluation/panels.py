@@ -22,7 +22,6 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 import math
 import pathlib
-import sys
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -312,6 +311,7 @@ def draw(options: argparse.Namespace) -> list[pathlib.Path]:
   return list(groups)
 
 
+@cli.command('panels')
 def main(arguments: Sequence[str] | None = None) -> None:
   """The command."""
   parser = cli.parser(__doc__)
@@ -337,13 +337,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
   )
   options = parser.parse_args(arguments)
   options.zoom = options.zoom or (1 if options.full else 3)
-  try:
-    written = draw(options)
-  except (ValueError, OSError, FloatingPointError, MemoryError) as error:
-    sys.exit(f'panels: {error}')
+  written = draw(options)
   for path in written:
     print(f'wrote {path}')
 
 
 if __name__ == '__main__':
-  main()
+  cli.run(main)

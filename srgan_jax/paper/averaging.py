@@ -14,7 +14,6 @@ mean of their batch statistics is not that of the mean's own feature maps: with
 from collections.abc import Sequence
 import functools
 import pathlib
-import sys
 from typing import Any, get_args
 
 import jax
@@ -112,6 +111,7 @@ def measure(
   )
 
 
+@cli.command('average_generators')
 def main(arguments: Sequence[str] | None = None) -> None:
   """The command."""
   parser = cli.parser(__doc__)
@@ -121,12 +121,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
   add('--data', default='', help='photos to measure batch statistics on')
   add('--dtype', choices=get_args(weights.Dtype), default='float32')
   options = parser.parse_args(arguments)
-  try:
-    average(options.files, options.output, options.dtype, options.data)
-  except (ValueError, OSError) as error:
-    sys.exit(f'average_generators: {" ".join(str(error).split())}')
+  average(options.files, options.output, options.dtype, options.data)
   print(f'wrote {options.output}: the mean of {len(options.files)}')
 
 
 if __name__ == '__main__':
-  main()
+  cli.run(main)

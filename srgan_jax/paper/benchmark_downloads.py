@@ -34,7 +34,6 @@ import pathlib
 import re
 import shutil
 import stat
-import sys
 import tarfile
 from typing import Any, BinaryIO
 import zipfile
@@ -338,6 +337,7 @@ def _tar_entries(archive: tarfile.TarFile) -> Iterator[_Entry]:
     yield member.name, member.isfile(), open_member
 
 
+@cli.command('fetch_benchmarks')
 def main(arguments: Sequence[str] | None = None) -> None:
   """The command."""
   parser = cli.parser(__doc__)
@@ -354,21 +354,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     help='take the one set named from this .zip or .tar(.gz)',
   )
   options = parser.parse_args(arguments)
-  try:
-    for name in options.names:
-      if name.lower() not in BENCHMARKS:
-        known = ', '.join(b.name for b in BENCHMARKS.values())
-        raise ValueError(f'{name!r} is not one of {known}')
-    if options.archive and len(options.names) != 1:
-      raise ValueError('--archive FILE goes with one NAME')
-    for name in options.names or BENCHMARKS:
-      benchmark = BENCHMARKS[name.lower()]
-      print(fetch(benchmark, options.output, options.archive), flush=True)
-  except (ValueError, OSError) as error:
-    sys.exit(f'fetch_benchmarks: {error}')
-  except KeyboardInterrupt:
-    sys.exit('fetch_benchmarks: interrupted')
+  for name in options.names:
+    if name.lower() not in BENCHMARKS:
+      known = ', '.join(b.name for b in BENCHMARKS.values())
+      raise ValueError(f'{name!r} is not one of {known}')
+  if options.archive and len(options.names) != 1:
+    raise ValueError('--archive FILE goes with one NAME')
+  for name in options.names or BENCHMARKS:
+    benchmark = BENCHMARKS[name.lower()]
+    print(fetch(benchmark, options.output, options.archive), flush=True)
 
 
 if __name__ == '__main__':
-  main()
+  cli.run(main)

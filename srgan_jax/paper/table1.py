@@ -17,7 +17,6 @@ import dataclasses
 import io
 import math
 import pathlib
-import sys
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -305,6 +304,7 @@ def _order(path: pathlib.Path) -> tuple[int, str]:
   )
 
 
+@cli.command('table1')
 def main(arguments: Sequence[str] | None = None) -> None:
   """The command."""
   parser = cli.parser(__doc__)
@@ -315,20 +315,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
   add('--mos', type=pathlib.Path, metavar='CSV')
   add('-o', '--output', type=pathlib.Path, required=True, metavar='OUT')
   options = parser.parse_args(arguments)
-  try:
-    files.require_folder(options.output)
-    models = {
-      printed.canonical(name): model
-      for name, model in methods.parse(options.method).items()
-    }
-    mos, starred = read_mos(options.mos) if options.mos else ({}, set())
-    figures, origins = measure(
-      options.benchmarks,
-      {'nearest': 'nearest', 'bicubic': 'bicubic'} | models,
-      report.load_distances(options.lpips),
-    )
-  except (ValueError, OSError, FloatingPointError, MemoryError) as error:
-    sys.exit(f'table1: {error}')
+  files.require_folder(options.output)
+  models = {
+    printed.canonical(name): model
+    for name, model in methods.parse(options.method).items()
+  }
+  mos, starred = read_mos(options.mos) if options.mos else ({}, set())
+  figures, origins = measure(
+    options.benchmarks,
+    {'nearest': 'nearest', 'bicubic': 'bicubic'} | models,
+    report.load_distances(options.lpips),
+  )
   blocks = tabulate(figures, mos, starred)
   notes = [f'{name}: {origin}' for name, origin in origins.items()]
   for suffix, text in (
@@ -345,4 +342,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-  main()
+  cli.run(main)

@@ -199,10 +199,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         flush=True,
       )
   except (ValueError, OSError, RuntimeError) as error:
-    sys.exit(f'check_device: {" ".join(str(error).split())}')
+    cli.fail('check_device', error)
   if not all(check.is_passed for check in checks):
     sys.exit('check_device: this device does not compute what the CPU does')
 
 
 if __name__ == '__main__':
-  main()
+  cli.run(main)

@@ -123,6 +123,7 @@ def _save_random_network(path: pathlib.Path) -> None:
   )
 
 
+@cli.command('benchmark_upscale')
 def main(arguments: Sequence[str] | None = None) -> None:
   """The command."""
   parser = cli.parser(__doc__)
@@ -135,19 +136,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
   options = parser.parse_args(arguments)
   with tempfile.TemporaryDirectory() as folder:
     model = pathlib.Path(folder) / 'random.safetensors'
-    try:
-      if options.model:
-        model = pretrained.find(options.model)
-      else:
-        _save_random_network(model)
-      generator, variables, _ = weights.load_generator(model)
-      tile = options.tile if options.tile == 'auto' else int(options.tile)
-      ours = upscaler.Upscaler(
-        generator, variables, tile=tile, precision=options.precision
-      )
-      sides = [int(side) for side in options.side.split(',')]
-    except ValueError as error:
-      sys.exit(f'benchmark_upscale: {error}')
+    if options.model:
+      model = pretrained.find(options.model)
+    else:
+      _save_random_network(model)
+    generator, variables, _ = weights.load_generator(model)
+    tile = options.tile if options.tile == 'auto' else int(options.tile)
+    ours = upscaler.Upscaler(
+      generator, variables, tile=tile, precision=options.precision
+    )
+    sides = [int(side) for side in options.side.split(',')]
     theirs, notes = others(model, generator, variables)
   for note in notes:
     print(note)
@@ -179,4 +177,4 @@ def _row(name: str, figures: dict[str, Any]) -> str:
 
 
 if __name__ == '__main__':
-  main()
+  cli.run(main)

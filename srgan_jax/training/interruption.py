@@ -17,6 +17,8 @@ import jax
 from jax.experimental import multihost_utils
 import numpy as np
 
+from srgan_jax import cli
+
 _HANG_UP = getattr(signal, 'SIGHUP', None)  # Windows has none
 
 
@@ -93,13 +95,12 @@ def command(tool: str) -> Iterator[None]:
   again, and exits as SIGTERM does.
   """
   _log_to_stderr()
-  try:
-    yield
-  except (ValueError, OSError, ImportError, FloatingPointError) as error:
-    sys.exit(f'{tool}: {" ".join(str(error).split())}')
-  except Interrupted as interrupted:
-    print(f'{tool}: {interrupted}; run again to go on', file=sys.stderr)
-    sys.exit(128 + signal.SIGTERM)
+  with cli.command(tool):
+    try:
+      yield
+    except Interrupted as interrupted:
+      print(f'{tool}: {interrupted}; run again to go on', file=sys.stderr)
+      sys.exit(128 + signal.SIGTERM)
 
 
 def _log_to_stderr() -> None:

@@ -179,6 +179,7 @@ cli.run(main)
   [
     ('sys.exit("train: no room")', 1, 'train: no room\n'),
     ('sys.exit(143)', 143, ''),
+    ('return 3', 3, ''),
     ('raise RuntimeError("a fault")', 1, 'RuntimeError: a fault\n'),
   ],
 )
@@ -187,3 +188,18 @@ def test_a_process_that_has_failed_ends_whatever_waits(ending, status, said):
   _, error = process.communicate(timeout=30)
   assert process.returncode == status
   assert error.endswith(said)
+
+
+def test_output_that_cannot_be_written_is_one_line():
+  code = 'from srgan_jax import cli; cli.run(lambda: print("a line"))'
+  with open('/dev/full', 'w') as full:
+    result = subprocess.run(
+      [sys.executable, '-c', code],
+      cwd=repository.ROOT,
+      stdout=full,
+      stderr=subprocess.PIPE,
+      text=True,
+    )
+  assert result.returncode == 1
+  [line] = result.stderr.splitlines()
+  assert 'No space left on device' in line
