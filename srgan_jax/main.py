@@ -11,7 +11,6 @@ import pathlib
 import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
-import warnings
 
 from srgan_jax import cli
 
@@ -58,13 +57,13 @@ def train(config: 'ConfigDict', workdir: pathlib.Path) -> None:
   import jax
 
   from srgan_jax import runtime
+  from srgan_jax.training import interruption
 
-  _set_up_logging()
+  interruption.log_to_stderr()
   runtime.enable_compilation_cache()
   try:
     _join(config.distributed)
     # After the processes have joined: this touches the devices.
-    from srgan_jax.training import interruption
     from srgan_jax.training.run import Run
     from srgan_jax.training.setup import Setup
 
@@ -87,18 +86,6 @@ def train(config: 'ConfigDict', workdir: pathlib.Path) -> None:
   except interruption.Interrupted as interrupted:
     print(f'srgan_jax: {interrupted}; run again to go on', file=sys.stderr)
     sys.exit(128 + signal.SIGTERM)
-
-
-def _set_up_logging() -> None:
-  from absl import logging as absl_logging
-
-  # Orbax says a lot; its errors come as exceptions too.
-  absl_logging.set_verbosity(absl_logging.FATAL)
-  logger = logging.getLogger('srgan_jax')
-  logger.setLevel(logging.INFO)
-  logger.addHandler(logging.StreamHandler())
-  logger.propagate = False
-  warnings.formatwarning = lambda message, *_: f'srgan_jax: {message}\n'
 
 
 def _join(distributed: 'ConfigDict') -> None:

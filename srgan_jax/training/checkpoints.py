@@ -13,6 +13,7 @@ import hashlib
 import json
 import logging
 import pathlib
+import sys
 import threading
 from typing import Any, Self, TypeVar, cast
 
@@ -112,8 +113,7 @@ class Checkpoints:
       return self._restore(step, like)
     except Exception as error:  # whatever Orbax and TensorStore raise
       raise ValueError(
-        f'{self._directory / str(step)} cannot be restored: '
-        f'{cli.one_line(error)[:300]}'
+        f'{self._directory / str(step)} cannot be restored: {_shortened(error)}'
       ) from error
 
   def close(self) -> None:
@@ -134,11 +134,14 @@ class Checkpoints:
     self._manager.close()
 
   def __enter__(self) -> Self:
+    self._hook = sys.unraisablehook
+    sys.unraisablehook = self._say_unless_late
     return self
 
   def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
     if kind is None:
       self.close()
+      sys.unraisablehook = self._hook
       return
     # A run that has failed does not wait for a save that may never end.
     waiting = threading.Thread(target=self._wait_silently, daemon=True)
@@ -168,6 +171,11 @@ class Checkpoints:
     with contextlib.suppress(Exception):
       self._manager.wait_until_finished()
 
+  def _say_unless_late(self, unraisable: 'sys.UnraisableHookArgs') -> None:
+    """Threads of TensorStore tell a save that has failed of their own end."""
+    if str(unraisable.exc_value) != 'Event loop is closed':
+      self._hook(unraisable)
+
   def _report_timeout(self, error: TimeoutError) -> None:
     """Orbax's time-outs follow the clock of the day, which may jump."""
     logger.warning(
@@ -184,7 +192,7 @@ class Checkpoints:
       raise
     except Exception as error:  # whatever Orbax and TensorStore raise
       raise OSError(
-        f'{self._directory}: the checkpoint {what}: {cli.one_line(error)[:300]}'
+        f'{self._directory}: the checkpoint {what}: {_shortened(error)}'
       ) from error
 
   def _write_checksums(self) -> None:
@@ -231,6 +239,12 @@ class Checkpoints:
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
     args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
     return cast(State, self._manager.restore(step, args=args).state)
+
+
+def _shortened(error: Exception) -> str:
+  """TensorStore's messages are long: what failed leads, why comes last."""
+  text = cli.one_line(error)
+  return text if len(text) <= 300 else f'{text[:100]} ... {text[-195:]}'
 
 
 def _digest(path: pathlib.Path) -> str:

@@ -11,6 +11,7 @@ import sys
 import time
 from types import TracebackType
 from typing import Any
+import warnings
 
 from absl import logging as absl_logging
 import jax
@@ -94,7 +95,7 @@ def command(tool: str) -> Iterator[None]:
   Bad input exits with a line; a stop says that the tool goes on when it is run
   again, and exits as SIGTERM does.
   """
-  _log_to_stderr()
+  log_to_stderr()
   with cli.command(tool):
     try:
       yield
@@ -103,9 +104,11 @@ def command(tool: str) -> Iterator[None]:
       sys.exit(128 + signal.SIGTERM)
 
 
-def _log_to_stderr() -> None:
+def log_to_stderr() -> None:
+  """Has a command say what the package logs and warns of, and nothing else."""
   # Orbax says a lot; its errors come as exceptions too.
   absl_logging.set_verbosity(absl_logging.FATAL)
+  warnings.formatwarning = lambda message, *_: f'srgan_jax: {message}\n'
   logger = logging.getLogger('srgan_jax')
   logger.setLevel(logging.INFO)
   if not logger.handlers:

@@ -3,7 +3,9 @@
 import json
 import pathlib
 import shutil
+import sys
 import time
+import types
 
 import jax
 import numpy as np
@@ -197,6 +199,32 @@ def test_a_failed_run_does_not_wait_for_a_save_that_never_ends(
       began = time.monotonic()
       raise FloatingPointError
   assert time.monotonic() - began < 10
+
+
+def test_what_a_failed_save_leaves_running_is_not_heard(tmp_path, monkeypatch):
+  heard = []
+  monkeypatch.setattr(sys, 'unraisablehook', heard.append)
+  placement = sharding.Placement(sharding.make_mesh(4), 'global')
+  other = types.SimpleNamespace(exc_value=RuntimeError('a fault'))
+  late = types.SimpleNamespace(exc_value=RuntimeError('Event loop is closed'))
+  with pytest.raises(OSError, match='no room'):
+    with checkpoints.Checkpoints(tmp_path, placement):
+      raise OSError('no room')
+  for unraisable in (late, other):
+    sys.unraisablehook(unraisable)
+  assert heard == [other]
+
+
+def test_a_long_message_keeps_what_failed_and_why(tmp_path, monkeypatch):
+  placement = sharding.Placement(sharding.make_mesh(4), 'global')
+  saved = checkpoints.Checkpoints(tmp_path, placement)
+
+  def fail(*args, **options):
+    raise ValueError(f'Error writing "{"x" * 500}": No space left on device')
+
+  monkeypatch.setattr(saved._manager, 'save', fail)
+  with pytest.raises(OSError, match='of step 5 .*: Error writing .*No space'):
+    saved.save(5, {}, {})
 
 
 def test_replaced_photos_are_noticed(tmp_path):
