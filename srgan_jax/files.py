@@ -2,10 +2,15 @@
 
 from collections.abc import Iterator
 import contextlib
+import json
+import lzma
 import os
 import pathlib
 import secrets
 import stat
+import tarfile
+from typing import Any
+import zlib
 
 Path = str | os.PathLike[str]
 
@@ -72,6 +77,43 @@ def write_text(path: Path, text: str) -> None:
   """Writes a UTF-8 text file; bytes of names that are no UTF-8 pass through."""
   with replacing(path) as beside:
     beside.write_text(text, encoding='utf-8', errors='surrogateescape')
+
+
+def parse_json(text: str | bytes) -> Any:
+  """The value of JSON that may be damaged or hostile.
+
+  Raises:
+    ValueError: where it is none, or nested too deeply to be read.
+  """
+  try:
+    return json.loads(text)
+  except RecursionError:
+    raise ValueError('nested too deeply') from None
+
+
+def read_json(path: Path) -> Any:
+  """The value of a JSON file.
+
+  Raises:
+    ValueError: naming the file, where it is damaged.
+    OSError: where it cannot be read.
+  """
+  try:
+    return parse_json(pathlib.Path(path).read_bytes())
+  except ValueError as error:
+    raise ValueError(f'{path} is damaged: it is no JSON ({error})') from error
+
+
+# What tarfile raises, besides ValueError, for tars that are damaged or hostile.
+TAR_FAULTS = (
+  tarfile.TarError,
+  zlib.error,
+  lzma.LZMAError,
+  EOFError,
+  OSError,
+  RecursionError,
+  MemoryError,
+)
 
 
 def require_folder(path: Path) -> None:

