@@ -19,7 +19,6 @@ named in a request, so nobody scores for somebody else.
 from collections.abc import Callable, Mapping
 import contextlib
 import hmac
-import json
 import pathlib
 import sqlite3
 import sys
@@ -32,7 +31,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from srgan_jax import cli, serving
+from srgan_jax import cli, files, serving
 from srgan_jax.mos import ratings as ratings_lib
 from srgan_jax.mos.study import IMAGES, Study
 
@@ -328,8 +327,8 @@ async def _read(request: Request, fields: Mapping[str, type]) -> dict[str, Any]:
     HTTPException: where it is anything else.
   """
   try:
-    given = json.loads(await request.body())
-  except (ValueError, RecursionError) as error:
+    given = files.parse_json(await request.body())
+  except ValueError as error:
     raise HTTPException(400, 'not JSON') from error
   # `type`, since True is an int.
   if not isinstance(given, dict) or {
