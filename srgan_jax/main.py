@@ -108,7 +108,7 @@ def _join(distributed: 'ConfigDict') -> None:
 
 
 def _fail(reason: object) -> NoReturn:
-  sys.exit(f'{_COMMAND}: ' + ' '.join(str(reason).split()))
+  sys.exit(cli.visible(f'{_COMMAND}: ' + ' '.join(str(reason).split())))
 
 
 if __name__ == '__main__':

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 import csv
 import io
-import json
 import pathlib
 from typing import Any
 
@@ -18,8 +17,8 @@ def read_metrics(path: pathlib.Path) -> Iterator[dict[str, Any]]:
     return
   for line in path.read_text(encoding='utf-8').splitlines():
     try:
-      yield json.loads(line)
-    except json.JSONDecodeError:
+      yield files.parse_json(line)
+    except ValueError:
       continue  # cut off in a run that was killed
 
 

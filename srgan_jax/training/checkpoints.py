@@ -13,6 +13,7 @@ import hashlib
 import json
 import logging
 import pathlib
+import re
 import sys
 import threading
 from typing import Any, Self, TypeVar, cast
@@ -37,14 +38,15 @@ def steps(directory: pathlib.Path) -> list[int]:
   if not directory.is_dir():
     return []
   names = (path.name for path in directory.iterdir())
-  return sorted((int(name) for name in names if name.isdigit()), reverse=True)
+  found = (int(name) for name in names if re.fullmatch('[1-9][0-9]*', name))
+  return sorted(found, reverse=True)
 
 
 def find_fault(checkpoint: pathlib.Path) -> str | None:
   """Why a checkpoint's folder cannot be trusted; None where it is whole."""
   try:
-    text = (checkpoint / _CHECKSUMS).read_text(encoding='utf-8')
-    for name, digest in json.loads(text).items():
+    text = (checkpoint / _CHECKSUMS).read_bytes()
+    for name, digest in files.parse_json(text).items():
       file = checkpoint / name
       if not file.is_file():
         return f'{name} is missing'
@@ -211,7 +213,7 @@ class Checkpoints:
     if jax.process_index():
       return
     path = checkpoint / _CHECKSUMS
-    digests = json.loads(path.read_text(encoding='utf-8'))
+    digests = files.read_json(path)
     last = (each for each in checkpoint.iterdir() if each.is_file())
     digests |= {each.name: _digest(each) for each in last if each != path}
     files.write_text(path, json.dumps(digests))

@@ -108,9 +108,20 @@ def log_to_stderr() -> None:
   """Has a command say what the package logs and warns of, and nothing else."""
   # Orbax says a lot; its errors come as exceptions too.
   absl_logging.set_verbosity(absl_logging.FATAL)
-  warnings.formatwarning = lambda message, *_: f'srgan_jax: {message}\n'
+  warnings.formatwarning = lambda message, *_: (
+    cli.visible(f'srgan_jax: {message}') + '\n'
+  )
   logger = logging.getLogger('srgan_jax')
   logger.setLevel(logging.INFO)
   if not logger.handlers:
-    logger.addHandler(logging.StreamHandler())
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Visible())
+    logger.addHandler(handler)
   logger.propagate = False  # absl would say it again
+
+
+class _Visible(logging.Formatter):
+  """Lines in which a picture's name moves no cursor."""
+
+  def format(self, record: logging.LogRecord) -> str:
+    return '\n'.join(map(cli.visible, super().format(record).split('\n')))

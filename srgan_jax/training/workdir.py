@@ -122,7 +122,7 @@ class Workdir:
     if not self._config_file.exists():
       return
     try:
-      before = json.loads(self._config_file.read_text(encoding='utf-8'))
+      before = files.read_json(self._config_file)
       changed = config_lib.changed_fields(before, self._described)
     except (ValueError, AttributeError) as error:
       if self.keeps_whole_only:

@@ -97,8 +97,9 @@ def cut(checkpoint):
     lambda path: (path / 'checksums.json').unlink(),
     lambda path: shutil.rmtree(path / 'state'),
     lambda path: [shutil.rmtree(path), path.mkdir()],
+    lambda path: (path / 'checksums.json').write_text('[' * 10**5),
   ],
-  ids=['cut', 'missing', 'no checksums', 'no state', 'empty'],
+  ids=['cut', 'missing', 'no checksums', 'no state', 'empty', 'nested'],
 )
 def test_a_run_goes_on_from_the_newest_whole_checkpoint_when_told(
   damaged, trained, inputs, damage
@@ -129,7 +130,7 @@ def test_without_a_whole_checkpoint_a_stage_starts_again_when_told(
   assert tensors(damaged / name) == tensors(trained / name)
 
 
-@pytest.mark.parametrize('text', ['', '{"seed": 0', '[]', '\0\0'])
+@pytest.mark.parametrize('text', ['', '{"seed": 0', '[]', '\0\0', '[' * 10**5])
 def test_a_damaged_config_is_named(damaged, inputs, text):
   path = damaged / 'config.json'
   path.write_text(text)
@@ -139,7 +140,12 @@ def test_a_damaged_config_is_named(damaged, inputs, text):
 
 
 @pytest.mark.parametrize(
-  'line', [b'hello', b'{}', b'[1]', b'\xff\xfe', b'{"step": 1, "stage": "x"}']
+  'line',
+  [
+    *(b'hello', b'{}', b'[1]', b'\xff\xfe', b'{"step": 1, "stage": "x"}'),
+    *(b'{"step": 1e999, "stage": "gan"}', b'[' * 10**5),
+  ],
+  ids=range(7),
 )
 def test_a_foreign_line_of_metrics_is_named(damaged, inputs, line):
   path = damaged / 'metrics.jsonl'
