@@ -132,15 +132,6 @@ def application(
   )
 
 
-def _limits() -> 'serving.Limits':
-  from srgan_jax import serving
-
-  # Besides the picture the request has a few lines; it may come slowly.
-  return serving.Limits(
-    body=_MAX_UPLOAD + 2**16, request_seconds=_UPLOAD_SECONDS
-  )
-
-
 def make_room(folder: pathlib.Path) -> bool:
   """Deletes what is old; whether there is room for one upload more.
 
