@@ -166,8 +166,10 @@ class Array(pickles.Built):
     if not isinstance(dtype, _Dtype) or type(data) is not bytes:
       raise ValueError('an array that does not consist of numbers')
     resolved = dtype.resolve()
-    if type(shape) is not tuple or not all(
-      type(length) is int and length >= 0 for length in shape
+    if (
+      type(shape) is not tuple
+      or len(shape) > 8
+      or not all(type(n) is int and 0 <= n < 2**40 for n in shape)
     ):
       raise ValueError('an array of an unknown shape')
     if math.prod(shape) * resolved.itemsize != len(data):
