@@ -27,7 +27,7 @@ def main() -> None:
     'variants', ['eager', 'channels_last'], 'Of PyTorch; see above.'
   )
   rounds = flags.DEFINE_integer('rounds', 5, 'Turns of each side.', 1)
-  calls = flags.DEFINE_integer('calls', 10, 'Updates in a turn.', 1)
+  updates = flags.DEFINE_integer('updates', 20, 'Of a side in a turn.', 1)
   json_file = flags.DEFINE_string('json', None, 'A file for the figures.')
   flags.mark_flag_as_required('config')
   cli.restrict_flag('stage', ('pretrain', 'gan'))
@@ -41,7 +41,7 @@ def main() -> None:
       stage_names=stages.value,
       variants=variants.value,
       rounds=rounds.value,
-      calls=calls.value,
+      updates=updates.value,
       json_file=json_file.value,
     )
 

@@ -2,11 +2,12 @@
 
   python tools/benchmark_torch.py --config=configs/vgg54.py
     [--stage=pretrain,gan] [--variants=eager,channels_last,compile,graphs]
-    [--rounds=5] [--calls=10] [--json=FILE] [--config.FIELD=VALUE ...]
+    [--rounds=5] [--updates=20] [--json=FILE] [--config.FIELD=VALUE ...]
 
 The same networks, weights, batch, losses and optimizers on both sides, and the
-batch on the device from the beginning. In every round each side runs its calls,
-one after the other, so that a machine that slows down slows all of them. First
+batch on the device from the beginning. In every round each side makes its
+updates, one side after the other, so that a machine that slows down slows all
+of them; ours makes --config.steps_per_call updates a call, as it trains. First
 the two are compared, in float32 from the same weights: the losses of the first
 update must be the same, those of the second are reported.
 
@@ -95,17 +96,19 @@ def warm_up(side: Any) -> None:
 
 
 def time_in_turns(
-  sides: dict[str, Any], rounds: int, calls: int
+  sides: dict[str, Any], rounds: int, updates: int
 ) -> dict[str, list[float]]:
   """Milliseconds an update of each side, a figure a round."""
   result: dict[str, list[float]] = {name: [] for name in sides}
   for _ in range(rounds):
     for name, side in sides.items():
+      calls = -(-updates // side.updates)
       start = time.perf_counter()
       for _ in range(calls):
         side.step()
       side.synchronize()
-      result[name].append(1e3 * (time.perf_counter() - start) / calls)
+      seconds = time.perf_counter() - start
+      result[name].append(1e3 * seconds / (calls * side.updates))
   return result
 
 
@@ -118,7 +121,7 @@ def time_stage(
   device: str,
   variants: Sequence[str],
   rounds: int,
-  calls: int,
+  updates: int,
 ) -> dict[str, Any]:
   """Compares the two sides, then times them.
 
@@ -130,7 +133,7 @@ def time_stage(
     device: 'cuda' or 'cpu'.
     variants: of PyTorch.
     rounds: turns of each side.
-    calls: updates in a turn.
+    updates: of a side in a turn.
 
   Returns:
     An entry of `results`.
@@ -159,7 +162,7 @@ def time_stage(
   )
   if not theirs:
     raise ValueError(f'{stage.name}: no variant of PyTorch is left')
-  times = time_in_turns({'ours': ours, **theirs}, rounds, calls)
+  times = time_in_turns({'ours': ours, **theirs}, rounds, updates)
   medians = {name: float(np.median(value)) for name, value in times.items()}
   return {
     'stage': stage.name,
@@ -187,7 +190,7 @@ def report(
   stage_names: Sequence[str] = ('pretrain', 'gan'),
   variants: Sequence[str] = ('eager', 'channels_last'),
   rounds: int = 5,
-  calls: int = 10,
+  updates: int = 20,
   json_file: str | None = None,
 ) -> None:
   """Times every stage asked for; writes the figures after each.
@@ -197,7 +200,7 @@ def report(
     stage_names: of 'pretrain' and 'gan'.
     variants: of PyTorch, of `VARIANTS`.
     rounds: turns of each side.
-    calls: updates in a turn.
+    updates: of a side in a turn.
     json_file: for the figures, or None.
 
   Raises:
@@ -209,7 +212,7 @@ def report(
   torch.backends.cudnn.benchmark = True
   perceptual = stand_ins.random_vgg(config)
   setup = Setup(config, perceptual)
-  config.precision = 'float32'
+  config.precision, config.steps_per_call = 'float32', 1
   exact = Setup(config, perceptual)
   facts = _facts(setup)
   print(', '.join(f'{name} {value}' for name, value in facts.items()))
@@ -226,7 +229,7 @@ def report(
       device=device,
       variants=variants,
       rounds=rounds,
-      calls=calls,
+      updates=updates,
     )
     print(_row(record), flush=True)
     results.append(record)
@@ -249,6 +252,7 @@ def _facts(setup: Setup) -> dict[str, Any]:
     'cudnn_tf32': torch.backends.cudnn.allow_tf32,
     'threads': torch.get_num_threads(),
     'batch_size': setup.config.batch_size,
+    'steps_per_call': setup.config.steps_per_call,
     'crop_size': setup.config.crop_size,
   }
 

@@ -32,6 +32,8 @@ class Trainer:
     exact: whether D pads as ours does (`torch_networks.Discriminator`).
   """
 
+  updates = 1  # in a call
+
   def __init__(
     self,
     setup: Setup,
@@ -199,12 +201,15 @@ class Trainer:
 
 
 class Ours:
-  """The other side: the compiled update of a training run.
+  """The other side: the compiled program of a training run.
 
   Args:
-    setup: the networks and the devices.
+    setup: the networks, the devices and how many updates a call makes.
     stage: the update.
     rows: the batch, as a loader gives it.
+
+  Attributes:
+    updates: in a call.
   """
 
   def __init__(self, setup: Setup, stage: stages.Stage, rows: Any):
@@ -212,13 +217,14 @@ class Ours:
       setup, stage, setup.mesh, setup.config.batch_norm
     )
     self._state = setup.place_state(stage, setup.initial)
-    self._rows = sharding.shard_batches([rows], setup.mesh)
-    self._rates = optimizers.rates(stage.schedule, 1)
+    self.updates: int = setup.config.steps_per_call
+    self._rows = sharding.shard_batches([rows] * self.updates, setup.mesh)
+    self._rates = optimizers.rates(stage.schedule, self.updates)
     self._perceptual = setup.placed_perceptual(stage)
     self._metrics: dict[str, jax.Array] = {}
 
   def step(self) -> dict[str, jax.Array]:
-    """An update."""
+    """A call; returns the metrics of its updates."""
     self._state, self._metrics = self._update(
       self._state, self._rows, self._rates, None, self._perceptual
     )

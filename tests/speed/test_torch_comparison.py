@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from tests.support.repository import tiny_config
 torch = pytest.importorskip('torch', reason='PyTorch is not installed')
 
 from srgan_jax.data.batch import make_batch
-from srgan_jax.speed import torch_sides
+from srgan_jax.speed import torch_comparison, torch_sides
 from srgan_jax.training.setup import Setup
 
 
@@ -169,6 +170,27 @@ def test_a_cuda_graph_is_of_the_whole_update(monkeypatch):
   assert captured[0].replays == 2
 
 
+def test_a_turn_is_as_many_updates_of_each_side(monkeypatch):
+  """A call of ours may be several."""
+  clock = iter(range(100))
+  monkeypatch.setattr(time, 'perf_counter', lambda: next(clock))
+
+  class Counted:
+    def __init__(self, updates):
+      self.updates, self.calls = updates, 0
+
+    def step(self):
+      self.calls += 1
+
+    def synchronize(self):
+      pass
+
+  sides = {'ours': Counted(20), 'theirs': Counted(1)}
+  times = torch_comparison.time_in_turns(sides, rounds=2, updates=40)
+  assert [side.calls for side in sides.values()] == [4, 80]
+  assert times == {'ours': [25.0, 25.0], 'theirs': [25.0, 25.0]}
+
+
 def run_command(*arguments, before=''):
   """Runs the tool after some code."""
   code = (
@@ -178,7 +200,7 @@ def run_command(*arguments, before=''):
   return subprocess.run(
     [
       *(sys.executable, '-c', code, *repository.TINY),
-      *('--rounds=1', '--calls=2', *arguments),
+      *('--rounds=1', '--updates=2', *arguments),
     ],
     cwd=repository.ROOT,
     capture_output=True,
@@ -194,6 +216,7 @@ def test_the_command_times_both_sides(tmp_path):
     '--stage=gan',
     '--variants=channels_last',
     '--config.stages.gan.content=vgg22',
+    '--config.steps_per_call=2',
     f'--json={output}',
     before="sys.modules['tensorflow'] = None",
   )
@@ -206,6 +229,7 @@ def test_the_command_times_both_sides(tmp_path):
   }  # fmt: skip
   assert max(first.values()) < 1e-4 and max(second.values()) < 1e-3
   assert gan['median_ms'].keys() == {'ours', 'channels_last'}
+  assert figures['steps_per_call'] == 2
   assert figures['devices'] == 4 and figures['precision'] == 'float32'
   assert figures['cudnn_benchmark'] is True
   assert figures['cudnn_tf32'] is False
