@@ -2,40 +2,13 @@
 
 import os
 import pathlib
-import sys
 
+from srgan_jax.stress import training
 from srgan_jax.training import config_files
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PHOTOS = ROOT / 'srgan_jax' / 'assets'
-
-# The quickstart's recipe with the smallest networks that have every layer.
-TINY = (
-  '--config=configs/quickstart.py',
-  '--config.batch_size=4',
-  '--config.crop_size=32',
-  '--config.model.blocks=1',
-  '--config.model.channels=4',
-  '--config.model.discriminator_channels=4',
-  '--config.stages.pretrain.warmup=0',
-  '--config.data.validation=',
-  '--config.log_every=1',
-)
-
-
-def tiny_command(
-  workdir: pathlib.Path, *, pretrain: int, gan: int
-) -> list[str]:
-  """The command line of a training run of a few seconds; run it in ROOT."""
-  return [
-    sys.executable,
-    '-m',
-    'srgan_jax.main',
-    *TINY,
-    f'--workdir={workdir}',
-    f'--config.stages.pretrain.steps={pretrain}',
-    f'--config.stages.gan.steps={gan}',
-  ]
+TINY = training.TINY
 
 
 def tiny_config(**overrides):

@@ -13,6 +13,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from srgan_jax import sharding
+from srgan_jax.stress import training as attack
 from srgan_jax.training import lock
 from srgan_jax.training import step as step_lib
 from tests.support import repository, small
@@ -79,7 +80,7 @@ def _start(workdir, *, processes, devices=1, gan=2, more=()):
     'XLA_FLAGS': os.environ['XLA_FLAGS']
     + f' --xla_force_host_platform_device_count={devices}'
   }
-  command = repository.tiny_command(workdir, pretrain=2, gan=gan)
+  command = attack.command(workdir, pretrain=2, gan=gan)
   command += more
   if processes > 1:
     command += [
