@@ -154,6 +154,7 @@ def run(main: Callable[[], int | None]) -> None:
   Libraries leave threads behind that wait for what never comes, and Python
   would wait for them.
   """
+  _open_streams()
   status: Any
   try:
     status = main()
@@ -178,6 +179,15 @@ def run(main: Callable[[], int | None]) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
   os._exit(status)
+
+
+def _open_streams() -> None:
+  """Closed standard streams lead to nowhere, not to the next file opened."""
+  for number, name in enumerate(('stdin', 'stdout', 'stderr')):
+    if getattr(sys, name) is None:
+      nowhere = os.open(os.devnull, os.O_RDWR)
+      os.dup2(nowhere, number)
+      setattr(sys, name, open(number, 'w' if number else 'r'))
 
 
 @contextlib.contextmanager

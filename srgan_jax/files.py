@@ -14,6 +14,8 @@ import zlib
 
 Path = str | os.PathLike[str]
 
+_BESIDE = '.srgan_jax.'  # what is being written, in a file beside its place
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[pathlib.Path]:
@@ -33,7 +35,7 @@ def replacing(path: Path) -> Iterator[pathlib.Path]:
   path = pathlib.Path(os.path.realpath(path))
   # Short, where the file's own name may be as long as names can be, and no
   # other process's, of whatever container.
-  beside = path.with_name(f'.srgan_jax.{secrets.token_hex(8)}.tmp')
+  beside = path.with_name(f'{_BESIDE}{secrets.token_hex(8)}.tmp')
   try:
     with naming(path):
       yield beside
@@ -50,7 +52,7 @@ def naming(path: Path) -> Iterator[None]:
   except OSError as error:
     if error.errno is None:
       raise OSError(f'{os.fspath(path)}: {error}') from error
-    if error.filename is None:
+    if error.filename is None or _BESIDE in str(error.filename):
       error.filename = os.fspath(path)
     raise
 

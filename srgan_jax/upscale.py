@@ -121,7 +121,7 @@ def _upscale(
         quality=options.quality,
         max_megapixels=options.max_megapixels,
       ).run(upscaler)
-  except ValueError as error:  # of the model
+  except (ValueError, OSError) as error:  # of the model, or standard output
     _say(str(error))
     return 1
   except KeyboardInterrupt:

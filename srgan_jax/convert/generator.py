@@ -29,7 +29,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from srgan_jax import cli, weights
+from srgan_jax import cli, files, weights
 from srgan_jax.convert import folding, readers
 from srgan_jax.convert.generator_layouts import (
   INPUT_RANGES,
@@ -249,6 +249,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     help="the HR image's values: [0, 1] or [-1, 1] (default: the layout's)",
   )
   options = parser.parse_args(arguments)
+  files.require_place(options.output)
   lines = convert(
     options.source,
     options.output,

