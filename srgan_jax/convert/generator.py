@@ -95,7 +95,7 @@ def convert(
       network = folding.from_state(read_state(source), *ranges)
     check = _forward_check(network)
   except ValueError as error:
-    raise ValueError(f'{source}: {readers.first_line(error)}') from error
+    raise ValueError(f'{source}: {readers.printable(error)}') from error
   digest = hashlib.sha256(source.read_bytes()).hexdigest()
   training = {
     'label': source.name.split('.')[0],

@@ -92,7 +92,7 @@ def convert(
     metric = _read(data, network)
     distance = _forward_check(metric)
   except ValueError as error:
-    raise ValueError(f'{source}: {error}') from error
+    raise ValueError(f'{source}: {readers.printable(error)}') from error
   digest = hashlib.sha256(data).hexdigest()
   lpips.save(
     output, metric, source_sha256=digest, converter_version=CONVERTER_VERSION

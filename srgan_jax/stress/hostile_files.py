@@ -71,6 +71,8 @@ _PICKLES = {
   '80,000 pairs, 50,000 times': _PAIRS,
   '80,000 references, 50,000 times': _REFERENCES,
   'a shape of 30,000 numbers of 255 bytes': _SHAPE,
+  'a name of control characters': b'X\2\0\0\0o\nX\2\0\0\0\x1bx\x93',
+  'a key of control characters': b'}X\2\0\0\0\n\x1bNs',
   'bytearray(10^10)': b'cbuiltins\nbytearray\n\x8a\5\0\xe4\x0bT\2\x85R',
 }
 

@@ -52,7 +52,7 @@ def judge(seconds: float, peak: int, message: str, fault: str) -> str:
     return fault
   if not message:
     return 'it was read'
-  if '\n' in message or len(message) > 1000:
+  if not message.isprintable() or len(message) > 1000:
     return f'a message of {len(message)} letters'
   if seconds > _MAX_SECONDS:
     return 'too slow'
