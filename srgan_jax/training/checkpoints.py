@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import os
 import pathlib
 import re
 import sys
@@ -244,9 +245,12 @@ class Checkpoints:
 
 
 def _shortened(error: Exception) -> str:
-  """TensorStore's messages are long: what failed leads, why comes last."""
+  """What failed, and why, of TensorStore's long messages."""
   text = cli.one_line(error)
-  return text if len(text) <= 300 else f'{text[:100]} ... {text[-195:]}'
+  if len(text) <= 300:
+    return text
+  code = re.search(r"os_error_code='(\d+)'", text)
+  return f'{text[:200]} ...' + (f' {os.strerror(int(code[1]))}' if code else '')
 
 
 def _digest(path: pathlib.Path) -> str:

@@ -226,7 +226,7 @@ def test_a_long_message_keeps_what_failed_and_why(tmp_path, monkeypatch):
   saved = checkpoints.Checkpoints(tmp_path, placement)
 
   def fail(*args, **options):
-    raise ValueError(f'Error writing "{"x" * 500}": No space left on device')
+    raise ValueError(f"Error writing {'x' * 500} [os_error_code='28'] [x]")
 
   monkeypatch.setattr(saved._manager, 'save', fail)
   with pytest.raises(OSError, match='of step 5 .*: Error writing .*No space'):
