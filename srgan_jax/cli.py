@@ -2,29 +2,24 @@
 
 import argparse
 import codecs
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 import contextlib
 import difflib
 import io
+import logging
 import os
 import signal
 import sys
 import threading
 import traceback
 from typing import Any, NoReturn
+import warnings
 
 import tqdm
 
 import srgan_jax
 
 STOPPED = 130  # the exit status of a command that Ctrl-C ended
-_EXPECTED = (
-  ValueError,
-  OSError,
-  ImportError,
-  FloatingPointError,
-  MemoryError,
-)
 
 
 def parser(doc: str | None, prog: str | None = None) -> argparse.ArgumentParser:
@@ -94,6 +89,44 @@ def fail(command: str, error: BaseException) -> NoReturn:
   sys.exit(visible(f'{command}: {one_line(error)}'))
 
 
+@contextlib.contextmanager
+def failing_in_a_line(command: str, *more: type[Exception]) -> Iterator[None]:
+  """Has bad input, errors of `more` classes and Ctrl-C end the program."""
+  bad = (ValueError, OSError, ImportError, FloatingPointError, MemoryError)
+  try:
+    yield
+  except bad + more as error:
+    fail(command, error)
+  except KeyboardInterrupt:
+    print(f'{command}: stopped', file=sys.stderr)
+    sys.exit(STOPPED)
+
+
+def log_to_stderr() -> None:
+  """Shows what the package logs and warns of, a line each."""
+  from absl import logging as absl_logging
+
+  # Orbax says a lot; its errors come as exceptions too.
+  absl_logging.set_verbosity(absl_logging.FATAL)
+  logger = logging.getLogger('srgan_jax')
+  logger.setLevel(logging.INFO)
+  if not logger.handlers:
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Visible())
+    logger.addHandler(handler)
+  logger.propagate = False  # absl would say it again
+  warnings.formatwarning = lambda message, *_: (
+    visible(f'srgan_jax: {message}') + '\n'
+  )
+
+
+class _Visible(logging.Formatter):
+  """Lines in which a picture's name moves no cursor."""
+
+  def format(self, record: logging.LogRecord) -> str:
+    return '\n'.join(map(visible, super().format(record).split('\n')))
+
+
 def add_generator_options(
   command: argparse.ArgumentParser, back_project: int | None = None
 ) -> None:
@@ -134,18 +167,6 @@ def _steps(text: str) -> int:
   if value < 0:
     raise argparse.ArgumentTypeError(f'{text} is below 0')
   return value
-
-
-@contextlib.contextmanager
-def command(name: str) -> Iterator[None]:
-  """Has a command end in one line on bad input, a full disk or Ctrl-C."""
-  try:
-    yield
-  except _EXPECTED as error:
-    fail(name, error)
-  except KeyboardInterrupt:
-    print(f'{name}: stopped', file=sys.stderr)
-    sys.exit(STOPPED)
 
 
 def run(main: Callable[[], int | None]) -> None:
@@ -258,14 +279,3 @@ def progress(
 ) -> 'tqdm.tqdm[Any]':
   """A tqdm bar over items, or to be updated, that only a terminal shows."""
   return tqdm.tqdm(items, disable=not sys.stderr.isatty(), **settings)
-
-
-def restrict_flag(name: str, words: Sequence[str]) -> None:
-  """Refuses other words than these in an absl flag that takes a list."""
-  from absl import flags
-
-  flags.register_validator(
-    name,
-    lambda given: set(given or words) <= set(words),
-    f'of {", ".join(words)}',
-  )

@@ -23,10 +23,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from srgan_jax import cli, pretrained, runtime
+from srgan_jax import SCALE, cli, pretrained, runtime
 from srgan_jax.convert import published
 from srgan_jax.imaging import pictures, reading, writing
-from srgan_jax.models.generator import SCALE
 from srgan_jax.upscaling import Upscaler, load
 
 # What the slider shows has at most this many pixels a side; the download is
@@ -39,14 +38,11 @@ _BACK_PROJECTION = {'as the model recommends': None, 'off': 0, 'on': 1}
 
 
 def page(models: Mapping[str, pathlib.Path], max_megapixels: float) -> Any:
-  """Builds the page.
+  """Builds the page: `gradio.Blocks`, not launched.
 
   Args:
     models: by the name to choose it by.
     max_megapixels: larger pictures are refused.
-
-  Returns:
-    `gradio.Blocks`, not launched.
   """
   import gradio as gr
 
@@ -58,8 +54,6 @@ def page(models: Mapping[str, pathlib.Path], max_megapixels: float) -> Any:
     )
     yield from _show(path, max_megapixels, name, open_model)
 
-  names = list(models)
-  examples = sorted(str(path) for path in _EXAMPLES.glob('*.png'))
   with gr.Blocks(
     title='srgan_jax: upscale a picture',
     analytics_enabled=False,
@@ -70,23 +64,7 @@ def page(models: Mapping[str, pathlib.Path], max_megapixels: float) -> Any:
     )
     with gr.Row():
       with gr.Column(scale=1, min_width=300):
-        picture = gr.File(
-          label=f'Picture, up to {max_megapixels:g} megapixels',
-          file_types=['image'],
-          type='filepath',
-          height=170,
-          elem_id='picture',
-        )
-        model = gr.Radio(names, value=names[0], label='Model', elem_id='model')
-        strength = gr.Slider(
-          0, 1, 1, step=0.1, label='Strength', elem_id='strength'
-        )
-        back_projection = gr.Radio(
-          list(_BACK_PROJECTION),
-          value=next(iter(_BACK_PROJECTION)),
-          label='Back-projection',
-          elem_id='back_projection',
-        )
+        given = _add_choices(list(models), max_megapixels)
         status = gr.Markdown(elem_id='status')
         result = gr.DownloadButton(
           'Download the result (PNG)',
@@ -94,12 +72,7 @@ def page(models: Mapping[str, pathlib.Path], max_megapixels: float) -> Any:
           interactive=False,
           elem_id='download',
         )
-        thumbnails = gr.Dataset(
-          components=[gr.Image(visible=False)],
-          samples=[[path] for path in examples],
-          label='Or try one of these',
-          type='index',
-        )
+        _add_examples(given[0])
       with gr.Column(scale=3, min_width=480):
         slider = gr.ImageSlider(
           label='Before and after',
@@ -110,20 +83,51 @@ def page(models: Mapping[str, pathlib.Path], max_megapixels: float) -> Any:
           elem_id='slider',
         )
     gr.on(
-      [
-        picture.change,
-        model.change,
-        strength.release,
-        back_projection.change,
-      ],
+      [c.release if isinstance(c, gr.Slider) else c.change for c in given],
       show,
-      [picture, model, strength, back_projection],
+      given,
       [slider, result, status],
       show_progress_on=[slider],
       trigger_mode='always_last',
     )
-    thumbnails.click(lambda i: examples[i], thumbnails, picture)
   return blocks
+
+
+def _add_choices(names: list[str], max_megapixels: float) -> list[Any]:
+  """The components for what `show` takes: picture, model and so on."""
+  import gradio as gr
+
+  return [
+    gr.File(
+      label=f'Picture, up to {max_megapixels:g} megapixels',
+      file_types=['image'],
+      type='filepath',
+      height=170,
+      elem_id='picture',
+    ),
+    gr.Radio(names, value=names[0], label='Model', elem_id='model'),
+    gr.Slider(0, 1, 1, step=0.1, label='Strength', elem_id='strength'),
+    gr.Radio(
+      list(_BACK_PROJECTION),
+      value=next(iter(_BACK_PROJECTION)),
+      label='Back-projection',
+      elem_id='back_projection',
+    ),
+  ]
+
+
+def _add_examples(picture: Any) -> None:
+  """Small pictures to click on, each of which then is the picture."""
+  import gradio as gr
+
+  paths = sorted(str(path) for path in _EXAMPLES.glob('*.png'))
+  thumbnails = gr.Dataset(
+    components=[gr.Image(visible=False)],
+    samples=[[path] for path in paths],
+    label='Or try one of these',
+    type='index',
+  )
+  thumbnails.click(lambda i: paths[i], thumbnails, picture)
 
 
 def _show(
@@ -179,7 +183,7 @@ def _read(path: str, max_megapixels: float) -> pictures.Picture:
     ValueError: one line, where it cannot be read or is too large.
   """
   name = pathlib.Path(path).name
-  height, width = pictures.size(path, name)
+  height, width = reading.image_size(path, name, None)
   if height * width > max_megapixels * 1e6:
     raise ValueError(
       f'{name} has {width} x {height} pixels, more than {max_megapixels:g} '
@@ -224,13 +228,10 @@ def _load(
 
 
 def find_models(given: Sequence[str]) -> dict[str, pathlib.Path]:
-  """The generators to choose from: those given, then those shipped.
+  """The files of generators to choose from: those given, then those shipped.
 
   Args:
     given: shipped or published names or weights files.
-
-  Returns:
-    Their files by their names.
 
   Raises:
     ValueError: one line, where a file is no generator of ours.

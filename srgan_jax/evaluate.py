@@ -12,7 +12,6 @@ are defined in docs/protocols.md.
 
 import argparse
 from collections.abc import Iterable, Sequence
-import json
 import pathlib
 import sys
 from typing import TYPE_CHECKING
@@ -164,7 +163,7 @@ def _write(
       'degrade': steps,
       **result.as_json(),
     }
-    files.write_text(options.json, json.dumps(facts, indent=2) + '\n')
+    files.write_json(options.json, facts)
   if options.csv:
     files.write_text(options.csv, result.as_csv())
 

@@ -30,9 +30,8 @@ import sys
 from typing import Any
 
 import srgan_jax
-from srgan_jax import cli, files, pretrained, weights
+from srgan_jax import SCALE, cli, files, pretrained, weights
 from srgan_jax.convert import published, to_onnx, to_stablehlo
-from srgan_jax.models.generator import SCALE
 
 # By suffix: what serializes, and the pixels that go in and come out.
 _WRITERS = {

@@ -1,7 +1,8 @@
 """Files that are there whole or not at all, and where caches lie."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 import contextlib
+import io
 import json
 import lzma
 import os
@@ -9,7 +10,7 @@ import pathlib
 import secrets
 import stat
 import tarfile
-from typing import Any
+from typing import Any, BinaryIO, cast
 import zlib
 
 Path = str | os.PathLike[str]
@@ -118,6 +119,11 @@ TAR_FAULTS = (
 )
 
 
+def write_json(path: Path, value: Any) -> None:
+  """Writes a value as JSON for people to read too."""
+  write_text(path, json.dumps(value, indent=2) + '\n')
+
+
 def require_folder(path: Path) -> None:
   """Refuses a file whose folder is not there, before work is done for it.
 
@@ -147,3 +153,63 @@ def cache_folder(name: str) -> pathlib.Path:
   """
   home = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
   return pathlib.Path(home, 'srgan_jax', name)
+
+
+def joined(
+  file: BinaryIO, pieces: Sequence[tuple[int, int] | bytes]
+) -> BinaryIO:
+  """Pieces of a file, one behind the other, as a file that closes it.
+
+  Args:
+    file: which can seek.
+    pieces: each from and to in the file, or bytes of its own.
+  """
+  return cast(BinaryIO, io.BufferedReader(_Pieces(file, pieces), 1 << 16))
+
+
+class _Pieces(io.RawIOBase):
+  def __init__(
+    self, file: BinaryIO, pieces: Sequence[tuple[int, int] | bytes]
+  ) -> None:
+    self._file = file
+    self._pieces = pieces
+    self._lengths = [
+      len(piece) if isinstance(piece, bytes) else piece[1] - piece[0]
+      for piece in pieces
+    ]
+    self._position = 0
+
+  def close(self) -> None:
+    self._file.close()
+    super().close()
+
+  def readable(self) -> bool:
+    return True
+
+  def seekable(self) -> bool:
+    return True
+
+  def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+    origins = {
+      os.SEEK_SET: 0,
+      os.SEEK_CUR: self._position,
+      os.SEEK_END: sum(self._lengths),
+    }
+    self._position = max(0, origins[whence] + offset)
+    return self._position
+
+  def readinto(self, buffer: Any) -> int:
+    view, start = memoryview(buffer).cast('B'), self._position
+    for piece, length in zip(self._pieces, self._lengths, strict=True):
+      if start < length:
+        count = min(len(view), length - start)
+        if isinstance(piece, bytes):
+          data = piece[start : start + count]
+        else:
+          self._file.seek(piece[0] + start)
+          data = self._file.read(count)
+        view[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+      start -= length
+    return 0

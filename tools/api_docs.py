@@ -1,7 +1,4 @@
-"""Writes the second half of docs/api.md: the public functions' docstrings.
-
-python tools/api_docs.py
-"""
+"""Writes the second half of docs/api.md: the public functions' docstrings."""
 
 import importlib
 import inspect

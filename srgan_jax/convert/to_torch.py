@@ -28,18 +28,12 @@ _SUFFIXES = ('.pth', '.safetensors')
 
 
 def export(source: str, output: pathlib.Path) -> list[str]:
-  """Writes a generator's weights in the layout `LORNATANG`.
-
-  Args:
-    source: a shipped name or a weights file of ours.
-    output: the `.pth` or `.safetensors` file to write.
-
-  Returns:
-    Lines that say what was written.
+  """Writes a generator in the layout `LORNATANG`; lines that say so.
 
   Raises:
     ValueError: one line, where the source is no generator of ours or one that
-      the layout does not express, for another suffix, or without PyTorch.
+      the layout does not express, for another suffix than `.pth` and
+      `.safetensors`, or without PyTorch.
   """
   if output.suffix not in _SUFFIXES:
     raise ValueError(f'{output} must end in {" or ".join(_SUFFIXES)}')
@@ -79,7 +73,6 @@ def export(source: str, output: pathlib.Path) -> list[str]:
   ]
 
 
-@cli.command('export_torch')
 def main(arguments: Sequence[str] | None = None) -> None:
   """The command."""
   parser = cli.parser(__doc__)
@@ -88,7 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     '-o', '--output', type=pathlib.Path, required=True, metavar='OUT'
   )
   options = parser.parse_args(arguments)
-  lines = export(options.source, options.output)
+  with cli.failing_in_a_line('export_torch'):
+    lines = export(options.source, options.output)
   print('\n'.join(lines))
 
 

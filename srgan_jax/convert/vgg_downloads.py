@@ -84,14 +84,10 @@ HOMES = {
 
 
 def fetch(name: str, depth: int | None = None) -> pathlib.Path:
-  """The published file of that name, downloaded once and then kept.
+  """The published file of one of `HOMES`, downloaded once and then kept.
 
-  Args:
-    name: a key of `HOMES`.
-    depth: 16 or 19; None for 19 where there is one.
-
-  Returns:
-    Where it lies in the user's cache, its digest verified.
+  It lies in the user's cache, its digest verified. A depth of None is 19 where
+  the home has it.
 
   Raises:
     ValueError: one line with the URL and what to do by hand, where it cannot

@@ -207,7 +207,7 @@ FORMATS = (
     convention=TORCHVISION,
   ),
   Format(
-    name='HDF5 of Keras or Caffe',
+    name='HDF5 of Keras 1 or 2',
     suffixes=('.h5', '.hdf5'),
     contents=('HDF5',),
     read=lambda path: (vgg_layouts.read_h5(path), path),

@@ -18,10 +18,8 @@ _MAX_HEADER = 2**20  # bytes; of long names it has some hundred
 def find(spec: str, pattern: str, left_out: LeftOut) -> list[Entry]:
   """Every image in the tar files that match, file by file and by name.
 
-  Args:
-    spec: for errors.
-    pattern: of tar files, of this machine or of an object store.
-    left_out: is told of links, devices, tars inside, and what is no tar.
+  They are of this machine or of an object store. `left_out` is told of links,
+  devices, tars inside, and what is no tar.
 
   Raises:
     ValueError: one line with the spec: nothing found, a damaged or compressed

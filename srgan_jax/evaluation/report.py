@@ -5,14 +5,13 @@ most 1; LPIPS is a distance, 0 for equal images. Means are over the images.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-import csv
 import dataclasses
-import io
 import math
 from typing import Any, Protocol
 
 import numpy as np
 
+from srgan_jax import tables
 from srgan_jax.evaluation import metrics
 from srgan_jax.evaluation.benchmarks import Pair
 from srgan_jax.evaluation.methods import Method
@@ -88,12 +87,11 @@ class Report:
 
   def as_csv(self) -> str:
     """A header, a line an image and one for the mean: 'psnr_paper', ...."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator='\n')
-    writer.writerow(['image', *flat(self.mean)])
-    for name, scores in [*self.images.items(), ('mean', self.mean)]:
-      writer.writerow([name, *(f'{v:.6f}' for v in scores.values())])
-    return text.getvalue()
+    rows = [
+      [name, *(f'{value:.6f}' for value in scores.values())]
+      for name, scores in [*self.images.items(), ('mean', self.mean)]
+    ]
+    return tables.as_csv([['image', *flat(self.mean)], *rows])
 
 
 def load_distances(paths: Sequence[str]) -> list[Distance]:

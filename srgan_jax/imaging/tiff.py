@@ -14,8 +14,9 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
+from srgan_jax import files
 from srgan_jax.imaging import exif as exif_lib
-from srgan_jax.imaging import ifd, photoshop, png
+from srgan_jax.imaging import ifd, photoshop
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
 FILL_ORDER, OFFSETS, SAMPLES, ROWS, SIZES = 266, 273, 277, 278, 279
@@ -209,7 +210,7 @@ def _as_bytes(
   else:
     head = b'II' + struct.pack('<HI', 42, place)
   directory = ifd.build(form, plain, place)
-  return png.joined(
+  return files.joined(
     stream, [head, (len(head), end), bytes(place - end), directory]
   )
 

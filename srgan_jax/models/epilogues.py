@@ -64,15 +64,8 @@ def normalize_batch(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
   """`normalize` by the batch's own statistics.
 
-  Args:
-    x: float32 [N, H, W, C].
-    scale: float32 [C].
-    bias: float32 [C].
-    slope: see `normalize`.
-
-  Returns:
-    The result, and the mean and variance over all axes of x but the last,
-    float32 [C], which pass no gradient on.
+  Returns the result, and the mean and variance over all axes of x but the last,
+  float32 [C], which pass no gradient on.
   """
   fixed = jax.lax.stop_gradient(x)
   totals = sums(fixed, jnp.square(fixed))

@@ -16,7 +16,6 @@ Init = Literal['small', 'he', 'icnr']
 Middle = Literal['norm', 'prelu']
 Output = Literal['linear', 'tanh']
 
-SCALE = 4
 _SHUFFLE = 2  # two sub-pixel layers of x2 each
 
 # A sixth of He's variance: PyTorch's default, and so most reproductions'.

@@ -186,13 +186,8 @@ def coarser(kernel: jax.Array) -> jax.Array:
   """A 9x9 kernel as a 5x5 one between images that `pixel_shuffle` will double.
 
   Output pixel 2i + a reads the inputs 2i + a - 4 to 2i + a + 4, which are
-  pixels i - 2 to i + 2 of the grid half as fine, for a in 0 and 1.
-
-  Args:
-    kernel: [9, 9, C, K].
-
-  Returns:
-    [5, 5, 4C, 4K]; both channel axes are ordered as `pixel_shuffle`'s.
+  pixels i - 2 to i + 2 of the grid half as fine, for a in 0 and 1. From [9, 9,
+  C, K] to [5, 5, 4C, 4K], the channels ordered as `pixel_shuffle`'s.
   """
   _, _, inputs, outputs = kernel.shape
   shifted = jnp.stack(

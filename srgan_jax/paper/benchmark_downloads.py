@@ -37,7 +37,7 @@ import tarfile
 from typing import Any, BinaryIO
 import zipfile
 
-from srgan_jax import cli, files, weights
+from srgan_jax import SCALE, cli, files, weights
 from srgan_jax.convert import downloads
 from srgan_jax.evaluation import benchmarks
 from srgan_jax.imaging import reading
@@ -135,14 +135,9 @@ def fetch(
 ) -> str:
   """Puts a benchmark's originals into `directory/NAME/HR`, or verifies them.
 
-  Args:
-    benchmark: which.
-    directory: the folder of all benchmarks; made where it is missing.
-    archive: a .zip or .tar(.gz) to take the images from. By default the one of
-      that name in `directory`, else it is downloaded, and removed afterwards.
-
-  Returns:
-    One line: how many images lie where, and how they are known.
+  They come from the archive, a .zip or .tar(.gz); by default from the one of
+  that name in the directory, else it is downloaded, and removed afterwards.
+  Returns one line: how many images lie where, and how they are known.
 
   Raises:
     ValueError: one line; nothing is put in place.
@@ -231,9 +226,7 @@ def _verify(benchmark: Benchmark, folder: pathlib.Path, name: str) -> str:
 
 def _hash_pixels(file: pathlib.Path, name: str) -> str:
   image = reading.read_rgb(file, name)
-  height, width = (
-    n // benchmarks.SCALE * benchmarks.SCALE for n in image.shape[:2]
-  )
+  height, width = (n // SCALE * SCALE for n in image.shape[:2])
   return hashlib.sha256(image[:height, :width].tobytes()).hexdigest()
 
 
@@ -241,11 +234,9 @@ def _unpack(archive: pathlib.Path, folder: pathlib.Path) -> str:
   """Writes an archive's originals into a folder, under their own names.
 
   Where some of its images are marked as originals ('Set5_HR/baby.png',
-  'img_001_SRF_4_HR.png') only they are taken.
-
-  Returns:
-    The MD5 of the files in the originals' folder, as DeepInverse computes it:
-    of the MD5s in hexadecimal digits, in the order of the names.
+  'img_001_SRF_4_HR.png') only they are taken. Returns the MD5 of the files in
+  the originals' folder, as DeepInverse computes it: of the MD5s in hexadecimal
+  digits, in the order of the names.
 
   Raises:
     ValueError: one line with the archive's name: it is not whole, has no
@@ -268,7 +259,7 @@ def _unpack(archive: pathlib.Path, folder: pathlib.Path) -> str:
         images.append(path)
         (folder / str(len(images))).write_bytes(content)
   except _UNREADABLE as error:
-    detail = ' '.join(str(error).split()) or type(error).__name__
+    detail = cli.one_line(error)
     raise ValueError(f'{archive} is not a whole archive ({detail})') from error
   except ValueError as error:
     raise ValueError(f'{archive}: {error}') from error
@@ -331,7 +322,6 @@ def _tar_entries(archive: tarfile.TarFile) -> Iterator[_Entry]:
     yield member.name, member.isfile(), open_member
 
 
-@cli.command('fetch_benchmarks')
 def main(arguments: Sequence[str] | None = None) -> None:
   """The command."""
   parser = cli.parser(__doc__)
@@ -348,15 +338,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     help='take the one set named from this .zip or .tar(.gz)',
   )
   options = parser.parse_args(arguments)
-  for name in options.names:
-    if name.lower() not in BENCHMARKS:
-      known = ', '.join(b.name for b in BENCHMARKS.values())
-      raise ValueError(f'{name!r} is not one of {known}')
-  if options.archive and len(options.names) != 1:
-    raise ValueError('--archive FILE goes with one NAME')
-  for name in options.names or BENCHMARKS:
-    benchmark = BENCHMARKS[name.lower()]
-    print(fetch(benchmark, options.output, options.archive), flush=True)
+  with cli.failing_in_a_line('fetch_benchmarks'):
+    for name in options.names:
+      if name.lower() not in BENCHMARKS:
+        known = ', '.join(b.name for b in BENCHMARKS.values())
+        raise ValueError(f'{name!r} is not one of {known}')
+    if options.archive and len(options.names) != 1:
+      raise ValueError('--archive FILE goes with one NAME')
+    for name in options.names or BENCHMARKS:
+      benchmark = BENCHMARKS[name.lower()]
+      print(fetch(benchmark, options.output, options.archive), flush=True)
 
 
 if __name__ == '__main__':

@@ -1,12 +1,10 @@
 """How the runs of a recipe went: their metrics as a table and a picture."""
 
 from collections.abc import Iterator, Mapping, Sequence
-import csv
-import io
 import pathlib
 from typing import Any
 
-from srgan_jax import files
+from srgan_jax import files, tables
 
 _CURVES = ('psnr_y', 'lpips_alex', 'content', 'd_real', 'd_fake')
 
@@ -24,14 +22,14 @@ def read_metrics(path: pathlib.Path) -> Iterator[dict[str, Any]]:
 
 def write(lines: Sequence[Mapping[str, Any]], path: pathlib.Path) -> None:
   """The metrics of all runs: a line a variant, step and name."""
-  text = io.StringIO()
-  writer = csv.writer(text, lineterminator='\n')
-  writer.writerow(['variant', 'step', 'name', 'value'])
-  for line in lines:
-    for name, value in line.items():
-      if name not in ('variant', 'step', 'stage'):
-        writer.writerow([line['variant'], line['step'], name, f'{value:.6g}'])
-  files.write_text(path, text.getvalue())
+  rows = [
+    (line['variant'], line['step'], name, f'{value:.6g}')
+    for line in lines
+    for name, value in line.items()
+    if name not in ('variant', 'step', 'stage')
+  ]
+  head = ('variant', 'step', 'name', 'value')
+  files.write_text(path, tables.as_csv([head, *rows]))
 
 
 def draw(lines: Sequence[Mapping[str, Any]], path: pathlib.Path) -> None:

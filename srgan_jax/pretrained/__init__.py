@@ -11,6 +11,7 @@ _FOLDER = pathlib.Path(__file__).parent
 # Every name that a generator ships under, and its file.
 FILES = {
   'photo': 'photo',
+  'photo-srgan': 'photo-srgan',
   'srresnet': 'srresnet-mse',
   'srresnet-mse': 'srresnet-mse',
   'srresnet-vgg22': 'srresnet-vgg22',
@@ -22,6 +23,9 @@ FILES = {
 
 # What is taken where no model is named.
 DEFAULT = 'photo'
+
+# The SRResNet that a shipped SRGAN was trained on from, where it is another.
+_SRRESNETS = {'photo-srgan': 'photo'}
 
 # What a run leaves of its first stage (`training.outputs`).
 _PRETRAINED = 'generator_pretrain.safetensors'
@@ -73,7 +77,9 @@ def find_srresnet(model: str | os.PathLike[str]) -> pathlib.Path:
   if is_published(model):
     return find(published.MODELS[str(model)].srresnet)
   of_run = find(model).with_name(_PRETRAINED)
-  return of_run if of_run.is_file() else find('srresnet')
+  if of_run.is_file():
+    return of_run
+  return find(_SRRESNETS.get(str(model), 'srresnet'))
 
 
 def cached(name: str) -> pathlib.Path:

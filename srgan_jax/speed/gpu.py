@@ -31,7 +31,6 @@ it compares with what was measured).
 
 import collections
 from collections.abc import Sequence
-import json
 import pathlib
 import re
 from typing import Any
@@ -84,10 +83,7 @@ device_description_str: "{name}"
 
 
 def describe(target: str) -> list[Any]:
-  """The one device of a kind.
-
-  Args:
-    target: of `TARGETS`.
+  """The one device of a kind, of `TARGETS`.
 
   Raises:
     ValueError: one line, for another, or where JAX has no CUDA plugin.
@@ -116,10 +112,8 @@ def figures_of(
 ) -> dict[str, Any]:
   """The figures that the module's docstring names.
 
-  Args:
-    program: compiled for the target.
-    target: of `TARGETS`.
-    precision: 'highest' for float32, else 'default'.
+  The program was compiled for the target, in the precision 'highest' (float32)
+  or 'default'.
   """
   kernels = hlo.kernels(program.text, program.steps)
   launches = sum(kernel.count for kernel in kernels)
@@ -182,14 +176,7 @@ def report(
 ) -> None:
   """Compiles the program for a GPU and prints its figures.
 
-  Args:
-    config: of the run; changed.
-    target: of `TARGETS`.
-    stage_name: 'pretrain' or 'gan'; None: the last stage.
-    batch_per_device: HR crops.
-    loader: of `ahead.LOADERS`.
-    json_file: for the figures, or None.
-    table_file: a file whose table gets their row, or None.
+  The config is the run's, and changed; the rest is the command's.
 
   Raises:
     ValueError: one line: no such target, no such stage, no plugin, or no table
@@ -218,7 +205,7 @@ def report(
   for line in lines(figures):
     print(line)
   if json_file:
-    files.write_text(json_file, json.dumps(figures, indent=2) + '\n')
+    files.write_json(json_file, figures)
   if table_file:
     path = pathlib.Path(table_file)
     files.write_text(table_file, with_row(path.read_text(), figures))

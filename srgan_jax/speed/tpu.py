@@ -23,7 +23,6 @@ estimates: what is measured is the compiler's output.
 """
 
 from collections.abc import Sequence
-import json
 import os
 import re
 from typing import Any
@@ -74,13 +73,8 @@ def figures_of(
 ) -> dict[str, Any]:
   """Compiles a stage's step for devices that are only described.
 
-  Args:
-    setup: networks and config; its batch is the global one.
-    stage: of the setup.
-    devices: of a topology.
-
-  Returns:
-    The figures that the module's docstring names, and 'compile_s'.
+  The setup's batch is the global one. Returns the figures that the module's
+  docstring names, and 'compile_s'.
   """
   program = ahead.compile_stage(setup, stage, devices)
   sizes = all_reduce_bytes(program.text)
@@ -131,12 +125,7 @@ def report(
 ) -> None:
   """Compiles the step for a slice and prints the figures.
 
-  Args:
-    config: of the run; changed.
-    topology: of the slice, e.g. 'v5e:2x4'.
-    stage_name: 'pretrain' or 'gan'; None: the last stage.
-    batch_per_chip: HR crops a chip.
-    json_file: for the figures, or None.
+  The config is the run's, and changed; the rest is the command's.
 
   Raises:
     ValueError: one line: no such slice, or no such stage.
@@ -152,4 +141,4 @@ def report(
   for name, value in figures.items():
     print(f'{name:22} {value}')
   if json_file:
-    files.write_text(json_file, json.dumps(figures, indent=2) + '\n')
+    files.write_json(json_file, figures)

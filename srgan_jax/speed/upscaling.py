@@ -18,7 +18,6 @@ paper's size.
 """
 
 from collections.abc import Callable, Sequence
-import json
 import pathlib
 import subprocess
 import sys
@@ -30,8 +29,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from srgan_jax import cli, files, pretrained, weights
-from srgan_jax.models.generator import SCALE, Generator
+from srgan_jax import SCALE, cli, files, pretrained, weights
+from srgan_jax.models.generator import Generator
 from srgan_jax.speed import runtimes
 from srgan_jax.speed.runtimes import Run
 from srgan_jax.upscaling import upscaler
@@ -123,7 +122,6 @@ def _save_random_network(path: pathlib.Path) -> None:
   )
 
 
-@cli.command('benchmark_upscale')
 def main(arguments: Sequence[str] | None = None) -> None:
   """The command."""
   parser = cli.parser(__doc__)
@@ -136,16 +134,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
   options = parser.parse_args(arguments)
   with tempfile.TemporaryDirectory() as folder:
     model = pathlib.Path(folder) / 'random.safetensors'
-    if options.model:
-      model = pretrained.find(options.model)
-    else:
-      _save_random_network(model)
-    generator, variables, _ = weights.load_generator(model)
-    tile = options.tile if options.tile == 'auto' else int(options.tile)
-    ours = upscaler.Upscaler(
-      generator, variables, tile=tile, precision=options.precision
-    )
-    sides = [int(side) for side in options.side.split(',')]
+    with cli.failing_in_a_line('benchmark_upscale'):
+      if options.model:
+        model = pretrained.find(options.model)
+      else:
+        _save_random_network(model)
+      generator, variables, _ = weights.load_generator(model)
+      tile = options.tile if options.tile == 'auto' else int(options.tile)
+      ours = upscaler.Upscaler(
+        generator, variables, tile=tile, precision=options.precision
+      )
+      sides = [int(side) for side in options.side.split(',')]
     theirs, notes = others(model, generator, variables)
   for note in notes:
     print(note)
@@ -162,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
       'precision': options.precision,
       'results': results,
     }
-    files.write_text(options.json, json.dumps(report, indent=2) + '\n')
+    files.write_json(options.json, report)
 
 
 def _row(name: str, figures: dict[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 import contextlib
-import logging
 import math
 import os
 import signal
@@ -11,9 +10,7 @@ import sys
 import time
 from types import TracebackType
 from typing import Any
-import warnings
 
-from absl import logging as absl_logging
 import jax
 from jax.experimental import multihost_utils
 import numpy as np
@@ -95,33 +92,10 @@ def command(tool: str) -> Iterator[None]:
   Bad input exits with a line; a stop says that the tool goes on when it is run
   again, and exits as SIGTERM does.
   """
-  log_to_stderr()
-  with cli.command(tool):
-    try:
+  cli.log_to_stderr()
+  try:
+    with cli.failing_in_a_line(tool):
       yield
-    except Interrupted as interrupted:
-      print(f'{tool}: {interrupted}; run again to go on', file=sys.stderr)
-      sys.exit(128 + signal.SIGTERM)
-
-
-def log_to_stderr() -> None:
-  """Has a command say what the package logs and warns of, and nothing else."""
-  # Orbax says a lot; its errors come as exceptions too.
-  absl_logging.set_verbosity(absl_logging.FATAL)
-  warnings.formatwarning = lambda message, *_: (
-    cli.visible(f'srgan_jax: {message}') + '\n'
-  )
-  logger = logging.getLogger('srgan_jax')
-  logger.setLevel(logging.INFO)
-  if not logger.handlers:
-    handler = logging.StreamHandler()
-    handler.setFormatter(_Visible())
-    logger.addHandler(handler)
-  logger.propagate = False  # absl would say it again
-
-
-class _Visible(logging.Formatter):
-  """Lines in which a picture's name moves no cursor."""
-
-  def format(self, record: logging.LogRecord) -> str:
-    return '\n'.join(map(cli.visible, super().format(record).split('\n')))
+  except Interrupted as interrupted:
+    print(f'{tool}: {interrupted}; run again to go on', file=sys.stderr)
+    sys.exit(128 + signal.SIGTERM)

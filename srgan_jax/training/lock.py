@@ -133,10 +133,8 @@ class Lock:
 
     Of several processes that find the same one left behind, only who holds the
     claim to it, itself a lock file, may replace it: nobody ever removes a lock
-    that has been taken since it was looked at.
-
-    Raises:
-      ValueError: one line naming the holder, if there is one.
+    that has been taken since it was looked at. ValueError, one line, names the
+    holder, if there is one.
     """
     while not self._create(path):
       try:

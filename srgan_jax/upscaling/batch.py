@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, cast
 import tqdm
 
 from srgan_jax import cli, files
-from srgan_jax.imaging import opening, pictures, writing
+from srgan_jax.imaging import opening, pictures, reading, writing
 from srgan_jax.upscaling.options import MAX_MEGAPIXELS
 from srgan_jax.upscaling.planning import STANDARD, Job
 from srgan_jax.upscaling.upscaler import Upscaler
@@ -33,10 +33,10 @@ class Batch:
     quality: int | None = None,
     max_megapixels: int = MAX_MEGAPIXELS,
   ):
-    """Takes the pictures.
+    """Takes the pictures; what becomes of each is noted in its job.
 
     Args:
-      jobs: of `planning.plan`; what becomes of each is noted in them.
+      jobs: of `planning.plan`.
       say: called with a line on what went wrong or was left aside.
       quality: of JPEG, WebP and AVIF, 1 to 100; None for the format's usual.
       max_megapixels: of a result, at most.
@@ -58,7 +58,7 @@ class Batch:
     for job in waiting:
       with contextlib.suppress(ValueError):  # said when it is read
         if os.path.isfile(job.source):
-          size = pictures.size(job.source, '', self._max_megapixels)
+          size = reading.image_size(job.source, '', self._max_megapixels)
           job.height, job.width = size
     self._bar = cli.progress(
       total=sum(job.result_pixels for job in waiting),
@@ -109,7 +109,7 @@ class Batch:
   def _read(self, job: Job) -> pictures.Picture:
     name, data = str(job.source), _source(job)
     try:
-      height, width = pictures.size(data, name, self._max_megapixels)
+      height, width = reading.image_size(data, name, self._max_megapixels)
     except opening.TooManyPixelsError as error:
       height, width = error.height, error.width
     megapixels = job.size.most_pixels(height, width) / 1e6
@@ -186,7 +186,7 @@ class Batch:
     try:
       yield
     except (ValueError, OSError, FloatingPointError, MemoryError) as error:
-      why = ' '.join(str(error).split()) or type(error).__name__
+      why = cli.one_line(error)
       if isinstance(error, OSError) and error.strerror:
         why = f'{job.target}: {error.strerror}'
       elif str(job.source) not in why:

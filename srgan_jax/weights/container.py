@@ -135,13 +135,8 @@ def round_to(dtype: Dtype, values: Any, name: str) -> np.ndarray:
 
   safetensors writes the memory of a transposed array as it is.
 
-  Args:
-    dtype: what to round to.
-    values: numbers of any shape.
-    name: of the tensor, for the error.
-
   Raises:
-    ValueError: where a finite value is too large for the dtype.
+    ValueError: naming the tensor, where a finite value is too large.
   """
   full = np.asarray(values, np.float32)
   with np.errstate(over='ignore'):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from srgan_jax.stress import hostile_files, readers
+from tests.stress import hostile_files, readers
 
 pytest.importorskip('h5py', reason='h5py is not installed')
 

@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms
+import pytest
+
+from srgan_jax.imaging import pictures, writing
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
@@ -68,3 +71,20 @@ def profile(space: str = 'sRGB') -> bytes:
   """sRGB's profile, or its bytes passed off as another colour space's."""
   data = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()
   return data if space == 'sRGB' else data[:16] + space.encode() + data[20:]
+
+
+def read(data: bytes) -> pictures.Picture:
+  return pictures.read(data, 'a picture')
+
+
+def write(picture: pictures.Picture, form: str, **options) -> bytes:
+  stream = io.BytesIO()
+  writing.write(picture, stream, form, **options)
+  return stream.getvalue()
+
+
+def skip_unless_written(form: str) -> None:
+  try:
+    writing.check_format(form, 8, 8)
+  except ValueError as error:
+    pytest.skip(str(error))

@@ -3,12 +3,32 @@
 import os
 import pathlib
 
-from srgan_jax.stress import training
 from srgan_jax.training import config_files
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PHOTOS = ROOT / 'srgan_jax' / 'assets'
-TINY = training.TINY
+
+# The quickstart's recipe with the smallest networks that have every layer.
+TINY = (
+  '--config=configs/quickstart.py',
+  '--config.batch_size=4',
+  '--config.crop_size=32',
+  '--config.model.blocks=1',
+  '--config.model.channels=4',
+  '--config.model.discriminator_channels=4',
+  '--config.stages.pretrain.warmup=0',
+  '--config.data.validation=',
+  '--config.log_every=1',
+)
+
+
+def config_of(*flags: str):
+  """The config of a command line, for a run within the test's process."""
+  name, *fields = flags
+  config = config_files.load(ROOT / name.removeprefix('--config='))
+  for field in fields:
+    config_files.override(config, field)
+  return config
 
 
 def tiny_config(**overrides):

@@ -44,7 +44,6 @@ def train(state, stage, *, steps, per_call, is_flat):
     stage,
     lambda pictures, rows: rows,
     mesh,
-    scale=4,
     precision='highest',
     is_flat=is_flat,
   )

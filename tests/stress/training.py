@@ -12,62 +12,45 @@ import sys
 import tempfile
 import time
 
-from srgan_jax.stress import Row
+from tests.stress import Row
+from tests.support import repository
 
 HEADER = ('training meets', 'times', 'and ends the same, bit by bit')
 
-STEPS = 40  # of either stage
-# The quickstart's recipe with the smallest networks that have every layer.
-TINY = (
-  '--config=quickstart',
-  '--config.batch_size=4',
-  '--config.crop_size=32',
-  '--config.model.blocks=1',
-  '--config.model.channels=4',
-  '--config.model.discriminator_channels=4',
-  '--config.stages.pretrain.warmup=0',
-  '--config.data.validation=',
-  '--config.log_every=1',
+STEPS = 30  # of either stage
+# Saves are frequent, so that some kills come in the midst of one.
+FLAGS = (
+  *repository.TINY,
+  '--config.data.loader=resident',
+  f'--config.stages.pretrain.steps={STEPS}',
+  f'--config.stages.gan.steps={STEPS}',
+  '--config.save_every=3',
+  '--config.log_every=3',
+  '--config.ema_decay=0.9',
 )
 _STAGES = 'pretrain', 'gan'
 _TIMED = 'images_per_s', 'input_wait'
 
 
-def command(
-  workdir: pathlib.Path, *more: str, pretrain: int = STEPS, gan: int = STEPS
-) -> list[str]:
-  """The command line of a training run of a few seconds."""
-  return [
-    *(sys.executable, '-m', 'srgan_jax.main', *TINY, f'--workdir={workdir}'),
-    f'--config.stages.pretrain.steps={pretrain}',
-    f'--config.stages.gan.steps={gan}',
-    *more,
-  ]
-
-
-def start(workdir: pathlib.Path, *more: str) -> 'subprocess.Popen[str]':
-  """Starts a run that saves so often that some kills come in a save."""
-  often = (
-    '--config.save_every=5',
-    '--config.log_every=3',
-    '--config.ema_decay=0.9',
-    '--config.data.loader=resident',
-  )
+def start(workdir: pathlib.Path) -> 'subprocess.Popen[str]':
+  """Starts a run, or goes on with it."""
+  module = sys.executable, '-m', 'srgan_jax.main'
   return subprocess.Popen(
-    command(workdir, *often, *more),
+    [*module, *FLAGS, f'--workdir={workdir}'],
+    cwd=repository.ROOT,
     stdout=subprocess.PIPE,
     stderr=subprocess.STDOUT,
     text=True,
   )
 
 
-def finish(workdir: pathlib.Path, *more: str) -> None:
+def finish(workdir: pathlib.Path) -> None:
   """Lets a run go on to its end.
 
   Raises:
     ValueError: with what it said, where it did not come to it.
   """
-  process = start(workdir, *more)
+  process = start(workdir)
   said, _ = process.communicate(timeout=600)
   if process.returncode:
     raise ValueError(f'status {process.returncode}: {said}')

@@ -21,10 +21,10 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from srgan_jax import weights
-from srgan_jax.models.generator import SCALE, Generator
-from srgan_jax.stress import Row, readers
+from srgan_jax import SCALE, weights
+from srgan_jax.models.generator import Generator
 from srgan_jax.weights import architecture
+from tests.stress import Row, readers
 
 HEADER = ('upscaled', 'seconds', 'peak MiB')
 

@@ -3,7 +3,7 @@
 `hostile_files` makes files that are meant to cost time and memory and `readers`
 measures what each reader does with them; `raters` scores a study while its
 server is killed; `training`, `pictures` and `sizes` attack the commands.
-`tools/stress.py` prints it all.
+`python -m tests.stress` prints it all.
 """
 
 from typing import NamedTuple

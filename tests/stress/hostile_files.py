@@ -11,7 +11,7 @@ import pathlib
 import pickle
 import struct
 
-from srgan_jax.stress import hostile_archives, hostile_hdf5
+from tests.stress import hostile_archives, hostile_hdf5
 
 Write = Callable[[pathlib.Path], None]
 

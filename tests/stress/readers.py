@@ -14,7 +14,7 @@ import tempfile
 import time
 from typing import Any
 
-from srgan_jax.stress import Row, hostile_files
+from tests.stress import Row, hostile_files
 
 HEADER = ('hostile file', 'bytes', 'seconds', 'peak MiB')
 

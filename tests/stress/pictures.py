@@ -20,10 +20,9 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from srgan_jax import cli
+from srgan_jax import SCALE, cli
 from srgan_jax.imaging import pictures
-from srgan_jax.models.generator import SCALE
-from srgan_jax.stress import Row, sizes
+from tests.stress import Row, sizes
 
 HEADER = ('pictures in a nasty folder', 'how many')
 _CASES = pathlib.Path(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from srgan_jax import cli
-from srgan_jax.stress import pictures, raters, readers, sizes, training
+from tests.stress import pictures, raters, readers, sizes, training
 
 _PARTS = {
   'files': readers,
@@ -16,7 +16,7 @@ _PARTS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
   """The command; 1 where something did not hold."""
-  parser = cli.parser(__doc__, 'python tools/stress.py')
+  parser = cli.parser(__doc__, 'python -m tests.stress')
   parser.add_argument(
     '--short', action='store_true', help='fewer kills, smaller sizes'
   )
@@ -40,3 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _print(cells: Sequence[object]) -> None:
   texts = (f'{c:.2f}' if isinstance(c, float) else str(c) for c in cells)
   print(f'| {" | ".join(texts)} |', flush=True)
+
+
+if __name__ == '__main__':
+  cli.run(main)
