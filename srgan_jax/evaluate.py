@@ -75,11 +75,12 @@ def _parser() -> argparse.ArgumentParser:
     help='of paper, y, rgb (docs/protocols.md); all by default',
   )
   add(
+    '--metric',
     '--lpips',
     action='append',
     default=[],
     metavar='FILE',
-    help='LPIPS too, by the weights of srgan_jax.convert.lpips; repeatable',
+    help='LPIPS, DISTS or NIQE too, by a file of srgan_jax.convert; repeatable',
   )
   add(
     '--max-megapixels',
@@ -134,7 +135,7 @@ def _run(options: argparse.Namespace) -> bool:
     method,
     (degraded.degrade(x, options.degrade) for x in _progress(benchmark)),
     options.protocol or metrics.PROTOCOLS,
-    report.load_distances(options.lpips),
+    report.load_distances(options.metric),
     left_out,
   )
   source = options.lr or f'made by imresize, edge {options.edge}'

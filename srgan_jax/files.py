@@ -9,6 +9,7 @@ import os
 import pathlib
 import secrets
 import stat
+import sys
 import tarfile
 from typing import Any, BinaryIO, cast
 import zlib
@@ -16,6 +17,7 @@ import zlib
 Path = str | os.PathLike[str]
 
 _BESIDE = '.srgan_jax.'  # what is being written, in a file beside its place
+_ORIGIN = 'user.srgan_jax.origin'  # an extended attribute
 
 
 @contextlib.contextmanager
@@ -74,6 +76,21 @@ def _is_stream(path: Path) -> bool:
     if not os.path.islink(path):
       return False
     path = os.path.join(os.path.dirname(path), os.readlink(path))
+
+
+def set_origin(path: Path, text: str) -> None:
+  """Notes what made a file in its extended attributes, where Linux has them."""
+  if sys.platform == 'linux':
+    with contextlib.suppress(OSError):
+      os.setxattr(path, _ORIGIN, os.fsencode(text))
+
+
+def origin(path: Path) -> str:
+  """What `set_origin` noted; '' where nothing is."""
+  if sys.platform == 'linux':
+    with contextlib.suppress(OSError):
+      return os.fsdecode(os.getxattr(path, _ORIGIN))
+  return ''
 
 
 def write_text(path: Path, text: str) -> None:

@@ -11,6 +11,7 @@ own format with all that it kept (docs/upscaling.md). The call from Python is
 
 import argparse
 from collections.abc import Sequence
+import hashlib
 import os
 import pathlib
 import sys
@@ -41,8 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plan = _plan(options)
     if options.report:
       files.require_place(options.report)
-  except ValueError as error:
-    _say(str(error))
+  except (OSError, ValueError) as error:
+    _say(cli.one_line(error))
     return 1
   code = _upscale(plan.jobs, options)
   for line in finding.describe(plan.passed_over):
@@ -89,9 +90,22 @@ def _plan(options: argparse.Namespace) -> 'planning.Plan':
       _say(job.note)
     elif not options.overwrite and _exists(job.target):
       job.status = 'skipped'
-  if skipped := sum(job.status == 'skipped' for job in plan.jobs):
-    _say(f'{skipped} there already, skipped (--overwrite makes them again)')
+  if skipped := [job.target for job in plan.jobs if job.status == 'skipped']:
+    line = f'{len(skipped)} there already, skipped'
+    if others := set(map(files.origin, skipped)) - {'', _origin(options)}:
+      names = sorted(text.rpartition(' ')[0] for text in others)
+      line += f', some made by another model: {", ".join(names)}'
+    _say(f'{line} (--overwrite makes them again)')
   return plan
+
+
+def _origin(options: argparse.Namespace) -> str:
+  """The model, and a digest of its weights and of the options with them."""
+  digest = hashlib.sha256()
+  if not pretrained.is_published(options.model):
+    digest.update(pretrained.find(options.model).read_bytes())
+  digest.update(f'{options.strength} {options.back_project}'.encode())
+  return f'{options.model} {digest.hexdigest()[:16]}'
 
 
 def _upscale(
@@ -120,6 +134,7 @@ def _upscale(
         say=_say,
         quality=options.quality,
         max_megapixels=options.max_megapixels,
+        origin=_origin(options),
       ).run(upscaler)
   except (ValueError, OSError) as error:  # of the model, or standard output
     _say(str(error))

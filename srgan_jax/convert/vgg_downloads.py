@@ -97,6 +97,11 @@ def fetch(name: str, depth: int | None = None) -> pathlib.Path:
   home = homes.get(max(homes) if depth is None else depth)
   if home is None:
     raise ValueError(f'{name} has VGG{max(homes)}, not VGG{depth}')
+  return keep(home)
+
+
+def keep(home: Home) -> pathlib.Path:
+  """A published file, downloaded once and then kept; as `fetch`."""
   algorithm, _, digits = home.digest.partition(':')
   path = files.cache_folder('downloads') / home.file_name
   if not path.exists():

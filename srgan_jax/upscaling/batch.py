@@ -32,6 +32,7 @@ class Batch:
     say: Callable[[str], None],
     quality: int | None = None,
     max_megapixels: int = MAX_MEGAPIXELS,
+    origin: str = '',
   ):
     """Takes the pictures; what becomes of each is noted in its job.
 
@@ -40,10 +41,12 @@ class Batch:
       say: called with a line on what went wrong or was left aside.
       quality: of JPEG, WebP and AVIF, 1 to 100; None for the format's usual.
       max_megapixels: of a result, at most.
+      origin: what made the results, to be noted at each (`files.origin`).
     """
     self._jobs = jobs
     self._say = say
     self._quality, self._max_megapixels = quality, max_megapixels
+    self._origin = origin
     self._stop = threading.Event()
     self._unsaid: OSError | None = None
     self._to_stdout = any(job.target == STANDARD for job in jobs)
@@ -164,6 +167,7 @@ class Batch:
     with files.replacing(job.target) as beside, open(beside, 'wb') as file:
       stoppable = cast(BinaryIO, _Stoppable(file, self._stop))
       notes = writing.write(picture, stoppable, form, self._quality, job.scale)
+      files.set_origin(beside, self._origin)
     job.note = '; '.join([job.note, *notes] if job.note else notes)
 
   def _finish(self, job: Job, written: futures.Future[None]) -> None:

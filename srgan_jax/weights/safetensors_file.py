@@ -20,7 +20,7 @@ from srgan_jax import files
 _MAX_HEADER = 2**22
 _MAX_NAME = 500
 _MAX_TENSORS = 20_000
-_DTYPES = {
+_DTYPES: dict[str, np.dtype] = {
   'F64': np.dtype(np.float64),
   'F32': np.dtype(np.float32),
   'F16': np.dtype(np.float16),
@@ -53,7 +53,7 @@ def index(
     _check_depth(file.read(length))
   try:
     with safetensors.safe_open(path, framework='numpy') as opened:
-      tensors = {}
+      tensors: dict[str, tuple[np.dtype, Shape]] = {}
       names = list(opened.keys())
       if len(names) > _MAX_TENSORS or max(map(len, names), default=0) > (
         _MAX_NAME

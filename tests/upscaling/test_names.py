@@ -189,6 +189,22 @@ def test_skip_existing_is_the_default_and_can_be_said(model, tmp_path, capsys):
     run(*both, '--skip-existing', '--overwrite')
 
 
+@pytest.mark.skipif(sys.platform != 'linux', reason='needs attributes of Linux')
+def test_results_of_another_model_are_named(model, tmp_path, capsys):
+  put(tmp_path / 'a.png')
+  go = lambda *options: run(
+    tmp_path / 'a.png', '-o', tmp_path / 'out', '--model', *options
+  )
+  assert go(model) == 0
+  said = []
+  for options in ((model,), (model, '--back-project', '1'), ('srresnet',)):
+    assert go(*options) == 0
+    said.append('made by another model' in capsys.readouterr().err)
+  assert said == [False, True, True]
+  assert go('srresnet', '--overwrite') == go('photo') == 0
+  assert 'another model: srresnet (--ov' in capsys.readouterr().err
+
+
 def test_the_report_goes_into_devices_pipes_and_links(model, tmp_path, capsys):
   put(tmp_path / 'a.png')
   go = lambda report: run(
