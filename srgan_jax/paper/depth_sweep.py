@@ -240,7 +240,7 @@ def _read_points(
   None where that cannot be read: they are measured again.
   """
   try:
-    before = json.loads(path.read_text(encoding='utf-8'))
+    before = files.read_json(path)
     if any(before[key] != value for key, value in setting.items()):
       return {}
     points = [Point(**fields) for fields in before['points']]

@@ -21,6 +21,8 @@ import socket
 import threading
 import time
 
+from srgan_jax import files
+
 logger = logging.getLogger('srgan_jax')
 
 NAME = 'run.lock'
@@ -292,5 +294,5 @@ def _read(path: pathlib.Path) -> Holder | None:
 
 def _parse(content: bytes) -> Holder | None:
   with contextlib.suppress(ValueError, TypeError):
-    return Holder(**json.loads(content))
+    return Holder(**files.parse_json(content))
   return None

@@ -48,10 +48,15 @@ class Batch:
     self._quality, self._max_megapixels = quality, max_megapixels
     self._origin = origin
     self._stop = threading.Event()
+    self._unsaid: OSError | None = None
     self._to_stdout = any(job.target == STANDARD for job in jobs)
 
   def run(self, upscaler: Upscaler) -> None:
-    """Goes through the pictures; what fails is said and passed over."""
+    """Goes through the pictures; what fails is said and passed over.
+
+    Raises:
+      OSError: in the end, where the results' names could not be written.
+    """
     waiting = [job for job in self._jobs if job.status == 'waiting']
     for job in waiting:
       with contextlib.suppress(ValueError):  # said when it is read
@@ -75,6 +80,8 @@ class Batch:
       except BaseException:
         self._stop.set()  # the writer leaves its file
         raise
+    if self._unsaid:
+      raise self._unsaid
 
   def _go_through(
     self,
@@ -169,8 +176,13 @@ class Batch:
       job.status = 'done'
       if job.note:
         self._say(f'{job.source}: {job.note}')
-      if not self._to_stdout:
+    if job.status == 'done' and not self._to_stdout:
+      try:
         tqdm.tqdm.write(str(job.target))
+      except BrokenPipeError:  # its reader has seen enough
+        pass
+      except OSError as error:  # which spoils no picture
+        self._unsaid = error
 
   @contextlib.contextmanager
   def _may_fail(self, job: Job) -> Any:

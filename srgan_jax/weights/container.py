@@ -264,8 +264,8 @@ def _decode(
   for key, value in raw.items():
     if key not in plain:
       try:
-        metadata[key] = json.loads(value)
-      except (ValueError, RecursionError):
+        metadata[key] = files.parse_json(value)
+      except ValueError:
         raise fault_error(
           path, kind, f'has metadata {key} not in JSON'
         ) from None

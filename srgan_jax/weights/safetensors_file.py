@@ -6,7 +6,6 @@ parsed whole: a claim of 100 MB is refused here before that.
 """
 
 from collections.abc import Iterable
-import json
 import os
 import struct
 
@@ -80,9 +79,8 @@ def read(path: files.Path, names: Iterable[str]) -> dict[str, np.ndarray]:
 def _check_depth(header: bytes) -> None:
   """Refuses what is no JSON object of objects, before the library parses it."""
   try:
-    if not isinstance(json.loads(header), dict):
-      raise ValueError('its header is no JSON object')
-  except RecursionError:
-    raise ValueError('its header is nested too deeply') from None
-  except UnicodeDecodeError:
-    raise ValueError('its header is no text') from None
+    found = files.parse_json(header)
+  except ValueError as error:
+    raise ValueError(f'its header is no JSON ({error})') from None
+  if not isinstance(found, dict):
+    raise ValueError('its header is no JSON object')

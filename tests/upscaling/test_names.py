@@ -277,3 +277,28 @@ def test_hdr_is_refused_before_it_is_computed(model, tmp_path, capsys):
   with open(out / 'hdr.png', 'rb') as file:
     assert chunk in png.split(file)[0].chunks
   assert np.asarray(Image.open(out / 'hdr.png')).shape == (24, 20, 3)
+
+
+@pytest.mark.parametrize(
+  ('stdout', 'status', 'said'),
+  [
+    ('> /dev/full', 1, 'No space left on device'),
+    ('| head -n 1 > first', 0, ''),
+    ('>&- 2>&-', 0, ''),
+  ],
+)
+def test_no_picture_hangs_on_what_reads_the_names(
+  stdout, status, said, model, tmp_path
+):
+  put(*(tmp_path / 'in' / f'{i}.png' for i in range(5)))
+  result = subprocess.run(
+    f'{sys.executable} -m srgan_jax.upscale in -o out --model {model} {stdout}',
+    shell=True,
+    cwd=tmp_path,
+    env=repository.environment(),
+    capture_output=True,
+    text=True,
+  )
+  assert result.returncode == status and said in result.stderr
+  assert len(result.stderr.splitlines()) == bool(said)
+  assert len(names_in(tmp_path / 'out')) == 5
