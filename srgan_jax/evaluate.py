@@ -23,6 +23,11 @@ if TYPE_CHECKING:
   from srgan_jax.evaluation import benchmarks, degraded, report
 
 
+def start() -> None:
+  """The command: scores what `sys.argv` says."""
+  cli.run(main)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
   """The command; its exit status."""
   options = _parser().parse_args(arguments)
@@ -70,11 +75,12 @@ def _parser() -> argparse.ArgumentParser:
     help='of paper, y, rgb (docs/protocols.md); all by default',
   )
   add(
+    '--metric',
     '--lpips',
     action='append',
     default=[],
     metavar='FILE',
-    help='LPIPS too, by the weights of srgan_jax.convert.lpips; repeatable',
+    help='LPIPS, DISTS or NIQE too, by a file of srgan_jax.convert; repeatable',
   )
   add(
     '--max-megapixels',
@@ -129,7 +135,7 @@ def _run(options: argparse.Namespace) -> bool:
     method,
     (degraded.degrade(x, options.degrade) for x in _progress(benchmark)),
     options.protocol or metrics.PROTOCOLS,
-    report.load_distances(options.lpips),
+    report.load_distances(options.metric),
     left_out,
   )
   source = options.lr or f'made by imresize, edge {options.edge}'
@@ -191,4 +197,4 @@ def _progress(
 
 
 if __name__ == '__main__':
-  sys.exit(main())
+  start()

@@ -70,6 +70,22 @@ def test_a_tool_is_a_short_command(path):
   assert len(path.read_text().splitlines()) <= 60
 
 
+COMMANDS = [
+  path
+  for path in (*FILES, *TOOLS)
+  if "__name__ == '__main__'" in path.read_text()
+  and path.name != 'hdf5_rehearsal.py'  # a reader's own process
+]
+
+
+@pytest.mark.parametrize('path', COMMANDS, ids=lambda p: p.name)
+def test_a_command_ends_as_all_do(path):
+  *_, ending = path.read_text().partition("__name__ == '__main__':")
+  assert re.search(
+    r'\n  (cli\.run\(main\)|start\(\)|config_files\.run\()', ending
+  )
+
+
 def test_no_test_imports_another():
   for path in (repository.ROOT / 'tests').rglob('*.py'):
     for name in imported(path):
@@ -87,12 +103,13 @@ def test_optional_packages_stay_in_their_modules(path):
     'torch': ['convert/*', 'speed/*'],
     'av': ['upscaling/video/*'],
     'h5py': ['convert/*'],
-    'gradio': ['demo.py', 'demo_server.py'],
+    'gradio': ['demo_page.py', 'demo_server.py'],
+    'huggingface_hub': ['hub.py', 'pretrained/__init__.py'],
     'onnx': ['convert/to_onnx.py'],
     'starlette': ['mos/server.py', 'serving.py', 'demo_server.py'],
     'uvicorn': ['serving.py'],
     'krippendorff': ['mos/statistics.py'],
-    'scipy': ['mos/statistics.py'],
+    'scipy': ['evaluation/niqe.py', 'mos/statistics.py'],
     'matplotlib': ['mos/figure.py', 'paper/*'],
   }
   relative = path.relative_to(PACKAGE).as_posix()

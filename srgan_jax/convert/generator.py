@@ -20,7 +20,6 @@ upscales a picture once.
 """
 
 from collections.abc import Sequence
-import hashlib
 import pathlib
 from typing import Any
 
@@ -29,7 +28,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from srgan_jax import cli, weights
+from srgan_jax import cli, files, weights
 from srgan_jax.convert import folding, readers
 from srgan_jax.convert.generator_layouts import (
   INPUT_RANGES,
@@ -87,8 +86,8 @@ def convert(
       network = folding.from_state(read_state(source), *ranges)
     check = _forward_check(network)
   except ValueError as error:
-    raise ValueError(f'{source}: {readers.first_line(error)}') from error
-  digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    raise ValueError(f'{source}: {readers.printable(error)}') from error
+  digest = files.digest(source)
   training = {
     'label': source.name.split('.')[0],
     'source': f'{source.name}: {network.layout}',
@@ -241,6 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   )
   options = parser.parse_args(arguments)
   with cli.failing_in_a_line('convert_generator'):
+    files.require_place(options.output)
     lines = convert(
       options.source,
       options.output,
@@ -251,4 +251,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-  main()
+  cli.run(main)

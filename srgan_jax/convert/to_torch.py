@@ -14,6 +14,7 @@ each channel, as the paper has it, so the module to load it into is built with
 """
 
 from collections.abc import Sequence
+import io
 import json
 import pathlib
 
@@ -36,6 +37,7 @@ def export(source: str, output: pathlib.Path) -> list[str]:
   """
   if output.suffix not in _SUFFIXES:
     raise ValueError(f'{output} must end in {" or ".join(_SUFFIXES)}')
+  files.require_place(output)
   path = pretrained.find(source)
   generator, variables, metadata = weights.load_generator(path)
   try:
@@ -60,8 +62,10 @@ def export(source: str, output: pathlib.Path) -> list[str]:
         'does not'
       ) from None
     tensors = {name: torch.from_numpy(array) for name, array in state.items()}
+    data = io.BytesIO()
+    torch.save(tensors, data)  # which hides what a disk says
     with files.replacing(output) as beside:
-      torch.save(tensors, beside)
+      beside.write_bytes(data.getbuffer())
   return [
     f'{output}: {len(state)} tensors in the layout of {LORNATANG.name}',
     f'  {generator.blocks} blocks, {generator.channels} channels, '
@@ -83,4 +87,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-  main()
+  cli.run(main)

@@ -38,7 +38,7 @@ import pathlib
 import jax
 import numpy as np
 
-from srgan_jax import cli, weights
+from srgan_jax import cli, files, weights
 from srgan_jax.convert import vgg_downloads, vgg_sources
 from srgan_jax.models import vgg
 
@@ -220,6 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   )
   options = parser.parse_args(arguments)
   with cli.failing_in_a_line('convert_vgg'):
+    files.require_place(options.output)
     if options.source in vgg_downloads.HOMES:
       source = vgg_downloads.fetch(options.source, options.depth)
     else:
@@ -235,4 +236,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-  main()
+  cli.run(main)

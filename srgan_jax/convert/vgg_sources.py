@@ -95,7 +95,7 @@ def read(path: pathlib.Path) -> Contents:
     stored, source = kind.read(path)
     params = _read_checked(stored)
   except ValueError as error:
-    raise ValueError(f'{path}: {readers.first_line(error)}') from error
+    raise ValueError(f'{path}: {readers.printable(error)}') from error
   depth = _depth(stored)
   digests = readers.digests(source)
   known = [

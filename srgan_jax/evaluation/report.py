@@ -4,7 +4,7 @@ Every figure stands under the name of its protocol. PSNR is in dB; SSIM is at
 most 1; LPIPS is a distance, 0 for equal images. Means are over the images.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
 import math
 from typing import Any, Protocol
@@ -95,12 +95,16 @@ class Report:
 
 
 def load_distances(paths: Sequence[str]) -> list[Distance]:
-  """The learned metrics of weights files that srgan_jax.convert.lpips wrote."""
+  """LPIPS, DISTS and NIQE by the files that `srgan_jax.convert` wrote."""
   if not paths:
     return []
-  from srgan_jax.evaluation import lpips  # the networks, only where asked for
+  # The networks, only where asked for.
+  from srgan_jax import weights
+  from srgan_jax.evaluation import dists, lpips, niqe
 
-  return [lpips.load(path) for path in paths]
+  readers: dict[str, Callable[[str], Distance]]
+  readers = {'dists': dists.load, 'niqe': niqe.load}
+  return [readers.get(weights.read_kind(p), lpips.load)(p) for p in paths]
 
 
 def evaluate(

@@ -32,7 +32,7 @@ class BatchNorm(nn.Module):
 
   use_running_average: bool
   scale_init: nn.initializers.Initializer = nn.initializers.ones
-  dtype: jnp.dtype = jnp.float32
+  dtype: jax.typing.DTypeLike = jnp.float32
 
   @nn.compact
   def __call__(self, x: jax.Array, slope: jax.Array | float = 1.0) -> jax.Array:
@@ -66,7 +66,7 @@ class Conv(nn.Module):
   kernel_size: tuple[int, int]
   use_bias: bool = True
   kernel_init: nn.initializers.Initializer = kernel_init
-  dtype: jnp.dtype = jnp.float32
+  dtype: jax.typing.DTypeLike = jnp.float32
 
   @nn.compact
   def __call__(self, x: jax.Array, slope: jax.Array | float = 1.0) -> jax.Array:
@@ -166,7 +166,7 @@ class ShuffledConv(nn.Module):
 
   features: int
   kernel_init: nn.initializers.Initializer = kernel_init
-  dtype: jnp.dtype = jnp.float32
+  dtype: jax.typing.DTypeLike = jnp.float32
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
@@ -208,7 +208,7 @@ class StridedConv(nn.Module):
   """A 3x3 convolution of stride 2 without a bias."""
 
   features: int
-  dtype: jnp.dtype = jnp.float32
+  dtype: jax.typing.DTypeLike = jnp.float32
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:

@@ -85,7 +85,7 @@ class VGG(nn.Module):
 
   depth: int
   layer: str
-  dtype: jnp.dtype = jnp.float32
+  dtype: jax.typing.DTypeLike = jnp.float32
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
@@ -180,7 +180,11 @@ class PerceptualNetwork:
   source: str = struct.field(pytree_node=False, default='')
 
   def features(
-    self, images: jax.Array, layer: str, *, dtype: jnp.dtype = jnp.float32
+    self,
+    images: jax.Array,
+    layer: str,
+    *,
+    dtype: jax.typing.DTypeLike = jnp.float32,
   ) -> jax.Array:
     """See `features`."""
     return features(self, images, layer, dtype=dtype)
@@ -191,7 +195,7 @@ def features(
   images: jax.Array,
   layer: str,
   *,
-  dtype: jnp.dtype = jnp.float32,
+  dtype: jax.typing.DTypeLike = jnp.float32,
 ) -> jax.Array:
   """The rescaled features phi_ij that equation 5 compares.
 

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f'mos: {error.name} is not installed: {_EXTRA}', file=sys.stderr)
     return 1
   except (ValueError, OSError, FloatingPointError, MemoryError) as error:
-    print(f'mos: {error}', file=sys.stderr)
+    print(f'mos: {cli.one_line(error)}', file=sys.stderr)
     return 1
   return 0
 
@@ -178,4 +178,4 @@ def _numbers(text: str) -> list[int]:
 
 
 if __name__ == '__main__':
-  sys.exit(main())
+  cli.run(main)

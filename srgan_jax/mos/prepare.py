@@ -256,8 +256,9 @@ def _replacing_folder(folder: pathlib.Path) -> Iterator[pathlib.Path]:
   beside = folder.with_name(f'.{folder.name}.{os.getpid()}.tmp')
   old = folder.with_name(f'.{folder.name}.{os.getpid()}.old')
   try:
-    (beside / IMAGES).mkdir(parents=True)
-    yield beside
+    with files.naming(folder):
+      (beside / IMAGES).mkdir(parents=True)
+      yield beside
     _check_output(folder)  # raters may have come meanwhile
     if folder.exists():
       os.replace(folder, old)

@@ -82,13 +82,16 @@ class Ratings:
     Raises:
       ValueError: where the file is of another study, or none.
     """
-    path = pathlib.Path(folder) / RATINGS
+    self._path = path = pathlib.Path(folder) / RATINGS
     self._study = study
     self._order = functools.lru_cache(maxsize=256)(study.order)
     self._lock = threading.RLock()
-    self._database = sqlite3.connect(
-      path, timeout=30, isolation_level=None, check_same_thread=False
-    )
+    try:
+      self._database = sqlite3.connect(
+        path, timeout=30, isolation_level=None, check_same_thread=False
+      )
+    except sqlite3.Error as error:
+      raise ValueError(f'{path} cannot be opened: {error}') from error
     try:
       for pragma in ('journal_mode=WAL', 'synchronous=FULL', 'foreign_keys=ON'):
         self._database.execute(f'PRAGMA {pragma}')
@@ -191,12 +194,19 @@ class Ratings:
     return self._order(rater)
 
   def all(self) -> list[Rating]:
-    """Every score, by rater and position."""
-    with self._lock:
-      rows = self._database.execute(
-        'SELECT rater, position, file, showing, score FROM ratings '
-        'ORDER BY rater, position'
-      ).fetchall()
+    """Every score, by rater and position.
+
+    Raises:
+      ValueError: where the file is damaged.
+    """
+    try:
+      with self._lock:
+        rows = self._database.execute(
+          'SELECT rater, position, file, showing, score FROM ratings '
+          'ORDER BY rater, position'
+        ).fetchall()
+    except sqlite3.DatabaseError as error:
+      raise ValueError(f'{self._path} cannot be read: {error}') from error
     return [Rating(*row) for row in rows]
 
   def _fact(self, name: str, default: str) -> str:

@@ -18,7 +18,6 @@ named in a request, so nobody scores for somebody else.
 
 from collections.abc import Callable, Mapping
 import hmac
-import json
 import pathlib
 import sqlite3
 import sys
@@ -31,7 +30,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from srgan_jax import serving
+from srgan_jax import files, serving
 from srgan_jax.mos import ratings as ratings_lib
 from srgan_jax.mos.study import IMAGES, Study
 
@@ -320,8 +319,8 @@ async def _read(request: Request, fields: Mapping[str, type]) -> dict[str, Any]:
     HTTPException: where it is anything else.
   """
   try:
-    given = json.loads(await request.body())
-  except (ValueError, RecursionError) as error:
+    given = files.parse_json(await request.body())
+  except ValueError as error:
     raise HTTPException(400, 'not JSON') from error
   # `type`, since True is an int.
   if not isinstance(given, dict) or {

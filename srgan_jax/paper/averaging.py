@@ -19,7 +19,7 @@ from typing import Any, get_args
 import jax
 import jax.numpy as jnp
 
-from srgan_jax import cli, pretrained, weights
+from srgan_jax import cli, files, pretrained, weights
 from srgan_jax.data import batch, draw, loader, opening
 from srgan_jax.models import layers
 from srgan_jax.models.generator import Generator
@@ -115,9 +115,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
   add('--dtype', choices=get_args(weights.Dtype), default='float32')
   options = parser.parse_args(arguments)
   with cli.failing_in_a_line('average_generators'):
+    files.require_place(options.output)
     average(options.files, options.output, options.dtype, options.data)
   print(f'wrote {options.output}: the mean of {len(options.files)}')
 
 
 if __name__ == '__main__':
-  main()
+  cli.run(main)

@@ -28,7 +28,6 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-import lzma
 import os
 import pathlib
 import re
@@ -37,9 +36,8 @@ import stat
 import tarfile
 from typing import Any, BinaryIO
 import zipfile
-import zlib
 
-from srgan_jax import SCALE, cli, weights
+from srgan_jax import SCALE, cli, files, weights
 from srgan_jax.convert import downloads
 from srgan_jax.evaluation import benchmarks
 from srgan_jax.imaging import reading
@@ -53,12 +51,8 @@ _HOME = (
 )
 _MARK = re.compile(r'(^|[/_])HR([/_.]|$)')
 _UNREADABLE = (
-  tarfile.TarError,
+  *files.TAR_FAULTS,
   zipfile.BadZipFile,
-  lzma.LZMAError,
-  zlib.error,
-  EOFError,
-  OSError,
   RuntimeError,  # an encrypted or unknown .zip
 )
 # A member's name, whether it is a regular file, and how it is opened.
@@ -101,9 +95,8 @@ class Benchmark:
     name: as in papers.
     count: how many images it has.
     url: of an archive of its originals.
-    pixels: SHA-256 of each image's pixels by the image's usual name; empty
-      where they are not pinned.
-    files_md5: of the files in the archive, as `_Unpacked.files_md5`; '' where
+    pixels: SHA-256 of each image's pixels by its usual name, if pinned.
+    files_md5: of the files in the archive, as `_unpack` gives it; '' where
       pixels are pinned, which says more.
   """
 
@@ -357,4 +350,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-  main()
+  cli.run(main)

@@ -1,7 +1,6 @@
 """How the runs of a recipe went: their metrics as a table and a picture."""
 
 from collections.abc import Iterator, Mapping, Sequence
-import json
 import pathlib
 from typing import Any
 
@@ -16,8 +15,8 @@ def read_metrics(path: pathlib.Path) -> Iterator[dict[str, Any]]:
     return
   for line in path.read_text(encoding='utf-8').splitlines():
     try:
-      yield json.loads(line)
-    except json.JSONDecodeError:
+      yield files.parse_json(line)
+    except ValueError:
       continue  # cut off in a run that was killed
 
 

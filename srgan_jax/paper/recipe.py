@@ -27,7 +27,6 @@ networks with fresh optimizers.
 
 import argparse
 from collections.abc import Sequence
-import json
 import pathlib
 import sys
 import time
@@ -64,7 +63,7 @@ class Recipe:
     self.path = self.output / 'recipe.json'
     self.records: dict[str, Any] = {}
     if self.path.exists():
-      self.records = json.loads(self.path.read_text(encoding='utf-8'))
+      self.records = files.read_json(self.path)
 
   def train(self, name: str, budget: Budget) -> None:
     """Trains a variant to its end, unless it has ended.
@@ -281,11 +280,7 @@ def _warn(text: str) -> None:
 
 def _record(folder: pathlib.Path, name: str) -> dict[str, Any] | None:
   """What a finished recipe says of a variant, if it has it."""
-  path = folder / 'recipe.json'
-  try:
-    record = json.loads(path.read_text(encoding='utf-8')).get(name)
-  except (OSError, ValueError) as error:
-    raise ValueError(f'{path} cannot be read: {error}') from error
+  record = files.read_json(folder / 'recipe.json').get(name)
   return record if record and record['ended'] else None
 
 

@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 import jax
+from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 import numpy as np
@@ -26,16 +27,10 @@ LOADERS = ('synthetic', 'resident')
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-  """A compiled program.
+  """A compiled program: XLA's optimised text, and the steps in a call.
 
-  Attributes:
-    text: what XLA's text of it says, optimised.
-    steps: training steps in a call.
-    compile_s: how long that took, in seconds.
-    arguments: bytes of what goes in, of a device.
-    temporaries: bytes of what lies between, at their peak.
-    peak: bytes of arguments, results and temporaries.
-    cost: what XLA counts ('flops', 'bytes accessed'); {} where it does not.
+  Arguments, temporaries and the peak, which has the results too, are bytes of a
+  device; `cost` is what XLA counts ('flops', 'bytes accessed'), if it does.
   """
 
   text: str
@@ -45,6 +40,22 @@ class Program:
   temporaries: int
   peak: int
   cost: dict[str, float]
+
+
+def describe(name: str, hint: str, platform: str, **options: Any) -> list[Any]:
+  """The devices of a topology, which nobody needs to have.
+
+  Raises:
+    ValueError: one line with the name and the hint, where the platform's plugin
+      does not know it or is not installed.
+  """
+  try:
+    return list(
+      topologies.get_topology_desc(platform=platform, **options).devices
+    )
+  except Exception as error:  # the plugin's, of any kind
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    raise ValueError(f'{name}: {text} ({hint})') from error
 
 
 def prepare(
@@ -112,13 +123,18 @@ def compile_stage(
     compile_s=compile_s,
     arguments=plan.argument_size_in_bytes,
     temporaries=plan.temp_size_in_bytes,
-    peak=(
-      plan.argument_size_in_bytes
-      + plan.output_size_in_bytes
-      + plan.temp_size_in_bytes
-      - plan.alias_size_in_bytes
-    ),
+    peak=peak_bytes(plan),
     cost=compiled.cost_analysis() or {},
+  )
+
+
+def peak_bytes(plan: Any) -> int:
+  """What a program's `memory_analysis` takes of a device at its peak."""
+  return int(
+    plan.argument_size_in_bytes
+    + plan.output_size_in_bytes
+    + plan.temp_size_in_bytes
+    - plan.alias_size_in_bytes
   )
 
 

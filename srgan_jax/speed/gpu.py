@@ -36,10 +36,9 @@ import re
 from typing import Any
 
 import jax
-from jax.experimental import topologies
 from ml_collections import ConfigDict
 
-from srgan_jax import files
+from srgan_jax import cli, files
 from srgan_jax.speed import ahead, hlo
 from srgan_jax.speed import training as training_speed
 
@@ -94,17 +93,14 @@ def describe(target: str) -> list[Any]:
   description = _DESCRIPTION.format(
     name=name, bandwidth=bandwidth, memory=memory
   )
-  try:
-    return list(
-      topologies.get_topology_desc(
-        '', 'cuda', target_config=description, topology='1x1x1'
-      ).devices
-    )
-  except Exception as error:  # the plugin's, of any kind
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    raise ValueError(
-      f"{target}: {text} (pip install 'srgan_jax[cuda]')"
-    ) from error
+  return ahead.describe(
+    target,
+    cli.install('cuda'),
+    'cuda',
+    topology_name='',
+    target_config=description,
+    topology='1x1x1',
+  )
 
 
 def figures_of(

@@ -33,8 +33,8 @@ import torch
 
 from srgan_jax import files
 from srgan_jax.data.batch import make_batch
-from srgan_jax.imaging import resize
 from srgan_jax.speed import stand_ins, torch_sides
+from srgan_jax.speed.timed_calls import Synthetic
 from srgan_jax.training.setup import Setup
 
 VARIANTS = ('eager', 'channels_last', 'compile', 'graphs')
@@ -203,7 +203,7 @@ def report(
   exact = Setup(config, perceptual)
   facts = _facts(setup)
   print(', '.join(f'{name} {value}' for name, value in facts.items()))
-  rows = _random_rows(config)
+  rows = next(Synthetic(config).batches())
   results = []
   for index, stage in enumerate(setup.stages):
     if stage.name not in stage_names:
@@ -240,14 +240,4 @@ def _facts(setup: Setup) -> dict[str, Any]:
     'batch_size': setup.config.batch_size,
     'steps_per_call': setup.config.steps_per_call,
     'crop_size': setup.config.crop_size,
-  }
-
-
-def _random_rows(config: ConfigDict) -> dict[str, np.ndarray]:
-  rng = np.random.default_rng(0)
-  side = config.crop_size + 2 * resize.CONTEXT
-  shape = (config.batch_size, side, side, 3)
-  return {
-    'crop': rng.integers(0, 256, shape, np.uint8),
-    'symmetry': np.zeros(config.batch_size, np.int32),
   }

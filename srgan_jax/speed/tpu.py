@@ -28,7 +28,6 @@ import re
 from typing import Any
 
 import jax
-from jax.experimental import topologies
 from ml_collections import ConfigDict
 
 from srgan_jax import files
@@ -55,17 +54,9 @@ def describe(topology: str) -> list[Any]:
   extra = {}
   if topology.endswith(':1x1'):
     extra['chips_per_host_bounds'] = [1, 1, 1]
-  try:
-    return list(
-      topologies.get_topology_desc(
-        platform='tpu', topology_name=topology, **extra
-      ).devices
-    )
-  except Exception as error:  # libtpu's, of any kind
-    text = str(error).splitlines()[0]
-    if 'not installed' in text:
-      text = "the compiler is libtpu's: pip install libtpu"
-    raise ValueError(f'{topology}: {text}') from error
+  return ahead.describe(
+    topology, 'pip install libtpu', 'tpu', topology_name=topology, **extra
+  )
 
 
 def figures_of(

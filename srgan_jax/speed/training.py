@@ -40,7 +40,7 @@ import numpy as np
 from srgan_jax import files, sharding
 from srgan_jax.data.loader import Loader
 from srgan_jax.models import vgg
-from srgan_jax.speed import stand_ins
+from srgan_jax.speed import ahead, stand_ins
 from srgan_jax.speed.timed_calls import Synthetic, TimedCalls
 from srgan_jax.training import stages
 from srgan_jax.training.inputs import Inputs
@@ -98,6 +98,7 @@ def measure(
   timed.warm_up()
   ends = timed.make(calls + 1)
   waited = timed.waited
+  plan = compiled.memory_analysis()
   if profile:
     profile.mkdir(parents=True, exist_ok=True)
     with jax.profiler.trace(str(profile)):
@@ -116,7 +117,7 @@ def measure(
     'flops_per_step': flops,
     'fraction_of_peak': rate / peak if rate and peak else None,
     'input_wait_fraction': min(1.0, waited / (ends[-1] - ends[0])),
-    'peak_memory_bytes': _planned_memory(compiled),
+    'peak_memory_bytes': plan and ahead.peak_bytes(plan),
   }
 
 
@@ -159,18 +160,6 @@ def peak_flops(kind: str, precision: str) -> float | None:
 def _peak(setup: Setup) -> float | None:
   one = peak_flops(setup.mesh.devices.flat[0].device_kind, setup.precision)
   return one * setup.mesh.size if one else None
-
-
-def _planned_memory(compiled: jax.stages.Compiled) -> int | None:
-  plan = compiled.memory_analysis()
-  if plan is None:
-    return None
-  return int(
-    plan.argument_size_in_bytes
-    + plan.output_size_in_bytes
-    + plan.temp_size_in_bytes
-    - plan.alias_size_in_bytes
-  )
 
 
 def _row(record: dict[str, Any]) -> str:

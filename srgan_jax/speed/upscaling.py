@@ -176,4 +176,4 @@ def _row(name: str, figures: dict[str, Any]) -> str:
 
 
 if __name__ == '__main__':
-  main()
+  cli.run(main)

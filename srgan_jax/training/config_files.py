@@ -124,7 +124,7 @@ def run(
       report(config.value, **{name: flag.value for name, flag in given.items()})
 
   sys.modules['__main__'].__doc__ = doc
-  app.run(call, flags_parser=flags_parser(command))
+  cli.run(lambda: app.run(call, flags_parser=flags_parser(command)))
 
 
 def define_words(

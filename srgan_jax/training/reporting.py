@@ -259,7 +259,7 @@ def cut_metrics(
 def _place(line: bytes) -> tuple[int, int] | None:
   """Stage and step of a line of metrics; None where it is none."""
   try:
-    record = json.loads(line)
+    record = files.parse_json(line)
     return _STAGES.index(record['stage']), int(record['step'])
-  except (ValueError, KeyError, TypeError):
+  except (ValueError, KeyError, TypeError, OverflowError):
     return None

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 import contextlib
 import errno
-import json
 import logging
 import os
 import pathlib
@@ -117,7 +116,7 @@ class Workdir:
     if not self._config_file.exists():
       return
     try:
-      before = json.loads(self._config_file.read_text(encoding='utf-8'))
+      before = files.read_json(self._config_file)
       changed = config_lib.changed_fields(before, self._described)
     except (ValueError, AttributeError) as error:
       if self.keeps_whole_only:

@@ -4,6 +4,7 @@ Each attack starts `python -m srgan_jax.mos serve` on a study of random images
 and acts as the page does: a score is sent until it is acknowledged.
 """
 
+from collections.abc import Iterator
 from concurrent import futures
 import contextlib
 import dataclasses
@@ -12,16 +13,39 @@ import pathlib
 import random
 import resource
 import socket
+import tempfile
 import threading
 import time
 from typing import Any
 
 from srgan_jax.mos import prepare, study
 from srgan_jax.mos import ratings as ratings_lib
+from tests.stress import Row
 from tests.support import opinion
+
+HEADER = ('the study under attack', '')
 
 _RETRY = 0.2  # seconds
 _PATIENCE = 300.0
+_IDLE = 1100  # connections
+_SOON = 5.0
+
+
+def attack(short: bool) -> Iterator[Row]:
+  """Has 50 raters score under kills, on a full disk and among the idle."""
+  images = 2 if short else 10
+  with tempfile.TemporaryDirectory() as name:
+    folder = make_study(pathlib.Path(name), images)
+    found = rate_under_kills(folder, raters=50, kills=images)
+    is_lost = found.lost or found.doubled or found.acknowledged != found.stored
+    for field, value in dataclasses.asdict(found).items():
+      yield Row((field, value), 'lost or doubled' if is_lost else '')
+    disk = rate_on_a_full_disk(folder)
+    fault = '' if disk == FullDisk(503, 0, 1) else 'not survived'
+    yield Row(('a full disk', disk), fault)
+    seconds = answer_time_among_idle(folder, _IDLE)
+    fault = f'over {_SOON} s' if seconds > _SOON else ''
+    yield Row((f'seconds to register among {_IDLE} idle', seconds), fault)
 
 
 def make_study(folder: pathlib.Path, images: int) -> pathlib.Path:

@@ -2,7 +2,9 @@
 
 import functools
 import io
+import struct
 from typing import Any
+import zlib
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -23,6 +25,14 @@ def encode(image: Image.Image, form: str = 'PNG', **options) -> bytes:
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
   rng = np.random.default_rng(seed)
   return rng.integers(0, 256, (height, width, 3), np.uint8)
+
+
+def huge() -> bytes:
+  """A PNG that claims to have 10**10 pixels."""
+  header = b'IHDR' + struct.pack('>IIBBBBB', 10**5, 10**5, 8, 2, 0, 0, 0)
+  checksum = struct.pack('>I', zlib.crc32(header))
+  data = encode(Image.fromarray(noise(4, 4)))
+  return data[:8] + struct.pack('>I', 13) + header + checksum + data[33:]
 
 
 def row(mode: str, pixels: list, **info) -> Image.Image:

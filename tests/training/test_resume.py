@@ -3,78 +3,25 @@
 import json
 import os
 import pathlib
-import random
 import shutil
-import signal
-import subprocess
-import sys
 import time
 
-import jax
-import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 
 from srgan_jax.training import reporting
 from srgan_jax.training.run import Run
 from srgan_jax.training.setup import Setup
+from tests.stress import training as attack
 from tests.support import repository
-
-KILLS = int(os.environ.get('SRGAN_JAX_KILLS', '2'))
-STEPS = 30
-_TIMED = {'images_per_s', 'input_wait'}
-
-# Saves are frequent, so that some kills come in the middle of one.
-_FLAGS = (
-  *repository.TINY,
-  '--config.data.loader=resident',
-  f'--config.stages.pretrain.steps={STEPS}',
-  f'--config.stages.gan.steps={STEPS}',
-  '--config.save_every=3',
-  '--config.log_every=3',
-  '--config.ema_decay=0.9',
-)
 
 
 def _run(workdir, *flags):
   """The run, in this process."""
-  return Run(Setup(repository.config_of(*_FLAGS, *flags)), workdir)
-
-
-def _last_step(workdir: pathlib.Path) -> int:
-  """Steps logged so far, over both stages."""
-  path = workdir / 'metrics.jsonl'
-  lines = path.read_text().splitlines() if path.exists() else []
-  try:
-    last = json.loads(lines[-1])
-  except (IndexError, json.JSONDecodeError):
-    return 0
-  return last['step'] + (STEPS if last['stage'] == 'gan' else 0)
-
-
-def _checkpoint(workdir, stage):
-  folder = workdir / 'checkpoints' / stage / str(STEPS) / 'state'
-  return ocp.StandardCheckpointer().restore(folder.absolute())
-
-
-def _lines(workdir):
-  return [
-    {k: v for k, v in json.loads(line).items() if k not in _TIMED}
-    for line in (workdir / 'metrics.jsonl').read_text().splitlines()
-  ]
+  return Run(Setup(repository.config_of(*attack.FLAGS, *flags)), workdir)
 
 
 def _assert_same_run(ours, theirs):
-  for stage in ('pretrain', 'gan'):
-    a, b = _checkpoint(ours, stage), _checkpoint(theirs, stage)
-    flat_a, tree_a = jax.tree.flatten(a)
-    flat_b, tree_b = jax.tree.flatten(b)
-    assert tree_a == tree_b and len(flat_a) > 20
-    for x, y in zip(flat_a, flat_b, strict=True):
-      assert np.asarray(x).tobytes() == np.asarray(y).tobytes()
-  assert _lines(ours) == _lines(theirs)
-  for name in ('generator.safetensors', 'generator_pretrain.safetensors'):
-    assert (ours / name).read_bytes() == (theirs / name).read_bytes()
+  assert attack.end(ours) == attack.end(theirs)
 
 
 @pytest.fixture(scope='module')
@@ -84,43 +31,19 @@ def uninterrupted(tmp_path_factory):
   return workdir
 
 
-def test_killed_at_random_moments(uninterrupted, tmp_path):
+def test_stopped_at_random_moments(uninterrupted, tmp_path):
   seed = int(os.environ.get('SRGAN_JAX_KILL_SEED', str(time.time_ns())))
   print(f'SRGAN_JAX_KILL_SEED={seed}')
-  rng = random.Random(seed)
-  workdir = tmp_path / 'run'
-  # Not the last steps: a run that ends before the signal was not killed.
-  stops = sorted(rng.sample(range(2, 2 * STEPS - 20), KILLS))
-  kills = 0
-  for number, stop in enumerate(stops):
-    process = subprocess.Popen(
-      [
-        *(sys.executable, '-m', 'srgan_jax.main', *_FLAGS),
-        f'--workdir={workdir}',
-      ],
-      cwd=repository.ROOT,
-      stdout=subprocess.PIPE,
-      stderr=subprocess.STDOUT,
-      text=True,
-    )
-    try:
-      while _last_step(workdir) < stop and process.poll() is None:
-        time.sleep(0.005)
-      time.sleep(rng.uniform(0, 0.2))
-      sent = signal.SIGTERM if number % 2 else signal.SIGKILL
-      process.send_signal(sent)
-      output, _ = process.communicate(timeout=300)
-    finally:
-      process.kill()
-    # On a busy machine the signal may come late even so.
-    assert process.returncode in (-sent, 143, 0), output
-    kills += process.returncode != 0
-    print(
-      f'killed by {sent.name} at about {stop}: {_last_step(workdir)} logged'
-    )
-  assert kills
-  _run(workdir).train()
-  _assert_same_run(workdir, uninterrupted)
+  assert attack.kill(tmp_path / 'run', 2, seed)
+  _assert_same_run(tmp_path / 'run', uninterrupted)
+
+
+@pytest.mark.parametrize('share', [0.02, 0.6])
+def test_a_full_disk_is_said_and_a_run_goes_on(uninterrupted, tmp_path, share):
+  try:
+    assert not attack.fill(tmp_path / 'disk', uninterrupted, share)
+  except PermissionError as error:
+    pytest.skip(str(error))
 
 
 @pytest.fixture
@@ -152,8 +75,8 @@ def test_a_changed_config_is_refused_by_its_fields(finished):
 @pytest.mark.parametrize(
   ('change', 'message'),
   [
-    ('stages.gan.steps=7', f'at step {STEPS} already'),
-    ('stages.gan.steps=0', f'at step {STEPS} already'),
+    ('stages.gan.steps=7', f'at step {attack.STEPS} already'),
+    ('stages.gan.steps=0', f'at step {attack.STEPS} already'),
     ('stages.pretrain.steps=99', 'the next stage has begun'),
   ],
 )

