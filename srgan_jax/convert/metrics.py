@@ -19,7 +19,7 @@ import zipfile
 
 import numpy as np
 
-from srgan_jax import cli, weights
+from srgan_jax import cli, files, weights
 from srgan_jax.convert import readers, vgg_downloads
 from srgan_jax.convert.readers import torch_files
 from srgan_jax.evaluation import dists
@@ -43,6 +43,7 @@ PACKAGES = {
 }
 _NIQE = 'basicsr/metrics/niqe_pris_params.npz'
 _DISTS = 'DISTS_pytorch/weights.pt'
+_MAX_FILE = 2**20  # bytes; DISTS's has 12,288
 
 
 def convert(
@@ -63,10 +64,11 @@ def convert(
     ValueError: one line naming the file that is not what it should be.
   """
   facts = {'architecture': {}, 'source': PACKAGES[metric].file_name}
-  with cli.failing_in_a_line('metrics'):
+  try:
     tensors = _read_niqe(package) if metric == 'niqe' else _read_dists(package)
-  except (OSError, KeyError, tarfile.TarError, zipfile.BadZipFile) as error:
-    raise ValueError(f'{package}: not {facts["source"]} ({error})') from error
+  except (*files.TAR_FAULTS, KeyError, ValueError, zipfile.BadZipFile) as error:
+    why = cli.one_line(error)
+    raise ValueError(f'{package}: not {facts["source"]} ({why})') from error
   if metric == 'dists':
     if vgg_file is None:
       raise ValueError('dists takes a VGG16: --vgg FILE')
@@ -84,7 +86,9 @@ def convert(
 def _read_niqe(package: pathlib.Path) -> dict[str, Any]:
   with tarfile.open(package) as archive:
     file = archive.extractfile(f'basicsr-1.4.2/{_NIQE}')
-    assert file is not None  # a regular file
+    if file is None or file.seek(0, io.SEEK_END) > _MAX_FILE:
+      raise ValueError(f'{_NIQE} is no file, or too large')
+    file.seek(0)
     arrays = np.load(io.BytesIO(file.read()), allow_pickle=False)
   return {
     'mean': arrays['mu_pris_param'].reshape(-1),
@@ -94,6 +98,8 @@ def _read_niqe(package: pathlib.Path) -> dict[str, Any]:
 
 def _read_dists(package: pathlib.Path) -> dict[str, Any]:
   with zipfile.ZipFile(package) as archive, tempfile.TemporaryDirectory() as to:
+    if archive.getinfo(_DISTS).file_size > _MAX_FILE:
+      raise ValueError(f'{_DISTS} is too large')
     stored = torch_files.read(pathlib.Path(archive.extract(_DISTS, to)))
     arrays = readers.read_all({'': stored}, 2**16)['']
   return {name: arrays[name].reshape(-1) for name in ('alpha', 'beta')}
@@ -110,6 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   options = parser.parse_args(arguments)
   metric = options.metric
   with cli.failing_in_a_line('metrics'):
+    files.require_place(options.output)
     package = options.package or vgg_downloads.keep(PACKAGES[metric])
     convert(metric, package, options.output, options.vgg)
   print(f'{options.output}: {metric}, of {PACKAGES[metric].file_name}')
