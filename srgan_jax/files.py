@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 import contextlib
+import hashlib
 import io
 import json
 import lzma
@@ -97,6 +98,12 @@ def write_text(path: Path, text: str) -> None:
   """Writes a UTF-8 text file; bytes of names that are no UTF-8 pass through."""
   with replacing(path) as beside:
     beside.write_text(text, encoding='utf-8', errors='surrogateescape')
+
+
+def digest(path: Path, algorithm: str = 'sha256') -> str:
+  """A file's digest in hexadecimal digits."""
+  with open(path, 'rb') as file:
+    return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def parse_json(text: str | bytes) -> Any:

@@ -20,7 +20,6 @@ upscales a picture once.
 """
 
 from collections.abc import Sequence
-import hashlib
 import pathlib
 from typing import Any
 
@@ -88,7 +87,7 @@ def convert(
     check = _forward_check(network)
   except ValueError as error:
     raise ValueError(f'{source}: {readers.printable(error)}') from error
-  digest = hashlib.sha256(source.read_bytes()).hexdigest()
+  digest = files.digest(source)
   training = {
     'label': source.name.split('.')[0],
     'source': f'{source.name}: {network.layout}',

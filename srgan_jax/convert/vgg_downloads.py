@@ -6,7 +6,6 @@ used.
 """
 
 import dataclasses
-import hashlib
 import pathlib
 
 from srgan_jax import files
@@ -112,8 +111,7 @@ def keep(home: Home) -> pathlib.Path:
       )
     except ValueError as error:
       raise ValueError(f'{error}, or pass it as SOURCE') from error
-  with open(path, 'rb') as file:
-    actual = hashlib.file_digest(file, algorithm).hexdigest()
+  actual = files.digest(path, algorithm)
   if not actual.startswith(digits):
     path.unlink()
     raise ValueError(

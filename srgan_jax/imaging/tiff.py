@@ -36,18 +36,10 @@ _BAND = 256  # rows whose bits are taken apart at a time
 class Layout:
   """How the samples of a file lie.
 
-  Attributes:
-    width: in pixels.
-    height: in pixels.
-    bits: a sample.
-    samples: a pixel.
-    photometric: 0 or 1 (gray), 2 (RGB) or 5 (CMYK).
-    extra: what the samples beyond the colours are: 0 unspecified, 1 alpha
-      that is multiplied in already, 2 alpha.
-    is_planar: whether the channels lie apart.
-    predictor: 1 for none, 2 for differences.
-    tile_width: in pixels; 0 without tiles.
-    order: '<' or '>' first.
+  Photometric is 0 or 1 (gray), 2 (RGB) or 5 (CMYK); `extra` says what samples
+  beyond the colours are: 0 unspecified, 1 alpha that is multiplied in already,
+  2 alpha. Planar: the channels lie apart. A predictor of 2 means differences, a
+  tile width of 0 no tiles; the order is '<' or '>'.
   """
 
   width: int

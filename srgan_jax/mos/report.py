@@ -41,18 +41,11 @@ class SetResult:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-  """All sets, and what is said of the raters over all of them.
+  """All sets that have scores, and what is said of the raters over all of them.
 
-  Attributes:
-    study: what was scored.
-    sets: those with scores.
-    raters: the numbers of those who scored anything and are not left out.
-    complete: how many of them scored everything.
-    without: the numbers of those left out.
-    agreement: Krippendorff's alpha between raters.
-    reliability: of versions shown twice; None where none was.
-    screening: by `raters`.
-    pairing: what the tests compare.
+  Raters are numbers: those who scored anything, of whom so many are complete,
+  and those left out (`without`). Agreement is Krippendorff's alpha; reliability
+  is None where no version was shown twice; `pairing` is what the tests compare.
   """
 
   study: study_lib.Study

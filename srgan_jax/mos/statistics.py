@@ -38,15 +38,10 @@ class Mean:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-  """Two methods of a set.
+  """Two methods of a set, by their indices.
 
-  Attributes:
-    first: index of a method.
-    second: index of another.
-    difference: mean of the first less the second over the pairs.
-    pairs: how many there are.
-    p: of the Wilcoxon signed-rank test, two-sided.
-    corrected: p by Holm's correction.
+  The difference is the mean of the first less the second over the pairs; p is
+  of the two-sided Wilcoxon signed-rank test, `corrected` by Holm.
   """
 
   first: int

@@ -95,9 +95,8 @@ class Benchmark:
     name: as in papers.
     count: how many images it has.
     url: of an archive of its originals.
-    pixels: SHA-256 of each image's pixels by the image's usual name; empty
-      where they are not pinned.
-    files_md5: of the files in the archive, as `_Unpacked.files_md5`; '' where
+    pixels: SHA-256 of each image's pixels by its usual name, if pinned.
+    files_md5: of the files in the archive, as `_unpack` gives it; '' where
       pixels are pinned, which says more.
   """
 

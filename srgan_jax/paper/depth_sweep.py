@@ -23,7 +23,6 @@ prints its curves, on BSD100, as a figure alone.
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
-import hashlib
 import json
 import pathlib
 import time
@@ -49,18 +48,10 @@ _WEIGHTS = 'generator.safetensors'
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-  """One network of the figure.
+  """One network of the figure, by the digest of its weights file.
 
-  Attributes:
-    blocks: residual blocks.
-    skip_connections: whether it has them.
-    steps: that it was trained.
-    parameters: how many it has.
-    psnr: in dB, mean over the benchmark.
-    ssim: mean over the benchmark.
-    seconds: of one reconstruction, mean.
-    seconds_median: the same, median: other work on the machine shows less.
-    sha256: of its weights file.
+  PSNR (dB) and SSIM are means over the benchmark; seconds are of one
+  reconstruction, mean and median: there other work on the machine shows less.
   """
 
   blocks: int
@@ -238,7 +229,7 @@ def _score(
 
 def _digest(path: pathlib.Path) -> str:
   """SHA-256 of a file, '' where there is none."""
-  return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ''
+  return files.digest(path) if path.exists() else ''
 
 
 def _read_points(

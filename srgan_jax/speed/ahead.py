@@ -27,16 +27,10 @@ LOADERS = ('synthetic', 'resident')
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-  """A compiled program.
+  """A compiled program: XLA's optimised text, and the steps in a call.
 
-  Attributes:
-    text: what XLA's text of it says, optimised.
-    steps: training steps in a call.
-    compile_s: how long that took, in seconds.
-    arguments: bytes of what goes in, of a device.
-    temporaries: bytes of what lies between, at their peak.
-    peak: bytes of arguments, results and temporaries.
-    cost: what XLA counts ('flops', 'bytes accessed'); {} where it does not.
+  Arguments, temporaries and the peak, which has the results too, are bytes of a
+  device; `cost` is what XLA counts ('flops', 'bytes accessed'), if it does.
   """
 
   text: str

@@ -9,7 +9,6 @@ writes beside and renames, so that a checkpoint exists whole or not at all. Its
 
 from collections.abc import Iterator
 import contextlib
-import hashlib
 import json
 import logging
 import os
@@ -31,6 +30,7 @@ logger = logging.getLogger('srgan_jax')
 
 _KEPT = 3
 _CHECKSUMS = 'checksums.json'
+_ALGORITHM = 'blake2b'
 _PATIENCE = 5.0  # seconds for what is being saved when a run fails
 
 
@@ -51,7 +51,7 @@ def find_fault(checkpoint: pathlib.Path) -> str | None:
       file = checkpoint / name
       if not file.is_file():
         return f'{name} is missing'
-      if _digest(file) != digest:
+      if files.digest(file, _ALGORITHM) != digest:
         return f'{name} is not what was written'
   except FileNotFoundError:
     return f'{_CHECKSUMS} is missing'
@@ -203,7 +203,7 @@ class Checkpoints:
     assert self._saving is not None
     [checkpoint] = self._directory.glob(f'{self._saving[0]}.*-tmp*')
     digests = {
-      path.relative_to(checkpoint).as_posix(): _digest(path)
+      path.relative_to(checkpoint).as_posix(): files.digest(path, _ALGORITHM)
       for path in sorted(checkpoint.rglob('*'))
       if path.is_file() and path.parent != checkpoint
     }
@@ -216,7 +216,9 @@ class Checkpoints:
     path = checkpoint / _CHECKSUMS
     digests = files.read_json(path)
     last = (each for each in checkpoint.iterdir() if each.is_file())
-    digests |= {each.name: _digest(each) for each in last if each != path}
+    digests |= {
+      each.name: files.digest(each, _ALGORITHM) for each in last if each != path
+    }
     files.write_text(path, json.dumps(digests))
 
   def _restore(self, step: int, like: State) -> tuple[State, dict[str, Any]]:
@@ -251,8 +253,3 @@ def _shortened(error: Exception) -> str:
     return text
   code = re.search(r"os_error_code='(\d+)'", text)
   return f'{text[:200]} ...' + (f' {os.strerror(int(code[1]))}' if code else '')
-
-
-def _digest(path: pathlib.Path) -> str:
-  with open(path, 'rb') as file:
-    return hashlib.file_digest(file, 'blake2b').hexdigest()

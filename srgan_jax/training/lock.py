@@ -64,13 +64,10 @@ class Lock:
     renewed_every: float = _RENEWED_EVERY,
     left_behind_after: float = _LEFT_BEHIND_AFTER,
   ):
-    """Takes nothing yet.
+    """Takes nothing yet; the folder must exist once the lock is taken.
 
-    Args:
-      folder: it must exist once the lock is taken.
-      renewed_every: seconds between signs of life.
-      left_behind_after: seconds without one after which the lock of another
-        machine may be taken.
+    It shows a sign of life every `renewed_every` seconds; without one for
+    `left_behind_after`, another machine's lock may be taken.
     """
     self._path = folder / NAME
     self._renewed_every = renewed_every
