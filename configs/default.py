@@ -18,8 +18,6 @@ def get_config() -> ConfigDict:
   config.batch_size = 16
   # Side of an HR crop in pixels; a multiple of 16, which D halves four times.
   config.crop_size = 96
-  # The upscaling factor: the paper's x4 networks only.
-  config.scale = 4
   # What the networks compute in: 'bfloat16', 'float32', or 'auto': bfloat16 on
   # accelerators and float32 on CPU. Parameters, batch statistics, losses and
   # updates are float32 always.
@@ -76,7 +74,7 @@ def get_config() -> ConfigDict:
   config.stages.gan.boundaries = (100_000,)
   config.stages.gan.content = 'vgg54'
   # Normalise G by the statistics that it came with, frozen, as it will be used;
-  # False: by each batch's own, as the paper (docs/training.md compares them).
+  # False: by each batch's own, as the paper (docs/trials.md compares them).
   config.stages.gan.freeze_batch_norm = False
 
   config.loss = ConfigDict()

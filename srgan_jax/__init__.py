@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 __version__ = '0.1.0'
 
+SCALE = 4  # HR pixels per LR pixel along each side, as in the paper
+
 # What is offered, and where it is.
 _PLACES = {
   'evaluation': 'srgan_jax.evaluation',

@@ -2,16 +2,18 @@
 
 import argparse
 import codecs
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 import contextlib
 import difflib
 import io
+import logging
 import os
 import signal
 import sys
 import threading
 import traceback
 from typing import Any, NoReturn
+import warnings
 
 import tqdm
 
@@ -84,7 +86,45 @@ def one_line(error: BaseException) -> str:
 
 def fail(command: str, error: BaseException) -> NoReturn:
   """Ends the program with one line on stderr and exit status 1."""
-  sys.exit(f'{command}: {one_line(error)}')
+  sys.exit(visible(f'{command}: {one_line(error)}'))
+
+
+@contextlib.contextmanager
+def failing_in_a_line(command: str, *more: type[Exception]) -> Iterator[None]:
+  """Has bad input, errors of `more` classes and Ctrl-C end the program."""
+  bad = (ValueError, OSError, ImportError, FloatingPointError, MemoryError)
+  try:
+    yield
+  except bad + more as error:
+    fail(command, error)
+  except KeyboardInterrupt:
+    print(f'{command}: stopped', file=sys.stderr)
+    sys.exit(STOPPED)
+
+
+def log_to_stderr() -> None:
+  """Shows what the package logs and warns of, a line each."""
+  from absl import logging as absl_logging
+
+  # Orbax says a lot; its errors come as exceptions too.
+  absl_logging.set_verbosity(absl_logging.FATAL)
+  logger = logging.getLogger('srgan_jax')
+  logger.setLevel(logging.INFO)
+  if not logger.handlers:
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Visible())
+    logger.addHandler(handler)
+  logger.propagate = False  # absl would say it again
+  warnings.formatwarning = lambda message, *_: (
+    visible(f'srgan_jax: {message}') + '\n'
+  )
+
+
+class _Visible(logging.Formatter):
+  """Lines in which a picture's name moves no cursor."""
+
+  def format(self, record: logging.LogRecord) -> str:
+    return '\n'.join(map(visible, super().format(record).split('\n')))
 
 
 def add_generator_options(
@@ -129,30 +169,46 @@ def _steps(text: str) -> int:
   return value
 
 
-def run(main: Callable[[], object]) -> None:
+def run(main: Callable[[], int | None]) -> None:
   """Calls a command's main function; a process that has failed ends at once.
 
   Libraries leave threads behind that wait for what never comes, and Python
   would wait for them.
   """
+  _open_streams()
+  status: Any
   try:
-    main()
-    return
+    status = main()
+    sys.stdout.flush()
   except SystemExit as end:
-    if end.code in (None, 0):
-      return
-    status = end.code if isinstance(end.code, int) else 1
-    if not isinstance(end.code, int):
-      print(end.code, file=sys.stderr)
+    status = end.code
   except KeyboardInterrupt:
     status = STOPPED
+  except BrokenPipeError:  # who read the output has seen enough
+    status = 1
+  except OSError as error:  # standard output's disk is full
+    status = f'{os.path.basename(sys.argv[0])}: {one_line(error)}'
   except BaseException:
     traceback.print_exc()
     status = 1
-  for stream in (sys.stdout, sys.stderr):
-    with contextlib.suppress(OSError, ValueError):  # closed, or a full disk
-      stream.flush()
+  if not status:
+    return
+  with contextlib.suppress(OSError, ValueError):  # closed, or a full disk
+    if not isinstance(status, int):
+      print(status, file=sys.stderr)
+      status = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
   os._exit(status)
+
+
+def _open_streams() -> None:
+  """Closed standard streams lead to nowhere, not to the next file opened."""
+  for number, name in enumerate(('stdin', 'stdout', 'stderr')):
+    if getattr(sys, name) is None:
+      nowhere = os.open(os.devnull, os.O_RDWR)
+      os.dup2(nowhere, number)
+      setattr(sys, name, open(number, 'w' if number else 'r'))
 
 
 @contextlib.contextmanager
@@ -223,14 +279,3 @@ def progress(
 ) -> 'tqdm.tqdm[Any]':
   """A tqdm bar over items, or to be updated, that only a terminal shows."""
   return tqdm.tqdm(items, disable=not sys.stderr.isatty(), **settings)
-
-
-def restrict_flag(name: str, words: Sequence[str]) -> None:
-  """Refuses other words than these in an absl flag that takes a list."""
-  from absl import flags
-
-  flags.register_validator(
-    name,
-    lambda given: set(given or words) <= set(words),
-    f'of {", ".join(words)}',
-  )

@@ -18,7 +18,7 @@ import gradio as gr  # isort: skip  (before what comes with it)
 import fastapi
 from starlette.types import ASGIApp
 
-from srgan_jax import cli, serving
+from srgan_jax import serving
 
 _QUEUE = 16  # pictures that wait; another is told that the page is busy
 _MAX_UPLOAD = 2**26  # bytes of a picture
@@ -55,13 +55,9 @@ footer { display: none !important; }
 
 
 def serve(blocks: Any, folder: pathlib.Path, *, host: str, port: int) -> None:
-  """Serves the page until SIGINT or SIGTERM.
+  """Serves `gradio.Blocks`, not launched, until SIGINT or SIGTERM.
 
-  Args:
-    blocks: `gradio.Blocks`, not launched.
-    folder: where Gradio keeps pictures.
-    host: the address to listen on.
-    port: 0 for any that is free.
+  Gradio keeps pictures in `folder`. Port 0 is any that is free.
 
   Raises:
     OSError: where the address cannot be listened on.
@@ -78,25 +74,14 @@ def serve(blocks: Any, folder: pathlib.Path, *, host: str, port: int) -> None:
     door = application(blocks, folder, hosts)
     address = serving.address(host, listener)
     line = f'demo: open {address} in a browser; Ctrl-C ends it'
-    # SIGTERM as Ctrl-C, so that the pictures are deleted then as well.
-    with (
-      contextlib.suppress(KeyboardInterrupt),
-      cli.sigterm_as_ctrl_c(),
-      _keeping(folder),
-    ):
-      serving.run(door, listener, _LIMITS, lambda: print(line, flush=True))
+    with _keeping(folder):
+      serving.run(door, listener, _LIMITS, line)
 
 
 def application(
   blocks: Any, folder: pathlib.Path, hosts: tuple[str, ...] | None
 ) -> ASGIApp:
-  """The page behind its door.
-
-  Args:
-    blocks: what `page` made.
-    folder: where Gradio keeps pictures.
-    hosts: the names by which it may be called; None for any.
-  """
+  """The page behind its door, which answers to `hosts` alone; None for any."""
   mounted = gr.mount_gradio_app(
     fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
     blocks.queue(max_size=_QUEUE, default_concurrency_limit=1),
@@ -129,15 +114,6 @@ def application(
     hosts=hosts,
     headers=_HEADERS,
     objection=objection,
-  )
-
-
-def _limits() -> 'serving.Limits':
-  from srgan_jax import serving
-
-  # Besides the picture the request has a few lines; it may come slowly.
-  return serving.Limits(
-    body=_MAX_UPLOAD + 2**16, request_seconds=_UPLOAD_SECONDS
   )
 
 

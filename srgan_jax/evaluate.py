@@ -12,7 +12,6 @@ are defined in docs/protocols.md.
 
 import argparse
 from collections.abc import Iterable, Sequence
-import json
 import pathlib
 import sys
 from typing import TYPE_CHECKING
@@ -22,6 +21,11 @@ from srgan_jax import cli, files
 
 if TYPE_CHECKING:
   from srgan_jax.evaluation import benchmarks, degraded, report
+
+
+def start() -> None:
+  """The command: scores what `sys.argv` says."""
+  cli.run(main)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,11 +75,12 @@ def _parser() -> argparse.ArgumentParser:
     help='of paper, y, rgb (docs/protocols.md); all by default',
   )
   add(
+    '--metric',
     '--lpips',
     action='append',
     default=[],
     metavar='FILE',
-    help='LPIPS too, by the weights of srgan_jax.convert.lpips; repeatable',
+    help='LPIPS, DISTS or NIQE too, by a file of srgan_jax.convert; repeatable',
   )
   add(
     '--max-megapixels',
@@ -130,7 +135,7 @@ def _run(options: argparse.Namespace) -> bool:
     method,
     (degraded.degrade(x, options.degrade) for x in _progress(benchmark)),
     options.protocol or metrics.PROTOCOLS,
-    report.load_distances(options.lpips),
+    report.load_distances(options.metric),
     left_out,
   )
   source = options.lr or f'made by imresize, edge {options.edge}'
@@ -159,7 +164,7 @@ def _write(
       'degrade': steps,
       **result.as_json(),
     }
-    files.write_text(options.json, json.dumps(facts, indent=2) + '\n')
+    files.write_json(options.json, facts)
   if options.csv:
     files.write_text(options.csv, result.as_csv())
 
@@ -192,4 +197,4 @@ def _progress(
 
 
 if __name__ == '__main__':
-  sys.exit(main())
+  start()

@@ -25,22 +25,18 @@ for old runtimes and for converters to other formats.
 """
 
 from collections.abc import Sequence
+import importlib
 import pathlib
 import sys
 from typing import Any
 
 import srgan_jax
-from srgan_jax import cli, files, pretrained, weights
-from srgan_jax.convert import published, to_onnx, to_stablehlo
-from srgan_jax.models.generator import SCALE
+from srgan_jax import SCALE, cli, files, pretrained
 
-# By suffix: what serializes, and the pixels that go in and come out.
+# By suffix: the module that serializes, and the pixels that go in and come out.
 _WRITERS = {
-  '.stablehlo': (
-    to_stablehlo.serialize,
-    'uint8 RGB [N, {s}H, {s}W, 3] in 0..255',
-  ),
-  '.onnx': (to_onnx.serialize, 'float32 RGB [N, 3, {s}H, {s}W] in [0, 1]'),
+  '.stablehlo': ('to_stablehlo', 'uint8 RGB [N, {s}H, {s}W, 3] in 0..255'),
+  '.onnx': ('to_onnx', 'float32 RGB [N, 3, {s}H, {s}W] in [0, 1]'),
 }
 
 
@@ -64,9 +60,13 @@ def export(model: str | pathlib.Path, output: pathlib.Path) -> dict[str, Any]:
       f'{output} must end in {" or ".join(_WRITERS)}, not {output.suffix!r}'
     )
   files.require_folder(output)
+  # Not before a call: help comes without JAX.
+  from srgan_jax import weights
+
   path = pretrained.find(model)
   generator, variables, stated = weights.load_generator(path)
-  serialize, pixels = _WRITERS[output.suffix]
+  module, pixels = _WRITERS[output.suffix]
+  writer = importlib.import_module(f'srgan_jax.convert.{module}')
   training = stated.get('training', {})
   metadata = {
     'label': str(training.get('label', path.stem)),
@@ -77,7 +77,7 @@ def export(model: str | pathlib.Path, output: pathlib.Path) -> dict[str, Any]:
     'output': pixels.format(s=SCALE),
     'producer': f'srgan_jax {srgan_jax.__version__}',
   }
-  data = serialize(generator, variables, metadata)
+  data = writer.serialize(generator, variables, metadata)
   with files.replacing(output) as beside:
     beside.write_bytes(data)
   return metadata
@@ -99,11 +99,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     help=f'the file to write: {" or ".join(_WRITERS)}',
   )
   options = parser.parse_args(arguments)
+  from srgan_jax.convert import published
+
   try:
     published.provide(options.model, print)
     metadata = export(options.model, options.output)
   except (ValueError, OSError) as error:
-    print(f'export: {error}', file=sys.stderr)
+    print(f'export: {cli.one_line(error)}', file=sys.stderr)
     return 1
   size = options.output.stat().st_size / 1e6
   print(f'{options.output} ({size:.1f} MB)')
@@ -113,4 +115,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-  sys.exit(main())
+  cli.run(main)

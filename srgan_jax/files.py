@@ -1,13 +1,24 @@
 """Files that are there whole or not at all, and where caches lie."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 import contextlib
+import hashlib
+import io
+import json
+import lzma
 import os
 import pathlib
 import secrets
 import stat
+import sys
+import tarfile
+from typing import Any, BinaryIO, cast
+import zlib
 
 Path = str | os.PathLike[str]
+
+_BESIDE = '.srgan_jax.'  # what is being written, in a file beside its place
+_ORIGIN = 'user.srgan_jax.origin'  # an extended attribute
 
 
 @contextlib.contextmanager
@@ -28,7 +39,7 @@ def replacing(path: Path) -> Iterator[pathlib.Path]:
   path = pathlib.Path(os.path.realpath(path))
   # Short, where the file's own name may be as long as names can be, and no
   # other process's, of whatever container.
-  beside = path.with_name(f'.srgan_jax.{secrets.token_hex(8)}.tmp')
+  beside = path.with_name(f'{_BESIDE}{secrets.token_hex(8)}.tmp')
   try:
     with naming(path):
       yield beside
@@ -45,7 +56,7 @@ def naming(path: Path) -> Iterator[None]:
   except OSError as error:
     if error.errno is None:
       raise OSError(f'{os.fspath(path)}: {error}') from error
-    if error.filename is None:
+    if error.filename is None or _BESIDE in str(error.filename):
       error.filename = os.fspath(path)
     raise
 
@@ -68,10 +79,73 @@ def _is_stream(path: Path) -> bool:
     path = os.path.join(os.path.dirname(path), os.readlink(path))
 
 
+def set_origin(path: Path, text: str) -> None:
+  """Notes what made a file in its extended attributes, where Linux has them."""
+  if sys.platform == 'linux':
+    with contextlib.suppress(OSError):
+      os.setxattr(path, _ORIGIN, os.fsencode(text))
+
+
+def origin(path: Path) -> str:
+  """What `set_origin` noted; '' where nothing is."""
+  if sys.platform == 'linux':
+    with contextlib.suppress(OSError):
+      return os.fsdecode(os.getxattr(path, _ORIGIN))
+  return ''
+
+
 def write_text(path: Path, text: str) -> None:
   """Writes a UTF-8 text file; bytes of names that are no UTF-8 pass through."""
   with replacing(path) as beside:
     beside.write_text(text, encoding='utf-8', errors='surrogateescape')
+
+
+def digest(path: Path, algorithm: str = 'sha256') -> str:
+  """A file's digest in hexadecimal digits."""
+  with open(path, 'rb') as file:
+    return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def parse_json(text: str | bytes) -> Any:
+  """The value of JSON that may be damaged or hostile.
+
+  Raises:
+    ValueError: where it is none, or nested too deeply to be read.
+  """
+  try:
+    return json.loads(text)
+  except RecursionError:
+    raise ValueError('nested too deeply') from None
+
+
+def read_json(path: Path) -> Any:
+  """The value of a JSON file.
+
+  Raises:
+    ValueError: naming the file, where it is damaged.
+    OSError: where it cannot be read.
+  """
+  try:
+    return parse_json(pathlib.Path(path).read_bytes())
+  except ValueError as error:
+    raise ValueError(f'{path} is damaged: it is no JSON ({error})') from error
+
+
+# What tarfile raises, besides ValueError, for tars that are damaged or hostile.
+TAR_FAULTS = (
+  tarfile.TarError,
+  zlib.error,
+  lzma.LZMAError,
+  EOFError,
+  OSError,
+  RecursionError,
+  MemoryError,
+)
+
+
+def write_json(path: Path, value: Any) -> None:
+  """Writes a value as JSON for people to read too."""
+  write_text(path, json.dumps(value, indent=2) + '\n')
 
 
 def require_folder(path: Path) -> None:
@@ -103,3 +177,63 @@ def cache_folder(name: str) -> pathlib.Path:
   """
   home = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
   return pathlib.Path(home, 'srgan_jax', name)
+
+
+def joined(
+  file: BinaryIO, pieces: Sequence[tuple[int, int] | bytes]
+) -> BinaryIO:
+  """Pieces of a file, one behind the other, as a file that closes it.
+
+  Args:
+    file: which can seek.
+    pieces: each from and to in the file, or bytes of its own.
+  """
+  return cast(BinaryIO, io.BufferedReader(_Pieces(file, pieces), 1 << 16))
+
+
+class _Pieces(io.RawIOBase):
+  def __init__(
+    self, file: BinaryIO, pieces: Sequence[tuple[int, int] | bytes]
+  ) -> None:
+    self._file = file
+    self._pieces = pieces
+    self._lengths = [
+      len(piece) if isinstance(piece, bytes) else piece[1] - piece[0]
+      for piece in pieces
+    ]
+    self._position = 0
+
+  def close(self) -> None:
+    self._file.close()
+    super().close()
+
+  def readable(self) -> bool:
+    return True
+
+  def seekable(self) -> bool:
+    return True
+
+  def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+    origins = {
+      os.SEEK_SET: 0,
+      os.SEEK_CUR: self._position,
+      os.SEEK_END: sum(self._lengths),
+    }
+    self._position = max(0, origins[whence] + offset)
+    return self._position
+
+  def readinto(self, buffer: Any) -> int:
+    view, start = memoryview(buffer).cast('B'), self._position
+    for piece, length in zip(self._pieces, self._lengths, strict=True):
+      if start < length:
+        count = min(len(view), length - start)
+        if isinstance(piece, bytes):
+          data = piece[start : start + count]
+        else:
+          self._file.seek(piece[0] + start)
+          data = self._file.read(count)
+        view[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+      start -= length
+    return 0

@@ -8,10 +8,8 @@ goes on where it stopped.
 
 import logging
 import pathlib
-import signal
 import sys
-from typing import TYPE_CHECKING, NoReturn
-import warnings
+from typing import TYPE_CHECKING
 
 from srgan_jax import cli
 
@@ -33,7 +31,10 @@ def _start() -> None:
 
     from srgan_jax.training import config_files
   except ImportError as error:
-    _fail(f'training takes more packages: {cli.install("train")} ({error})')
+    sys.exit(
+      f'{_COMMAND}: training takes more packages: {cli.install("train")} '
+      f'({error})'
+    )
   config = config_flags.DEFINE_config_file(
     'config', None, f'A file, or of {", ".join(config_files.names())}.'
   )
@@ -44,7 +45,7 @@ def _start() -> None:
 
   def run(arguments: list[str]) -> None:
     if len(arguments) > 1:
-      _fail(f'unexpected argument {arguments[1]!r}')
+      sys.exit(f'{_COMMAND}: unexpected argument {arguments[1]!r}')
     path = config_flags.get_config_filename(flags.FLAGS['config'])
     default = pathlib.Path('runs', pathlib.Path(path).stem)
     train(config.value, pathlib.Path(workdir.value or default))
@@ -58,47 +59,30 @@ def train(config: 'ConfigDict', workdir: pathlib.Path) -> None:
   import jax
 
   from srgan_jax import runtime
+  from srgan_jax.training import interruption
 
-  _set_up_logging()
   runtime.enable_compilation_cache()
-  try:
-    _join(config.distributed)
-    # After the processes have joined: this touches the devices.
-    from srgan_jax.training import interruption
-    from srgan_jax.training.run import Run
-    from srgan_jax.training.setup import Setup
+  with interruption.command(_COMMAND):
+    try:
+      _join(config.distributed)
+      # After the processes have joined: this touches the devices.
+      from srgan_jax.training.run import Run
+      from srgan_jax.training.setup import Setup
 
-    run = Run(Setup(config), workdir)
-  except (ImportError, OSError, RuntimeError, ValueError) as error:
-    _fail(error)
-  if jax.process_index() == 0:
-    logging.getLogger('srgan_jax').info(run.describe())
-  try:
-    run.train()
-  except (FloatingPointError, OSError, ValueError) as error:
-    _fail(error)
-  except jax.errors.JaxRuntimeError as error:
-    if 'RESOURCE_EXHAUSTED' not in str(error):
-      raise
-    _fail(
-      f'out of memory with config.batch_size={config.batch_size}: '
-      f'{str(error).splitlines()[0]}'
-    )
-  except interruption.Interrupted as interrupted:
-    print(f'srgan_jax: {interrupted}; run again to go on', file=sys.stderr)
-    sys.exit(128 + signal.SIGTERM)
-
-
-def _set_up_logging() -> None:
-  from absl import logging as absl_logging
-
-  # Orbax says a lot; its errors come as exceptions too.
-  absl_logging.set_verbosity(absl_logging.FATAL)
-  logger = logging.getLogger('srgan_jax')
-  logger.setLevel(logging.INFO)
-  logger.addHandler(logging.StreamHandler())
-  logger.propagate = False
-  warnings.formatwarning = lambda message, *_: f'srgan_jax: {message}\n'
+      run = Run(Setup(config), workdir)
+    except RuntimeError as error:  # of JAX, which has no such devices, say
+      cli.fail(_COMMAND, error)
+    if jax.process_index() == 0:
+      logging.getLogger('srgan_jax').info(run.describe())
+    try:
+      run.train()
+    except jax.errors.JaxRuntimeError as error:
+      if 'RESOURCE_EXHAUSTED' not in str(error):
+        raise
+      raise MemoryError(
+        f'out of memory with config.batch_size={config.batch_size}: '
+        f'{str(error).splitlines()[0]}'
+      ) from error
 
 
 def _join(distributed: 'ConfigDict') -> None:
@@ -118,10 +102,6 @@ def _join(distributed: 'ConfigDict') -> None:
     jax.distributed.initialize(
       distributed.coordinator, distributed.processes, distributed.process
     )
-
-
-def _fail(reason: object) -> NoReturn:
-  sys.exit(f'{_COMMAND}: ' + ' '.join(str(reason).split()))
 
 
 if __name__ == '__main__':

@@ -9,6 +9,7 @@ that has been idle the longest makes room.
 
 import asyncio
 from collections.abc import Callable, Mapping
+import contextlib
 import dataclasses
 import functools
 import socket
@@ -21,6 +22,8 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import uvicorn
 from uvicorn.protocols.http import h11_impl
+
+from srgan_jax import cli
 
 LOOPBACK = ('127.0.0.1', '::1', 'localhost')
 
@@ -64,7 +67,7 @@ class Guard:
     headers: Mapping[str, str],
     objection: Callable[[Request], str] = lambda request: '',
   ):
-    """Closes it.
+    """Closes an application.
 
     Args:
       application: what is behind it.
@@ -178,18 +181,12 @@ def run(
   application: ASGIApp,
   listener: socket.socket,
   limits: Limits,
-  ready: Callable[[], None],
+  line: str,
 ) -> None:
   """Serves until SIGINT or SIGTERM. Nothing is logged about who asks what.
 
-  Args:
-    application: with its `Guard`.
-    listener: what `listen` gave.
-    limits: of connections and times.
-    ready: called once it answers and a signal ends it in order.
-
-  Raises:
-    KeyboardInterrupt: in the end, where SIGINT ended it.
+  The application has its `Guard`, the listener is of `listen`; the line is
+  printed once it answers and a signal ends it in order.
   """
   connection: Any = functools.partial(_Connection, limits)
   config = uvicorn.Config(
@@ -202,20 +199,21 @@ def run(
     timeout_keep_alive=15,
     timeout_graceful_shutdown=2,
   )
-  _Server(config, ready).run(sockets=[listener])
+  with contextlib.suppress(KeyboardInterrupt), cli.sigterm_as_ctrl_c():
+    _Server(config, line).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
   """A server that says when it is up."""
 
-  def __init__(self, config: uvicorn.Config, ready: Callable[[], None]):
+  def __init__(self, config: uvicorn.Config, line: str):
     super().__init__(config)
-    self._ready = ready
+    self._line = line
 
   async def startup(self, sockets: list[socket.socket] | None = None) -> None:
     """As uvicorn's."""
     await super().startup(sockets)
-    self._ready()
+    print(self._line, flush=True)
 
 
 class _Connection(h11_impl.H11Protocol):

@@ -11,6 +11,7 @@ own format with all that it kept (docs/upscaling.md). The call from Python is
 
 import argparse
 from collections.abc import Sequence
+import hashlib
 import os
 import pathlib
 import sys
@@ -25,8 +26,13 @@ if TYPE_CHECKING:
   from srgan_jax.upscaling import planning
 
 
+def start() -> None:
+  """The command: upscales what `sys.argv` says."""
+  cli.run(main)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-  """The command; returns its exit status."""
+  """The command; its exit status."""
   options = _parser().parse_args(arguments)
   cli.print_any_name()
   # Not before the arguments are read: help comes without JAX.
@@ -36,8 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plan = _plan(options)
     if options.report:
       files.require_place(options.report)
-  except ValueError as error:
-    _say(str(error))
+  except (OSError, ValueError) as error:
+    _say(cli.one_line(error))
     return 1
   code = _upscale(plan.jobs, options)
   for line in finding.describe(plan.passed_over):
@@ -50,11 +56,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
       _say(f'{options.report}: {error.strerror}')
       code = code or 1
-  if code == cli.STOPPED and arguments is None:
-    # As a program: Python's own end would wait for the tiles under way.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
   return code or int(
     bool(plan.faults)
     or any(job.status == 'failed' for job in plan.jobs)
@@ -89,9 +90,22 @@ def _plan(options: argparse.Namespace) -> 'planning.Plan':
       _say(job.note)
     elif not options.overwrite and _exists(job.target):
       job.status = 'skipped'
-  if skipped := sum(job.status == 'skipped' for job in plan.jobs):
-    _say(f'{skipped} there already, skipped (--overwrite makes them again)')
+  if skipped := [job.target for job in plan.jobs if job.status == 'skipped']:
+    line = f'{len(skipped)} there already, skipped'
+    if others := set(map(files.origin, skipped)) - {'', _origin(options)}:
+      names = sorted(text.rpartition(' ')[0] for text in others)
+      line += f', some made by another model: {", ".join(names)}'
+    _say(f'{line} (--overwrite makes them again)')
   return plan
+
+
+def _origin(options: argparse.Namespace) -> str:
+  """The model, and a digest of its weights and of the options with them."""
+  digest = hashlib.sha256()
+  if not pretrained.is_published(options.model):
+    digest.update(pretrained.find(options.model).read_bytes())
+  digest.update(f'{options.strength} {options.back_project}'.encode())
+  return f'{options.model} {digest.hexdigest()[:16]}'
 
 
 def _upscale(
@@ -120,8 +134,9 @@ def _upscale(
         say=_say,
         quality=options.quality,
         max_megapixels=options.max_megapixels,
+        origin=_origin(options),
       ).run(upscaler)
-  except ValueError as error:  # of the model
+  except (ValueError, OSError) as error:  # of the model, or standard output
     _say(str(error))
     return 1
   except KeyboardInterrupt:
@@ -257,4 +272,4 @@ def _say(line: str) -> None:
 
 
 if __name__ == '__main__':
-  sys.exit(main())
+  start()

@@ -106,4 +106,4 @@ def _library() -> Callable[..., tuple[int, list[str]]]:
 
 
 if __name__ == '__main__':
-  sys.exit(main())
+  cli.run(main)

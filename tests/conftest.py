@@ -1,28 +1,38 @@
 """Fixtures shared by the tests; four virtual devices for all of them."""
 
 import atexit
+import importlib.metadata
 import os
 import pathlib
 import shutil
 import signal
 import tempfile
 
-# Before JAX is imported: every test sees several devices, so that nothing can
-# rely on there being one.
+# Before JAX is imported, and for the commands that tests run: several devices,
+# so that nothing can rely on there being one; and quick compilation, which is
+# most of the suite's time: what is compiled runs a few times.
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
-os.environ['XLA_FLAGS'] = (
-  os.environ.get('XLA_FLAGS', '')
-  + ' --xla_force_host_platform_device_count=4'
-  # Compilation is most of the suite's time; what is compiled runs once.
-  + ' --xla_backend_optimization_level=0'
-  + ' --xla_llvm_disable_expensive_passes=true'
-)
-# Each worker's tests, and the commands they run, compile a program once.
-_CACHE = tempfile.mkdtemp(prefix='srgan_jax_tests_')
-atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
-os.environ['JAX_COMPILATION_CACHE_DIR'] = _CACHE
-os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.1'
-os.environ['JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES'] = '0'
+if 'PYTEST_XDIST_WORKER' not in os.environ:  # workers inherit what is set here
+  _XLA_FLAGS = [
+    '--xla_force_host_platform_device_count=4',
+    '--xla_backend_optimization_level=0',
+    '--xla_cpu_parallel_codegen_split_count=1',
+    '--xla_llvm_disable_expensive_passes=true',
+  ]
+  # A flag that XLA does not know ends the process: that of JAX 0.12 lacks it.
+  if importlib.metadata.version('jaxlib').startswith('0.10.'):
+    _XLA_FLAGS.append('--xla_cpu_use_fusion_emitters=false')
+  os.environ['XLA_FLAGS'] = ' '.join(
+    (os.environ.get('XLA_FLAGS', ''), *_XLA_FLAGS)
+  )
+  # PyTorch's threads would wait for each other, one worker's for another's.
+  os.environ.setdefault('OMP_NUM_THREADS', '1')
+  # All workers and commands compile a program once.
+  _CACHE = tempfile.mkdtemp(prefix='srgan_jax_tests_')
+  atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
+  os.environ['JAX_COMPILATION_CACHE_DIR'] = _CACHE
+  os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
+  os.environ['JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES'] = '0'
 
 # A suite started in the background ignores Ctrl-C, and so would the commands
 # that it runs.

@@ -43,6 +43,7 @@ def test_the_first_calls_run(blocks, hr, tmp_path, monkeypatch, capsys):
 
 
 def test_the_training_loop_trains(blocks, tmp_path, monkeypatch, capsys):
+  assert sum(bool(line) for line in blocks[2].splitlines()) <= 30
   monkeypatch.chdir(tmp_path)
   model = small.save_generator(tmp_path / 'small.safetensors')
   code = re.sub(

@@ -19,7 +19,7 @@ from PIL import Image
 import pytest
 
 import srgan_jax
-from srgan_jax import demo
+from srgan_jax import demo, demo_page
 from tests.support import chromium, repository, small
 
 PATIENCE = 60  # seconds
@@ -287,9 +287,9 @@ def test_models_have_names_that_differ(model, tmp_path):
   other = tmp_path / model.parent.name / model.name
   other.parent.mkdir()
   shutil.copy(model, other)
-  single = demo.find_models([str(model)])
+  single = demo_page.find_models([str(model)])
   assert list(single)[0] == f'{model.parent.name}/tiny'
-  both = demo.find_models([str(model), str(other), str(model)])
+  both = demo_page.find_models([str(model), str(other), str(model)])
   assert list(both)[:2] == [str(model), str(other)]
 
 

@@ -12,18 +12,20 @@ from PIL import Image
 import pytest
 
 from srgan_jax import imaging, pretrained
+from srgan_jax.evaluation import lpips
 from srgan_jax.training import config as config_lib
 from srgan_jax.training import config_files
 from tests.support import documentation, repository, small
 
-# These end in seconds with small files. The others load from the network, wait
-# for people, or time and train for minutes: their options are checked.
+# These end in seconds with small files.
 _RUN = {
   'srgan_jax.evaluate',
   'srgan_jax.export',
   'srgan_jax.upscale',
+  'srgan_jax.video',
   'tools/export_torch.py',
   'tools/panels.py',
+  'tools/table1.py',
 }
 _TRAIN = {
   'srgan_jax.main',
@@ -31,8 +33,25 @@ _TRAIN = {
   'tools/benchmark_torch.py',
   'tools/compile_tpu.py',
 }
+# These download, serve, or take minutes or a device: they run with other
+# arguments in these tests.
+_ELSEWHERE = {
+  'srgan_jax.convert.metrics': 'evaluation/test_dists_niqe.py',
+  'srgan_jax.demo': 'test_demo.py',
+  'srgan_jax.hub': 'test_hub.py',
+  'srgan_jax.mos': 'support/opinion.py',
+  'tools/check_device.py': 'speed/test_device_check.py',
+  'tools/compile_gpu.py': 'speed/test_gpu.py',
+  'tools/convert_generator.py': 'convert/test_generator.py',
+  'tools/convert_lpips.py': 'evaluation/test_lpips.py',
+  'tools/convert_vgg.py': 'convert/test_vgg.py',
+  'tools/depth_sweep.py': 'paper/test_depth_sweep.py',
+  'tools/fetch_benchmarks.py': 'paper/test_benchmark_downloads.py',
+  'tests.stress': 'convert/test_hostile.py',
+  'tools/train_recipe.py': 'paper/test_recipe.py',
+}
 _COMMANDS = documentation.commands()
-_UNRUN_FILES = ('lpips_', 'krasserm-')  # take downloads
+_UNRUN_FILES = ('hf:', 'krasserm-', 'niqe.')
 
 
 def of(*targets):
@@ -61,6 +80,16 @@ def desk(tmp_path_factory):
     lr.save(desk / 'data' / name / 'LRx4' / f'{stem}.png')
     shutil.copytree(desk / 'data' / name, desk / name)
   (desk / 'runs' / 'vgg54').mkdir(parents=True)
+  for network in ('alex', 'vgg16'):
+    lpips.save(
+      desk / f'lpips_{network}.safetensors',
+      small.lpips_metric(network),
+      source_sha256='0' * 64,
+      converter_version='1',
+    )
+  (desk / 'mos.csv').write_text(
+    'set,method,mean,low,high,significant\nSet5,SRGAN,3.6,3.4,3.8,true\n'
+  )
   generator = small.save_generator(desk / 'generator.safetensors')
   for name in ('FILE', 'runs/vgg54/generator.safetensors'):
     shutil.copy(generator, desk / name)
@@ -71,17 +100,31 @@ def desk(tmp_path_factory):
   return desk
 
 
-def test_there_are_commands_on_all_pages():
+def test_every_command_runs_here_or_elsewhere():
   assert len(_COMMANDS) > 30
-  assert {'srgan_jax.main', 'srgan_jax.upscale'} <= {
-    command.target for command in _COMMANDS
-  }
+  targets = {command.target for command in _COMMANDS}
+  assert targets == _RUN | _TRAIN | set(_ELSEWHERE)
+  for command in _COMMANDS:
+    if file := _ELSEWHERE.get(command.target):
+      main = re.findall(
+        r'^from srgan_jax\.(\S+) import', command.source.read_text()
+      )
+      (name, *_) = [*main, command.target.rpartition('.')[2]]
+      text = (repository.ROOT / 'tests' / file).read_text()
+      assert name.rpartition('.')[2] in text, command.target
 
 
 @of(*_RUN)
 def test_a_command_runs(command, desk, monkeypatch, capsys):
   if any(text.startswith(_UNRUN_FILES) for text in command.arguments):
-    pytest.skip('takes a file that is downloaded')
+    pytest.skip('takes a download, or photos of 192 pixels')
+  if command.target == 'srgan_jax.video':
+    av = pytest.importorskip('av')
+    with av.open(desk / 'holiday.mp4', 'w') as video:
+      stream = video.add_stream('h264', rate=2)
+      stream.width = stream.height = 16
+      black = av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8))
+      video.mux([*stream.encode(black), *stream.encode()])
   if command.target == 'tools/export_torch.py':
     pytest.importorskip('torch')
   monkeypatch.chdir(desk)

@@ -1,5 +1,6 @@
 """Files that are there whole or not at all."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -81,3 +82,11 @@ def test_a_place_that_cannot_be_is_refused(tmp_path):
     files.require_place(tmp_path / 'none' / 'a')
   with pytest.raises(ValueError, match='is a folder'):
     files.require_place(tmp_path)
+
+
+def test_an_error_names_the_file_and_not_the_one_beside_it(tmp_path):
+  for path in (tmp_path / 'none' / 'a', tmp_path / 'b'):
+    with pytest.raises(OSError) as caught, files.replacing(path) as beside:
+      beside.write_bytes(b'')
+      raise OSError(errno.ENOSPC, 'No space left on device')
+    assert caught.value.filename == str(path)

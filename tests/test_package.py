@@ -104,6 +104,17 @@ def test_every_relative_link_leads_to_a_file():
       assert (page.parent / link).exists(), f'{page}: {link}'
 
 
+def test_all_addresses_of_the_repository_name_one_owner(metadata):
+  (owner,) = re.findall(r'Repository, https://github.com/(.+)/srg', metadata)
+  for page in (
+    *repository.ROOT.glob('*.*'),
+    *(repository.ROOT / 'notebooks').glob('*.ipynb'),
+  ):
+    if page.is_file():
+      addresses = r'github(?:usercontent)?\.com/(?:github/)?([\w-]+)/srgan_jax'
+      assert set(re.findall(addresses, page.read_text())) <= {owner}, page
+
+
 def test_licence_and_version_are_the_same_everywhere(metadata):
   assert f'\nVersion: {srgan_jax.__version__}\n' in metadata
   assert '\nLicense-Expression: Apache-2.0 AND CC-BY-NC-4.0\n' in metadata

@@ -4,11 +4,7 @@ import re
 import subprocess
 import sys
 
-import pytest
-
 from tests.support import repository
-
-pytest.importorskip('material')
 
 
 def test_the_site_builds_and_its_links_lead_somewhere(tmp_path):

@@ -1,11 +1,10 @@
-"""Writes the second half of docs/api.md: the public functions' docstrings.
-
-python tools/api_docs.py
-"""
+"""Writes the second half of docs/api.md: the public functions' docstrings."""
 
 import importlib
 import inspect
 import pathlib
+
+from srgan_jax import cli
 
 PAGE = pathlib.Path(__file__).parent.parent / 'docs' / 'api.md'
 MARK = '<!-- From the docstrings: python tools/api_docs.py -->\n'
@@ -50,5 +49,10 @@ def page(text: str) -> str:
   return ''.join(sections)
 
 
-if __name__ == '__main__':
+def main() -> None:
+  """Writes it."""
   PAGE.write_text(page(PAGE.read_text('utf-8')), 'utf-8')
+
+
+if __name__ == '__main__':
+  cli.run(main)

@@ -1,6 +1,7 @@
 """Averages the weights of generators: `srgan_jax.paper.averaging`."""
 
+from srgan_jax import cli
 from srgan_jax.paper.averaging import main
 
 if __name__ == '__main__':
-  main()
+  cli.run(main)

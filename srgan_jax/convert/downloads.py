@@ -9,7 +9,7 @@ import hashlib
 import http.client
 import pathlib
 import re
-from typing import BinaryIO
+from typing import Any, BinaryIO
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -24,22 +24,21 @@ _SCHEMES = ('https', 'http', 'file')
 def download(
   url: str, path: pathlib.Path, *, sha256: str | None = None
 ) -> None:
-  """Downloads a file: beside its place first, verified, then renamed.
+  """Downloads a file by https, http or file: beside its place, then renamed.
 
-  On a terminal a progress bar is shown. Redirects are followed.
+  A file already there is replaced, or stays where the download fails. On a
+  terminal a progress bar is shown. Redirects are followed.
 
   Args:
-    url: where the file lies; https, http or file.
-    path: where to put it; its folder must exist. A file already there is
-      replaced, or stays where the download fails.
+    url: where the file lies.
+    path: where to put it; its folder must exist.
     sha256: the file's SHA-256 in hexadecimal digits, or the first 8 or more of
       them, as in the names of PyTorch's files. None: not verified.
 
   Raises:
     ValueError: one line with the URL, the cause, and where to put the file by
       hand. The cause: no connection, an HTTP status, a connection that stalled
-      or ended early, a web page or a Git LFS pointer instead of the file,
-      another SHA-256.
+      or ended early, a web page or a Git LFS pointer, another SHA-256.
   """
   if sha256 is not None and not re.fullmatch('[0-9a-f]{8,64}', sha256):
     raise ValueError(f'sha256 must be 8 to 64 digits 0-9a-f, not {sha256!r}')
@@ -117,12 +116,14 @@ def _cause(error: Exception, scheme: str) -> str:
   if isinstance(error, urllib.error.HTTPError):
     error.close()
     return f'HTTP status {error.code} ({error.reason})'
-  reason = error.reason if isinstance(error, urllib.error.URLError) else error
+  reason: Any = error
+  if isinstance(error, urllib.error.URLError):
+    reason = error.reason
   if isinstance(reason, TimeoutError):
     return f'nothing came for {TIMEOUT_S} seconds'
   if isinstance(reason, http.client.IncompleteRead):
     return 'the connection ended before the file did'
-  text = ' '.join(str(reason).split()) or type(reason).__name__
+  text = cli.one_line(reason)
   if scheme == 'file':
     return f'cannot be read ({text})'
   return f'no connection, offline? ({text})'

@@ -26,22 +26,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from srgan_jax.convert.generator_layouts import (
-  BLOCK,
-  INPUT_RANGES,
-  KERAS_KINDS,
-  KERAS_PARTS,
-  KNOWN,
-  KRASSERM,
-  KRASSERM_CONVENTION,
-  LAYOUTS,
-  LORNATANG,
-  TORCH_PARTS,
-  Convention,
-  Layout,
-  Range,
-  kind_of,
-)
+from srgan_jax.convert import generator_layouts as layouts
+from srgan_jax.convert.generator_layouts import kind_of
 from srgan_jax.models import epilogues
 from srgan_jax.models.generator import Generator
 from srgan_jax.weights import architecture
@@ -74,15 +60,12 @@ class Network:
 
 def from_state(
   state: Mapping[str, np.ndarray],
-  input_range: Range | None = None,
-  output_range: Range | None = None,
+  input_range: layouts.Range | None = None,
+  output_range: layouts.Range | None = None,
 ) -> Network:
-  """A generator from a PyTorch state dict.
+  """A generator from a PyTorch state dict, arrays by name.
 
-  Args:
-    state: arrays by name.
-    input_range: what it takes, where the layout's own is not meant.
-    output_range: what it gives, likewise.
+  The ranges are what it takes and gives, where the layout's own are not meant.
 
   Raises:
     ValueError: one line, for another layout, scale, name or shape.
@@ -101,7 +84,7 @@ def from_state(
   ours: dict[str, dict[str, np.ndarray]] = {}
   for slot, prefix in slots.items():
     ours[slot] = layer = {}
-    for theirs, name in TORCH_PARTS[kind_of(slot)].items():
+    for theirs, name in layouts.TORCH_PARTS[kind_of(slot)].items():
       key = f'{prefix}.{theirs}'
       if key in state:
         used.add(key)
@@ -127,23 +110,23 @@ def from_state(
 
 def from_keras(
   found: list[tuple[str, Arrays]],
-  input_range: Range | None = None,
-  output_range: Range | None = None,
+  input_range: layouts.Range | None = None,
+  output_range: layouts.Range | None = None,
 ) -> Network:
   """The generator or discriminator of krasserm, from layers in their order.
 
-  Args:
-    found: (the layer's name, its arrays by Keras's names), of layers that
-      have any.
-    input_range: as for `from_state`.
-    output_range: likewise.
+  `found` has each layer's name and its arrays by Keras's names; the ranges are
+  as for `from_state`.
 
   Raises:
     ValueError: one line, for other layers or shapes.
   """
   kinds = ''.join(_keras_kind(name, arrays) for name, arrays in found)
   ours = [
-    {KERAS_PARTS[k]: np.asarray(v, np.float64) for k, v in arrays.items()}
+    {
+      layouts.KERAS_PARTS[k]: np.asarray(v, np.float64)
+      for k, v in arrays.items()
+    }
     for _, arrays in found
   ]
   if kinds == 'c' + 7 * 'cn' + 'dd':
@@ -151,11 +134,11 @@ def from_keras(
   if not (match := re.fullmatch('cp((?:cnpcn)+)cncpcpc', kinds)):
     raise ValueError(
       f'its {len(found)} Keras layers are neither the generator nor the '
-      f'discriminator of {KRASSERM}'
+      f'discriminator of {layouts.KRASSERM}'
     )
   order = ['conv_in', 'prelu_in']
-  for i in range(len(match[1]) // len(BLOCK)):
-    order += [f'block_{i}/{part}' for part in BLOCK]
+  for i in range(len(match[1]) // len(layouts.BLOCK)):
+    order += [f'block_{i}/{part}' for part in layouts.BLOCK]
   order += ['conv_mid', 'norm_mid']
   for i in range(_UPSAMPLES):
     order += [f'upsample_{i}/conv', f'upsample_{i}/prelu']
@@ -167,11 +150,11 @@ def from_keras(
     for name, array in conv.items():
       conv[name] = _from_depth_to_space(array)
   convention = dataclasses.replace(
-    KRASSERM_CONVENTION,
-    input_range=input_range or KRASSERM_CONVENTION.input_range,
-    output_range=output_range or KRASSERM_CONVENTION.output_range,
+    layouts.KRASSERM_CONVENTION,
+    input_range=input_range or layouts.KRASSERM_CONVENTION.input_range,
+    output_range=output_range or layouts.KRASSERM_CONVENTION.output_range,
   )
-  return _assemble(KRASSERM, tensors, slots, convention, _KERAS_EPSILON)
+  return _assemble(layouts.KRASSERM, tensors, slots, convention, _KERAS_EPSILON)
 
 
 def to_state(generator: Generator, variables: Mapping[str, Any]) -> Arrays:
@@ -185,14 +168,14 @@ def to_state(generator: Generator, variables: Mapping[str, Any]) -> Arrays:
     architecture.of_generator(plain).items()
   ):
     raise ValueError(
-      f'the layout of {LORNATANG.name} has no {dict(sorted(extra))}'
+      f'the layout of {layouts.LORNATANG.name} has no {dict(sorted(extra))}'
     )
   state: Arrays = {}
-  for slot, prefix in LORNATANG.slots(generator.blocks).items():
+  for slot, prefix in layouts.LORNATANG.slots(generator.blocks).items():
     layer = _get(variables['params'], slot)
     if kind_of(slot) == 'norm':
       layer = {**layer, **_get(variables['batch_stats'], slot)}
-    for theirs, name in TORCH_PARTS[kind_of(slot)].items():
+    for theirs, name in layouts.TORCH_PARTS[kind_of(slot)].items():
       if name in layer:
         array: np.ndarray = np.asarray(layer[name], np.float32)
         if slot == 'conv_out':  # from [-1, 1] to [0, 1]
@@ -205,27 +188,28 @@ def to_state(generator: Generator, variables: Mapping[str, Any]) -> Arrays:
   return state
 
 
-def _find_layout(state: Mapping[str, np.ndarray]) -> Layout:
-  def score(layout: Layout) -> int:
+def _find_layout(state: Mapping[str, np.ndarray]) -> layouts.Layout:
+  def score(layout: layouts.Layout) -> int:
     slots = layout.slots(1)
     anchors = ('conv_in', 'block_0/conv_0', 'upsample_0/conv', 'conv_out')
     return sum(f'{slots[slot]}.weight' in state for slot in anchors)
 
   # With one of four missing, the error will name what lacks.
-  best = max(LAYOUTS, key=score)
+  best = max(layouts.LAYOUTS, key=score)
   if score(best) < 3:
     raise ValueError(
       f'its {len(state)} tensors ({", ".join(list(state)[:3])}, ...) have none '
-      f'of the layouts known: {"; ".join(KNOWN)}'
+      f'of the layouts known: {"; ".join(layouts.KNOWN)}'
     )
   return best
 
 
 def _keras_kind(name: str, arrays: Arrays) -> str:
-  kind = KERAS_KINDS.get(frozenset(arrays))
+  kind = layouts.KERAS_KINDS.get(frozenset(arrays))
   if kind is None:
     raise ValueError(
-      f'its layer {name} has {", ".join(sorted(arrays))}: not of {KRASSERM}'
+      f'its layer {name} has {", ".join(sorted(arrays))}: not of '
+      f'{layouts.KRASSERM}'
     )
   return 'd' if kind == 'c' and arrays['kernel'].ndim == 2 else kind
 
@@ -246,7 +230,7 @@ def _assemble(
   name: str,
   tensors: dict[str, Arrays],
   slots: Mapping[str, str],
-  convention: Convention,
+  convention: layouts.Convention,
   epsilon: float,
 ) -> Network:
   """Checks the shapes, folds, and gives the tree of `Generator`."""
@@ -274,7 +258,7 @@ def _assemble(
       conv['kernel'] = conv['kernel'] * factor
       conv['bias'] = norm['bias'] - norm['mean'] * factor
       del tensors[slot]
-  mean, deviation = INPUT_RANGES[convention.input_range]
+  mean, deviation = layouts.INPUT_RANGES[convention.input_range]
   conv_in = tensors['conv_in']
   conv_in['kernel'] = conv_in['kernel'] / np.reshape(deviation, (3, 1))
   for slot, layer in tensors.items():
@@ -354,7 +338,7 @@ def _discriminator(names: list[str], ours: list[Arrays]) -> Network:
   area = tensors['dense_0']['kernel'].shape[0] // (8 * channels)
   return Network(
     kind='discriminator',
-    layout=KRASSERM,
+    layout=layouts.KRASSERM,
     convention='input signed, output logits (its sigmoid is left out)',
     architecture={'channels': channels, 'image_size': 16 * round(area**0.5)},
     variables=_tree(tensors),

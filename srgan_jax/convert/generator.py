@@ -20,9 +20,7 @@ upscales a picture once.
 """
 
 from collections.abc import Sequence
-import hashlib
 import pathlib
-import sys
 from typing import Any
 
 from flax import traverse_util
@@ -30,7 +28,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from srgan_jax import cli, weights
+from srgan_jax import cli, files, weights
 from srgan_jax.convert import folding, readers
 from srgan_jax.convert.generator_layouts import (
   INPUT_RANGES,
@@ -72,20 +70,12 @@ def convert(
   input_range: Range | None = None,
   output_range: Range | None = None,
 ) -> list[str]:
-  """Converts a file and runs the result once.
+  """Converts a file to `output` and runs the result once; lines that say so.
 
-  Args:
-    source: a file, see above.
-    output: the safetensors file to write.
-    input_range: what the generator takes, where its layout's own is not meant.
-    output_range: what it gives, likewise.
-
-  Returns:
-    Lines that say what was written.
+  The ranges are as for `folding.from_state`.
 
   Raises:
-    ValueError: one line naming the file, where it cannot be converted; nothing
-      is written then.
+    ValueError: one line naming the file; nothing is written then.
   """
   weights.reject_placeholder(source)
   ranges = (input_range, output_range)
@@ -96,8 +86,8 @@ def convert(
       network = folding.from_state(read_state(source), *ranges)
     check = _forward_check(network)
   except ValueError as error:
-    raise ValueError(f'{source}: {readers.first_line(error)}') from error
-  digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    raise ValueError(f'{source}: {readers.printable(error)}') from error
+  digest = files.digest(source)
   training = {
     'label': source.name.split('.')[0],
     'source': f'{source.name}: {network.layout}',
@@ -249,17 +239,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     help="the HR image's values: [0, 1] or [-1, 1] (default: the layout's)",
   )
   options = parser.parse_args(arguments)
-  try:
+  with cli.failing_in_a_line('convert_generator'):
+    files.require_place(options.output)
     lines = convert(
       options.source,
       options.output,
       input_range=options.input_range,
       output_range=options.output_range,
     )
-  except (ValueError, OSError) as error:
-    sys.exit(f'convert_generator: {error}')
   print('\n'.join(lines))
 
 
 if __name__ == '__main__':
-  main()
+  cli.run(main)

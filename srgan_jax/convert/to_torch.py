@@ -14,9 +14,9 @@ each channel, as the paper has it, so the module to load it into is built with
 """
 
 from collections.abc import Sequence
+import io
 import json
 import pathlib
-import sys
 
 import safetensors.numpy
 
@@ -28,21 +28,16 @@ _SUFFIXES = ('.pth', '.safetensors')
 
 
 def export(source: str, output: pathlib.Path) -> list[str]:
-  """Writes a generator's weights in the layout `LORNATANG`.
-
-  Args:
-    source: a shipped name or a weights file of ours.
-    output: the `.pth` or `.safetensors` file to write.
-
-  Returns:
-    Lines that say what was written.
+  """Writes a generator in the layout `LORNATANG`; lines that say so.
 
   Raises:
     ValueError: one line, where the source is no generator of ours or one that
-      the layout does not express, for another suffix, or without PyTorch.
+      the layout does not express, for another suffix than `.pth` and
+      `.safetensors`, or without PyTorch.
   """
   if output.suffix not in _SUFFIXES:
     raise ValueError(f'{output} must end in {" or ".join(_SUFFIXES)}')
+  files.require_place(output)
   path = pretrained.find(source)
   generator, variables, metadata = weights.load_generator(path)
   try:
@@ -67,8 +62,10 @@ def export(source: str, output: pathlib.Path) -> list[str]:
         'does not'
       ) from None
     tensors = {name: torch.from_numpy(array) for name, array in state.items()}
+    data = io.BytesIO()
+    torch.save(tensors, data)  # which hides what a disk says
     with files.replacing(output) as beside:
-      torch.save(tensors, beside)
+      beside.write_bytes(data.getbuffer())
   return [
     f'{output}: {len(state)} tensors in the layout of {LORNATANG.name}',
     f'  {generator.blocks} blocks, {generator.channels} channels, '
@@ -84,12 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     '-o', '--output', type=pathlib.Path, required=True, metavar='OUT'
   )
   options = parser.parse_args(arguments)
-  try:
+  with cli.failing_in_a_line('export_torch'):
     lines = export(options.source, options.output)
-  except (ValueError, OSError) as error:
-    sys.exit(f'export_torch: {error}')
   print('\n'.join(lines))
 
 
 if __name__ == '__main__':
-  main()
+  cli.run(main)

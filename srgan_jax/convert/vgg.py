@@ -34,17 +34,20 @@ import argparse
 from collections.abc import Mapping, Sequence
 import dataclasses
 import pathlib
-import sys
 
 import jax
 import numpy as np
 
-from srgan_jax import cli, weights
+from srgan_jax import cli, files, weights
 from srgan_jax.convert import vgg_downloads, vgg_sources
 from srgan_jax.models import vgg
 
 CONVERTER_VERSION = '2'
 PAPER_SCALE = 1 / 12.75
+_ASSUMED = (
+  '  WARNING: not a published file that this tool knows: that its weights take '
+  'this preprocessing is assumed'
+)
 HALVES: dict[str, weights.Dtype] = {'bf16': 'bfloat16', 'fp16': 'float16'}
 
 
@@ -56,7 +59,7 @@ def convert(
   depth: int | None = None,
   dtype: weights.Dtype = 'float32',
 ) -> list[str]:
-  """Converts a file and runs the result once.
+  """Converts a file and runs the result once; returns lines that say so.
 
   Args:
     source: a file of one of `vgg_sources.FORMATS`.
@@ -65,39 +68,21 @@ def convert(
     depth: 16 or 19, which the file must be of; None: either.
     dtype: what the output stores.
 
-  Returns:
-    Lines that say what was written.
-
   Raises:
     ValueError: one line naming the file, where it cannot be converted.
   """
   found = vgg_sources.read(source)
   if depth not in (None, found.depth):
     raise ValueError(f'{source}: it is a VGG{found.depth}, not a VGG{depth}')
-  depth = found.depth
-  for layer in feature_scale or {}:
-    vgg.layers_up_to(depth, layer)
-
-  convention = found.convention
-  reason = convention.feature_scale_reason[depth]
-  if feature_scale:
-    given = ', '.join(f'{k}={v:g}' for k, v in feature_scale.items())
-    reason = f'{given} by --feature-scale; {reason}'
-  scales = {layer: PAPER_SCALE for layer in vgg.LAYERS[depth]}
-  scales |= convention.feature_scale[depth]
-  scales |= feature_scale or {}
+  scales, reason = _find_scales(found, feature_scale or {})
   network = vgg.PerceptualNetwork(
     params=found.params,
-    depth=depth,
-    preprocessing=convention.preprocessing,
+    depth=found.depth,
+    preprocessing=found.convention.preprocessing,
     feature_scale=tuple(scales.items()),
     source=found.source,
   )
-  try:
-    features = _forward_check(network)
-    stored = _round(network, dtype)
-  except ValueError as error:
-    raise ValueError(f'{source}: {error}') from error
+  features, stored = _checked(source, network, dtype)
   weights.save_vgg(
     output,
     stored,
@@ -107,30 +92,49 @@ def convert(
     dtype=dtype,
   )
   count = sum(leaf.size for leaf in jax.tree.leaves(network.params))
-  preprocessing = network.preprocessing
+  halved = {} if dtype == 'float32' else _forward_check(stored)
   lines = [
-    f'{output}: VGG{depth}, {len(network.params)} convolutions, '
+    f'{output}: VGG{found.depth}, {len(network.params)} convolutions, '
     f'{count:,} parameters in {dtype}',
     f'  source: {found.source}, sha256 {found.sha256[:16]}...',
-    f'  preprocessing: {preprocessing.channel_order}, range '
-    f'{preprocessing.value_range}, mean {preprocessing.mean}, std '
-    f'{preprocessing.std}',
+    '  preprocessing: {channel_order}, range {value_range}, mean {mean}, std '
+    '{std}'.format(**dataclasses.asdict(network.preprocessing)),
   ]
-  halved = {} if dtype == 'float32' else _forward_check(stored)
   for layer, values in features.items():
+    size = _rms(values)
     lines.append(
       f'  {layer}: feature scale {scales[layer]:.6g}, forward check: '
-      f'scaled features of {_rms(values):.4g} (RMS)'
+      f'scaled features of {size:.4g} (RMS)'
     )
     if halved:
-      change = _rms(halved[layer] - values) / _rms(values)
+      change = _rms(halved[layer] - values) / size
       lines.append(f'    in {dtype} it is off by {change:.2g} of it (RMS)')
-  if not found.is_published:
-    lines.append(
-      '  WARNING: not a published file that this tool knows: that its weights '
-      'take this preprocessing is assumed'
-    )
-  return lines
+  return lines if found.is_published else [*lines, _ASSUMED]
+
+
+def _checked(
+  source: pathlib.Path, network: vgg.PerceptualNetwork, dtype: weights.Dtype
+) -> tuple[dict[str, np.ndarray], vgg.PerceptualNetwork]:
+  """The network's features, and the network as a file of that dtype has it."""
+  try:
+    return _forward_check(network), _round(network, dtype)
+  except ValueError as error:
+    raise ValueError(f'{source}: {error}') from error
+
+
+def _find_scales(
+  found: vgg_sources.Contents, given: Mapping[str, float]
+) -> tuple[dict[str, float], str]:
+  """The factor of each layer's features, and why it is what it is."""
+  for layer in given:
+    vgg.layers_up_to(found.depth, layer)
+  reason = found.convention.feature_scale_reason[found.depth]
+  if given:
+    texts = ', '.join(f'{k}={v:g}' for k, v in given.items())
+    reason = f'{texts} by --feature-scale; {reason}'
+  usual = dict.fromkeys(vgg.LAYERS[found.depth], PAPER_SCALE)
+  own = found.convention.feature_scale[found.depth]
+  return {**usual, **own, **given}, reason
 
 
 def _forward_check(network: vgg.PerceptualNetwork) -> dict[str, np.ndarray]:
@@ -215,7 +219,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     help='multiply the features of LAYER by V instead (may be repeated)',
   )
   options = parser.parse_args(arguments)
-  try:
+  with cli.failing_in_a_line('convert_vgg'):
+    files.require_place(options.output)
     if options.source in vgg_downloads.HOMES:
       source = vgg_downloads.fetch(options.source, options.depth)
     else:
@@ -227,10 +232,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
       depth=options.depth,
       dtype=HALVES.get(options.half, 'float32'),
     )
-  except (ValueError, OSError) as error:
-    sys.exit(f'convert_vgg: {error}')
   print('\n'.join(lines))
 
 
 if __name__ == '__main__':
-  main()
+  cli.run(main)

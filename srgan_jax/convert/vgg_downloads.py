@@ -6,7 +6,6 @@ used.
 """
 
 import dataclasses
-import hashlib
 import pathlib
 
 from srgan_jax import files
@@ -84,14 +83,10 @@ HOMES = {
 
 
 def fetch(name: str, depth: int | None = None) -> pathlib.Path:
-  """The published file of that name, downloaded once and then kept.
+  """The published file of one of `HOMES`, downloaded once and then kept.
 
-  Args:
-    name: a key of `HOMES`.
-    depth: 16 or 19; None for 19 where there is one.
-
-  Returns:
-    Where it lies in the user's cache, its digest verified.
+  It lies in the user's cache, its digest verified. A depth of None is 19 where
+  the home has it.
 
   Raises:
     ValueError: one line with the URL and what to do by hand, where it cannot
@@ -101,6 +96,11 @@ def fetch(name: str, depth: int | None = None) -> pathlib.Path:
   home = homes.get(max(homes) if depth is None else depth)
   if home is None:
     raise ValueError(f'{name} has VGG{max(homes)}, not VGG{depth}')
+  return keep(home)
+
+
+def keep(home: Home) -> pathlib.Path:
+  """A published file, downloaded once and then kept; as `fetch`."""
   algorithm, _, digits = home.digest.partition(':')
   path = files.cache_folder('downloads') / home.file_name
   if not path.exists():
@@ -111,8 +111,7 @@ def fetch(name: str, depth: int | None = None) -> pathlib.Path:
       )
     except ValueError as error:
       raise ValueError(f'{error}, or pass it as SOURCE') from error
-  with open(path, 'rb') as file:
-    actual = hashlib.file_digest(file, algorithm).hexdigest()
+  actual = files.digest(path, algorithm)
   if not actual.startswith(digits):
     path.unlink()
     raise ValueError(

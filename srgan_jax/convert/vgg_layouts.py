@@ -41,44 +41,20 @@ def read_torch(path: pathlib.Path) -> Params:
 
 
 def read_h5(path: pathlib.Path) -> Params:
-  """An HDF5 file of Keras (`block1_conv1`, HWIO) or Caffe (`conv1_1`, OIHW).
-
-  Keras: a weights file or a whole model of Keras 1 and 2, and Keras 3's
-  `.weights.h5`. Caffe: its own HDF5 snapshot.
-  """
+  """An HDF5 file of Keras 1 or 2, weights or a whole model: `block1_conv1`."""
   params: Params = {}
-  numbered: Params = {}
   with hdf5_files.reading(path) as file:
     for name, array in file.arrays.items():
       part = {4: 'kernel', 1: 'bias'}.get(array.ndim)
-      if part is None or name.startswith('optimizer'):
+      found = re.search(r'\bblock(\d)_conv(\d)', name)
+      if part is None or not found or name.startswith('optimizer'):
         continue
-      # Keras 3 numbers its groups, and later versions keep the layer's name.
-      group = name.rpartition('/')[0]
-      labels = ' '.join([name, *(file.texts(group, 'name') or ())])
-      keras = re.search(r'\bblock(\d)_conv(\d)', labels)
-      caffe = re.fullmatch(r'data/conv(\d)_(\d)/[01]', name)
-      number = re.search(r'\bconv2d_?(\d{0,4})/vars/[01]$', name)
-      if match := keras or caffe:
-        layer = params.setdefault(f'conv{match[1]}_{match[2]}', {})
-      elif number:
-        layer = numbered.setdefault(number[1], {})
-      else:
-        continue
+      layer = params.setdefault(f'conv{found[1]}_{found[2]}', {})
       if part in layer:
         raise ValueError(f'{name} is a second {part} of its layer')
-      is_oihw = caffe is not None and part == 'kernel'
-      layer[part] = array.transpose(2, 3, 1, 0) if is_oihw else array
+      layer[part] = array
   if not params:
-    # Of 13 or 16 convolutions in their order.
-    order = sorted(numbered, key=lambda number: int(number or 0))
-    names = {len(layers): layers for layers in vgg.LAYERS.values()}
-    params = {
-      name: numbered[number]
-      for name, number in zip(names.get(len(order), ()), order, strict=False)
-    }
-  if not params:
-    raise ValueError("it has no block1_conv1: not Keras's or Caffe's VGG")
+    raise ValueError('it has no block1_conv1: not a VGG of Keras 1 or 2')
   return params
 
 

@@ -95,7 +95,7 @@ def read(path: pathlib.Path) -> Contents:
     stored, source = kind.read(path)
     params = _read_checked(stored)
   except ValueError as error:
-    raise ValueError(f'{path}: {readers.first_line(error)}') from error
+    raise ValueError(f'{path}: {readers.printable(error)}') from error
   depth = _depth(stored)
   digests = readers.digests(source)
   known = [
@@ -207,7 +207,7 @@ FORMATS = (
     convention=TORCHVISION,
   ),
   Format(
-    name='HDF5 of Keras or Caffe',
+    name='HDF5 of Keras 1 or 2',
     suffixes=('.h5', '.hdf5'),
     contents=('HDF5',),
     read=lambda path: (vgg_layouts.read_h5(path), path),

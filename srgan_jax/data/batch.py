@@ -21,7 +21,7 @@ class Batch(NamedTuple):
 
   Attributes:
     lr: float32 [N, h, w, 3] in [0, 1].
-    hr: float32 [N, scale*h, scale*w, 3] in [-1, 1].
+    hr: float32 [N, 4h, 4w, 3] in [-1, 1].
   """
 
   lr: jax.Array
@@ -31,38 +31,35 @@ class Batch(NamedTuple):
 def make_batch(
   crop: jax.Array,
   symmetry: jax.Array,
-  scale: int = 4,
   degradation_key: jax.Array | None = None,
 ) -> Batch:
   """Makes LR and HR crops and applies each example's symmetry to both.
 
   Args:
-    crop: uint8 [N, size + 4*scale, size + 4*scale, 3], HR crops with context,
-      square, on the LR grid.
+    crop: uint8 [N, size + 16, size + 16, 3], square HR crops with 8 pixels of
+      context to each side, on the LR grid.
     symmetry: int32 [N] in 0..7, one of the square's eight symmetries.
-    scale: the downscaling factor.
     degradation_key: decides what the LR suffers (`degradation.degrade`); by
       default it is the exact bicubic one.
 
   Returns:
     The batch, in float32.
   """
-  return as_floats(make_pictures(crop, symmetry, scale, degradation_key))
+  return as_floats(make_pictures(crop, symmetry, degradation_key))
 
 
 def make_pictures(
   crop: jax.Array,
   symmetry: jax.Array,
-  scale: int = 4,
   degradation_key: jax.Array | None = None,
 ) -> Batch:
   """The batch of `make_batch` in uint8, with values 0..255."""
   if degradation_key is None:
-    lr = resize.downscale_crops(crop, scale)
+    lr = resize.downscale_crops(crop)
   else:
-    lr = degradation.degrade(degradation_key, crop, scale)
-  context = resize.CONTEXT_PER_SCALE * scale
-  hr = crop[:, context:-context, context:-context]
+    lr = degradation.degrade(degradation_key, crop)
+  inside = slice(resize.CONTEXT, -resize.CONTEXT)
+  hr = crop[:, inside, inside]
   return Batch(apply_symmetry(lr, symmetry), apply_symmetry(hr, symmetry))
 
 

@@ -10,10 +10,8 @@ from srgan_jax.data.source import Source
 class CachedSource(Source):
   """A source that keeps decoded pictures in memory, within a budget.
 
-  Pictures are kept in the order in which they are first read, until the next
-  one would exceed the budget; the rest are read from the disk every time.
-  Training draws all pictures equally often, so replacing kept ones would only
-  cost time.
+  The first that fit are kept; the rest are read every time. Training draws all
+  pictures equally often, so replacing kept ones would only cost time.
   """
 
   def __init__(self, source: Source, gib: float) -> None:

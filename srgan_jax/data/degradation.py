@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from srgan_jax import SCALE
 from srgan_jax.data import jpeg
 from srgan_jax.imaging import resize
 
@@ -52,13 +53,12 @@ class _Image(NamedTuple):
   side: jax.Array
 
 
-def degrade(key: jax.Array, crops: jax.Array, scale: int = 4) -> jax.Array:
+def degrade(key: jax.Array, crops: jax.Array) -> jax.Array:
   """Makes the LR crops of HR crops as bad as photos are.
 
   Args:
     key: decides everything that is drawn.
-    crops: uint8 [N, s*h + 4*s, s*h + 4*s, 3], as `resize.downscale_crops`.
-    scale: s.
+    crops: uint8 [N, 4h + 16, 4h + 16, 3], as `resize.downscale_crops`.
 
   Returns:
     uint8 [N, h, h, 3].
@@ -79,7 +79,7 @@ def degrade(key: jax.Array, crops: jax.Array, scale: int = 4) -> jax.Array:
   is_twice = chance(next(keys), _TWICE)
   image = _choose(is_twice, first, hr)
 
-  lr_side = length // scale
+  lr_side = length // SCALE
   image = _blur(next(keys), image)
   image = _resize(next(keys), image, jnp.full(count, lr_side), lr_side)
   image = _add_noise(next(keys), image)
@@ -92,9 +92,9 @@ def degrade(key: jax.Array, crops: jax.Array, scale: int = 4) -> jax.Array:
   image = _compress(next(keys), image)
   image = _choose(ringing & ~is_before, _filter(image, kernels), image)
 
-  context = resize.CONTEXT_PER_SCALE
-  degraded = _to_bytes(image.pixels)[:, context:-context, context:-context]
-  clean = resize.downscale_crops(crops, scale)
+  inside = slice(resize.CONTEXT // SCALE, -resize.CONTEXT // SCALE)
+  degraded = _to_bytes(image.pixels)[:, inside, inside]
+  clean = resize.downscale_crops(crops)
   return _where(chance(next(keys), _CLEAN), clean, degraded)
 
 
@@ -117,12 +117,10 @@ def _blur(key: jax.Array, image: _Image) -> _Image:
 def gaussian_kernels(
   first: jax.Array, second: jax.Array, angle: jax.Array
 ) -> jax.Array:
-  """Gaussian filters, [N, 21, 21], by the deviations along their two axes.
+  """Gaussian filters, [N, 21, 21].
 
-  Args:
-    first: float32 [N], in pixels.
-    second: likewise, across.
-    angle: of the first axis, in radians.
+  `first` and `second` are float32 [N]: the deviations in pixels along an axis
+  that is turned by `angle`, in radians, and across it.
   """
   offsets = jnp.arange(-_RADIUS, _RADIUS + 1, dtype=jnp.float32)
   y, x = offsets[None, :, None], offsets[None, None, :]

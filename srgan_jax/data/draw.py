@@ -7,7 +7,7 @@ output of Philox, a counter-based generator whose stream NumPy guarantees, and
 not from NumPy's distributions, which may change between versions.
 
 Coordinates are HR pixels. Pictures are uint8 [H, W, 3], first cropped (at the
-bottom and the right) to a multiple of the scale; crops lie on the LR grid.
+bottom and the right) to a multiple of 4; crops lie on the LR grid.
 """
 
 import functools
@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from srgan_jax import SCALE
 from srgan_jax.imaging import resize
 
 
@@ -23,8 +24,8 @@ class Draw(NamedTuple):
 
   Attributes:
     image: index of the picture in its source.
-    y: top of the crop, a multiple of the scale.
-    x: left of the crop, a multiple of the scale.
+    y: top of the crop, a multiple of 4.
+    x: left of the crop, likewise.
     symmetry: 0..7; bit 0 flips vertically, bit 1 horizontally, and then bit 2
       transposes (`batch.apply_symmetry`).
   """
@@ -42,7 +43,6 @@ def draw(
   sizes: np.ndarray,
   batch_size: int,
   crop_size: int,
-  scale: int = 4,
   augment: bool = True,
   crops_per_image: int = 1,
 ) -> Draw:
@@ -58,26 +58,23 @@ def draw(
     step: 0, 1, …
     sizes: int [N, 2], height and width of each picture.
     batch_size: the global batch.
-    crop_size: side of an HR crop, a multiple of `scale`.
-    scale: HR pixels per LR pixel.
+    crop_size: side of an HR crop, a multiple of 4.
     augment: False leaves every symmetry 0.
     crops_per_image: steps in a row that cut the same pictures, at other places.
 
   Raises:
-    ValueError: a crop size that is no multiple of the scale or is larger than
-      a picture drawn, a negative step, no pictures, or an empty batch.
+    ValueError: a crop size that is no multiple of 4 or is larger than a
+      picture drawn, a negative step, no pictures, or an empty batch.
   """
-  if crop_size <= 0 or crop_size % scale:
-    raise ValueError(
-      f'crop_size {crop_size} is not a positive multiple of scale {scale}'
-    )
+  if crop_size <= 0 or crop_size % SCALE:
+    raise ValueError(f'crop_size {crop_size} is not a positive multiple of 4')
   if step < 0 or min(batch_size, len(sizes), crops_per_image) < 1:
     raise ValueError(
       f'cannot draw {batch_size} crops of {len(sizes)} pictures at step {step},'
       f' {crops_per_image} of each'
     )
   image = _images(seed, step // crops_per_image, len(sizes), batch_size)
-  starts = (np.asarray(sizes)[image].astype(np.int64) - crop_size) // scale + 1
+  starts = (np.asarray(sizes)[image].astype(np.int64) - crop_size) // SCALE + 1
   if starts.min() < 1:
     bad = image[np.argmin(starts.min(axis=1))]
     raise ValueError(
@@ -88,8 +85,8 @@ def draw(
   symmetry = raw[2] % np.uint64(8) if augment else np.zeros(batch_size)
   return Draw(
     image=image.astype(np.int32),
-    y=(_below(raw[0], starts[:, 0]) * scale).astype(np.int32),
-    x=(_below(raw[1], starts[:, 1]) * scale).astype(np.int32),
+    y=(_below(raw[0], starts[:, 0]) * SCALE).astype(np.int32),
+    x=(_below(raw[1], starts[:, 1]) * SCALE).astype(np.int32),
     symmetry=symmetry.astype(np.int32),
   )
 
@@ -100,7 +97,6 @@ def cut(
   x: int,
   *,
   crop_size: int,
-  scale: int = 4,
   edge: resize.Edge = 'clamp',
 ) -> np.ndarray:
   """Cuts one HR crop with the context that its own LR pixels read.
@@ -111,16 +107,15 @@ def cut(
 
   Args:
     image: uint8 [H, W, 3].
-    y: top of the crop (without context), a multiple of `scale`.
+    y: top of the crop (without context), a multiple of 4.
     x: left of the crop, likewise.
-    crop_size: side of the crop, a multiple of `scale`.
-    scale: HR pixels per LR pixel.
+    crop_size: side of the crop, a multiple of 4.
     edge: what lies outside the picture: 'clamp' repeats the edge pixel,
       'mirror' reflects with the edge pixel repeated.
 
   Returns:
-    uint8 [S, S, 3], S = crop_size + 4 * scale: 2 * scale pixels of context on
-    each side. A copy, never a view of `image`.
+    uint8 [S, S, 3], S = crop_size + 16: 8 pixels of context on each side. A
+    copy, never a view of `image`.
 
   Raises:
     ValueError: the picture is smaller than the crop, or an unknown edge.
@@ -129,16 +124,16 @@ def cut(
     raise ValueError(f"edge must be 'clamp' or 'mirror', not {edge!r}")
   slices: list[slice] = []
   pads: list[tuple[int, int]] = []
-  context = resize.CONTEXT_PER_SCALE * scale
   for length, start in zip(image.shape[:2], (int(y), int(x)), strict=True):
-    length = length // scale * scale
+    length = length // SCALE * SCALE
     if length < crop_size:
       raise ValueError(
         f'picture of {image.shape[0]}x{image.shape[1]} is smaller than'
         f' crop_size {crop_size}'
       )
-    start %= length - crop_size + scale
-    first, last = start - context, start + crop_size + context
+    start %= length - crop_size + SCALE
+    first = start - resize.CONTEXT
+    last = start + crop_size + resize.CONTEXT
     slices.append(slice(max(first, 0), min(last, length)))
     pads.append((max(-first, 0), max(last - length, 0)))
 

@@ -12,12 +12,9 @@ from srgan_jax.imaging.opening import is_image, suffixes
 
 
 def find(spec: str, directory: str, left_out: LeftOut) -> list[Entry]:
-  """Every image below a folder, by name.
+  """Every image below a folder of this machine or of an object store, by name.
 
-  Args:
-    spec: for errors.
-    directory: of this machine or of an object store.
-    left_out: is told of pipes, devices and folders that cannot be read.
+  `left_out` is told of pipes, devices and folders that cannot be read.
 
   Raises:
     ValueError: one line with the spec, where there is none.

@@ -61,8 +61,10 @@ def compress(images: jax.Array, quality: jax.Array) -> jax.Array:
   rgb = jnp.moveaxis(images.astype(jnp.int32), -1, 0)
   luma, *chroma = (
     _descale(
-      sum(_fixed(w, _COLOR_BITS) * x for w, x in zip(row, rgb, strict=True))
-      + offset,
+      sum(
+        (_fixed(w, _COLOR_BITS) * x for w, x in zip(row, rgb, strict=True)),
+        jnp.int32(offset),
+      ),
       _COLOR_BITS,
       half,
     )

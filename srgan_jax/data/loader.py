@@ -40,7 +40,6 @@ def host_batch(
   rows: slice = slice(None),
   *,
   crop_size: int,
-  scale: int = 4,
   edge: resize.Edge = 'clamp',
 ) -> dict[str, np.ndarray]:
   """The crops of a draw, plainly: what every loader must give.
@@ -50,20 +49,17 @@ def host_batch(
     drawn: the global batch, of `draw`.
     rows: those wanted of it.
     crop_size: side of an HR crop in pixels.
-    scale: HR pixels per LR pixel.
     edge: what lies outside a picture.
 
   Returns:
-    'crop': uint8 [b, S, S, 3], S = crop_size + 4 * scale, 0..255;
+    'crop': uint8 [b, S, S, 3], S = crop_size + 16, 0..255;
     'symmetry': int32 [b], 0..7.
 
   Raises:
     ValueError: no picture can be read, or one is smaller than the crop.
   """
   crops = [
-    draw_lib.cut(
-      source.read(int(image)), y, x, crop_size=crop_size, scale=scale, edge=edge
-    )
+    draw_lib.cut(source.read(int(image)), y, x, crop_size=crop_size, edge=edge)
     for image, y, x in zip(
       drawn.image[rows], drawn.y[rows], drawn.x[rows], strict=True
     )

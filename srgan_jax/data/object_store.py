@@ -8,6 +8,8 @@ from collections.abc import Callable
 import functools
 from typing import Any, BinaryIO
 
+from srgan_jax import cli
+
 
 def is_url(path: str) -> bool:
   """Whether a path is of a store rather than of this machine."""
@@ -68,7 +70,7 @@ def _call(url: str, list_files: Callable[[], Any]) -> list[str]:
   try:
     return sorted(list_files())
   except Exception as error:  # each store has errors of its own
-    raise ValueError(f'{url}: {" ".join(str(error).split())}') from error
+    raise ValueError(f'{url}: {cli.one_line(error)}') from error
 
 
 @functools.lru_cache(maxsize=1 << 16)
@@ -82,4 +84,4 @@ def _store(url: str) -> tuple[Any, str]:
   try:
     return fsspec.core.url_to_fs(url)
   except (ImportError, ValueError) as error:
-    raise ValueError(f'{url}: {" ".join(str(error).split())}') from error
+    raise ValueError(f'{url}: {cli.one_line(error)}') from error

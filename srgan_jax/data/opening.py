@@ -28,7 +28,7 @@ import warnings
 
 import numpy as np
 
-from srgan_jax import files
+from srgan_jax import cli, files
 from srgan_jax.data import folders, tars, tfds
 from srgan_jax.data.left_out import LeftOut
 from srgan_jax.data.source import FORMS, Entry, Source
@@ -48,11 +48,7 @@ _CACHED_FROM = 10_000  # pictures
 class _Header(NamedTuple):
   """What is known of a picture before it is decoded.
 
-  Attributes:
-    height: 0 where the header cannot be read.
-    width: likewise.
-    mark: what a picture of another content has another of.
-    why: the reason, where it cannot be read.
+  Height and width are 0 where its header cannot be read; `why` says so.
   """
 
   height: int = 0
@@ -182,8 +178,8 @@ def _read(entry: Entry) -> _Header:
       stream.seek(0)
       return _Header(*reading.image_size(stream, entry.name), mark)
   except (ValueError, OSError) as error:
-    why = ' '.join(str(error).split()).removeprefix(f'{entry.name}: ')
-    return _Header(why=why or type(error).__name__)
+    why = cli.one_line(error).removeprefix(f'{entry.name}: ')
+    return _Header(why=why)
 
 
 def _mark(stream: BinaryIO) -> int:

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 import numpy as np
 
-from srgan_jax import runtime, sharding
+from srgan_jax import SCALE, runtime, sharding
 from srgan_jax.data import draw as draw_lib
 from srgan_jax.data.source import Source
 from srgan_jax.imaging import resize
@@ -49,7 +49,7 @@ class Pictures(NamedTuple):
     rows: uint8 [N, 3072], whole on every device or split over them.
     device: int32 [M], the device that holds a picture (0 where all do).
     first: int32 [M], the picture's first row there.
-    sizes: int32 [M, 2], height and width, multiples of the scale.
+    sizes: int32 [M, 2], height and width, multiples of 4.
   """
 
   rows: jax.Array
@@ -73,7 +73,6 @@ class ResidentLoader:
     seed: int,
     batch_size: int,
     crop_size: int,
-    scale: int = 4,
     augment: bool = True,
     edge: resize.Edge = 'clamp',
     crops_per_image: int = 1,
@@ -81,16 +80,7 @@ class ResidentLoader:
   ):
     """Decodes the pictures and puts them on the devices.
 
-    Args:
-      source: the pictures.
-      mesh: the devices.
-      seed: the run's seed.
-      batch_size: the global batch.
-      crop_size: side of an HR crop in pixels, a multiple of `scale`.
-      scale: HR pixels per LR pixel.
-      augment: whether symmetries are drawn.
-      edge: what lies outside a picture.
-      crops_per_image: see `draw`.
+    Args as for `draw` and `cut`, and:
       placement: 'replicated' on every device, 'sharded' over them, or 'auto',
         the former where half of a device's memory holds them all.
 
@@ -98,7 +88,7 @@ class ResidentLoader:
       ValueError: for another placement or pictures that do not fit, before
         any is decoded, and what `draw` and the source raise.
     """
-    self._mesh, self._scale, self._edge = mesh, scale, edge
+    self._mesh, self._edge = mesh, edge
     self._batch_size, self._crop_size = batch_size, crop_size
     self._draw = functools.partial(
       draw_lib.draw,
@@ -106,13 +96,12 @@ class ResidentLoader:
       sizes=source.sizes,
       batch_size=batch_size,
       crop_size=crop_size,
-      scale=scale,
       augment=augment,
       crops_per_image=crops_per_image,
     )
     self._draw(0)  # what is wrong with the arguments is said now
     self._is_sharded = _is_sharded(placement, source.sizes, mesh)
-    self.pictures, self._sizes = _load(source, mesh, scale, self._is_sharded)
+    self.pictures, self._sizes = _load(source, mesh, self._is_sharded)
     logger.info(
       '%d pictures, %.0f MiB on %s',
       len(source),
@@ -127,24 +116,20 @@ class ResidentLoader:
     for step in itertools.count(start_step):
       drawn = self._draw(step)
       # A picture that stands in for a broken one may be smaller; as `draw.cut`.
-      room = self._sizes[drawn.image] - self._crop_size + self._scale
+      room = self._sizes[drawn.image] - self._crop_size + SCALE
       drawn = drawn._replace(y=drawn.y % room[:, 0], x=drawn.x % room[:, 1])
       yield draw_lib.Draw(*(field[mine] for field in drawn))
 
   def crops(
     self, pictures: Pictures, drawn: draw_lib.Draw
   ) -> dict[str, jax.Array]:
-    """Cuts a batch inside a compiled function.
-
-    Args:
-      pictures: `self.pictures`.
-      drawn: what `batches` gives, of all processes.
+    """Cuts a batch of all processes, as `batches` gives it, in a program.
 
     Returns:
       'crop' and 'symmetry', as `loader.host_batch` gives them.
     """
     cut_here = functools.partial(
-      cut, crop_size=self._crop_size, scale=self._scale, edge=self._edge
+      cut, crop_size=self._crop_size, edge=self._edge
     )
     if self._is_sharded:
       everywhere, along = PartitionSpec(), PartitionSpec(sharding.AXIS)
@@ -200,23 +185,14 @@ def cut(
   drawn: draw_lib.Draw,
   *,
   crop_size: int,
-  scale: int,
   edge: resize.Edge,
 ) -> jax.Array:
-  """`draw.cut` of a whole batch from pictures that all lie here.
-
-  Args:
-    pictures: where they lie.
-    drawn: the draw, [N] each.
-    crop_size: see `ResidentLoader`, as are the others.
-    scale: likewise.
-    edge: likewise.
+  """`draw.cut` of a batch from pictures that all lie here.
 
   Returns:
-    uint8 [N, S, S, 3], with the context.
+    uint8 [N, S, S, 3], S = crop_size + 16: with the context.
   """
-  context = resize.CONTEXT_PER_SCALE * scale
-  offsets = jnp.arange(-context, crop_size + context)
+  offsets = jnp.arange(-resize.CONTEXT, crop_size + resize.CONTEXT)
   image, y, x = (jnp.asarray(field) for field in drawn[:3])
   sizes = pictures.sizes[image]
   rows = _inside(y[:, None] + offsets, sizes[:, :1], edge)
@@ -238,7 +214,7 @@ def _inside(
 
 
 def _load(
-  source: Source, mesh: Mesh, scale: int, is_sharded: bool
+  source: Source, mesh: Mesh, is_sharded: bool
 ) -> tuple[Pictures, np.ndarray]:
   """Decodes what this process's devices hold; returns the sizes, too."""
   devices = mesh.devices.flat
@@ -262,7 +238,7 @@ def _load(
 
   def read(index: int) -> None:
     image = source.read(index)
-    height, width = (side // scale * scale for side in image.shape[:2])
+    height, width = (side // SCALE * SCALE for side in image.shape[:2])
     image = image[:height, :width]
     sizes[index] = height, width
     if _rows_needed(sizes[index]) > room[index]:

@@ -4,20 +4,22 @@ from collections.abc import Sequence
 import functools
 import os
 import tarfile
+from typing import BinaryIO, cast
 
+from srgan_jax import cli, files
 from srgan_jax.data import image_files, object_store
 from srgan_jax.data.left_out import LeftOut
 from srgan_jax.data.source import Entry
 from srgan_jax.imaging.opening import is_image, suffixes
 
+_MAX_HEADER = 2**20  # bytes; of long names it has some hundred
+
 
 def find(spec: str, pattern: str, left_out: LeftOut) -> list[Entry]:
   """Every image in the tar files that match, file by file and by name.
 
-  Args:
-    spec: for errors.
-    pattern: of tar files, of this machine or of an object store.
-    left_out: is told of links, devices, tars inside, and what is no tar.
+  They are of this machine or of an object store. `left_out` is told of links,
+  devices, tars inside, and what is no tar.
 
   Raises:
     ValueError: one line with the spec: nothing found, a damaged or compressed
@@ -32,7 +34,7 @@ def find(spec: str, pattern: str, left_out: LeftOut) -> list[Entry]:
   for path, short in zip(paths, _short_names(paths), strict=True):
     try:
       members = _members(path, short, left_out)
-    except (tarfile.TarError, OSError) as error:
+    except (*files.TAR_FAULTS, ValueError) as error:
       raise ValueError(f'{spec}: {path}: {_fault(path, error)}') from error
     stamp = image_files.stamp(path)
     entries.extend(
@@ -61,10 +63,12 @@ def _members(
   # 'r:' is without decompression: members must be at known offsets.
   with (
     image_files.open_file(path) as file,
-    tarfile.open(fileobj=file, mode='r:') as archive,
+    tarfile.open(fileobj=cast(BinaryIO, _Headers(file)), mode='r:') as archive,
   ):
     for member in archive:
       count += 1
+      if member.size < 0:  # tarfile would come back to it for ever
+        raise tarfile.ReadError(f'a member of {member.size} bytes')
       if why := _why_not(member):
         left_out.add(f'{name}/{member.name}', why)
       elif is_image(member.name):
@@ -79,6 +83,19 @@ def _members(
   if not count:
     left_out.add(name, 'an empty tar')
   return members
+
+
+class _Headers:
+  """A tar as tarfile reads it, with headers of bounded length."""
+
+  def __init__(self, file: BinaryIO):
+    self._file = file
+    self.seek, self.tell = file.seek, file.tell
+
+  def read(self, size: int) -> bytes:
+    if not 0 <= size <= _MAX_HEADER:
+      raise tarfile.ReadError(f'a header of {size} bytes')
+    return self._file.read(size)
 
 
 def _why_not(member: tarfile.TarInfo) -> str | None:
@@ -119,4 +136,4 @@ def _fault(path: str, error: Exception) -> str:
       'a compressed tar has no random access; decompress it first'
       ' (images hardly shrink anyway)'
     )
-  return f'not a complete tar file ({error})'
+  return f'not a complete tar file ({cli.one_line(error)})'

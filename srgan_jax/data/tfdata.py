@@ -67,7 +67,6 @@ def batches(
   start_step: int = 0,
   batch_size: int,
   crop_size: int,
-  scale: int = 4,
   augment: bool = True,
   edge: resize.Edge = 'clamp',
   crops_per_image: int = 1,
@@ -80,15 +79,7 @@ def batches(
   Process i of n gives rows [i*b, (i+1)*b) of the batch, b = batch_size / n, as
   `host_batch` returns them.
 
-  Args:
-    source: the pictures.
-    seed: the run's seed.
-    start_step: the step that the first batch is for.
-    batch_size: the global batch.
-    crop_size: side of an HR crop in pixels, a multiple of `scale`.
-    scale: HR pixels per LR pixel.
-    augment: whether symmetries are drawn.
-    edge: what lies outside a picture.
+  Args as for `draw` and `cut`, and:
     crops_per_image: see `draw`; the pictures are kept between the steps.
     shard_index: this process.
     shard_count: how many processes; divides `batch_size`.
@@ -108,14 +99,12 @@ def batches(
     source = RecentSource(source, 2 * rows)
   draw = functools.partial(
     draw_lib.draw, seed, sizes=source.sizes, batch_size=batch_size,
-    crop_size=crop_size, scale=scale, augment=augment,
+    crop_size=crop_size, augment=augment,
     crops_per_image=crops_per_image,
   )  # fmt: skip
   draw(start_step)  # what is wrong with the arguments is said now
-  cut = functools.partial(
-    host_batch, source, crop_size=crop_size, scale=scale, edge=edge
-  )
-  side = crop_size + 2 * resize.CONTEXT_PER_SCALE * scale
+  cut = functools.partial(host_batch, source, crop_size=crop_size, edge=edge)
+  side = crop_size + 2 * resize.CONTEXT
   mine = slice(shard_index * rows, (shard_index + 1) * rows)
   threads = threads or 2 * (os.cpu_count() or 1)
   return _Pipeline(draw, cut, side, mine).start(start_step, threads)
@@ -124,11 +113,8 @@ def batches(
 class _Pipeline:
   """From steps to crops, by tf.data.
 
-  Args:
-    draw: gives the global batch of a step.
-    cut: gives the crops of a draw.
-    side: of a crop with its context, in pixels.
-    mine: this process's rows of the global batch.
+  `draw` gives the global batch of a step, `cut` the crops of a draw, of `side`
+  pixels with their context; `mine` are this process's rows of the batch.
   """
 
   def __init__(

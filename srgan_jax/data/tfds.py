@@ -5,17 +5,13 @@ import io
 import re
 from typing import Any, BinaryIO
 
+from srgan_jax import cli
 from srgan_jax.data.left_out import LeftOut
 from srgan_jax.data.source import FORMS, Entry
 
 
 def find(spec: str, rest: str, left_out: LeftOut) -> list[Entry]:
-  """Every record of a split, by its number.
-
-  Args:
-    spec: for errors.
-    rest: NAME[:SPLIT].
-    left_out: is told nothing: every record is a picture.
+  """Every record of NAME[:SPLIT], by its number; none is left out.
 
   Raises:
     ValueError: one line with the spec: a set that is missing or has no random
@@ -68,7 +64,7 @@ def _prepared(spec: str, name: str) -> Any:
       f' {tfds.core.constants.DATA_DIR} (TFDS_DATA_DIR) holds none'
     ) from error
   except Exception as error:  # AssertionError for an unknown version, …
-    why = ' '.join(str(error).split())
+    why = cli.one_line(error)
     raise ValueError(f'{spec}: TFDS cannot open {name!r}: {why}') from error
   if not builder.is_prepared():
     raise ValueError(f'{spec} is not prepared; prepare it by: {prepare}')
@@ -103,5 +99,5 @@ def _records(spec: str, builder: Any, split: str) -> tuple[str, Any]:
       split, decoders=images, file_format='array_record'
     )
   except Exception as error:  # no such split, an empty one, …
-    why = ' '.join(str(error).split())
+    why = cli.one_line(error)
     raise ValueError(f'{spec}: TFDS cannot open {split!r}: {why}') from error

@@ -16,9 +16,9 @@ import unicodedata
 
 import numpy as np
 
+from srgan_jax import SCALE
 from srgan_jax.imaging import finding, opening, reading, resize
 
-SCALE = 4
 Path = str | os.PathLike[str]
 
 
@@ -141,6 +141,19 @@ class Benchmark(Sequence[Pair]):
       raise error
     if str(error) not in self.left_out:  # its header may have been met already
       self.left_out.append(str(error))
+
+
+def set_name(hr: Path) -> str:
+  """A folder of originals' name, 'Set5' of data/Set5/HR."""
+  folder = pathlib.Path(hr).resolve()
+  return folder.parent.name if folder.name.upper() == 'HR' else folder.name
+
+
+def beside(hr: Path) -> pathlib.Path | None:
+  """The folder LRx4 beside a folder HR, where there is one."""
+  folder = pathlib.Path(hr)
+  lr = folder.with_name('LRx4')
+  return lr if folder.name == 'HR' and lr.is_dir() else None
 
 
 def list_images(

@@ -188,13 +188,7 @@ def save(
   source_sha256: str,
   converter_version: str,
 ) -> None:
-  """Writes what `load` reads.
-
-  Args:
-    path: the file.
-    metric: the weights and where they come from.
-    source_sha256: of the file that they come from.
-    converter_version: of the tool that read it.
+  """Writes what `load` reads, and by which tool it was read from which file.
 
   Raises:
     ValueError: where the weights are not those of the network.
@@ -266,13 +260,7 @@ def _row_means(
 ) -> dict[str, jax.Array]:
   """Each layer's distances, averaged along the rows of its features.
 
-  Args:
-    network: of LPIPS.
-    variables: of `Lpips`.
-    pair: uint8 [2, H, W, 3].
-
-  Returns:
-    float32 [h] by layer.
+  Of a pair of images, uint8 [2, H, W, 3], float32 [h] by layer.
   """
   design = _DESIGNS[network]
   with jax.default_matmul_precision('highest'):

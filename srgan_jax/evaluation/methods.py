@@ -10,21 +10,18 @@ import pathlib
 
 import numpy as np
 
-from srgan_jax import pretrained, upscaling
+from srgan_jax import SCALE, pretrained, upscaling
 from srgan_jax.evaluation import benchmarks
-from srgan_jax.evaluation.benchmarks import SCALE, Pair
+from srgan_jax.evaluation.benchmarks import Pair
 from srgan_jax.imaging import resize
 
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-  """A way to make SR images.
+  """A way to make SR images, uint8 [4h, 4w, 3] of a pair.
 
-  Attributes:
-    name: for headings and tables.
-    upscale: from a pair to uint8 [4h, 4w, 3].
-    origin: what it is, for a report: the checkpoint with its label and steps,
-      or the folder.
+  `name` is for headings and tables; `origin` says what it is in a report: the
+  checkpoint with its label and steps, or the folder.
   """
 
   name: str

@@ -70,9 +70,6 @@ def ssim_gaussian(x: np.ndarray, y: np.ndarray) -> float:
   Args:
     x: [H, W], H and W at least 11, values in [0, 255].
     y: the same shape.
-
-  Returns:
-    The mean SSIM, at most 1.
   """
   offsets = np.arange(-_WINDOW_RADIUS, _WINDOW_RADIUS + 1)
   taps = np.exp(-(offsets**2) / (2 * _WINDOW_SIGMA**2))
@@ -90,9 +87,6 @@ def ssim_daala(x: np.ndarray, y: np.ndarray) -> float:
   Args:
     x: [H, W], values in 0..255.
     y: the same shape.
-
-  Returns:
-    The weighted mean SSIM, at most 1.
   """
   taps = daala_taps(*x.shape)
   reach = len(taps) // 2
@@ -109,11 +103,10 @@ def ssim_daala(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def daala_taps(height: int, width: int) -> np.ndarray:
-  """Daala's integer Gaussian window of one axis.
+  """Daala's integer Gaussian window of one axis, for an image of that size.
 
-  Args:
-    height: of the image; sigma is height * 1.5 / 256, for both axes.
-    width: of the image; the window reaches less far than the shorter side.
+  Sigma is height * 1.5 / 256, for both axes; the window reaches less far than
+  the shorter side.
 
   Returns:
     float64 [2 * reach + 1], integers that sum to 256.

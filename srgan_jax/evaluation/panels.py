@@ -20,9 +20,10 @@ pixels of HR. Drawn with Pillow alone.
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
+import dataclasses
 import math
 import pathlib
-import sys
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -58,22 +59,16 @@ def panel(
   rows: Sequence[Row],
   *,
   zoom: int = 1,
-  font_size: int | None = None,
   footer: str = '',
 ) -> Image.Image:
   """Draws rows of images of one size each, under a heading per column.
 
   Args:
-    columns: the headings, e.g. 'bicubic', 'SRResNet', 'SRGAN', 'original'.
+    columns: the headings.
     rows: for each row, one (image, caption) per column; the images uint8
-      [h, w, 3], of one size within a row; the caption, in one line above its
-      image, may be empty.
+      [h, w, 3], of one size within a row; a caption is one line, or ''.
     zoom: how often every pixel is repeated along both axes.
-    font_size: in pixels; by default, what fits the columns.
     footer: a line below all, or none.
-
-  Returns:
-    An RGB image on white.
 
   Raises:
     ValueError: without columns or rows, for a row with another number of cells
@@ -82,74 +77,91 @@ def panel(
   """
   _check(columns, rows, zoom)
   texts = [*columns, *(text for row in rows for _, text in row)]
-  widest = zoom * max(row[0][0].shape[1] for row in rows)
-  if font_size is None:
-    font_size = _fitting_size(texts, widest)
-  font = ImageFont.load_default(font_size)
-
-  # (1) Measures, all in proportion to the text.
-  column_width = max(
-    widest, *(math.ceil(font.getlength(text) / _TEXT_WIDTH) for text in texts)
-  )
-  line = round(1.3 * font_size)
-  above_image = round(0.3 * font_size)
-  column_gap = max(4, round(0.5 * font_size))
-  row_gap = round(0.9 * font_size)
-  margin = font_size
-  captions = [any(text for _, text in row) for row in rows]
-  heights = [
-    has_captions * line + zoom * row[0][0].shape[0]
-    for has_captions, row in zip(captions, rows, strict=True)
-  ]
-  width = 2 * margin + len(columns) * (column_width + column_gap) - column_gap
-  height = 2 * margin + line + above_image
-  height += sum(heights) + (len(rows) - 1) * row_gap
+  grid = _Grid.fitting(texts, zoom * max(row[0][0].shape[1] for row in rows))
+  width = grid.left(len(columns)) - grid.column_gap + grid.margin
   if footer:
-    width = max(width, 2 * margin + math.ceil(font.getlength(footer)))
-    height += line
+    width = max(width, 2 * grid.margin + math.ceil(grid.font.getlength(footer)))
+  height = 2 * grid.margin + grid.line + grid.above_image - grid.row_gap
+  height += sum(grid.height(row, zoom) for row in rows)
+  height += grid.line * bool(footer)
 
-  # (2) Headings.
   figure = Image.new('RGB', (width, height), _PAPER)
-  draw = ImageDraw.Draw(figure)
-  lefts = [
-    margin + index * (column_width + column_gap)
-    for index in range(len(columns))
-  ]
-  baseline = margin + font_size
-
-  def write(text: str, left: int, baseline: int, ink: tuple) -> None:
-    middle = left + column_width // 2
-    draw.text((middle, baseline), text, fill=ink, font=font, anchor='ms')
-
-  for heading, left in zip(columns, lefts, strict=True):
-    write(heading, left, baseline, _INK)
-
-  # (3) Rows: captions, then images centred in their columns.
-  top = margin + line + above_image
-  for row, has_captions in zip(rows, captions, strict=True):
-    if has_captions:
-      for (_, text), left in zip(row, lefts, strict=True):
-        write(text, left, top - above_image + font_size, _CAPTION_INK)
-      top += line
-    for (image, _), left in zip(row, lefts, strict=True):
+  pen = ImageDraw.Draw(figure)
+  grid.write(pen, columns, grid.margin + grid.size, _INK)
+  top = grid.margin + grid.line + grid.above_image
+  for row in rows:
+    below = top + grid.height(row, zoom)
+    grid.write(
+      pen,
+      [text for _, text in row],
+      top - grid.above_image + grid.size,
+      _CAPTION_INK,
+    )
+    for i, (image, _) in enumerate(row):
       enlarged = image.repeat(zoom, axis=0).repeat(zoom, axis=1)
-      indent = (column_width - enlarged.shape[1]) // 2
-      figure.paste(Image.fromarray(enlarged), (left + indent, top))
-    top += zoom * row[0][0].shape[0] + row_gap
-
-  # (4) The footer, on the last row's left edge.
-  draw.text(
-    (margin, height - margin), footer, fill=_CAPTION_INK, font=font, anchor='ls'
-  )
+      left = grid.left(i) + (grid.column - enlarged.shape[1]) // 2
+      y = below - grid.row_gap - enlarged.shape[0]
+      figure.paste(Image.fromarray(enlarged), (left, y))
+    top = below
+  place = grid.margin, height - grid.margin
+  pen.text(place, footer, fill=_CAPTION_INK, font=grid.font, anchor='ls')
   return figure
 
 
-def _fitting_size(texts: Sequence[str], width: int) -> int:
-  for size in _FONT_SIZES:
-    font = ImageFont.load_default(size)
-    if all(font.getlength(text) <= _TEXT_WIDTH * width for text in texts):
-      break
-  return size
+@dataclasses.dataclass(frozen=True)
+class _Grid:
+  """Where columns and lines stand, in pixels, by the font's size."""
+
+  font: Any
+  size: int
+  column: int
+
+  @classmethod
+  def fitting(cls, texts: Sequence[str], widest: int) -> '_Grid':
+    """With the largest font at which texts are no wider than the images."""
+    for size in _FONT_SIZES:
+      font = ImageFont.load_default(size)
+      longest = max(map(font.getlength, texts))
+      if longest <= _TEXT_WIDTH * widest:
+        break
+    return cls(font, size, max(widest, math.ceil(longest / _TEXT_WIDTH)))
+
+  @property
+  def margin(self) -> int:
+    return self.size
+
+  @property
+  def line(self) -> int:
+    return round(1.3 * self.size)
+
+  @property
+  def above_image(self) -> int:
+    return round(0.3 * self.size)
+
+  @property
+  def column_gap(self) -> int:
+    return max(4, round(0.5 * self.size))
+
+  @property
+  def row_gap(self) -> int:
+    return round(0.9 * self.size)
+
+  def height(self, row: Row, zoom: int) -> int:
+    """Of a row's captions, if there are any, its images and the gap below."""
+    captions = self.line * any(text for _, text in row)
+    return captions + zoom * row[0][0].shape[0] + self.row_gap
+
+  def left(self, index: int) -> int:
+    """Where a column begins."""
+    return self.margin + index * (self.column + self.column_gap)
+
+  def write(
+    self, pen: ImageDraw.ImageDraw, texts: Sequence[str], y: int, ink: tuple
+  ) -> None:
+    """A line of text, each in the middle of its column."""
+    for i, text in enumerate(texts):
+      middle = self.left(i) + self.column // 2
+      pen.text((middle, y), text, fill=ink, font=self.font, anchor='ms')
 
 
 def _check(columns: Sequence[str], rows: Sequence[Row], zoom: int) -> None:
@@ -187,11 +199,8 @@ def compare(
 ) -> Image.Image:
   """Draws a row an image, a column a method, and the original, named, last.
 
-  Args:
-    rows: the images, and what is shown of each.
-    columns: the methods, headed by their names.
-    protocol: of the scores; its name is written below.
-    zoom: how often every pixel is repeated along both axes.
+  The protocol's scores are the captions and its name the footer; `zoom` is that
+  of `panel`.
 
   Raises:
     ValueError: naming the image, for a region that does not lie inside or an
@@ -337,13 +346,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
   )
   options = parser.parse_args(arguments)
   options.zoom = options.zoom or (1 if options.full else 3)
-  try:
+  with cli.failing_in_a_line('panels'):
     written = draw(options)
-  except (ValueError, OSError, FloatingPointError, MemoryError) as error:
-    sys.exit(f'panels: {error}')
   for path in written:
     print(f'wrote {path}')
 
 
 if __name__ == '__main__':
-  main()
+  cli.run(main)

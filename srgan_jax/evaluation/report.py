@@ -4,15 +4,14 @@ Every figure stands under the name of its protocol. PSNR is in dB; SSIM is at
 most 1; LPIPS is a distance, 0 for equal images. Means are over the images.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-import csv
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
-import io
 import math
 from typing import Any, Protocol
 
 import numpy as np
 
+from srgan_jax import tables
 from srgan_jax.evaluation import metrics
 from srgan_jax.evaluation.benchmarks import Pair
 from srgan_jax.evaluation.methods import Method
@@ -88,21 +87,24 @@ class Report:
 
   def as_csv(self) -> str:
     """A header, a line an image and one for the mean: 'psnr_paper', ...."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator='\n')
-    writer.writerow(['image', *flat(self.mean)])
-    for name, scores in [*self.images.items(), ('mean', self.mean)]:
-      writer.writerow([name, *(f'{v:.6f}' for v in scores.values())])
-    return text.getvalue()
+    rows = [
+      [name, *(f'{value:.6f}' for value in scores.values())]
+      for name, scores in [*self.images.items(), ('mean', self.mean)]
+    ]
+    return tables.as_csv([['image', *flat(self.mean)], *rows])
 
 
 def load_distances(paths: Sequence[str]) -> list[Distance]:
-  """The learned metrics of weights files that srgan_jax.convert.lpips wrote."""
+  """LPIPS, DISTS and NIQE by the files that `srgan_jax.convert` wrote."""
   if not paths:
     return []
-  from srgan_jax.evaluation import lpips  # the networks, only where asked for
+  # The networks, only where asked for.
+  from srgan_jax import weights
+  from srgan_jax.evaluation import dists, lpips, niqe
 
-  return [lpips.load(path) for path in paths]
+  readers: dict[str, Callable[[str], Distance]]
+  readers = {'dists': dists.load, 'niqe': niqe.load}
+  return [readers.get(weights.read_kind(p), lpips.load)(p) for p in paths]
 
 
 def evaluate(

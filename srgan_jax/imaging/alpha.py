@@ -10,11 +10,7 @@ def fill_hidden(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
   """Gives fully transparent pixels the colour of visible ones near them.
 
   What a file has there (mostly black) cannot be seen, but a network would
-  smear it into what can.
-
-  Args:
-    colour: [H, W, C].
-    alpha: [H, W]; 0 is transparent.
+  smear it into what can. `colour` is [H, W, C], `alpha` [H, W], 0 transparent.
   """
   visible = alpha > 0
   if visible.all() or not visible.any():

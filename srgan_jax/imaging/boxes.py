@@ -20,7 +20,7 @@ class Properties:
   Attributes:
     cicp: its colour primaries and transfer function, by ITU-T H.273's numbers;
       None where it has an ICC profile or states nothing.
-    bits: a channel; 8 where it states nothing.
+    bits: a channel.
   """
 
   cicp: tuple[int, int] | None = None

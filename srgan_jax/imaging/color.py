@@ -27,11 +27,7 @@ _BT709 = (219 * 0.2126, 219 * 0.7152, 219 * 0.0722)
 def luma_bt601(image: np.ndarray) -> np.ndarray:
   """BT.601 luma in limited range, not rounded: MATLAB's `rgb2ycbcr` in floats.
 
-  Args:
-    image: uint8 [..., H, W, 3], RGB.
-
-  Returns:
-    float64 [..., H, W] in [16, 235].
+  From uint8 RGB [..., H, W, 3] to float64 [..., H, W] in [16, 235].
 
   Raises:
     ValueError: for another dtype or number of channels.
@@ -42,11 +38,7 @@ def luma_bt601(image: np.ndarray) -> np.ndarray:
 def luma_bt709(image: np.ndarray) -> np.ndarray:
   """BT.709 luma in limited range, rounded to 8 bits, as a video codec sees it.
 
-  Args:
-    image: uint8 [..., H, W, 3], RGB.
-
-  Returns:
-    uint8 [..., H, W] in 16..235.
+  From uint8 RGB [..., H, W, 3] to uint8 [..., H, W] in 16..235.
 
   Raises:
     ValueError: for another dtype or number of channels.
@@ -106,11 +98,7 @@ def from_signed(x: Array, dtype: Any) -> Array:
 def to_gray(x: Array) -> Array:
   """RGB in [-1, 1] to its BT.601 luma in [-1, 1], as Pillow's mode L.
 
-  Args:
-    x: float [..., H, W, 3]; clipped first.
-
-  Returns:
-    float32 [..., H, W, 1].
+  From float [..., H, W, 3], clipped first, to float32 [..., H, W, 1].
   """
   x = x.astype(np.float32).clip(-1, 1)
   red, green, blue = (x[..., i : i + 1] for i in range(3))

@@ -11,12 +11,9 @@ _SHOWN = 3  # names of each kind
 
 
 class PassedOver(NamedTuple):
-  """What is not read.
+  """What is not read: a picture or folder, and why, or what would read it.
 
-  Attributes:
-    path: of a picture or folder.
-    why: or what would read it.
-    is_fault: whether somebody may have meant it to be read.
+  `is_fault`: whether somebody may have meant it to be read.
   """
 
   path: str
@@ -40,12 +37,8 @@ def find(
 ) -> Found:
   """Looks for pictures in a folder and those below it.
 
-  Links are followed, but no folder is read twice.
-
-  Args:
-    root: the folder.
-    is_recursive: whether to look below it too.
-    leave: a folder, by its real path, that is left alone with all below it.
+  Links are followed, but no folder is read twice. The folder of the real path
+  `leave` is left alone with all below it.
   """
   root = os.fspath(root)
   found = Found([], [])

@@ -19,6 +19,7 @@ import warnings
 
 from PIL import Image, UnidentifiedImageError, features
 
+from srgan_jax import cli
 from srgan_jax.imaging import png as png_lib
 from srgan_jax.imaging import tiff as tiff_lib
 
@@ -229,7 +230,7 @@ def _describe(stream: BinaryIO) -> str:
 def _why(error: Exception) -> str:
   if isinstance(error, OSError) and error.strerror:
     return error.strerror
-  return ' '.join(str(error).split()) or type(error).__name__
+  return cli.one_line(error)
 
 
 def _stream(file: ImageFile) -> BinaryIO:

@@ -90,8 +90,7 @@ def read(
   Of an animation or a file with several pages the first is read, and noted.
 
   Args:
-    file: a path, the file's bytes, or a binary file (read from its start; it
-      is closed).
+    file: a path, the file's bytes, or a binary file (it is closed).
     name: what to call the file in an error.
     max_megapixels: larger pictures are refused; None refuses none.
 
@@ -116,17 +115,6 @@ def read(
       lossless = _is_lossless_webp(found.stream)
       picture = dataclasses.replace(picture, lossless=lossless)
     return picture
-
-
-def size(
-  file: ImageFile, name: str, max_megapixels: float | None = None
-) -> tuple[int, int]:
-  """Height and width, from the header alone; as `reading.image_size`.
-
-  Raises:
-    ValueError: no header that can be read; one line with `name`.
-  """
-  return reading.image_size(file, name, max_megapixels)
 
 
 def from_image(image: Image.Image) -> Picture:

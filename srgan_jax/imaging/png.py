@@ -10,14 +10,15 @@ Pixels are uint16 [H, W, C], 0..65535; C is 2 (gray and alpha), 3 (RGB) or 4
 
 from collections.abc import Iterator, Sequence
 import dataclasses
-import io
 import os
 import struct
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import BinaryIO, NamedTuple
 import zlib
 
 import numpy as np
 from PIL import Image, PngImagePlugin
+
+from srgan_jax import files
 
 SIGNATURE = b'\x89PNG\r\n\x1a\n'
 
@@ -129,63 +130,7 @@ def split(stream: BinaryIO) -> tuple[Metadata, BinaryIO]:
     position = after
     if kind == b'IEND':
       break
-  return Metadata(tuple(chunks), tuple(damaged)), joined(stream, pieces)
-
-
-def joined(
-  file: BinaryIO, pieces: Sequence[tuple[int, int] | bytes]
-) -> BinaryIO:
-  """Pieces of a file, one behind the other, as a file.
-
-  Args:
-    file: which can seek.
-    pieces: each from and to in the file, or bytes of its own.
-  """
-  return cast(BinaryIO, io.BufferedReader(_Pieces(file, pieces), 1 << 16))
-
-
-class _Pieces(io.RawIOBase):
-  def __init__(
-    self, file: BinaryIO, pieces: Sequence[tuple[int, int] | bytes]
-  ) -> None:
-    self._file = file
-    self._pieces = pieces
-    self._lengths = [
-      len(piece) if isinstance(piece, bytes) else piece[1] - piece[0]
-      for piece in pieces
-    ]
-    self._position = 0
-
-  def readable(self) -> bool:
-    return True
-
-  def seekable(self) -> bool:
-    return True
-
-  def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-    origins = {
-      os.SEEK_SET: 0,
-      os.SEEK_CUR: self._position,
-      os.SEEK_END: sum(self._lengths),
-    }
-    self._position = max(0, origins[whence] + offset)
-    return self._position
-
-  def readinto(self, buffer: Any) -> int:
-    view, start = memoryview(buffer).cast('B'), self._position
-    for piece, length in zip(self._pieces, self._lengths, strict=True):
-      if start < length:
-        count = min(len(view), length - start)
-        if isinstance(piece, bytes):
-          data = piece[start : start + count]
-        else:
-          self._file.seek(piece[0] + start)
-          data = self._file.read(count)
-        view[: len(data)] = data
-        self._position += len(data)
-        return len(data)
-      start -= length
-    return 0
+  return Metadata(tuple(chunks), tuple(damaged)), files.joined(stream, pieces)
 
 
 def is_deep(image: Image.Image) -> bool:
@@ -236,13 +181,7 @@ def write(
   *,
   before: Sequence[Chunk] = (),
 ) -> None:
-  """Writes a PNG of 16 bits a channel.
-
-  Args:
-    file: open for writing.
-    pixels: uint16 [H, W, C].
-    before: chunks that go before the pixels.
-  """
+  """Writes a PNG of uint16 [H, W, C], with chunks before the pixels."""
   height, width, channels = pixels.shape
   colour_type = _COLOUR_TYPES[channels]
 

@@ -79,13 +79,7 @@ def image_size(
 ) -> tuple[int, int]:
   """Height and width of `read_rgb`'s result, from the header alone.
 
-  Args:
-    file: a path, the file's bytes, or a binary file (closed afterwards).
-    name: what to call the file in an error.
-    max_megapixels: larger pictures are refused; None refuses none.
-
-  Returns:
-    (H, W) in pixels, with the EXIF orientation applied.
+  Takes what `read_rgb` takes.
 
   Raises:
     ValueError: no header that can be read; one line with `name`.
@@ -162,12 +156,9 @@ def profile_of(found: Opened) -> bytes | None:
 def of_image(
   image: Image.Image, profile: bytes | None, low: np.ndarray | None = None
 ) -> Decoded:
-  """The pixels of a loaded Pillow image.
+  """The pixels of a loaded Pillow image of any mode that has a known range.
 
-  Args:
-    image: of any mode that has a known range.
-    profile: its ICC profile.
-    low: uint8 [H, W, C], the low bytes of the samples of a deep image.
+  `low` are the low bytes of the samples of a deep image, uint8 [H, W, C].
 
   Raises:
     ValueError: for floating-point pixels, and integers beyond 16 bits.

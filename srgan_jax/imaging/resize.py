@@ -21,11 +21,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from srgan_jax import SCALE
+
 Edge = Literal['clamp', 'mirror']
 
-# Half the antialiased kernel's support, in HR pixels per unit of scale: how far
-# outside a crop the taps of its own LR pixels reach, rounded up to the LR grid.
-CONTEXT_PER_SCALE = 2
+# How far outside a crop the taps of its own LR pixels reach, in HR pixels: half
+# the antialiased kernel's support, rounded up to the LR grid.
+CONTEXT = 2 * SCALE
 
 
 def imresize(
@@ -62,14 +64,7 @@ def imresize_to(
 ) -> np.ndarray:
   """Resizes an image as MATLAB's `imresize(image, [height, width])` does.
 
-  Args:
-    image: as for `imresize`.
-    height: of the result, at least 1; its ratio to the image's is its scale.
-    width: likewise.
-    edge: as for `imresize`.
-
-  Returns:
-    [height, width] or [height, width, C], in the image's dtype.
+  The ratios of the lengths are the scales; the rest is as for `imresize`.
 
   Raises:
     ValueError: for another rank or dtype, a length below 1, or an unknown edge.
@@ -109,23 +104,21 @@ def _resize_image_axis(
   return resized.astype(image.dtype)
 
 
-def downscale_crops(crops: jax.Array, scale: int = 4) -> jax.Array:
+def downscale_crops(crops: jax.Array) -> jax.Array:
   """Makes the LR crops of HR crops, byte for byte those of the full images.
 
   Args:
-    crops: uint8 [N, s*h + 4*s, s*w + 4*s, C]: HR crops on the LR grid with a
-      context of 2*s pixels on each side (8 at x4).
-    scale: s, a power of two: then every weight is a multiple of a power of two
-      and the products below are exact in float32. At x4 a weight has 10
-      significant bits, which TF32 holds, but not bfloat16, a TPU's default:
-      hence the precision asked for.
+    crops: uint8 [N, 4h + 16, 4w + 16, C]: HR crops on the LR grid with a
+      context of 8 pixels on each side.
 
   Returns:
     uint8 [N, h, w, C].
   """
   rows, columns = (
-    jnp.asarray(_crop_matrix(length, scale)) for length in crops.shape[1:3]
+    jnp.asarray(_crop_matrix(length)) for length in crops.shape[1:3]
   )
+  # A weight has 10 significant bits, so that the products are exact in float32
+  # and in TF32, but not in bfloat16, a TPU's default.
   exact = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
   lr = crops.astype(jnp.float32)
   lr = _round_to_byte(exact('yh,nhwc->nywc', rows, lr))
@@ -265,13 +258,12 @@ def _resize_axis(
 
 
 @functools.lru_cache(maxsize=8)
-def _crop_matrix(length: int, scale: int) -> np.ndarray:
+def _crop_matrix(length: int) -> np.ndarray:
   """float32 [LR pixels, length]: one pass over a crop with its context."""
-  context = CONTEXT_PER_SCALE * scale
-  outputs = (length - 2 * context) // scale
-  indices, weights = _taps(length, 1 / scale, 'clamp')
+  outputs = (length - 2 * CONTEXT) // SCALE
+  indices, weights = _taps(length, 1 / SCALE, 'clamp')
   matrix = np.zeros((outputs, length), np.float32)
-  skipped = context // scale  # LR pixels that lie in the context
+  skipped = CONTEXT // SCALE  # LR pixels that lie in the context
   for row in range(outputs):
     matrix[row, indices[row + skipped]] = weights[row + skipped]
   return matrix

@@ -14,8 +14,9 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
+from srgan_jax import files
 from srgan_jax.imaging import exif as exif_lib
-from srgan_jax.imaging import ifd, photoshop, png
+from srgan_jax.imaging import ifd, photoshop
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
 FILL_ORDER, OFFSETS, SAMPLES, ROWS, SIZES = 266, 273, 277, 278, 279
@@ -35,18 +36,10 @@ _BAND = 256  # rows whose bits are taken apart at a time
 class Layout:
   """How the samples of a file lie.
 
-  Attributes:
-    width: in pixels.
-    height: in pixels.
-    bits: a sample.
-    samples: a pixel.
-    photometric: 0 or 1 (gray), 2 (RGB) or 5 (CMYK).
-    extra: what the samples beyond the colours are: 0 unspecified, 1 alpha
-      that is multiplied in already, 2 alpha.
-    is_planar: whether the channels lie apart.
-    predictor: 1 for none, 2 for differences.
-    tile_width: in pixels; 0 without tiles.
-    order: '<' or '>' first.
+  Photometric is 0 or 1 (gray), 2 (RGB) or 5 (CMYK); `extra` says what samples
+  beyond the colours are: 0 unspecified, 1 alpha that is multiplied in already,
+  2 alpha. Planar: the channels lie apart. A predictor of 2 means differences, a
+  tile width of 0 no tiles; the order is '<' or '>'.
   """
 
   width: int
@@ -209,7 +202,7 @@ def _as_bytes(
   else:
     head = b'II' + struct.pack('<HI', 42, place)
   directory = ifd.build(form, plain, place)
-  return png.joined(
+  return files.joined(
     stream, [head, (len(head), end), bytes(place - end), directory]
   )
 

@@ -26,16 +26,10 @@ def write(
   xmp: bytes | None = None,
   iptc: bytes | None = None,
 ) -> None:
-  """Writes a TIFF of any kind of pixels, strip by strip.
+  """Writes a TIFF, strip by strip, to an empty file that can seek.
 
-  Args:
-    file: open for writing, empty; it can seek.
-    pixels: uint8 or uint16 [H, W, C], C of 1 to 4.
-    icc_profile: for these pixels.
-    exif: a block with its prefix.
-    dpi: horizontally and vertically.
-    xmp: for these pixels.
-    iptc: IIM's records.
+  Pixels are uint8 or uint16 [H, W, C], C of 1 to 4; the profile and XMP are for
+  them; EXIF is a block with its prefix, `iptc` IIM's records.
   """
   height, width, channels = pixels.shape
   bits = 8 * pixels.dtype.itemsize

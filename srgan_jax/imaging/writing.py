@@ -73,14 +73,14 @@ def write(
   quality: int | None = None,
   scale: float = 1,
 ) -> list[str]:
-  """Writes a picture.
+  """Writes a picture to a binary file.
 
   What the format cannot hold is converted: transparency is composited over
   white for JPEG and BMP, 16 bits are rounded to 8 outside PNG and TIFF.
 
   Args:
     picture: what to write.
-    file: a binary file, open for writing.
+    file: open for writing.
     form: 'JPEG', 'PNG', 'WEBP', 'TIFF', 'BMP' or 'AVIF'.
     quality: 1..100 for JPEG, WebP and AVIF; 95 (AVIF 90) by default, and
       without loss for a WebP that came so.

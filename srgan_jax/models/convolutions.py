@@ -184,17 +184,10 @@ def _combinations(
 
 @jax.custom_vjp
 def strided_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
-  """A 3x3 convolution of stride 2.
+  """A 3x3 convolution of stride 2, from [N, H, W, C] to halves, rounded up.
 
   Its gradient by x is a convolution of an image that is three quarters zeros,
   with which XLA's CPU backend takes its time: there it comes from `_by_phases`.
-
-  Args:
-    x: [N, H, W, C].
-    kernel: [3, 3, C, K].
-
-  Returns:
-    [N, H/2, W/2, K] (rounded up).
   """
   return plain(x, kernel, stride=2)
 

@@ -28,7 +28,7 @@ class Discriminator(nn.Module):
   """
 
   channels: int = 64
-  dtype: jnp.dtype = jnp.float32
+  dtype: jax.typing.DTypeLike = jnp.float32
 
   @nn.compact
   def __call__(

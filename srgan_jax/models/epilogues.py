@@ -98,17 +98,8 @@ def normalize_batch(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
   """`normalize` by the batch's own statistics.
 
-  Args:
-    x: float32 [N, H, W, C].
-    scale: float32 [C].
-    bias: float32 [C].
-    slope: see `normalize`.
-    groups: image i is normalised with those alone whose i, modulo this number,
-      is the same.
-
-  Returns:
-    The result, and the means and variances of the groups, float32 [groups, C],
-    which pass no gradient on.
+  Returns the result, and the means and variances of the groups, float32
+  [groups, C], which pass no gradient on. Image i is of the group i % groups.
   """
   shape = x.shape
   if groups > 1:

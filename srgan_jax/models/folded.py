@@ -25,8 +25,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from srgan_jax import SCALE
 from srgan_jax.models import epilogues, layers
-from srgan_jax.models.generator import SCALE, Generator
+from srgan_jax.models.generator import Generator
 
 # How far what follows the residual blocks sees, in LR pixels: the last
 # convolution 4 HR pixels, the two before it 1 pixel of their grid each, so an
@@ -57,55 +58,48 @@ def fold(generator: Generator, variables: Any) -> Params:
   """
   tree = jax.tree.map(lambda x: np.asarray(x, np.float64), dict(variables))
   params, stats = tree['params'], tree.get('batch_stats', {})
-
-  def conv(path: tuple[str, ...], norm: str = '') -> Params:
-    parent, parent_stats = params, stats
-    for name in path[:-1]:
-      parent, parent_stats = parent[name], parent_stats.get(name, {})
-    layer = parent[path[-1]]
-    if not norm:
-      return {'kernel': layer['kernel'], 'bias': layer['bias']}
-    running = parent_stats[norm]
-    deviation = np.sqrt(running['var'] + epilogues.EPSILON)
-    factor = parent[norm]['scale'] / deviation
-    return {
-      'kernel': layer['kernel'] * factor,
-      'bias': parent[norm]['bias'] - running['mean'] * factor,
-    }
-
   blocks = [
     {
-      'conv_0': conv((name, 'conv_0'), 'norm_0'),
+      'conv_0': _with_norm(params[name], stats[name], 0),
       'slope': params[name]['prelu']['slope'],
-      'conv_1': conv((name, 'conv_1'), 'norm_1'),
+      'conv_1': _with_norm(params[name], stats[name], 1),
     }
     for name in (f'block_{i}' for i in range(generator.blocks))
   ]
   folded: Params = {
-    'conv_in': conv(('conv_in',)),
+    'conv_in': params['conv_in'],
     'slope_in': params['prelu_in']['slope'],
     'blocks': jax.tree.map(lambda *leaves: np.stack(leaves), *blocks),
   }
   if generator.middle == 'norm':
-    folded['conv_mid'] = conv(('conv_mid',), 'norm_mid')
+    folded['conv_mid'] = _with_norm(params, stats, 'mid')
   else:
-    folded['conv_mid'] = conv(('conv_mid',))
+    folded['conv_mid'] = params['conv_mid']
     folded['slope_mid'] = params['prelu_mid']['slope']
-  for i in range(2):
-    layer = conv((f'upsample_{i}', 'conv'))
-    slope = params[f'upsample_{i}']['prelu']['slope']
-    folded[f'upsample_{i}'] = {
+  for name in ('upsample_0', 'upsample_1'):
+    layer = params[name]['conv']
+    folded[name] = {
       'kernel': _shuffled(layer['kernel']),
       'bias': _shuffled(layer['bias']),
-      'slope': np.tile(slope, 4),
+      'slope': np.tile(params[name]['prelu']['slope'], 4),
     }
-  last = conv(('conv_out',))
+  last = params['conv_out']
   coarse = np.asarray(layers.coarser(last['kernel']))
   folded['conv_out'] = {
     'kernel': _shuffled(_shuffled(coarse, axis=2), axis=3),
     'bias': np.tile(last['bias'], 4),
   }
   return jax.tree.map(lambda x: np.asarray(x, np.float32), folded)
+
+
+def _with_norm(params: Params, stats: Params, name: int | str) -> Params:
+  """The convolution conv_NAME with norm_NAME behind it, as one."""
+  norm, running = params[f'norm_{name}'], stats[f'norm_{name}']
+  factor = norm['scale'] / np.sqrt(running['var'] + epilogues.EPSILON)
+  return {
+    'kernel': params[f'conv_{name}']['kernel'] * factor,
+    'bias': norm['bias'] - running['mean'] * factor,
+  }
 
 
 def upscale(

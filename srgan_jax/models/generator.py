@@ -16,7 +16,6 @@ Init = Literal['small', 'he', 'icnr']
 Middle = Literal['norm', 'prelu']
 Output = Literal['linear', 'tanh']
 
-SCALE = 4
 _SHUFFLE = 2  # two sub-pixel layers of x2 each
 
 # A sixth of He's variance: PyTorch's default, and so most reproductions'.
@@ -28,7 +27,7 @@ class ResidualBlock(nn.Module):
 
   channels: int
   kernel_init: nn.initializers.Initializer
-  dtype: jnp.dtype = jnp.float32
+  dtype: jax.typing.DTypeLike = jnp.float32
   skip: bool = True
 
   @nn.compact
@@ -58,7 +57,7 @@ class UpsampleBlock(nn.Module):
 
   channels: int
   kernel_init: nn.initializers.Initializer
-  dtype: jnp.dtype = jnp.float32
+  dtype: jax.typing.DTypeLike = jnp.float32
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
@@ -102,7 +101,7 @@ class Generator(nn.Module):
 
   blocks: int = 16
   channels: int = 64
-  dtype: jnp.dtype = jnp.float32
+  dtype: jax.typing.DTypeLike = jnp.float32
   init_scheme: Init = 'small'
   middle: Middle = 'norm'
   output: Output = 'linear'

@@ -32,7 +32,7 @@ class BatchNorm(nn.Module):
 
   use_running_average: bool
   scale_init: nn.initializers.Initializer = nn.initializers.ones
-  dtype: jnp.dtype = jnp.float32
+  dtype: jax.typing.DTypeLike = jnp.float32
 
   @nn.compact
   def __call__(
@@ -75,7 +75,7 @@ class Conv(nn.Module):
   kernel_size: tuple[int, int]
   use_bias: bool = True
   kernel_init: nn.initializers.Initializer = kernel_init
-  dtype: jnp.dtype = jnp.float32
+  dtype: jax.typing.DTypeLike = jnp.float32
 
   @nn.compact
   def __call__(self, x: jax.Array, slope: jax.Array | float = 1.0) -> jax.Array:
@@ -173,7 +173,7 @@ class ShuffledConv(nn.Module):
 
   features: int
   kernel_init: nn.initializers.Initializer = kernel_init
-  dtype: jnp.dtype = jnp.float32
+  dtype: jax.typing.DTypeLike = jnp.float32
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
@@ -192,13 +192,8 @@ def coarser(kernel: jax.Array) -> jax.Array:
   """A 9x9 kernel as a 5x5 one between images that `pixel_shuffle` will double.
 
   Output pixel 2i + a reads the inputs 2i + a - 4 to 2i + a + 4, which are
-  pixels i - 2 to i + 2 of the grid half as fine, for a in 0 and 1.
-
-  Args:
-    kernel: [9, 9, C, K].
-
-  Returns:
-    [5, 5, 4C, 4K]; both channel axes are ordered as `pixel_shuffle`'s.
+  pixels i - 2 to i + 2 of the grid half as fine, for a in 0 and 1. From [9, 9,
+  C, K] to [5, 5, 4C, 4K], the channels ordered as `pixel_shuffle`'s.
   """
   _, _, inputs, outputs = kernel.shape
   shifted = jnp.stack(
@@ -219,7 +214,7 @@ class StridedConv(nn.Module):
   """A 3x3 convolution of stride 2 without a bias."""
 
   features: int
-  dtype: jnp.dtype = jnp.float32
+  dtype: jax.typing.DTypeLike = jnp.float32
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:

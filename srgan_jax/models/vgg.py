@@ -88,7 +88,7 @@ class VGG(nn.Module):
 
   depth: int
   layer: str
-  dtype: jnp.dtype = jnp.float32
+  dtype: jax.typing.DTypeLike = jnp.float32
   every: int = 1
 
   @nn.compact
@@ -113,7 +113,7 @@ class _Layer(nn.Module):
   """A 3x3 convolution, its bias and ReLU; see `VGG`."""
 
   features: int
-  dtype: jnp.dtype
+  dtype: jax.typing.DTypeLike
   every: int
 
   @nn.compact
@@ -257,7 +257,11 @@ class PerceptualNetwork:
   source: str = struct.field(pytree_node=False, default='')
 
   def features(
-    self, images: jax.Array, layer: str, *, dtype: jnp.dtype = jnp.float32
+    self,
+    images: jax.Array,
+    layer: str,
+    *,
+    dtype: jax.typing.DTypeLike = jnp.float32,
   ) -> jax.Array:
     """See `features`."""
     return features(self, images, layer, dtype=dtype)
@@ -268,7 +272,7 @@ def features(
   images: jax.Array,
   layer: str,
   *,
-  dtype: jnp.dtype = jnp.float32,
+  dtype: jax.typing.DTypeLike = jnp.float32,
   every: int = 1,
 ) -> jax.Array:
   """The rescaled features phi_ij that equation 5 compares.

@@ -9,9 +9,10 @@ Needs the extra `mos`.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import pathlib
 import sys
+from typing import Any
 
 from srgan_jax import cli
 
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f'mos: {error.name} is not installed: {_EXTRA}', file=sys.stderr)
     return 1
   except (ValueError, OSError, FloatingPointError, MemoryError) as error:
-    print(f'mos: {error}', file=sys.stderr)
+    print(f'mos: {cli.one_line(error)}', file=sys.stderr)
     return 1
   return 0
 
@@ -81,10 +82,19 @@ def _report(options: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
   parser = cli.parser(__doc__, 'python -m srgan_jax.mos')
   commands = parser.add_subparsers(required=True, metavar='COMMAND')
+  for name, run, add_options, purpose in (
+    ('prepare', _prepare, _add_prepare_options, 'make the images of a study'),
+    ('serve', _serve, _add_serve_options, 'show them to raters'),
+    ('report', _report, _add_report_options, 'evaluate their scores'),
+  ):
+    command = commands.add_parser(name, help=purpose)
+    command.set_defaults(run=run)
+    add_options(command.add_argument)
+  return parser
 
-  command = commands.add_parser('prepare', help='make the images of a study')
-  command.set_defaults(run=_prepare)
-  add = command.add_argument
+
+def _add_prepare_options(add: Callable[..., object]) -> None:
+  repeatable: dict[str, Any] = {'action': 'append', 'default': []}
   add(
     '--hr',
     action='append',
@@ -94,23 +104,20 @@ def _parser() -> argparse.ArgumentParser:
   )
   add(
     '--lr',
-    action='append',
-    default=[],
+    **repeatable,
     metavar='DIR',
     help="each set's LR images; by default LRx4 beside HR, or made from HR",
   )
   add(
     '--method',
-    action='append',
-    default=[],
+    **repeatable,
     metavar='NAME=MODEL',
     help='a weights file, a shipped name, or a folder of finished images '
     '(DIR, or DIR/SET); repeatable. nearest, bicubic and HR are always there',
   )
   add(
     '--only',
-    action='append',
-    default=[],
+    **repeatable,
     metavar='NAME=SET,...',
     help='show a method on these sets alone; repeatable',
   )
@@ -129,9 +136,8 @@ def _parser() -> argparse.ArgumentParser:
   add('--seed', type=int, default=0)
   add('-o', '--output', type=pathlib.Path, required=True, metavar='STUDY')
 
-  command = commands.add_parser('serve', help='show them to raters')
-  command.set_defaults(run=_serve)
-  add = command.add_argument
+
+def _add_serve_options(add: Callable[..., object]) -> None:
   add('study', type=pathlib.Path, metavar='STUDY')
   add(
     '--host',
@@ -141,9 +147,8 @@ def _parser() -> argparse.ArgumentParser:
   )
   add('--port', type=_port, default=8000, help='0 for any that is free')
 
-  command = commands.add_parser('report', help='evaluate their scores')
-  command.set_defaults(run=_report)
-  add = command.add_argument
+
+def _add_report_options(add: Callable[..., object]) -> None:
   add('study', type=pathlib.Path, metavar='STUDY')
   add('-o', '--output', type=pathlib.Path, metavar='DIR')
   add(
@@ -159,7 +164,6 @@ def _parser() -> argparse.ArgumentParser:
     metavar='N,...',
     help='leave these raters out',
   )
-  return parser
 
 
 def _port(text: str) -> int:
@@ -174,4 +178,4 @@ def _numbers(text: str) -> list[int]:
 
 
 if __name__ == '__main__':
-  sys.exit(main())
+  cli.run(main)

@@ -7,6 +7,7 @@ the share of the method's scores; red is the mean with its interval.
 from collections.abc import Sequence
 import dataclasses
 import pathlib
+from typing import Any
 
 from matplotlib import figure as figure_lib
 from matplotlib import rc_context
@@ -21,11 +22,11 @@ _SCALE = ('1 bad', '2 poor', '3 fair', '4 good', '5 excellent')
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
-  """One set.
+  """One set: its name, its methods from left to right, of how many scores.
 
   Attributes:
-    title: its name.
-    methods: their names, from left to right.
+    title: the name.
+    methods: their names.
     shares: float [5, method], of the scores 1..5 in a method's scores, 0..1.
     means: a method's MOS.
     caption: of how many scores.
@@ -47,43 +48,12 @@ def draw(panels: Sequence[Panel], *paths: pathlib.Path) -> None:
     layout='constrained',
   )
   grid = figure.add_gridspec(1, len(panels) + 1, width_ratios=[*widths, 0.35])
-  marks = {}
+  marks: dict[str, Any] = {}
   largest = max(float(panel.shares.max()) for panel in panels)
   for column, panel in enumerate(panels):
     axis = figure.add_subplot(grid[0, column])
-    field = axis.imshow(
-      panel.shares,
-      origin='lower',
-      extent=(-0.5, len(panel.methods) - 0.5, 0.5, 5.5),
-      aspect='auto',
-      cmap='Blues',
-      vmin=0,
-      vmax=largest,
-      interpolation='nearest',
-    )
-    for i, mean in enumerate(panel.means):
-      if mean.low is not None and mean.high is not None:
-        (line,) = axis.plot([i, i], [mean.low, mean.high], color=_RED)
-        marks['95 % interval'] = line
-      ends = [i - 0.32, i + 0.32]
-      (line,) = axis.plot(ends, [mean.mean] * 2, color=_RED, linewidth=3)
-      marks['mean opinion score'] = line
-    axis.set_title(f'{panel.title}\n', fontsize=12, fontweight='bold')
-    axis.text(
-      *(0.5, 1.03, panel.caption),
-      transform=axis.transAxes,
-      ha='center',
-      fontsize=9,
-      color='0.35',
-    )
-    names = list(panel.methods)
-    axis.set_xticks(range(len(names)), names, rotation=45, ha='right')
-    axis.set_xticks(np.arange(len(names) - 1) + 0.5, minor=True)
-    axis.grid(which='minor', axis='x', color='0.85', linewidth=0.8)
-    axis.tick_params(which='both', length=0)
     axis.set_yticks(range(1, 6), [] if column else _SCALE)
-    for side in axis.spines.values():
-      side.set_color('0.6')
+    field = _draw_panel(panel, axis, largest, marks)
   bar = figure.colorbar(field, cax=figure.add_subplot(grid[0, -1]))
   bar.set_label("share of the method's scores")
   bar.ax.yaxis.set_major_formatter(lambda value, _: f'{value:.0%}')
@@ -100,3 +70,42 @@ def draw(panels: Sequence[Panel], *paths: pathlib.Path) -> None:
       metadata = {'Date': None} if kind == 'svg' else None
       with files.replacing(path) as beside:
         figure.savefig(beside, format=kind, dpi=150, metadata=metadata)
+
+
+def _draw_panel(
+  panel: Panel, axis: Any, largest: float, marks: dict[str, Any]
+) -> Any:
+  """Draws one set; its field of shares. `marks` takes lines for a legend."""
+  field = axis.imshow(
+    panel.shares,
+    origin='lower',
+    extent=(-0.5, len(panel.methods) - 0.5, 0.5, 5.5),
+    aspect='auto',
+    cmap='Blues',
+    vmin=0,
+    vmax=largest,
+    interpolation='nearest',
+  )
+  for i, mean in enumerate(panel.means):
+    if mean.low is not None and mean.high is not None:
+      (line,) = axis.plot([i, i], [mean.low, mean.high], color=_RED)
+      marks['95 % interval'] = line
+    ends = [i - 0.32, i + 0.32]
+    (line,) = axis.plot(ends, [mean.mean] * 2, color=_RED, linewidth=3)
+    marks['mean opinion score'] = line
+  axis.set_title(f'{panel.title}\n', fontsize=12, fontweight='bold')
+  axis.text(
+    *(0.5, 1.03, panel.caption),
+    transform=axis.transAxes,
+    ha='center',
+    fontsize=9,
+    color='0.35',
+  )
+  names = list(panel.methods)
+  axis.set_xticks(range(len(names)), names, rotation=45, ha='right')
+  axis.set_xticks(np.arange(len(names) - 1) + 0.5, minor=True)
+  axis.grid(which='minor', axis='x', color='0.85', linewidth=0.8)
+  axis.tick_params(which='both', length=0)
+  for side in axis.spines.values():
+    side.set_color('0.6')
+  return field

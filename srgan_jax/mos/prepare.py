@@ -14,6 +14,7 @@ import pathlib
 import secrets
 import shutil
 import sqlite3
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -59,14 +60,14 @@ def open_sets(hr: Sequence[str], lr: Sequence[str] = ()) -> list[ImageSet]:
   for i, text in enumerate(hr):
     name, equals, path = text.partition('=')
     if not equals or os.path.exists(text):
-      name, path = _set_name(text), text
-    source = lr[i] if lr else _beside(path)
+      name, path = benchmarks.set_name(text), text
+    source: Any = lr[i] if lr else benchmarks.beside(path)
     if not name or name in sets:
       raise ValueError(
         f'--hr {text}: the set needs a name of its own, NAME=DIR'
       )
     sets[name] = ImageSet(
-      name, benchmarks.Benchmark(path, source), source or 'made'
+      name, benchmarks.Benchmark(path, source), str(source or 'made')
     )
   return list(sets.values())
 
@@ -74,14 +75,14 @@ def open_sets(hr: Sequence[str], lr: Sequence[str] = ()) -> list[ImageSet]:
 def prepare(
   sets: Sequence[ImageSet],
   models: Mapping[str, str],
-  output: files.Path,
+  output: pathlib.Path,
   *,
   only: Mapping[str, Collection[str]] | None = None,
   calibration: Sequence[pathlib.Path] = (),
   examples: int = 20,
   repeats: int = 10,
   seed: int = 0,
-  secret: str | None = None,
+  secret: str = '',
   say: Callable[[str], None] = lambda line: None,
 ) -> study_lib.Study:
   """Writes a study; nearest, bicubic and the original are always in it.
@@ -96,46 +97,37 @@ def prepare(
     examples: how many of them at most are shown, each by nearest and as it is.
     repeats: of how many images, at most, all versions are shown twice.
     seed: decides examples and repeats.
-    secret: decides file names and orders; by default a random one.
+    secret: decides file names and orders; '': a random one.
     say: is told a line for every set and method.
 
   Raises:
-    ValueError: one line naming the file, the method or the set; also where
-      `output` is no study, or one that has ratings.
+    ValueError: naming the file, the method or the set, or where `output` is no
+      study, or one that has ratings.
   """
-  output = pathlib.Path(output)
   if seed < 0 or examples < 0 or repeats < 0:
     raise ValueError('the seed, examples and repeats cannot be negative')
-  only = only or {}
+  only, photos = only or {}, calibration or _photos()
   secret = secret or secrets.token_hex(16)
   _check_names(sets, models, only)
   _check_output(output)
   images = [(s.name, name) for s in sets for name in s.pairs.names]
   rng = np.random.default_rng(seed)
-  chosen = rng.permutation(len(images))[:repeats]
+  chosen = sorted(rng.permutation(len(images))[:repeats])
   origins: dict[str, str] = {}
-  versions = []
+  versions: list[study_lib.Version] = []
   with _replacing_folder(output) as folder:
-    (folder / IMAGES).mkdir()
-    for image_set in sets:
-      for method in _methods_of(image_set, models, only):
-        say(f'{image_set.name}: {method.name} ({method.origin})')
-        origins.setdefault(method.name, method.origin)
-        for pair in image_set.pairs:
-          what = (image_set.name, pair.name, method.name)
-          version = study_lib.Version(*what, study_lib.file_name(secret, *what))
-          _save(folder, version.file, method.upscale(pair))
-          versions.append(version)
+    for image_set, method in _columns(sets, models, only):
+      say(f'{image_set.name}: {method.name} ({method.origin})')
+      origins.setdefault(method.name, method.origin)
+      versions += _versions(folder, image_set, method, secret)
     order = (*BASELINES, *models, ORIGINAL)
     study = study_lib.Study(
       seed=seed,
       secret=secret,
       methods={name: origins[name] for name in order if name in origins},
       versions=tuple(versions),
-      examples=tuple(
-        _examples(folder, calibration or _photos(), examples, secret, rng)
-      ),
-      repeated=tuple(images[i] for i in sorted(chosen)),
+      examples=tuple(_examples(folder, photos, examples, secret, rng)),
+      repeated=tuple(images[i] for i in chosen),
       version=srgan_jax.__version__,
     )
     files.write_text(folder / study_lib.MANIFEST, study.as_json())
@@ -151,19 +143,32 @@ def parse_only(texts: Sequence[str]) -> dict[str, list[str]]:
   return {name: sets.split(',') for name, sets in methods.parse(texts).items()}
 
 
-def _methods_of(
-  image_set: ImageSet,
+def _columns(
+  sets: Sequence[ImageSet],
   models: Mapping[str, str],
   only: Mapping[str, Collection[str]],
-) -> Iterator[Method]:
-  yield from BASELINES.values()
-  for name, model in models.items():
-    if image_set.name in only.get(name, (image_set.name,)):
-      of_set = pathlib.Path(model) / image_set.name
-      yield methods.open_method(
-        str(of_set) if of_set.is_dir() else model, image_set.pairs, name
-      )
-  yield Method(ORIGINAL, lambda pair: pair.hr, 'the original')
+) -> Iterator[tuple[ImageSet, Method]]:
+  """Each set with each of its methods."""
+  for image_set in sets:
+    for baseline in BASELINES.values():
+      yield image_set, baseline
+    for name, model in models.items():
+      if image_set.name in only.get(name, (image_set.name,)):
+        of_set = pathlib.Path(model) / image_set.name
+        model = str(of_set) if of_set.is_dir() else model
+        yield image_set, methods.open_method(model, image_set.pairs, name)
+    yield image_set, Method(ORIGINAL, lambda pair: pair.hr, 'the original')
+
+
+def _versions(
+  folder: pathlib.Path, image_set: ImageSet, method: Method, secret: str
+) -> Iterator[study_lib.Version]:
+  """Makes every image of a set by a method."""
+  for pair in image_set.pairs:
+    what = (image_set.name, pair.name, method.name)
+    file = study_lib.file_name(secret, *what)
+    _save(folder, file, method.upscale(pair))
+    yield study_lib.Version(*what, file)
 
 
 def _examples(
@@ -199,17 +204,6 @@ def _photos() -> list[pathlib.Path]:
 def _save(folder: pathlib.Path, file: str, image: np.ndarray) -> None:
   path = folder / IMAGES / file
   Image.fromarray(image).save(path, format='PNG', compress_level=0)
-
-
-def _set_name(path: str) -> str:
-  folder = pathlib.Path(path).resolve()
-  return folder.parent.name if folder.name.upper() == 'HR' else folder.name
-
-
-def _beside(path: str) -> str | None:
-  folder = pathlib.Path(path)
-  lr = folder.with_name('LRx4') if folder.name == 'HR' else None
-  return str(lr) if lr is not None and lr.is_dir() else None
 
 
 def _check_names(
@@ -262,8 +256,9 @@ def _replacing_folder(folder: pathlib.Path) -> Iterator[pathlib.Path]:
   beside = folder.with_name(f'.{folder.name}.{os.getpid()}.tmp')
   old = folder.with_name(f'.{folder.name}.{os.getpid()}.old')
   try:
-    beside.mkdir()
-    yield beside
+    with files.naming(folder):
+      (beside / IMAGES).mkdir(parents=True)
+      yield beside
     _check_output(folder)  # raters may have come meanwhile
     if folder.exists():
       os.replace(folder, old)

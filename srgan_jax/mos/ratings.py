@@ -53,14 +53,9 @@ class OutOfOrder(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Rating:
-  """One score.
+  """A rater's score, 1..5, of a version's file at a place in her order.
 
-  Attributes:
-    rater: the rater's number.
-    position: in the rater's order, from 0.
-    file: the version's.
-    showing: 1, or 2 where a version was shown again.
-    score: 1..5.
+  `showing` is 1, or 2 where a version was shown again.
   """
 
   rater: int
@@ -82,22 +77,21 @@ class Ratings:
   """The scores of a study; may be used from several threads and processes."""
 
   def __init__(self, folder: str | os.PathLike[str], study: Study):
-    """Opens the file of scores, or makes it.
-
-    Args:
-      folder: the study's.
-      study: what the scores are of.
+    """Opens the file of a study's scores in its folder, or makes it.
 
     Raises:
       ValueError: where the file is of another study, or none.
     """
-    path = pathlib.Path(folder) / RATINGS
+    self._path = path = pathlib.Path(folder) / RATINGS
     self._study = study
     self._order = functools.lru_cache(maxsize=256)(study.order)
     self._lock = threading.RLock()
-    self._database = sqlite3.connect(
-      path, timeout=30, isolation_level=None, check_same_thread=False
-    )
+    try:
+      self._database = sqlite3.connect(
+        path, timeout=30, isolation_level=None, check_same_thread=False
+      )
+    except sqlite3.Error as error:
+      raise ValueError(f'{path} cannot be opened: {error}') from error
     try:
       for pragma in ('journal_mode=WAL', 'synchronous=FULL', 'foreign_keys=ON'):
         self._database.execute(f'PRAGMA {pragma}')
@@ -171,16 +165,10 @@ class Ratings:
   def add(self, rater: int, position: int, file: str, score: int) -> None:
     """Keeps a score; it is on the disk when this returns.
 
-    Args:
-      rater: the rater's number.
-      position: in the rater's order, from 0.
-      file: what was scored there.
-      score: 1..5.
-
     Raises:
       OutOfOrder: where this is not what the rater is being shown: something
         scored already, something later, or before the examples are through.
-      ValueError: for another score.
+      ValueError: for another score than 1..5.
     """
     if score not in range(1, 6):
       raise ValueError(f'a score of {score}, not 1 to 5')
@@ -206,12 +194,19 @@ class Ratings:
     return self._order(rater)
 
   def all(self) -> list[Rating]:
-    """Every score, by rater and position."""
-    with self._lock:
-      rows = self._database.execute(
-        'SELECT rater, position, file, showing, score FROM ratings '
-        'ORDER BY rater, position'
-      ).fetchall()
+    """Every score, by rater and position.
+
+    Raises:
+      ValueError: where the file is damaged.
+    """
+    try:
+      with self._lock:
+        rows = self._database.execute(
+          'SELECT rater, position, file, showing, score FROM ratings '
+          'ORDER BY rater, position'
+        ).fetchall()
+    except sqlite3.DatabaseError as error:
+      raise ValueError(f'{self._path} cannot be read: {error}') from error
     return [Rating(*row) for row in rows]
 
   def _fact(self, name: str, default: str) -> str:

@@ -12,15 +12,12 @@ A version's first showing counts for everything but the reliability.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-import csv
 import dataclasses
-import io
 import pathlib
-from typing import Any
 
 import numpy as np
 
-from srgan_jax import files
+from srgan_jax import files, tables
 from srgan_jax.mos import figure, statistics
 from srgan_jax.mos import ratings as ratings_lib
 from srgan_jax.mos import study as study_lib
@@ -44,18 +41,11 @@ class SetResult:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-  """All sets, and what is said of the raters over all of them.
+  """All sets that have scores, and what is said of the raters over all of them.
 
-  Attributes:
-    study: what was scored.
-    sets: those with scores.
-    raters: the numbers of those who scored anything and are not left out.
-    complete: how many of them scored everything.
-    without: the numbers of those left out.
-    agreement: Krippendorff's alpha between raters.
-    reliability: of versions shown twice; None where none was.
-    screening: by `raters`.
-    pairing: what the tests compare.
+  Raters are numbers: those who scored anything, of whom so many are complete,
+  and those left out (`without`). Agreement is Krippendorff's alpha; reliability
+  is None where no version was shown twice; `pairing` is what the tests compare.
   """
 
   study: study_lib.Study
@@ -76,16 +66,11 @@ def evaluate(
   pairing: str = 'raters',
   without: Collection[int] = (),
 ) -> Result:
-  """Evaluates scores.
-
-  Args:
-    study: what they are of.
-    ratings: the scores.
-    pairing: of `statistics.compare`.
-    without: numbers of raters who are left out.
+  """Evaluates scores of a study; `pairing` is of `statistics.compare`.
 
   Raises:
-    ValueError: where nothing is left, or nobody has a number of `without`.
+    ValueError: where nothing is left, or nobody has a number of `without`, the
+      raters who are left out.
   """
   everybody = {rating.rater for rating in ratings}
   for number in without:
@@ -163,34 +148,32 @@ def write(
 
 def mos_csv(result: Result) -> str:
   """A line a set and method: set, method, mean, low, high, significant."""
-  return _csv(
-    ('set', 'method', 'mean', 'low', 'high', 'significant'),
+  head = ('set', 'method', 'mean', 'low', 'high', 'significant')
+  rows = (
     (
-      (
-        *(entry.name, method, f'{mean.mean:.4f}'),
-        *('' if x is None else f'{x:.4f}' for x in (mean.low, mean.high)),
-        str(i in entry.starred).lower(),
-      )
-      for entry in result.sets
-      for i, (method, mean) in enumerate(
-        zip(entry.methods, entry.means, strict=True)
-      )
-    ),
+      *(entry.name, method, f'{mean.mean:.4f}'),
+      *('' if x is None else f'{x:.4f}' for x in (mean.low, mean.high)),
+      str(i in entry.starred).lower(),
+    )
+    for entry in result.sets
+    for i, (method, mean) in enumerate(
+      zip(entry.methods, entry.means, strict=True)
+    )
   )
+  return tables.as_csv([head, *rows])
 
 
 def ratings_csv(
   study: study_lib.Study, ratings: Iterable[ratings_lib.Rating]
 ) -> str:
   """A line a score, of all raters; `position` is its place in the order."""
-  return _csv(
-    ('rater', 'position', 'set', 'image', 'method', 'showing', 'score'),
-    (
-      (r.rater, r.position, v.set, v.image, v.method, r.showing, r.score)
-      for r in ratings
-      for v in [study.by_file[r.file]]
-    ),
+  head = ('rater', 'position', 'set', 'image', 'method', 'showing', 'score')
+  rows = (
+    (r.rater, r.position, v.set, v.image, v.method, r.showing, r.score)
+    for r in ratings
+    for v in [study.by_file[r.file]]
   )
+  return tables.as_csv([head, *rows])
 
 
 def as_markdown(result: Result) -> str:
@@ -218,7 +201,9 @@ def as_markdown(result: Result) -> str:
       )
     ]
     parts.append(f'## {entry.name}, {entry.images} images')
-    parts.append(_table(['method', 'MOS', '95 % interval', 'scores'], rows))
+    parts.append(
+      tables.as_markdown(['method', 'MOS', '95 % interval', 'scores'], rows)
+    )
     parts.append(_not_different(entry, result.pairing))
   parts.append('## Raters')
   parts.append(
@@ -333,45 +318,38 @@ def _outliers(result: Result) -> str:
 
 
 def _comparisons_csv(result: Result) -> str:
-  return _csv(
-    ('set', 'method', 'other', 'difference', 'pairs', 'p', 'p_holm'),
+  head = ('set', 'method', 'other', 'difference', 'pairs', 'p', 'p_holm')
+  rows = (
     (
-      (
-        *(entry.name, entry.methods[c.first], entry.methods[c.second]),
-        *(f'{c.difference:.4f}', c.pairs, f'{c.p:.4g}', f'{c.corrected:.4g}'),
-      )
-      for entry in result.sets
-      for c in entry.comparisons
-    ),
+      *(entry.name, entry.methods[c.first], entry.methods[c.second]),
+      *(f'{c.difference:.4f}', c.pairs, f'{c.p:.4g}', f'{c.corrected:.4g}'),
+    )
+    for entry in result.sets
+    for c in entry.comparisons
   )
+  return tables.as_csv([head, *rows])
 
 
 def _raters_csv(result: Result) -> str:
-  return _csv(
-    ('rater', 'ratings', 'mean', 'correlation', 'above', 'below', 'outlier'),
-    (
-      (
-        *(number, found.ratings, f'{found.mean:.4f}'),
-        *(_number(found.correlation), f'{found.above:.4f}'),
-        *(f'{found.below:.4f}', ' '.join(found.reasons)),
-      )
-      for number, found in zip(result.raters, result.screening, strict=True)
-    ),
+  head = (
+    'rater',
+    'ratings',
+    'mean',
+    'correlation',
+    'above',
+    'below',
+    'outlier',
   )
+  rows = (
+    (
+      *(number, found.ratings, f'{found.mean:.4f}'),
+      *(_number(found.correlation), f'{found.above:.4f}'),
+      *(f'{found.below:.4f}', ' '.join(found.reasons)),
+    )
+    for number, found in zip(result.raters, result.screening, strict=True)
+  )
+  return tables.as_csv([head, *rows])
 
 
 def _number(value: float) -> str:
   return 'undefined' if np.isnan(value) else f'{value:.3f}'
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-  lines = [head, ['---'] * len(head), *rows]
-  return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
-
-
-def _csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-  text = io.StringIO()
-  writer = csv.writer(text, lineterminator='\n')
-  writer.writerow(head)
-  writer.writerows(rows)
-  return text.getvalue()

@@ -17,9 +17,7 @@ named in a request, so nobody scores for somebody else.
 """
 
 from collections.abc import Callable, Mapping
-import contextlib
 import hmac
-import json
 import pathlib
 import sqlite3
 import sys
@@ -32,7 +30,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from srgan_jax import cli, serving
+from srgan_jax import files, serving
 from srgan_jax.mos import ratings as ratings_lib
 from srgan_jax.mos.study import IMAGES, Study
 
@@ -269,11 +267,7 @@ class Page:
 def serve(folder: pathlib.Path, study: Study, *, host: str, port: int) -> None:
   """Serves a study until it is told to stop (Ctrl-C or SIGTERM).
 
-  Args:
-    folder: the study's.
-    study: what is shown.
-    host: the address to listen on; any but the loopback's asks for a token.
-    port: 0 for one that is free.
+  Any host but the loopback's asks for a token; port 0 is one that is free.
 
   Raises:
     ValueError: as `ratings.Ratings`.
@@ -298,10 +292,7 @@ def serve(folder: pathlib.Path, study: Study, *, host: str, port: int) -> None:
         file=sys.stderr,
       )
     line = f'{len(study.files)} images a rater; open {address}\nCtrl-C stops'
-    with contextlib.suppress(KeyboardInterrupt), cli.sigterm_as_ctrl_c():
-      serving.run(
-        page.application, listener, _LIMITS, lambda: print(line, flush=True)
-      )
+    serving.run(page.application, listener, _LIMITS, line)
   finally:
     ratings.close()
     listener.close()
@@ -328,8 +319,8 @@ async def _read(request: Request, fields: Mapping[str, type]) -> dict[str, Any]:
     HTTPException: where it is anything else.
   """
   try:
-    given = json.loads(await request.body())
-  except (ValueError, RecursionError) as error:
+    given = files.parse_json(await request.body())
+  except ValueError as error:
     raise HTTPException(400, 'not JSON') from error
   # `type`, since True is an int.
   if not isinstance(given, dict) or {

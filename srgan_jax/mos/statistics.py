@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import dataclasses
 import itertools
 
+import krippendorff
 import numpy as np
 from scipy import stats
 
@@ -37,15 +38,10 @@ class Mean:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-  """Two methods of a set.
+  """Two methods of a set, by their indices.
 
-  Attributes:
-    first: index of a method.
-    second: index of another.
-    difference: mean of the first less the second over the pairs.
-    pairs: how many there are.
-    p: of the Wilcoxon signed-rank test, two-sided.
-    corrected: p by Holm's correction.
+  The difference is the mean of the first less the second over the pairs; p is
+  of the two-sided Wilcoxon signed-rank test, `corrected` by Holm.
   """
 
   first: int
@@ -102,14 +98,10 @@ class Screening:
 
 
 def mean_score(scores: np.ndarray, confidence: float = 0.95) -> Mean | None:
-  """The MOS of one method on one set.
+  """The MOS of one method on one set; None where nobody scored anything.
 
-  Args:
-    scores: float [rater, image], NaN where there is none.
-    confidence: of the interval, which is cut to the scale's 1..5.
-
-  Returns:
-    None where nobody scored anything.
+  `scores` are float [rater, image], NaN where there is none; the interval, of
+  that confidence, is cut to the scale's 1..5.
   """
   means = _row_means(scores)
   means = means[~np.isnan(means)]
@@ -207,42 +199,23 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def alpha(units: np.ndarray) -> float:
   """Krippendorff's alpha for ordinal data: 1 is agreement, 0 is chance.
 
-  Krippendorff, "Computing Krippendorff's Alpha-Reliability", 2011.
-
   Args:
     units: float [unit, rater], whole numbers, NaN where there is none.
 
   Returns:
     NaN where nothing is scored twice or all scores are one number.
   """
-  values = np.unique(units[~np.isnan(units)])
-  # [unit, value]: how often it was given.
-  counts = (units[:, :, np.newaxis] == values).sum(1).astype(float)
-  sizes = counts.sum(1)
-  counts, sizes = counts[sizes > 1], sizes[sizes > 1]
-  # Coincidences of values within units, each unit by its number of scores.
-  weighted = counts / (sizes - 1)[:, np.newaxis]
-  coincidences = weighted.T @ counts - np.diag(weighted.sum(0))
-  totals = coincidences.sum(0)
-  # Squared distances: the scores that lie between, half of both ends.
-  middles = np.cumsum(totals) - totals / 2
-  distances = (middles[:, np.newaxis] - middles) ** 2
-  observed = (coincidences * distances).sum()
-  expected = (np.outer(totals, totals) * distances).sum()
-  if not expected:
+  try:
+    return float(krippendorff.alpha(units.T, level_of_measurement='ordinal'))
+  except ValueError:  # it has no value
     return float('nan')
-  return float(1 - (totals.sum() - 1) * observed / expected)
 
 
 def reliability(first: np.ndarray, second: np.ndarray) -> Reliability | None:
-  """How far raters agree with themselves.
+  """How far raters agree with themselves; None where nothing was scored twice.
 
-  Args:
-    first: float [n], scores of versions by raters.
-    second: float [n], the same raters' scores of the same versions again.
-
-  Returns:
-    None where nothing was scored twice.
+  `first` and `second` are float [n]: raters' scores of versions, and the same
+  raters' scores of the same versions again.
   """
   if not len(first):
     return None

@@ -21,6 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from srgan_jax import files
+
 FORMAT = 2
 MANIFEST = 'manifest.json'
 IMAGES = 'images'
@@ -159,25 +161,27 @@ def load(folder: Path) -> Study:
   folder = pathlib.Path(folder)
   path = folder / MANIFEST
   try:
-    facts = json.loads(path.read_text(encoding='utf-8'))
+    study = _parse(files.parse_json(path.read_bytes()))
   except OSError as error:
     raise ValueError(
       f'{folder} is no study: {path} cannot be read ({error.strerror})'
     ) from error
-  except ValueError as error:
-    raise ValueError(f'{path} is not JSON: {error}') from error
-  try:
-    study = _parse(facts)
-  except (KeyError, TypeError, ValueError) as error:
+  except (
+    AttributeError,
+    KeyError,
+    OverflowError,
+    TypeError,
+    ValueError,
+  ) as error:
     raise ValueError(f'{path} is no manifest of a study: {error}') from error
-  names = [version.file for version in study.versions]
-  for name in (*names, *(example.file for example in study.examples)):
-    # A name from the manifest becomes part of a path.
-    if pathlib.PurePath(name).name != name:
-      raise ValueError(f'{path}: {name!r} is not a file name')
+  for name in _names(study):
     if not (folder / IMAGES / name).is_file():
       raise ValueError(f'{folder / IMAGES / name} is missing')
   return study
+
+
+def _names(study: Study) -> list[str]:
+  return [v.file for v in study.versions] + [e.file for e in study.examples]
 
 
 def _parse(facts: Any) -> Study:
@@ -196,6 +200,10 @@ def _parse(facts: Any) -> Study:
   )
   if not study.versions:
     raise ValueError('it has no images')
+  for name in _names(study):
+    # It becomes part of a path.
+    if type(name) is not str or pathlib.PurePath(name).name != name:
+      raise ValueError(f'{name!r} is not a file name')
   if len(study.by_file) != len(study.versions):
     raise ValueError('two images have one file')
   for entry in study.versions:

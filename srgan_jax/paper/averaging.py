@@ -14,13 +14,12 @@ mean of their batch statistics is not that of the mean's own feature maps: with
 from collections.abc import Sequence
 import functools
 import pathlib
-import sys
 from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
 
-from srgan_jax import cli, pretrained, weights
+from srgan_jax import cli, files, pretrained, weights
 from srgan_jax.data import batch, draw, loader, opening
 from srgan_jax.models import layers
 from srgan_jax.models.generator import Generator
@@ -87,16 +86,10 @@ def average(
 def measure(
   generator: Generator, variables: Any, crop: jax.Array, symmetry: jax.Array
 ) -> Any:
-  """A generator's batch statistics over one batch.
+  """A generator's batch statistics, float32, over one batch.
 
-  Args:
-    generator: the module.
-    variables: {'params', 'batch_stats'}; the latter's values are not read.
-    crop: uint8 [N, S, S, 3], as `batch.make_batch` takes it.
-    symmetry: int32 [N], likewise.
-
-  Returns:
-    What it has as `batch_stats`, float32.
+  The batch is as `batch.make_batch` takes it; of the variables the values of
+  'batch_stats' are not read.
   """
   lr = batch.make_batch(crop, symmetry).lr
   zeros = jax.tree.map(jnp.zeros_like, variables['batch_stats'])
@@ -121,12 +114,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
   add('--data', default='', help='photos to measure batch statistics on')
   add('--dtype', choices=get_args(weights.Dtype), default='float32')
   options = parser.parse_args(arguments)
-  try:
+  with cli.failing_in_a_line('average_generators'):
+    files.require_place(options.output)
     average(options.files, options.output, options.dtype, options.data)
-  except (ValueError, OSError) as error:
-    sys.exit(f'average_generators: {" ".join(str(error).split())}')
   print(f'wrote {options.output}: the mean of {len(options.files)}')
 
 
 if __name__ == '__main__':
-  main()
+  cli.run(main)

@@ -28,19 +28,16 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-import lzma
 import os
 import pathlib
 import re
 import shutil
 import stat
-import sys
 import tarfile
 from typing import Any, BinaryIO
 import zipfile
-import zlib
 
-from srgan_jax import cli, weights
+from srgan_jax import SCALE, cli, files, weights
 from srgan_jax.convert import downloads
 from srgan_jax.evaluation import benchmarks
 from srgan_jax.imaging import reading
@@ -54,12 +51,8 @@ _HOME = (
 )
 _MARK = re.compile(r'(^|[/_])HR([/_.]|$)')
 _UNREADABLE = (
-  tarfile.TarError,
+  *files.TAR_FAULTS,
   zipfile.BadZipFile,
-  lzma.LZMAError,
-  zlib.error,
-  EOFError,
-  OSError,
   RuntimeError,  # an encrypted or unknown .zip
 )
 # A member's name, whether it is a regular file, and how it is opened.
@@ -102,9 +95,8 @@ class Benchmark:
     name: as in papers.
     count: how many images it has.
     url: of an archive of its originals.
-    pixels: SHA-256 of each image's pixels by the image's usual name; empty
-      where they are not pinned.
-    files_md5: of the files in the archive, as `_Unpacked.files_md5`; '' where
+    pixels: SHA-256 of each image's pixels by its usual name, if pinned.
+    files_md5: of the files in the archive, as `_unpack` gives it; '' where
       pixels are pinned, which says more.
   """
 
@@ -142,14 +134,9 @@ def fetch(
 ) -> str:
   """Puts a benchmark's originals into `directory/NAME/HR`, or verifies them.
 
-  Args:
-    benchmark: which.
-    directory: the folder of all benchmarks; made where it is missing.
-    archive: a .zip or .tar(.gz) to take the images from. By default the one of
-      that name in `directory`, else it is downloaded, and removed afterwards.
-
-  Returns:
-    One line: how many images lie where, and how they are known.
+  They come from the archive, a .zip or .tar(.gz); by default from the one of
+  that name in the directory, else it is downloaded, and removed afterwards.
+  Returns one line: how many images lie where, and how they are known.
 
   Raises:
     ValueError: one line; nothing is put in place.
@@ -238,9 +225,7 @@ def _verify(benchmark: Benchmark, folder: pathlib.Path, name: str) -> str:
 
 def _hash_pixels(file: pathlib.Path, name: str) -> str:
   image = reading.read_rgb(file, name)
-  height, width = (
-    n // benchmarks.SCALE * benchmarks.SCALE for n in image.shape[:2]
-  )
+  height, width = (n // SCALE * SCALE for n in image.shape[:2])
   return hashlib.sha256(image[:height, :width].tobytes()).hexdigest()
 
 
@@ -248,11 +233,9 @@ def _unpack(archive: pathlib.Path, folder: pathlib.Path) -> str:
   """Writes an archive's originals into a folder, under their own names.
 
   Where some of its images are marked as originals ('Set5_HR/baby.png',
-  'img_001_SRF_4_HR.png') only they are taken.
-
-  Returns:
-    The MD5 of the files in the originals' folder, as DeepInverse computes it:
-    of the MD5s in hexadecimal digits, in the order of the names.
+  'img_001_SRF_4_HR.png') only they are taken. Returns the MD5 of the files in
+  the originals' folder, as DeepInverse computes it: of the MD5s in hexadecimal
+  digits, in the order of the names.
 
   Raises:
     ValueError: one line with the archive's name: it is not whole, has no
@@ -275,7 +258,7 @@ def _unpack(archive: pathlib.Path, folder: pathlib.Path) -> str:
         images.append(path)
         (folder / str(len(images))).write_bytes(content)
   except _UNREADABLE as error:
-    detail = ' '.join(str(error).split()) or type(error).__name__
+    detail = cli.one_line(error)
     raise ValueError(f'{archive} is not a whole archive ({detail})') from error
   except ValueError as error:
     raise ValueError(f'{archive}: {error}') from error
@@ -354,7 +337,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     help='take the one set named from this .zip or .tar(.gz)',
   )
   options = parser.parse_args(arguments)
-  try:
+  with cli.failing_in_a_line('fetch_benchmarks'):
     for name in options.names:
       if name.lower() not in BENCHMARKS:
         known = ', '.join(b.name for b in BENCHMARKS.values())
@@ -364,11 +347,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in options.names or BENCHMARKS:
       benchmark = BENCHMARKS[name.lower()]
       print(fetch(benchmark, options.output, options.archive), flush=True)
-  except (ValueError, OSError) as error:
-    sys.exit(f'fetch_benchmarks: {error}')
-  except KeyboardInterrupt:
-    sys.exit('fetch_benchmarks: interrupted')
 
 
 if __name__ == '__main__':
-  main()
+  cli.run(main)

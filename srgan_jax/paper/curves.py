@@ -1,13 +1,10 @@
 """How the runs of a recipe went: their metrics as a table and a picture."""
 
 from collections.abc import Iterator, Mapping, Sequence
-import csv
-import io
-import json
 import pathlib
 from typing import Any
 
-from srgan_jax import files
+from srgan_jax import files, tables
 
 _CURVES = ('psnr_y', 'lpips_alex', 'content', 'd_real', 'd_fake')
 
@@ -18,21 +15,21 @@ def read_metrics(path: pathlib.Path) -> Iterator[dict[str, Any]]:
     return
   for line in path.read_text(encoding='utf-8').splitlines():
     try:
-      yield json.loads(line)
-    except json.JSONDecodeError:
+      yield files.parse_json(line)
+    except ValueError:
       continue  # cut off in a run that was killed
 
 
 def write(lines: Sequence[Mapping[str, Any]], path: pathlib.Path) -> None:
   """The metrics of all runs: a line a variant, step and name."""
-  text = io.StringIO()
-  writer = csv.writer(text, lineterminator='\n')
-  writer.writerow(['variant', 'step', 'name', 'value'])
-  for line in lines:
-    for name, value in line.items():
-      if name not in ('variant', 'step', 'stage'):
-        writer.writerow([line['variant'], line['step'], name, f'{value:.6g}'])
-  files.write_text(path, text.getvalue())
+  rows = [
+    (line['variant'], line['step'], name, f'{value:.6g}')
+    for line in lines
+    for name, value in line.items()
+    if name not in ('variant', 'step', 'stage')
+  ]
+  head = ('variant', 'step', 'name', 'value')
+  files.write_text(path, tables.as_csv([head, *rows]))
 
 
 def draw(lines: Sequence[Mapping[str, Any]], path: pathlib.Path) -> None:

@@ -22,10 +22,7 @@ prints its curves, on BSD100, as a figure alone.
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-import csv
 import dataclasses
-import hashlib
-import io
 import json
 import pathlib
 import time
@@ -36,7 +33,7 @@ from ml_collections import ConfigDict
 import numpy as np
 
 import srgan_jax
-from srgan_jax import cli, files, upscaling, weights
+from srgan_jax import cli, files, tables, upscaling, weights
 from srgan_jax.evaluation import benchmarks, methods, report
 from srgan_jax.models import layers
 from srgan_jax.training import config_files, interruption
@@ -51,18 +48,10 @@ _WEIGHTS = 'generator.safetensors'
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-  """One network of the figure.
+  """One network of the figure, by the digest of its weights file.
 
-  Attributes:
-    blocks: residual blocks.
-    skip_connections: whether it has them.
-    steps: that it was trained.
-    parameters: how many it has.
-    psnr: in dB, mean over the benchmark.
-    ssim: mean over the benchmark.
-    seconds: of one reconstruction, mean.
-    seconds_median: the same, median: other work on the machine shows less.
-    sha256: of its weights file.
+  PSNR (dB) and SSIM are means over the benchmark; seconds are of one
+  reconstruction, mean and median: there other work on the machine shows less.
   """
 
   blocks: int
@@ -87,11 +76,13 @@ def sweep(
 ) -> dict[str, Any]:
   """Trains, scores and times every network that is not finished yet.
 
+  `results.json` and `results.csv` in the folder are rewritten after every
+  network.
+
   Args:
     make_config: gives a run's config, but for its depth and its connections.
     blocks: the depths.
-    output: the folder; `results.json` and `results.csv` in it are rewritten
-      after every network.
+    output: the folder.
     benchmark: what PSNR is measured on.
     protocol: 'paper' or 'y'.
     say: is told a line for every network.
@@ -163,7 +154,7 @@ def draw(results: Mapping[str, Any], path: pathlib.Path) -> None:
     right.plot(depths, times, label=label, **style)
   left.axhline(results['bicubic'], color='0.5', linestyle='--', label='bicubic')
   left.set_ylabel(f'PSNR in dB (protocol {results["protocol"]})')
-  left.set_title(f'{_name(results["hr"])}, {_steps(points)}')
+  left.set_title(f'{benchmarks.set_name(results["hr"])}, {_steps(points)}')
   right.set_ylabel('time in ms')
   right.set_title(
     f'{_SIDE}x{_SIDE} to {4 * _SIDE}x{4 * _SIDE}, {results["device"]}, '
@@ -177,12 +168,6 @@ def draw(results: Mapping[str, Any], path: pathlib.Path) -> None:
     axes.legend()
   with files.replacing(path) as beside:
     figure.savefig(beside, format='png', dpi=150)
-
-
-def _name(hr: str) -> str:
-  """'BSD100' of 'data/BSD100/HR'."""
-  path = pathlib.Path(hr)
-  return path.parent.name if path.name.upper() == 'HR' else path.name
 
 
 def _steps(points: Sequence[Mapping[str, Any]]) -> str:
@@ -244,7 +229,7 @@ def _score(
 
 def _digest(path: pathlib.Path) -> str:
   """SHA-256 of a file, '' where there is none."""
-  return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ''
+  return files.digest(path) if path.exists() else ''
 
 
 def _read_points(
@@ -255,7 +240,7 @@ def _read_points(
   None where that cannot be read: they are measured again.
   """
   try:
-    before = json.loads(path.read_text(encoding='utf-8'))
+    before = files.read_json(path)
     if any(before[key] != value for key, value in setting.items()):
       return {}
     points = [Point(**fields) for fields in before['points']]
@@ -269,18 +254,14 @@ def _write(
 ) -> dict[str, Any]:
   rows = [dataclasses.asdict(point) for point in points]
   results = {**setting, 'points': rows}
-  files.write_text(
-    output / 'results.json', json.dumps(results, indent=2) + '\n'
-  )
-  table = io.StringIO()
-  writer = csv.DictWriter(table, rows[0], lineterminator='\n')
+  files.write_json(output / 'results.json', results)
   # The protocol's name stands with every figure.
-  named = {
-    name: f'{name}_{setting["protocol"]}' if name in ('psnr', 'ssim') else name
+  head = [
+    f'{name}_{setting["protocol"]}' if name in ('psnr', 'ssim') else name
     for name in rows[0]
-  }
-  writer.writerows([named, *rows])
-  files.write_text(output / 'results.csv', table.getvalue())
+  ]
+  table = tables.as_csv([head, *(list(row.values()) for row in rows)])
+  files.write_text(output / 'results.csv', table)
   return results
 
 

@@ -20,14 +20,13 @@ DIR gets LABEL.safetensors of each variant (with VGG16, srgan-vgg16-conv5_3, for
 instance), LABEL-discriminator.N-of-M.part, which are pieces of one file below
 16 MB, recipe.json (updates, seconds, figures), curves.csv, curves.png where
 matplotlib is installed, and with --benchmarks (a folder of Set5/HR, ...)
-table1.{md,csv,png} and panels-SET.png of each set's first six images. What
+table1.{md,csv} and panels-SET.png of each set's first six images. What
 travels is these files: --start takes such a folder and goes on from its
 networks with fresh optimizers.
 """
 
 import argparse
 from collections.abc import Sequence
-import json
 import pathlib
 import sys
 import time
@@ -37,7 +36,7 @@ import jax
 from ml_collections import ConfigDict
 
 from srgan_jax import cli, files, runtime, weights
-from srgan_jax.evaluation import panels
+from srgan_jax.evaluation import benchmarks, panels
 from srgan_jax.paper import curves as curves_lib
 from srgan_jax.paper import pieces, table1
 from srgan_jax.paper.budget import PLAN, Budget, parse_plan
@@ -64,7 +63,7 @@ class Recipe:
     self.path = self.output / 'recipe.json'
     self.records: dict[str, Any] = {}
     if self.path.exists():
-      self.records = json.loads(self.path.read_text(encoding='utf-8'))
+      self.records = files.read_json(self.path)
 
   def train(self, name: str, budget: Budget) -> None:
     """Trains a variant to its end, unless it has ended.
@@ -223,7 +222,7 @@ class Recipe:
 
   def _save(self) -> None:
     self.output.mkdir(parents=True, exist_ok=True)
-    files.write_text(self.path, json.dumps(self.records, indent=2) + '\n')
+    files.write_json(self.path, self.records)
 
   def save_curves(self) -> None:
     """Writes the curves of what has been trained so far, if anything."""
@@ -251,11 +250,11 @@ class Recipe:
     output = self.output / 'table1'
     table1.main([f'--benchmarks={folder}', f'-o{output}', *lpips, *shown])
     for path, images in table1.open_benchmarks(folder).items():
-      lr = path / 'LRx4'
+      lr = benchmarks.beside(path / 'HR')
       panels.main(
         [
           f'--hr={path / "HR"}',
-          *([f'--lr={lr}'] if lr.is_dir() else []),
+          *([f'--lr={lr}'] if lr else []),
           *(f'--crop={image}' for image in images.names[:_SHOWN]),
           f'-o{self.output}/panels-{path.name}.png',
           *shown,
@@ -281,11 +280,7 @@ def _warn(text: str) -> None:
 
 def _record(folder: pathlib.Path, name: str) -> dict[str, Any] | None:
   """What a finished recipe says of a variant, if it has it."""
-  path = folder / 'recipe.json'
-  try:
-    record = json.loads(path.read_text(encoding='utf-8')).get(name)
-  except (OSError, ValueError) as error:
-    raise ValueError(f'{path} cannot be read: {error}') from error
+  record = files.read_json(folder / 'recipe.json').get(name)
   return record if record and record['ended'] else None
 
 

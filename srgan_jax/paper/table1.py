@@ -7,21 +7,16 @@ DIR holds Set5/HR, Set14/HR, BSD100/HR, whichever there are, and beside each
 HR an LRx4 where LR shall not be made. A method is a weights file, a shipped
 generator's name or a folder of finished images (OTHER, or OTHER/Set5, ...), so
 that SRCNN's, DRCN's and others' published images get their columns as well;
-nearest and bicubic are always measured. OUT.md, OUT.csv and OUT.png are
-written; a cell is ours (the paper's, difference).
+nearest and bicubic are always measured. OUT.md and OUT.csv are written; a cell
+is ours (the paper's, difference).
 """
 
 from collections.abc import Mapping, Sequence
 import csv
 import dataclasses
-import io
-import math
 import pathlib
-import sys
 
-from PIL import Image, ImageDraw, ImageFont
-
-from srgan_jax import cli, files
+from srgan_jax import cli, files, tables
 from srgan_jax.evaluation import benchmarks, methods, report
 from srgan_jax.paper import printed
 
@@ -84,13 +79,10 @@ def open_benchmarks(
   )
   if not sets:
     raise ValueError(f'{folder} holds no benchmark (a folder NAME/HR)')
-  result = {}
-  for path in sets:
-    lr = path / 'LRx4'
-    result[path] = benchmarks.Benchmark(
-      path / 'HR', lr if lr.is_dir() else None
-    )
-  return result
+  return {
+    path: benchmarks.Benchmark(path / 'HR', benchmarks.beside(path / 'HR'))
+    for path in sets
+  }
 
 
 def measure(
@@ -98,10 +90,7 @@ def measure(
   models: Mapping[str, str],
   distances: Sequence[report.Distance],
 ) -> tuple[dict[Key, Figures], dict[str, str]]:
-  """Scores every method on every set of a folder of benchmarks.
-
-  Returns:
-    Figures by (set, method), and by method what it is.
+  """Figures by (set, method) on every set of a folder, and what methods are.
 
   Raises:
     ValueError: where there is no set, or a method or an image is unfit.
@@ -198,10 +187,8 @@ def as_markdown(blocks: Sequence[Block], notes: Sequence[str]) -> str:
   """The tables with what their columns are."""
   parts = [_LEGEND]
   for block in blocks:
-    head = ['', *block.columns]
-    lines = [head, ['---'] * len(head)]
-    lines += [[row, *map(str, cells)] for row, cells in block.rows.items()]
-    table = '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+    rows = ([row, *map(str, cells)] for row, cells in block.rows.items())
+    table = tables.as_markdown(['', *block.columns], rows)
     parts += [f'## {block.title}', table]
   parts.append('\n'.join(f'- {note}' for note in notes))
   return '\n\n'.join(parts) + '\n'
@@ -209,80 +196,20 @@ def as_markdown(blocks: Sequence[Block], notes: Sequence[str]) -> str:
 
 def as_csv(blocks: Sequence[Block]) -> str:
   """A line a cell: table and set, method, row, and the cell's figures."""
-  text = io.StringIO()
-  writer = csv.writer(text, lineterminator='\n')
-  writer.writerow(
+  lines = [
     ['table', 'method', 'row', 'ours', 'paper', 'difference', 'significant']
-  )
+  ]
   for block in blocks:
     for row, cells in block.rows.items():
       for method, cell in zip(block.columns, cells, strict=True):
         if str(cell):
-          numbers = [
+          numbers = (
             '' if value is None else f'{value:.6g}'
             for value in (cell.ours, cell.paper, cell.difference)
-          ]
-          writer.writerow(
-            [block.title, method, row, *numbers, '*' * cell.is_starred]
           )
-  return text.getvalue()
-
-
-def draw(blocks: Sequence[Block], notes: Sequence[str]) -> Image.Image:
-  """The tables as a picture: ours, and below it the paper's and difference."""
-  font, small = (ImageFont.load_default(size) for size in (20, 15))
-  line, gap, margin = 26, 22, 24
-  label = max(font.getlength(row) for b in blocks for row in b.rows) + gap
-  width_of = {
-    block.title: max(
-      [font.getlength(name) for name in block.columns]
-      + [small.getlength('(00.0000, +0.0000)')]
-    )
-    + gap
-    for block in blocks
-  }
-  width = max(
-    label + len(block.columns) * width_of[block.title] for block in blocks
-  )
-  texts = [_LEGEND.replace('`', ''), *notes]
-  width = max([width, *(small.getlength(text) for text in texts)])
-  # A second line where the paper has figures.
-  lines = [
-    [2 if any(cell.paper for cell in cells) else 1 for cells in b.rows.values()]
-    for b in blocks
-  ]
-  heights = [(2.4 + sum(counts)) * line for counts in lines]
-  size = (
-    math.ceil(width + 2 * margin),
-    math.ceil(sum(heights) + len(texts) * line + 2 * margin),
-  )
-  image = Image.new('RGB', size, 'white')
-  pen = ImageDraw.Draw(image)
-
-  y = float(margin)
-  for block, counts, height in zip(blocks, lines, heights, strict=True):
-    column = width_of[block.title]
-    right = margin + label + len(block.columns) * column
-    pen.text((margin, y), block.title, fill='black', font=font)
-    for i, name in enumerate(block.columns):
-      x = margin + label + (i + 1) * column
-      pen.text((x, y), name, fill='black', font=font, anchor='ra')
-    pen.line((margin, y + line, right, y + line), fill='black', width=2)
-    for j, (row, cells) in enumerate(block.rows.items()):
-      top = y + (1.3 + sum(counts[:j])) * line
-      pen.text((margin, top), row, fill='black', font=font)
-      for i, cell in enumerate(cells):
-        x = margin + label + (i + 1) * column
-        ours, _, theirs = str(cell).partition(' ')
-        pen.text((x, top), ours, fill='black', font=font, anchor='ra')
-        pen.text(
-          (x, top + line), theirs, fill='dimgray', font=small, anchor='ra'
-        )
-    y += height
-  for text in texts:
-    pen.text((margin, y), text, fill='dimgray', font=small)
-    y += line
-  return image
+          star = '*' * cell.is_starred
+          lines.append([block.title, method, row, *numbers, star])
+  return tables.as_csv(lines)
 
 
 _LEGEND = (
@@ -315,7 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   add('--mos', type=pathlib.Path, metavar='CSV')
   add('-o', '--output', type=pathlib.Path, required=True, metavar='OUT')
   options = parser.parse_args(arguments)
-  try:
+  with cli.failing_in_a_line('table1'):
     files.require_folder(options.output)
     models = {
       printed.canonical(name): model
@@ -327,8 +254,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
       {'nearest': 'nearest', 'bicubic': 'bicubic'} | models,
       report.load_distances(options.lpips),
     )
-  except (ValueError, OSError, FloatingPointError, MemoryError) as error:
-    sys.exit(f'table1: {error}')
   blocks = tabulate(figures, mos, starred)
   notes = [f'{name}: {origin}' for name, origin in origins.items()]
   for suffix, text in (
@@ -339,10 +264,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
       options.output.with_name(options.output.name + suffix), text
     )
     print(f'wrote {options.output}{suffix}')
-  with files.replacing(f'{options.output}.png') as beside:
-    draw(blocks, notes).save(beside, format='PNG')
-  print(f'wrote {options.output}.md, .csv and .png')
 
 
 if __name__ == '__main__':
-  main()
+  cli.run(main)

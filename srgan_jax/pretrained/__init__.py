@@ -1,8 +1,9 @@
-"""Generators by name: those that ship with the package, and published ones."""
+"""Generators by name: those that ship, published ones, and those on the Hub."""
 
 import os
 import pathlib
 
+import srgan_jax
 from srgan_jax import cli, files
 from srgan_jax.pretrained import published
 
@@ -11,6 +12,7 @@ _FOLDER = pathlib.Path(__file__).parent
 # Every name that a generator ships under, and its file.
 FILES = {
   'photo': 'photo',
+  'photo-srgan': 'photo-srgan',
   'srresnet': 'srresnet-mse',
   'srresnet-mse': 'srresnet-mse',
   'srresnet-vgg22': 'srresnet-vgg22',
@@ -23,21 +25,31 @@ FILES = {
 # What is taken where no model is named.
 DEFAULT = 'photo'
 
+# The SRResNet that a shipped SRGAN was trained on from, where it is another.
+_SRRESNETS = {'photo-srgan': 'photo'}
+
 # What a run leaves of its first stage (`training.outputs`).
 _PRETRAINED = 'generator_pretrain.safetensors'
+
+HUB = 'hf:'  # in front of a repository on the Hugging Face Hub
+HUB_FILE = 'generator.safetensors'  # in such a repository
 
 
 def find(model: str | os.PathLike[str]) -> pathlib.Path:
   """The weights file of a name; any other is a path already.
 
   A file of such a name in the working directory is meant, but not a folder.
+  'hf:USER/REPO', or 'hf:USER/REPO@REVISION', is fetched from the Hugging Face
+  Hub, or read from its cache on this machine.
 
   Raises:
     ValueError: one line, for a published generator that is not fetched yet,
-      and for what is neither a name nor a file.
+      for what is neither a name nor a file, and where the Hub has no such file.
   """
   path = pathlib.Path(model)
-  if is_published(model):
+  if is_on_hub(model):
+    path = _fetch_from_hub(str(model))
+  elif is_published(model):
     path = cached(str(model))
     if not path.is_file():
       raise ValueError(
@@ -61,6 +73,11 @@ def is_published(model: str | os.PathLike[str]) -> bool:
   return str(model) in published.MODELS and not pathlib.Path(model).is_file()
 
 
+def is_on_hub(model: str | os.PathLike[str]) -> bool:
+  """Whether that names a repository on the Hugging Face Hub."""
+  return str(model).startswith(HUB)
+
+
 def find_srresnet(model: str | os.PathLike[str]) -> pathlib.Path:
   """The weights file of the SRResNet that a generator was trained on from.
 
@@ -73,9 +90,32 @@ def find_srresnet(model: str | os.PathLike[str]) -> pathlib.Path:
   if is_published(model):
     return find(published.MODELS[str(model)].srresnet)
   of_run = find(model).with_name(_PRETRAINED)
-  return of_run if of_run.is_file() else find('srresnet')
+  if of_run.is_file():
+    return of_run
+  return find(_SRRESNETS.get(str(model), 'srresnet'))
 
 
 def cached(name: str) -> pathlib.Path:
   """Where a published generator lies once it is fetched."""
   return files.cache_folder('generators') / f'{name}.safetensors'
+
+
+def _fetch_from_hub(model: str) -> pathlib.Path:
+  try:
+    import huggingface_hub
+  except ImportError:
+    install = cli.install('hub')
+    raise ValueError(f'{model} takes one more package: {install}') from None
+  repository, _, revision = model.removeprefix(HUB).partition('@')
+  try:
+    return pathlib.Path(
+      huggingface_hub.hf_hub_download(
+        repository,
+        HUB_FILE,
+        revision=revision or None,
+        library_name='srgan_jax',
+        library_version=srgan_jax.__version__,
+      )
+    )
+  except (OSError, ValueError) as error:
+    raise ValueError(f'{model}: {cli.one_line(error)}') from error

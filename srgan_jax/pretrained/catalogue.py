@@ -13,9 +13,10 @@ from srgan_jax.pretrained import published
 # What each is for, by the name of its file.
 _PURPOSES = {
   'photo': 'for pictures as they are: noisy, blurred or compressed',
+  'photo-srgan': 'for the same, with texture, part of which is invented',
   'srresnet-mse': 'for clean pictures: nearest to the original in PSNR',
   'srresnet-vgg22': "a column of table 1; for pictures take 'srresnet'",
-  'srgan-mse': 'keeps colours best of the SRGANs and invents least',
+  'srgan-mse': 'a column of table 1; for pictures take another SRGAN',
   'srgan-vgg22': 'sharper edges, a little texture',
   'srgan-vgg54': 'for clean pictures: fur, grass, stone and bark get texture',
 }

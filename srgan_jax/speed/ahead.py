@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 import jax
+from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 import numpy as np
@@ -28,17 +29,11 @@ LOADERS = ('synthetic', 'resident')
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-  """A compiled program.
+  """A compiled program: XLA's optimised text, and the steps in a call.
 
-  Attributes:
-    text: what XLA's text of it says, optimised.
-    launches: what XLA's text of a GPU's launches says, else ''.
-    steps: training steps in a call.
-    compile_s: how long that took, in seconds.
-    arguments: bytes of what goes in, of a device.
-    temporaries: bytes of what lies between, at their peak.
-    peak: bytes of arguments, results and temporaries.
-    cost: what XLA counts ('flops', 'bytes accessed'); {} where it does not.
+  Arguments, temporaries and the peak, which has the results too, are bytes of a
+  device; `cost` is what XLA counts ('flops', 'bytes accessed'), if it does;
+  `launches` is its text of a GPU's, else ''.
   """
 
   text: str
@@ -51,17 +46,29 @@ class Program:
   cost: dict[str, float]
 
 
+def describe(name: str, hint: str, platform: str, **options: Any) -> list[Any]:
+  """The devices of a topology, which nobody needs to have.
+
+  Raises:
+    ValueError: one line with the name and the hint, where the platform's plugin
+      does not know it or is not installed.
+  """
+  try:
+    return list(
+      topologies.get_topology_desc(platform=platform, **options).devices
+    )
+  except Exception as error:  # the plugin's, of any kind
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    raise ValueError(f'{name}: {text} ({hint})') from error
+
+
 def prepare(
   config: ConfigDict, batch_size: int, stage_name: str | None
 ) -> tuple[Setup, stages.Stage]:
-  """The networks and stages of a config, and one of the stages.
+  """The networks and stages of a config, and one of the stages; None: the last.
 
-  The precision 'auto' is bfloat16.
-
-  Args:
-    config: of the run; changed.
-    batch_size: the global batch.
-    stage_name: 'pretrain' or 'gan'; None: the last stage.
+  The config is changed: its batch, which is the global one, and its precision,
+  which is bfloat16 where it was 'auto'.
 
   Raises:
     ValueError: one line: a wrong config, or no such stage.
@@ -81,58 +88,34 @@ def compile_stage(
   loader: str = 'synthetic',
   steps: int = 1,
 ) -> Program:
-  """Compiles a call of a stage's program.
+  """Compiles a call of a stage's program for the devices of a topology.
 
-  Args:
-    setup: networks and config; its batch is the global one.
-    stage: of the setup.
-    devices: of a topology.
-    loader: 'synthetic': crops come cut; 'resident': the program cuts them from
-      as many pictures as the config's source has, or the package.
-    steps: training steps in a call.
+  The config's batch is the global one. The loader 'synthetic' gives crops that
+  come cut; with 'resident' the program cuts them from as many pictures as the
+  config's source has, or the package. A call makes some steps.
   """
-  config = setup.config
+  batch_norm = setup.config.batch_norm
   mesh = Mesh(np.asarray(devices), (sharding.AXIS,))
 
-  def place(x: Any, spec: PartitionSpec) -> Any:
+  everywhere = PartitionSpec()
+
+  def place(x: Any, spec: PartitionSpec = everywhere) -> Any:
     placed = NamedSharding(mesh, spec)
     return jax.ShapeDtypeStruct(np.shape(x), x.dtype, sharding=placed)
 
-  everywhere = lambda tree: jax.tree.map(
-    lambda x: place(x, PartitionSpec()), tree
-  )
   state = jax.eval_shape(lambda: setup.create_state(stage, setup.initial))
   specs = jax.tree.map(lambda x: PartitionSpec(), state)
-  if config.batch_norm == 'per_device':
+  if batch_norm == 'per_device':
     specs = sharding.state_specs(state)
     state = jax.eval_shape(lambda x: sharding.spread(x, mesh.size), state)
-  rows: Any = stand_ins.abstract_crops(config, steps)
-  pictures: Any = None
-  cut: Cut = lambda pictures, rows: rows
-  if loader == 'resident':
-    field: Any = jax.ShapeDtypeStruct((steps, config.batch_size), np.int32)
-    rows = draw.Draw(field, field, field, field)
-    stand_ins.use_photos(config)
-    source = opening.open_source(config.data.source, min_size=config.crop_size)
-    pictures = everywhere(resident.abstract_pictures(source.sizes))
-    cut = lambda pictures, rows: {
-      'crop': resident.cut(
-        pictures,
-        rows,
-        crop_size=config.crop_size,
-        scale=config.scale,
-        edge=config.data.edge,
-      ),
-      'symmetry': rows.symmetry,
-    }
-  step = stand_ins.make_update(setup, stage, mesh, config.batch_norm, cut)
+  rows, pictures, cut = _abstract_input(setup.config, loader, steps)
+  step = stand_ins.make_update(setup, stage, mesh, batch_norm, cut)
   split = PartitionSpec(None, sharding.AXIS)
   lowered = step.lower(
     jax.tree.map(place, state, specs),
     jax.tree.map(lambda x: place(x, split), rows),
-    place(np.zeros(steps, np.float32), PartitionSpec()),
-    pictures,
-    everywhere(stage.content.perceptual),
+    place(np.zeros(steps, np.float32)),
+    *jax.tree.map(place, (pictures, stage.content.perceptual)),
   )
   start = time.perf_counter()
   compiled, launches = _compile(lowered, mesh.devices.flat[0].platform)
@@ -145,12 +128,7 @@ def compile_stage(
     compile_s=compile_s,
     arguments=plan.argument_size_in_bytes,
     temporaries=plan.temp_size_in_bytes,
-    peak=(
-      plan.argument_size_in_bytes
-      + plan.output_size_in_bytes
-      + plan.temp_size_in_bytes
-      - plan.alias_size_in_bytes
-    ),
+    peak=peak_bytes(plan),
     cost=compiled.cost_analysis() or {},
   )
 
@@ -164,3 +142,37 @@ def _compile(lowered: Any, platform: str) -> tuple[Any, str]:
     compiled = lowered.compile(compiler_options=options)
     files = pathlib.Path(folder).glob('*thunk_sequence_after_thunk_passes.txt')
     return compiled, ''.join(file.read_text() for file in files)
+
+
+def peak_bytes(plan: Any) -> int:
+  """What a program's `memory_analysis` takes of a device at its peak."""
+  return int(
+    plan.argument_size_in_bytes
+    + plan.output_size_in_bytes
+    + plan.temp_size_in_bytes
+    - plan.alias_size_in_bytes
+  )
+
+
+def _abstract_input(
+  config: ConfigDict, loader: str, steps: int
+) -> tuple[Any, Any, Cut]:
+  """The shapes of rows and of pictures, and what cuts crops from them."""
+  if loader == 'synthetic':
+    crops = stand_ins.abstract_crops(config, steps)
+    return crops, None, lambda pictures, rows: rows
+  stand_ins.use_photos(config)
+  source = opening.open_source(config.data.source, min_size=config.crop_size)
+  field: Any = jax.ShapeDtypeStruct((steps, config.batch_size), np.int32)
+
+  def cut(pictures: Any, rows: Any) -> dict[str, Any]:
+    crop = resident.cut(
+      pictures,
+      rows,
+      crop_size=config.crop_size,
+      edge=config.data.edge,
+    )
+    return {'crop': crop, 'symmetry': rows.symmetry}
+
+  rows = draw.Draw(field, field, field, field)
+  return rows, resident.abstract_pictures(source.sizes), cut

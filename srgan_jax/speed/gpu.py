@@ -34,16 +34,14 @@ it compares with what was measured).
 
 import collections
 from collections.abc import Sequence
-import json
 import pathlib
 import re
 from typing import Any
 
 import jax
-from jax.experimental import topologies
 from ml_collections import ConfigDict
 
-from srgan_jax import files
+from srgan_jax import cli, files
 from srgan_jax.speed import ahead, hlo
 from srgan_jax.speed import training as training_speed
 
@@ -90,10 +88,7 @@ device_description_str: "{name}"
 
 
 def describe(target: str) -> list[Any]:
-  """The one device of a kind.
-
-  Args:
-    target: of `TARGETS`.
+  """The one device of a kind, of `TARGETS`.
 
   Raises:
     ValueError: one line, for another, or where JAX has no CUDA plugin.
@@ -104,17 +99,14 @@ def describe(target: str) -> list[Any]:
   description = _DESCRIPTION.format(
     name=name, bandwidth=bandwidth, memory=memory
   )
-  try:
-    return list(
-      topologies.get_topology_desc(
-        '', 'cuda', target_config=description, topology='1x1x1'
-      ).devices
-    )
-  except Exception as error:  # the plugin's, of any kind
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    raise ValueError(
-      f"{target}: {text} (pip install 'srgan_jax[cuda]')"
-    ) from error
+  return ahead.describe(
+    target,
+    cli.install('cuda'),
+    'cuda',
+    topology_name='',
+    target_config=description,
+    topology='1x1x1',
+  )
 
 
 def figures_of(
@@ -122,10 +114,8 @@ def figures_of(
 ) -> dict[str, Any]:
   """The figures that the module's docstring names.
 
-  Args:
-    program: compiled for the target.
-    target: of `TARGETS`.
-    precision: 'highest' for float32, else 'default'.
+  The program was compiled for the target, in the precision 'highest' (float32)
+  or 'default'.
   """
   kernels = hlo.kernels(program.text, program.steps)
   launches = sum(kernel.count for kernel in kernels)
@@ -191,14 +181,7 @@ def report(
 ) -> None:
   """Compiles the program for a GPU and prints its figures.
 
-  Args:
-    config: of the run; changed.
-    target: of `TARGETS`.
-    stage_name: 'pretrain' or 'gan'; None: the last stage.
-    batch_per_device: HR crops.
-    loader: of `ahead.LOADERS`.
-    json_file: for the figures, or None.
-    table_file: a file whose table gets their row, or None.
+  The config is the run's, and changed; the rest is the command's.
 
   Raises:
     ValueError: one line: no such target, no such stage, no plugin, or no table
@@ -227,7 +210,7 @@ def report(
   for line in lines(figures):
     print(line)
   if json_file:
-    files.write_text(json_file, json.dumps(figures, indent=2) + '\n')
+    files.write_json(json_file, figures)
   if table_file:
     path = pathlib.Path(table_file)
     files.write_text(table_file, with_row(path.read_text(), figures))

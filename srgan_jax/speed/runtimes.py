@@ -19,10 +19,8 @@ Run = Callable[[np.ndarray], np.ndarray]
 def in_torch(generator: Generator, variables: Any) -> Run:
   """PyTorch in eager mode: channels last, float32 without TF32.
 
-  On the CPU, or where JAX has an NVIDIA GPU there.
-
-  Raises:
-    ValueError: for a generator that is not the paper's (but for its size).
+  On the CPU, or where JAX has an NVIDIA GPU there. ValueError for a generator
+  that is not the paper's (but for its size).
   """
   import torch
 
@@ -34,7 +32,7 @@ def in_torch(generator: Generator, variables: Any) -> Run:
   on_gpu = jax.default_backend() == 'gpu' and torch.cuda.is_available()
   device = torch.device('cuda' if on_gpu else 'cpu')
   network = torch_networks.Generator(generator.blocks, generator.channels)
-  torch_networks.load_generator(network, jax.device_get(variables))
+  torch_networks.load(network, jax.device_get(variables))
   network.eval().to(device, memory_format=torch.channels_last)
 
   def run(lr: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 import srgan_jax
 from srgan_jax import sharding
 from srgan_jax.data.loader import Cut
+from srgan_jax.imaging import resize
 from srgan_jax.models import vgg
 from srgan_jax.training import config_files, stages
 from srgan_jax.training.setup import Setup
@@ -31,7 +32,7 @@ def abstract_crops(
   config: ConfigDict, steps: int = 1
 ) -> dict[str, jax.ShapeDtypeStruct]:
   """The shapes of some steps' crops, of all devices, as they come cut."""
-  side = config.crop_size + 16  # with the context
+  side = config.crop_size + 2 * resize.CONTEXT
   shape = (steps, config.batch_size, side, side, 3)
   return {
     'crop': jax.ShapeDtypeStruct(shape, np.uint8),

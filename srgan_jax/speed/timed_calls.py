@@ -13,6 +13,7 @@ import numpy as np
 from srgan_jax import sharding
 from srgan_jax.data import tfdata
 from srgan_jax.data.loader import Loader
+from srgan_jax.imaging import resize
 from srgan_jax.training import optimizers, stages
 from srgan_jax.training.setup import Setup
 
@@ -23,7 +24,7 @@ class Synthetic:
   pictures = None
 
   def __init__(self, config: Any):
-    side = config.crop_size + 16  # with the context
+    side = config.crop_size + 2 * resize.CONTEXT
     rng = np.random.default_rng(0)
     count = config.batch_size // jax.process_count()
     self._rows = {
@@ -50,13 +51,7 @@ class TimedCalls:
   """
 
   def __init__(self, setup: Setup, stage: stages.Stage, loader: Loader):
-    """Places the state and takes the first batches; compiles nothing.
-
-    Args:
-      setup: the networks, the devices and the config.
-      stage: whose program is called.
-      loader: where its batches come from.
-    """
+    """Places the state and takes the first batches; compiles nothing."""
     self._setup, self._loader = setup, loader
     self._update = setup.update(stage, loader)
     self._state = setup.place_state(stage, setup.initial)
@@ -110,13 +105,9 @@ class TimedCalls:
 def seconds_per_step(
   setup: Setup, stage: stages.Stage, loader: Loader, *, calls: int
 ) -> float:
-  """The median time of an update, by the program that training goes on with.
+  """The median time of an update over some calls of the loader's batches.
 
-  Args:
-    setup: its `update` is compiled by this, once and for all.
-    stage: whose updates are timed.
-    loader: where their batches come from.
-    calls: how many are timed.
+  It is of the setup's `update`, which this compiles once and for all.
   """
   timed = TimedCalls(setup, stage, loader)
   timed.warm_up()

@@ -22,7 +22,6 @@ the fused one. PyTorch is not among this package's dependencies.
 """
 
 from collections.abc import Callable, Sequence
-import json
 import sys
 import time
 from typing import Any
@@ -35,6 +34,7 @@ import torch
 from srgan_jax import files
 from srgan_jax.data.batch import make_batch
 from srgan_jax.speed import stand_ins, torch_sides
+from srgan_jax.speed.timed_calls import Synthetic
 from srgan_jax.training.setup import Setup
 
 VARIANTS = ('eager', 'channels_last', 'compile', 'graphs')
@@ -123,25 +123,18 @@ def time_stage(
   rounds: int,
   updates: int,
 ) -> dict[str, Any]:
-  """Compares the two sides, then times them.
+  """Compares the two sides, then times them: an entry of `results`.
 
-  Args:
+  Args, beside the command's:
     exact: the setup in float32, for the comparison.
     setup: what is timed.
     index: of the stage among theirs.
     rows: crops and symmetries, as `make_batch` takes them.
-    device: 'cuda' or 'cpu'.
-    variants: of PyTorch.
-    rounds: turns of each side.
-    updates: of a side in a turn.
-
-  Returns:
-    An entry of `results`.
 
   Raises:
     ValueError: one line: the sides differ, or no variant of PyTorch runs.
   """
-  batch = jax.device_get(make_batch(**rows, scale=setup.config.scale))
+  batch = jax.device_get(make_batch(**rows))
   stage = exact.stages[index]
   state = exact.create_state(stage, exact.initial)
   differences = torch_sides.compare(
@@ -195,13 +188,7 @@ def report(
 ) -> None:
   """Times every stage asked for; writes the figures after each.
 
-  Args:
-    config: of the run; changed.
-    stage_names: of 'pretrain' and 'gan'.
-    variants: of PyTorch, of `VARIANTS`.
-    rounds: turns of each side.
-    updates: of a side in a turn.
-    json_file: for the figures, or None.
+  The config is the run's, and changed; the rest is the command's.
 
   Raises:
     ValueError: one line; see `time_stage`.
@@ -216,7 +203,7 @@ def report(
   exact = Setup(config, perceptual)
   facts = _facts(setup)
   print(', '.join(f'{name} {value}' for name, value in facts.items()))
-  rows = _random_rows(config)
+  rows = next(Synthetic(config).batches())
   results = []
   for index, stage in enumerate(setup.stages):
     if stage.name not in stage_names:
@@ -234,8 +221,7 @@ def report(
     print(_row(record), flush=True)
     results.append(record)
     if json_file:  # now, lest the next one fails
-      text = json.dumps({**facts, 'results': results}, indent=2) + '\n'
-      files.write_text(json_file, text)
+      files.write_json(json_file, {**facts, 'results': results})
   if not results:
     raise ValueError(f'the config has no {" or ".join(stage_names)} stage')
 
@@ -254,14 +240,4 @@ def _facts(setup: Setup) -> dict[str, Any]:
     'batch_size': setup.config.batch_size,
     'steps_per_call': setup.config.steps_per_call,
     'crop_size': setup.config.crop_size,
-  }
-
-
-def _random_rows(config: ConfigDict) -> dict[str, np.ndarray]:
-  rng = np.random.default_rng(0)
-  side = config.crop_size + 16  # with the context
-  shape = (config.batch_size, side, side, 3)
-  return {
-    'crop': rng.integers(0, 256, shape, np.uint8),
-    'symmetry': np.zeros(config.batch_size, np.int32),
   }

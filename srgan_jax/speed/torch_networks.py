@@ -1,8 +1,9 @@
 """The paper's networks in PyTorch, with our weights; NCHW.
 
-The other side of `torch_comparison`.
+The other side of `torch_comparison`, and what tests compare ours with.
 """
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -23,35 +24,31 @@ class Generator(nn.Module):
     )
     self.conv_in = nn.Conv2d(3, channels, 9, padding=4)
     self.prelu_in = nn.PReLU(channels)
-    self.blocks = nn.ModuleList(
-      nn.ModuleDict(
-        {
-          'conv_0': conv(channels, 3),
-          'norm_0': nn.BatchNorm2d(channels),
-          'prelu': nn.PReLU(channels),
-          'conv_1': conv(channels, 3),
-          'norm_1': nn.BatchNorm2d(channels),
-        }
-      )
-      for _ in range(blocks)
-    )
+    self.blocks = [f'block_{i}' for i in range(blocks)]
+    for name in self.blocks:
+      parts = {
+        'conv_0': conv(channels, 3),
+        'norm_0': nn.BatchNorm2d(channels),
+        'prelu': nn.PReLU(channels),
+        'conv_1': conv(channels, 3),
+        'norm_1': nn.BatchNorm2d(channels),
+      }
+      self.add_module(name, nn.ModuleDict(parts))
     self.conv_mid = conv(channels, 3)
     self.norm_mid = nn.BatchNorm2d(channels)
-    self.upsample = nn.ModuleList(
-      nn.ModuleDict(
-        {'conv': conv(4 * channels, 3, True), 'prelu': nn.PReLU(channels)}
-      )
-      for _ in range(2)
-    )
+    for name in ('upsample_0', 'upsample_1'):
+      sub_pixel = conv(4 * channels, 3, True)
+      parts = {'conv': sub_pixel, 'prelu': nn.PReLU(channels)}
+      self.add_module(name, nn.ModuleDict(parts))
     self.conv_out = conv(3, 9, True)
 
   def forward(self, lr: torch.Tensor) -> torch.Tensor:
     x = first = self.prelu_in(self.conv_in(lr))
-    for b in self.blocks:
+    for b in map(self.get_submodule, self.blocks):
       y = b['prelu'](b['norm_0'](b['conv_0'](x)))
       x = x + b['norm_1'](b['conv_1'](y))
     x = first + self.norm_mid(self.conv_mid(x))
-    for b in self.upsample:
+    for b in (self.upsample_0, self.upsample_1):
       x = b['prelu'](F.pixel_shuffle(b['conv'](x), 2))
     return self.conv_out(x)
 
@@ -68,25 +65,24 @@ class Discriminator(nn.Module):
   def __init__(self, channels: int, side: int, exact: bool):
     super().__init__()
     self.exact = exact
-    self.convs = nn.ModuleList([nn.Conv2d(3, channels, 3, padding=1)])
-    self.norms = nn.ModuleList()
+    self.conv_0 = nn.Conv2d(3, channels, 3, padding=1)
     before = channels
-    for multiple, stride in self._LAYERS:
+    for i, (multiple, stride) in enumerate(self._LAYERS, start=1):
       padding = 0 if exact and stride == 2 else 1
       after = multiple * channels
-      self.convs.append(
-        nn.Conv2d(before, after, 3, stride, padding, bias=False)
-      )
-      self.norms.append(nn.BatchNorm2d(after))
+      conv = nn.Conv2d(before, after, 3, stride, padding, bias=False)
+      self.add_module(f'conv_{i}', conv)
+      self.add_module(f'norm_{i}', nn.BatchNorm2d(after))
       before = after
     self.dense_0 = nn.Linear(before * (side // 16) ** 2, 16 * channels)
     self.dense_1 = nn.Linear(16 * channels, 1)
 
   def forward(self, images: torch.Tensor) -> torch.Tensor:
-    x = F.leaky_relu(self.convs[0](images), 0.2)
-    for conv, norm in zip(self.convs[1:], self.norms, strict=True):
-      if self.exact and conv.stride[0] == 2:
+    x = F.leaky_relu(self.conv_0(images), 0.2)
+    for i, (_, stride) in enumerate(self._LAYERS, start=1):
+      if self.exact and stride == 2:
         x = F.pad(x, (0, 1, 0, 1))
+      conv, norm = map(self.get_submodule, (f'conv_{i}', f'norm_{i}'))
       x = F.leaky_relu(norm(conv(x)), 0.2)
     x = x.permute(0, 2, 3, 1).flatten(1)
     return self.dense_1(F.leaky_relu(self.dense_0(x), 0.2))[:, 0].float()
@@ -107,10 +103,9 @@ class Features(nn.Module):
     self.names = vgg.layers_up_to(network.depth, layer)
     self.convs = nn.ModuleList()
     for name in self.names:
-      kernel = _oihw(network.params[name]['kernel'])
-      conv = nn.Conv2d(kernel.shape[1], kernel.shape[0], 3, padding=1)
-      conv.weight.data.copy_(kernel)
-      conv.bias.data.copy_(tensor(network.params[name]['bias']))
+      params = network.params[name]
+      conv = nn.Conv2d(*params['kernel'].shape[2:], 3, padding=1)
+      _copy(conv, params)
       self.convs.append(conv)
     self.requires_grad_(False)
 
@@ -151,27 +146,14 @@ def _copy(module: nn.Module, params: Any, statistics: Any = None) -> None:
       module.bias.copy_(tensor(params['bias']))
 
 
-def load_generator(module: Generator, variables: Any) -> None:
-  """Copies our generator's variables into PyTorch's."""
-  params, statistics = variables['params'], variables['batch_stats']
-  for name in ('conv_in', 'prelu_in', 'conv_mid', 'conv_out'):
-    _copy(getattr(module, name), params[name])
-  _copy(module.norm_mid, params['norm_mid'], statistics['norm_mid'])
-  for i, block in enumerate(module.blocks):
-    for name, layer in block.items():
-      own = statistics[f'block_{i}'].get(name)
-      _copy(layer, params[f'block_{i}'][name], own)
-  for i, block in enumerate(module.upsample):
-    for name, layer in block.items():
-      _copy(layer, params[f'upsample_{i}'][name])
-
-
-def load_discriminator(module: Discriminator, variables: Any) -> None:
-  """Copies our discriminator's variables into PyTorch's."""
-  params, statistics = variables['params'], variables['batch_stats']
-  for i, conv in enumerate(module.convs):
-    _copy(conv, params[f'conv_{i}'])
-  for i, norm in enumerate(module.norms, start=1):
-    _copy(norm, params[f'norm_{i}'], statistics[f'norm_{i}'])
-  for name in ('dense_0', 'dense_1'):
-    _copy(getattr(module, name), params[name])
+def load(module: Generator | Discriminator, variables: Any) -> None:
+  """Copies our network's variables into PyTorch's."""
+  for path, layer in module.named_modules():
+    if path and not list(layer.children()):
+      params, statistics = (
+        functools.reduce(
+          lambda tree, key: tree.get(key, {}), path.split('.'), x
+        )
+        for x in (variables['params'], variables['batch_stats'])
+      )
+      _copy(layer, params, statistics)

@@ -20,16 +20,10 @@ _WARM_UP = 3  # updates before a CUDA graph is captured
 
 
 class Trainer:
-  """One side: the stage's update in PyTorch.
+  """One side: the stage's update in PyTorch, from our weights, on one batch.
 
-  Args:
-    setup: the networks' sizes and what they compute in.
-    stage: its losses and its learning rate.
-    state: its weights, ours.
-    batch: what every update sees.
-    variant: see `torch_comparison`.
-    device: 'cuda' or 'cpu'.
-    exact: whether D pads as ours does (`torch_networks.Discriminator`).
+  `torch_comparison` has the variants; `exact` is whether D pads as ours does
+  (`torch_networks.Discriminator`).
   """
 
   updates = 1  # in a call
@@ -57,7 +51,7 @@ class Trainer:
     self.generator = torch_networks.Generator(
       setup.generator.blocks, setup.generator.channels
     )
-    torch_networks.load_generator(self.generator, state.generator.variables)
+    torch_networks.load(self.generator, state.generator.variables)
     if self.is_gan and self.objective.freeze_batch_norm:
       self.generator.eval()
     networks: list[Any] = [self.generator]
@@ -67,9 +61,7 @@ class Trainer:
       self.discriminator = torch_networks.Discriminator(
         setup.discriminator.channels, setup.config.crop_size, exact
       )
-      torch_networks.load_discriminator(
-        self.discriminator, state.discriminator.variables
-      )
+      torch_networks.load(self.discriminator, state.discriminator.variables)
       networks.append(self.discriminator)
     if stage.content.perceptual is not None and stage.content.layer:
       self.features = torch_networks.Features(
@@ -203,13 +195,7 @@ class Trainer:
 class Ours:
   """The other side: the compiled program of a training run.
 
-  Args:
-    setup: the networks, the devices and how many updates a call makes.
-    stage: the update.
-    rows: the batch, as a loader gives it.
-
-  Attributes:
-    updates: in a call.
+  Its batch is `rows`, as a loader gives it; `updates` are in a call.
   """
 
   def __init__(self, setup: Setup, stage: stages.Stage, rows: Any):

@@ -23,13 +23,11 @@ estimates: what is measured is the compiler's output.
 """
 
 from collections.abc import Sequence
-import json
 import os
 import re
 from typing import Any
 
 import jax
-from jax.experimental import topologies
 from ml_collections import ConfigDict
 
 from srgan_jax import files
@@ -56,17 +54,9 @@ def describe(topology: str) -> list[Any]:
   extra = {}
   if topology.endswith(':1x1'):
     extra['chips_per_host_bounds'] = [1, 1, 1]
-  try:
-    return list(
-      topologies.get_topology_desc(
-        platform='tpu', topology_name=topology, **extra
-      ).devices
-    )
-  except Exception as error:  # libtpu's, of any kind
-    text = str(error).splitlines()[0]
-    if 'not installed' in text:
-      text = "the compiler is libtpu's: pip install libtpu"
-    raise ValueError(f'{topology}: {text}') from error
+  return ahead.describe(
+    topology, 'pip install libtpu', 'tpu', topology_name=topology, **extra
+  )
 
 
 def figures_of(
@@ -74,13 +64,8 @@ def figures_of(
 ) -> dict[str, Any]:
   """Compiles a stage's step for devices that are only described.
 
-  Args:
-    setup: networks and config; its batch is the global one.
-    stage: of the setup.
-    devices: of a topology.
-
-  Returns:
-    The figures that the module's docstring names, and 'compile_s'.
+  The setup's batch is the global one. Returns the figures that the module's
+  docstring names, and 'compile_s'.
   """
   program = ahead.compile_stage(setup, stage, devices)
   sizes = all_reduce_bytes(program.text)
@@ -131,12 +116,7 @@ def report(
 ) -> None:
   """Compiles the step for a slice and prints the figures.
 
-  Args:
-    config: of the run; changed.
-    topology: of the slice, e.g. 'v5e:2x4'.
-    stage_name: 'pretrain' or 'gan'; None: the last stage.
-    batch_per_chip: HR crops a chip.
-    json_file: for the figures, or None.
+  The config is the run's, and changed; the rest is the command's.
 
   Raises:
     ValueError: one line: no such slice, or no such stage.
@@ -152,4 +132,4 @@ def report(
   for name, value in figures.items():
     print(f'{name:22} {value}')
   if json_file:
-    files.write_text(json_file, json.dumps(figures, indent=2) + '\n')
+    files.write_json(json_file, figures)

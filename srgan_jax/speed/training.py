@@ -27,7 +27,6 @@ several steps into one call of the program.
 
 from collections.abc import Iterator, Sequence
 import itertools
-import json
 import pathlib
 import re
 import time
@@ -41,7 +40,7 @@ import numpy as np
 from srgan_jax import files, sharding
 from srgan_jax.data.loader import Loader
 from srgan_jax.models import vgg
-from srgan_jax.speed import stand_ins
+from srgan_jax.speed import ahead, stand_ins
 from srgan_jax.speed.timed_calls import Synthetic, TimedCalls
 from srgan_jax.training import stages
 from srgan_jax.training.inputs import Inputs
@@ -82,7 +81,7 @@ def measure(
   calls: int,
   profile: pathlib.Path | None = None,
 ) -> dict[str, Any]:
-  """Times one stage with one loader.
+  """Times one stage with one loader: the figures that the module names.
 
   Args:
     setup: the networks, the devices and the config.
@@ -90,9 +89,6 @@ def measure(
     loader: where its batches come from.
     calls: how many are timed, after two that are not.
     profile: a folder for a trace of a few calls after those.
-
-  Returns:
-    The figures that the module's docstring names.
   """
   config = setup.config
   timed = TimedCalls(setup, stage, loader)
@@ -102,6 +98,7 @@ def measure(
   timed.warm_up()
   ends = timed.make(calls + 1)
   waited = timed.waited
+  plan = compiled.memory_analysis()
   if profile:
     profile.mkdir(parents=True, exist_ok=True)
     with jax.profiler.trace(str(profile)):
@@ -120,7 +117,7 @@ def measure(
     'flops_per_step': flops,
     'fraction_of_peak': rate / peak if rate and peak else None,
     'input_wait_fraction': min(1.0, waited / (ends[-1] - ends[0])),
-    'peak_memory_bytes': _planned_memory(compiled),
+    'peak_memory_bytes': plan and ahead.peak_bytes(plan),
   }
 
 
@@ -165,18 +162,6 @@ def _peak(setup: Setup) -> float | None:
   return one * setup.mesh.size if one else None
 
 
-def _planned_memory(compiled: jax.stages.Compiled) -> int | None:
-  plan = compiled.memory_analysis()
-  if plan is None:
-    return None
-  return int(
-    plan.argument_size_in_bytes
-    + plan.output_size_in_bytes
-    + plan.temp_size_in_bytes
-    - plan.alias_size_in_bytes
-  )
-
-
 def _row(record: dict[str, Any]) -> str:
   figures = record['figures']
   fraction = figures['fraction_of_peak']
@@ -205,17 +190,9 @@ def time_all(
 ) -> Iterator[dict]:
   """Measures every combination asked for, and prints its row.
 
-  Args:
-    config: its precision and loader are changed.
-    perceptual: see `Setup`.
-    stage_names: of `STAGES`.
-    inputs: of `INPUTS`.
-    precisions: of `PRECISIONS`; None for the config's.
-    calls: see `measure`.
-    profile: a folder for the traces' folders, or None for no traces.
-
-  Yields:
-    An entry of `results`.
+  Each is an entry of `results`. The config's precision and loader are changed;
+  `profile` is a folder for the traces' folders. Where no precisions are given
+  it is the config's.
   """
   wanted = itertools.product(
     precisions or [config.precision], stage_names, inputs
@@ -263,14 +240,7 @@ def report(
 ) -> None:
   """Prints the figures of every combination, and keeps them in a file.
 
-  Args:
-    config: of the run; changed.
-    stage_names: see `time_all`, as are the next four.
-    inputs: likewise.
-    precisions: likewise.
-    calls: likewise.
-    profile: likewise.
-    json_file: for the figures, or None.
+  The config is changed; see `time_all` and `measure`.
 
   Raises:
     ValueError: one line: a wrong value, or no stage of those names.
@@ -323,4 +293,4 @@ def _write(facts: dict, results: Sequence[dict], path: str) -> None:
   # The config's last stage stands for it, with the first input asked for.
   last = [r for r in results if r['stage'] == results[-1]['stage']]
   whole = facts | {**last[0]['figures'], 'results': results}
-  files.write_text(path, json.dumps(whole, indent=2) + '\n')
+  files.write_json(path, whole)

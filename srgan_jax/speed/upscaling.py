@@ -18,7 +18,6 @@ paper's size.
 """
 
 from collections.abc import Callable, Sequence
-import json
 import pathlib
 import subprocess
 import sys
@@ -30,8 +29,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from srgan_jax import cli, files, pretrained, weights
-from srgan_jax.models.generator import SCALE, Generator
+from srgan_jax import SCALE, cli, files, pretrained, weights
+from srgan_jax.models.generator import Generator
 from srgan_jax.speed import runtimes
 from srgan_jax.speed.runtimes import Run
 from srgan_jax.upscaling import upscaler
@@ -135,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   options = parser.parse_args(arguments)
   with tempfile.TemporaryDirectory() as folder:
     model = pathlib.Path(folder) / 'random.safetensors'
-    try:
+    with cli.failing_in_a_line('benchmark_upscale'):
       if options.model:
         model = pretrained.find(options.model)
       else:
@@ -146,8 +145,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         generator, variables, tile=tile, precision=options.precision
       )
       sides = [int(side) for side in options.side.split(',')]
-    except ValueError as error:
-      sys.exit(f'benchmark_upscale: {error}')
     theirs, notes = others(model, generator, variables)
   for note in notes:
     print(note)
@@ -164,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
       'precision': options.precision,
       'results': results,
     }
-    files.write_text(options.json, json.dumps(report, indent=2) + '\n')
+    files.write_json(options.json, report)
 
 
 def _row(name: str, figures: dict[str, Any]) -> str:
@@ -179,4 +176,4 @@ def _row(name: str, figures: dict[str, Any]) -> str:
 
 
 if __name__ == '__main__':
-  main()
+  cli.run(main)

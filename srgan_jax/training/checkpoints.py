@@ -9,10 +9,12 @@ writes beside and renames, so that a checkpoint exists whole or not at all. Its
 
 from collections.abc import Iterator
 import contextlib
-import hashlib
 import json
 import logging
+import os
 import pathlib
+import re
+import sys
 import threading
 from typing import Any, Self, TypeVar, cast
 
@@ -28,6 +30,7 @@ logger = logging.getLogger('srgan_jax')
 
 _KEPT = 3
 _CHECKSUMS = 'checksums.json'
+_ALGORITHM = 'blake2b'
 _PATIENCE = 5.0  # seconds for what is being saved when a run fails
 
 
@@ -36,18 +39,19 @@ def steps(directory: pathlib.Path) -> list[int]:
   if not directory.is_dir():
     return []
   names = (path.name for path in directory.iterdir())
-  return sorted((int(name) for name in names if name.isdigit()), reverse=True)
+  found = (int(name) for name in names if re.fullmatch('[1-9][0-9]*', name))
+  return sorted(found, reverse=True)
 
 
 def find_fault(checkpoint: pathlib.Path) -> str | None:
   """Why a checkpoint's folder cannot be trusted; None where it is whole."""
   try:
-    text = (checkpoint / _CHECKSUMS).read_text(encoding='utf-8')
-    for name, digest in json.loads(text).items():
+    text = (checkpoint / _CHECKSUMS).read_bytes()
+    for name, digest in files.parse_json(text).items():
       file = checkpoint / name
       if not file.is_file():
         return f'{name} is missing'
-      if _digest(file) != digest:
+      if files.digest(file, _ALGORITHM) != digest:
         return f'{name} is not what was written'
   except FileNotFoundError:
     return f'{_CHECKSUMS} is missing'
@@ -112,8 +116,7 @@ class Checkpoints:
       return self._restore(step, like)
     except Exception as error:  # whatever Orbax and TensorStore raise
       raise ValueError(
-        f'{self._directory / str(step)} cannot be restored: '
-        f'{cli.one_line(error)[:300]}'
+        f'{self._directory / str(step)} cannot be restored: {_shortened(error)}'
       ) from error
 
   def close(self) -> None:
@@ -134,11 +137,14 @@ class Checkpoints:
     self._manager.close()
 
   def __enter__(self) -> Self:
+    self._hook = sys.unraisablehook
+    sys.unraisablehook = self._say_unless_late
     return self
 
   def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
     if kind is None:
       self.close()
+      sys.unraisablehook = self._hook
       return
     # A run that has failed does not wait for a save that may never end.
     waiting = threading.Thread(target=self._wait_silently, daemon=True)
@@ -168,6 +174,11 @@ class Checkpoints:
     with contextlib.suppress(Exception):
       self._manager.wait_until_finished()
 
+  def _say_unless_late(self, unraisable: 'sys.UnraisableHookArgs') -> None:
+    """Threads of TensorStore tell a save that has failed of their own end."""
+    if str(unraisable.exc_value) != 'Event loop is closed':
+      self._hook(unraisable)
+
   def _report_timeout(self, error: TimeoutError) -> None:
     """Orbax's time-outs follow the clock of the day, which may jump."""
     logger.warning(
@@ -184,7 +195,7 @@ class Checkpoints:
       raise
     except Exception as error:  # whatever Orbax and TensorStore raise
       raise OSError(
-        f'{self._directory}: the checkpoint {what}: {cli.one_line(error)[:300]}'
+        f'{self._directory}: the checkpoint {what}: {_shortened(error)}'
       ) from error
 
   def _write_checksums(self) -> None:
@@ -192,7 +203,7 @@ class Checkpoints:
     assert self._saving is not None
     [checkpoint] = self._directory.glob(f'{self._saving[0]}.*-tmp*')
     digests = {
-      path.relative_to(checkpoint).as_posix(): _digest(path)
+      path.relative_to(checkpoint).as_posix(): files.digest(path, _ALGORITHM)
       for path in sorted(checkpoint.rglob('*'))
       if path.is_file() and path.parent != checkpoint
     }
@@ -203,9 +214,11 @@ class Checkpoints:
     if jax.process_index():
       return
     path = checkpoint / _CHECKSUMS
-    digests = json.loads(path.read_text(encoding='utf-8'))
+    digests = files.read_json(path)
     last = (each for each in checkpoint.iterdir() if each.is_file())
-    digests |= {each.name: _digest(each) for each in last if each != path}
+    digests |= {
+      each.name: files.digest(each, _ALGORITHM) for each in last if each != path
+    }
     files.write_text(path, json.dumps(digests))
 
   def _restore(self, step: int, like: State) -> tuple[State, dict[str, Any]]:
@@ -233,6 +246,10 @@ class Checkpoints:
     return cast(State, self._manager.restore(step, args=args).state)
 
 
-def _digest(path: pathlib.Path) -> str:
-  with open(path, 'rb') as file:
-    return hashlib.file_digest(file, 'blake2b').hexdigest()
+def _shortened(error: Exception) -> str:
+  """What failed, and why, of TensorStore's long messages."""
+  text = cli.one_line(error)
+  if len(text) <= 300:
+    return text
+  code = re.search(r"os_error_code='(\d+)'", text)
+  return f'{text[:200]} ...' + (f' {os.strerror(int(code[1]))}' if code else '')

@@ -82,7 +82,6 @@ _RULES = (
   ),
   *_at_least(0, 'stages.pretrain.steps', 'stages.gan.steps'),
   _Rule('crop_size', lambda x: x >= 16 and x % 16 == 0, 'a multiple of 16'),
-  _Rule('scale', lambda x: x == 4, "4, the paper's"),
   _Rule('seed', lambda x: 0 <= x < 2**32, 'in 0..2**32-1'),
   _Rule('ema_decay', lambda x: 0 <= x < 1, 'in [0, 1)'),
   _Rule('data.max_megapixels', lambda x: x > 0, '> 0'),

@@ -16,8 +16,8 @@ import sys
 import types
 from typing import Any
 
-from absl import flags
-from ml_collections import ConfigDict
+from absl import app, flags
+from ml_collections import ConfigDict, config_flags
 
 from srgan_jax import cli
 
@@ -35,10 +35,7 @@ def names() -> list[str]:
 
 
 def find(config: str | os.PathLike[str]) -> pathlib.Path:
-  """The file of a config.
-
-  Args:
-    config: a path, or a name: `vgg54` and, from any folder, `configs/vgg54.py`.
+  """The file of a config: a path, or a name, `vgg54` or `configs/vgg54.py`.
 
   Raises:
     ValueError: one line with the names that there are.
@@ -100,6 +97,47 @@ def flags_parser(command: str) -> Callable[[Sequence[str]], list[str]]:
     return left
 
   return parse
+
+
+def run(
+  command: str,
+  report: Callable[..., None],
+  doc: str | None,
+  **given: flags.FlagHolder,
+) -> None:
+  """A tool's main function: `report` by a config and flags.
+
+  Args:
+    command: the tool's name, in front of the line that bad input ends it with.
+    report: called with the config and, by their names here, the flags' values.
+    doc: what --help shows.
+    **given: all flags but --config, which is defined here.
+  """
+  config = config_flags.DEFINE_config_file(
+    'config', None, 'A config: its name or file.'
+  )
+  flags.mark_flag_as_required('config')
+
+  def call(arguments: list[str]) -> None:
+    del arguments
+    with cli.failing_in_a_line(command):
+      report(config.value, **{name: flag.value for name, flag in given.items()})
+
+  sys.modules['__main__'].__doc__ = doc
+  cli.run(lambda: app.run(call, flags_parser=flags_parser(command)))
+
+
+def define_words(
+  name: str, words: Sequence[str], default: Sequence[str] | None, purpose: str
+) -> flags.FlagHolder:
+  """A flag that takes some of these words, with commas between."""
+  known = ', '.join(words)
+  given = default and list(default)
+  flag = flags.DEFINE_list(name, given, f'Of {known}{purpose}')
+  flags.register_validator(
+    name, lambda given: set(given or ()) <= set(words), f'of {known}'
+  )
+  return flag
 
 
 def _with_path(arguments: Sequence[str]) -> list[str]:

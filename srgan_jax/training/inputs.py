@@ -23,11 +23,7 @@ class Inputs:
   """
 
   def __init__(self, config: ConfigDict, mesh: Mesh):
-    """Opens the sources and reads the validation pictures.
-
-    Args:
-      config: a checked configuration.
-      mesh: the devices, for pictures that lie on them.
+    """Opens the sources of a checked configuration; reads the validation set.
 
     Raises:
       ValueError: one line: a source that cannot be used, or a figure to keep
@@ -57,7 +53,6 @@ class Inputs:
       'seed': config.seed,
       'batch_size': config.batch_size,
       'crop_size': config.crop_size,
-      'scale': config.scale,
       'augment': config.data.augment,
       'edge': config.data.edge,
       'crops_per_image': config.data.crops_per_image,

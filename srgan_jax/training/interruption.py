@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 import contextlib
-import logging
 import math
 import os
 import signal
@@ -12,10 +11,11 @@ import time
 from types import TracebackType
 from typing import Any
 
-from absl import logging as absl_logging
 import jax
 from jax.experimental import multihost_utils
 import numpy as np
+
+from srgan_jax import cli
 
 _HANG_UP = getattr(signal, 'SIGHUP', None)  # Windows has none
 
@@ -92,21 +92,10 @@ def command(tool: str) -> Iterator[None]:
   Bad input exits with a line; a stop says that the tool goes on when it is run
   again, and exits as SIGTERM does.
   """
-  _log_to_stderr()
+  cli.log_to_stderr()
   try:
-    yield
-  except (ValueError, OSError, ImportError, FloatingPointError) as error:
-    sys.exit(f'{tool}: {" ".join(str(error).split())}')
+    with cli.failing_in_a_line(tool):
+      yield
   except Interrupted as interrupted:
     print(f'{tool}: {interrupted}; run again to go on', file=sys.stderr)
     sys.exit(128 + signal.SIGTERM)
-
-
-def _log_to_stderr() -> None:
-  # Orbax says a lot; its errors come as exceptions too.
-  absl_logging.set_verbosity(absl_logging.FATAL)
-  logger = logging.getLogger('srgan_jax')
-  logger.setLevel(logging.INFO)
-  if not logger.handlers:
-    logger.addHandler(logging.StreamHandler())
-  logger.propagate = False  # absl would say it again

@@ -21,6 +21,8 @@ import socket
 import threading
 import time
 
+from srgan_jax import files
+
 logger = logging.getLogger('srgan_jax')
 
 NAME = 'run.lock'
@@ -62,13 +64,10 @@ class Lock:
     renewed_every: float = _RENEWED_EVERY,
     left_behind_after: float = _LEFT_BEHIND_AFTER,
   ):
-    """Takes nothing yet.
+    """Takes nothing yet; the folder must exist once the lock is taken.
 
-    Args:
-      folder: it must exist once the lock is taken.
-      renewed_every: seconds between signs of life.
-      left_behind_after: seconds without one after which the lock of another
-        machine may be taken.
+    It shows a sign of life every `renewed_every` seconds; without one for
+    `left_behind_after`, another machine's lock may be taken.
     """
     self._path = folder / NAME
     self._renewed_every = renewed_every
@@ -131,10 +130,8 @@ class Lock:
 
     Of several processes that find the same one left behind, only who holds the
     claim to it, itself a lock file, may replace it: nobody ever removes a lock
-    that has been taken since it was looked at.
-
-    Raises:
-      ValueError: one line naming the holder, if there is one.
+    that has been taken since it was looked at. ValueError, one line, names the
+    holder, if there is one.
     """
     while not self._create(path):
       try:
@@ -297,5 +294,5 @@ def _read(path: pathlib.Path) -> Holder | None:
 
 def _parse(content: bytes) -> Holder | None:
   with contextlib.suppress(ValueError, TypeError):
-    return Holder(**json.loads(content))
+    return Holder(**files.parse_json(content))
   return None

@@ -38,15 +38,7 @@ class StageLoop:
     weights: outputs.RunWeights,
     stage: stages.Stage,
   ):
-    """Takes the parts of a run.
-
-    Args:
-      setup: what is computed with.
-      inputs: the pictures.
-      workdir: the run's folder, claimed.
-      weights: writes the run's weight files.
-      stage: what is trained, one of the setup's.
-    """
+    """Takes the parts of a run; its folder is claimed."""
     self._setup, self._inputs, self._stage = setup, inputs, stage
     self._workdir, self._weights = workdir, weights
     self._start = workdir.trained_steps(stage.name)

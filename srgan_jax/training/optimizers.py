@@ -35,11 +35,8 @@ def pretrain_schedule(
 ) -> optax.Schedule:
   """The SRResNet stage's learning rate.
 
-  Args:
-    name: 'constant', the paper's, or 'cosine', which decays to 0 at `steps`.
-    peak: the learning rate after the warm-up.
-    steps: the stage's length in updates.
-    warmup: updates over which the rate first rises linearly from 0.
+  'constant' is the paper's, 'cosine' decays to 0 at `steps`; both rise linearly
+  from 0 to the peak in `warmup` updates.
 
   Raises:
     ValueError: for another name.

@@ -21,6 +21,8 @@ from srgan_jax.models import vgg
 from srgan_jax.training import flat, stages
 from srgan_jax.training import step as step_lib
 
+# A state after some updates, and their metrics.
+Advanced = tuple[step_lib.PretrainState, step_lib.Metrics]
 Update = Callable[
   [
     step_lib.PretrainState,
@@ -29,7 +31,7 @@ Update = Callable[
     Any,
     vgg.PerceptualNetwork | None,
   ],
-  tuple[step_lib.PretrainState, step_lib.Metrics],
+  Advanced,
 ]
 
 # YNNPACK, XLA's default on CPU, makes reductions several times faster, but
@@ -44,7 +46,6 @@ def make_update(
   cut: Cut,
   mesh: Mesh,
   *,
-  scale: int,
   precision: str,
   batch_norm: sharding.BatchNorm = 'global',
   degradation_seed: int | None = None,
@@ -60,7 +61,6 @@ def make_update(
     stage: the step and its objective.
     cut: a loader's `crops`.
     mesh: the devices.
-    scale: HR pixels per LR pixel.
     precision: of matrix products: 'highest' for float32, for which
       accelerators would use TF32 or bfloat16; else 'default'.
     batch_norm: 'global', or 'per_device': each device normalises its own part
@@ -72,35 +72,16 @@ def make_update(
       few long arrays (`flat`); None: on GPUs alone.
 
   Returns:
-    A function of the state, K steps' rows of data stacked (of the loader's
-    `batches`, by `sharding.shard_batches`), their learning rates [K], the
-    loader's `pictures` and the VGG network. It gives the state after K updates,
-    and metrics [K].
+    A function of the state, K steps' rows stacked (of the loader's `batches`,
+    by `sharding.shard_batches`), their learning rates [K], the loader's
+    `pictures` and the VGG network: the state after K updates, metrics [K].
   """
   advance: Callable = stage.step
   if batch_norm == 'per_device':
     advance = functools.partial(_advance_per_device, stage.step, mesh)
 
-  def make(pictures: Any, rows: Any, number: jax.Array) -> Batch:
-    crops, key = cut(pictures, rows), None
-    if degradation_seed is not None:
-      key = jax.random.fold_in(jax.random.key(degradation_seed), number)
-    return make_pictures(crops['crop'], crops['symmetry'], scale, key)
-
-  def step(
-    state: step_lib.PretrainState,
-    made: Batch,
-    rate: jax.Array,
-    perceptual: vgg.PerceptualNetwork | None,
-  ) -> tuple[step_lib.PretrainState, step_lib.Metrics]:
-    with jax.default_matmul_precision(precision):
-      return advance(
-        state.with_learning_rate(rate),
-        as_floats(made),
-        perceptual,
-        stage.objective,
-      )
-
+  make = functools.partial(_make_batch, cut, degradation_seed)
+  step = functools.partial(_step, advance, precision, stage.objective)
   if is_flat is None:
     is_flat = mesh.devices.flat[0].platform == 'gpu'
   loop = _loop
@@ -114,10 +95,40 @@ def make_update(
   return _compile_several(make, step, loop, mesh, batch_norm)
 
 
+def _make_batch(
+  cut: Cut,
+  degradation_seed: int | None,
+  pictures: Any,
+  rows: Any,
+  number: jax.Array,
+) -> Batch:
+  """The uint8 batch of the step of that number."""
+  crops, key = cut(pictures, rows), None
+  if degradation_seed is not None:
+    key = jax.random.fold_in(jax.random.key(degradation_seed), number)
+  return make_pictures(crops['crop'], crops['symmetry'], key)
+
+
+def _step(
+  advance: Callable,
+  precision: str,
+  objective: step_lib.Objective,
+  state: step_lib.PretrainState,
+  made: Batch,
+  rate: jax.Array,
+  perceptual: vgg.PerceptualNetwork | None,
+) -> Advanced:
+  """One update at a learning rate."""
+  with jax.default_matmul_precision(precision):
+    state = state.with_learning_rate(rate)
+    advanced: Advanced = advance(state, as_floats(made), perceptual, objective)
+  return advanced
+
+
 def _compile_several(
   make: Callable[[Any, Any, jax.Array], Batch],
-  step: Callable[..., tuple[step_lib.PretrainState, step_lib.Metrics]],
-  loop: Callable[..., tuple[step_lib.PretrainState, step_lib.Metrics]],
+  step: Callable[..., Advanced],
+  loop: Callable[..., Advanced],
   mesh: Mesh,
   batch_norm: sharding.BatchNorm,
 ) -> Update:
@@ -134,7 +145,7 @@ def _compile_several(
     rates: np.ndarray,
     pictures: Any,
     perceptual: vgg.PerceptualNetwork | None,
-  ) -> tuple[step_lib.PretrainState, step_lib.Metrics]:
+  ) -> Advanced:
     numbers = state.generator.step + jnp.arange(len(rates))
     make_one = functools.partial(make, pictures)
     if len(rates) > 1:
@@ -157,12 +168,12 @@ def _compile_several(
 
 def _loop(
   make: Callable[..., Batch],
-  step: Callable[..., tuple[step_lib.PretrainState, step_lib.Metrics]],
+  step: Callable[..., Advanced],
   state: step_lib.PretrainState,
   inputs: Any,
   rates: np.ndarray,
   perceptual: vgg.PerceptualNetwork | None,
-) -> tuple[step_lib.PretrainState, step_lib.Metrics]:
+) -> Advanced:
   """Steps in turn; a step's metrics are kept as one array."""
   names: list[str] = []
 
@@ -180,7 +191,7 @@ def _loop(
 
 def _loop_of_few_kernels(
   make: Callable[..., Batch],
-  step: Callable[..., tuple[step_lib.PretrainState, step_lib.Metrics]],
+  step: Callable[..., Advanced],
   state: step_lib.PretrainState,
   inputs: Any,
   rates: np.ndarray,
@@ -189,7 +200,7 @@ def _loop_of_few_kernels(
   dtype: jnp.dtype,
   packs_statistics: bool,
   makes_all_first: bool,
-) -> tuple[step_lib.PretrainState, step_lib.Metrics]:
+) -> Advanced:
   """The same for GPUs: crops are cut and VGG's parameters cast before the loop.
 
   In it states are packed. Degraded crops take too much memory to be made for
@@ -214,7 +225,7 @@ def _advance_per_device(
   batch: Batch,
   perceptual: vgg.PerceptualNetwork | None,
   objective: step_lib.Objective,
-) -> tuple[step_lib.PretrainState, step_lib.Metrics]:
+) -> Advanced:
   """One update in which a device sees its own rows and statistics alone."""
   objective = dataclasses.replace(objective, axis=sharding.AXIS)
   specs = sharding.state_specs(state)
@@ -223,7 +234,7 @@ def _advance_per_device(
     state: step_lib.PretrainState,
     batch: Batch,
     perceptual: vgg.PerceptualNetwork | None,
-  ) -> tuple[step_lib.PretrainState, step_lib.Metrics]:
+  ) -> Advanced:
     own = sharding.take_own(state)
     new, metrics = step(own, batch, perceptual, objective)
     return sharding.put_back(new), metrics

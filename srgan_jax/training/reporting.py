@@ -45,13 +45,7 @@ class Reporter:
   ):
     """Opens the reports at step `start`, cutting what a lost run wrote after.
 
-    Args:
-      workdir: the run's folder.
-      stage: 'pretrain' or 'gan'.
-      start: the step restored, 0 for a new stage.
-      steps: the stage's length.
-      drop_foreign: see `cut_metrics`.
-      active: False in all processes but the first.
+    Active is the first process alone; `drop_foreign` is `cut_metrics`'s.
 
     Raises:
       ValueError: see `cut_metrics`.
@@ -238,13 +232,8 @@ def cut_metrics(
   """Drops the lines of a JSON-lines file past `step` of `stage`.
 
   Those, and a last line cut off in the middle, come from a run that was killed
-  after its last checkpoint; the resumed run writes them again.
-
-  Args:
-    path: the file; it need not exist.
-    stage: 'pretrain' or 'gan'.
-    step: the step restored.
-    drop_foreign: drop lines that no run has written; else they are refused.
+  after its last checkpoint; the resumed run writes them again. Lines that no
+  run has written are dropped where `drop_foreign`, else they are refused.
 
   Raises:
     ValueError: one line naming the file and the first foreign line.
@@ -270,7 +259,7 @@ def cut_metrics(
 def _place(line: bytes) -> tuple[int, int] | None:
   """Stage and step of a line of metrics; None where it is none."""
   try:
-    record = json.loads(line)
+    record = files.parse_json(line)
     return _STAGES.index(record['stage']), int(record['step'])
-  except (ValueError, KeyError, TypeError):
+  except (ValueError, KeyError, TypeError, OverflowError):
     return None

@@ -24,10 +24,8 @@ class Run:
   ):
     """Checks all that the run needs; compiles and writes nothing.
 
-    Args:
-      setup: what is computed with.
-      folder: the run's folder; made by `train` where it is missing.
-      inputs: the pictures, where they are open already; else they are opened.
+    The folder is made by `train` where it is missing; the inputs are opened
+    where none are given.
 
     Raises:
       ValueError: one line: a source that cannot be used, or a folder in which

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from srgan_jax import pretrained, sharding, upscaling, weights
+from srgan_jax import SCALE, pretrained, sharding, upscaling, weights
 from srgan_jax.data.loader import Cut, Loader
 from srgan_jax.models import layers, vgg
 from srgan_jax.models.discriminator import Discriminator
@@ -46,10 +46,7 @@ class Setup:
   ):
     """Checks the config and reads the weights that it names.
 
-    Args:
-      config: the fields of configs/default.py.
-      perceptual: a VGG network, where it is not to come from the file that the
-        config names.
+    A VGG network may be given in place of the file that the config names.
 
     Raises:
       ValueError: one line: a wrong value, or a missing or unfit file.
@@ -137,7 +134,7 @@ class Setup:
     )
     hr_side = self.config.crop_size
     if variables is None:
-      lr_side = hr_side // self.config.scale
+      lr_side = hr_side // SCALE
       variables = _initialize(self.generator, lr_side, generator_key)
     adam = optimizers.adam()
     generator = step_lib.create_network(self.generator, variables, adam)
@@ -195,7 +192,6 @@ class Setup:
       stage,
       cut,
       mesh or self.mesh,
-      scale=config.scale,
       precision=self.precision,
       batch_norm=batch_norm or config.batch_norm,
       degradation_seed=config.seed if is_photo else None,

@@ -90,7 +90,7 @@ def make_content(
     name: the MSE, or the paper's name of a VGG loss.
     load_perceptual: gives the VGG network; called for the VGG losses alone.
     layer: a layer in place of the paper's.
-    crop_size: side of the HR crops in pixels.
+    crop_size: of the HR crops.
 
   Raises:
     ValueError: where the network lacks the layer, or as it is loaded.
@@ -112,12 +112,9 @@ def from_config(
   load_perceptual: Callable[[], vgg.PerceptualNetwork],
   dtype: jnp.dtype,
 ) -> list[Stage]:
-  """The stages that a run trains, in their order.
+  """The stages that a checked configuration trains, in their order.
 
-  Args:
-    config: a checked configuration (`config.check`).
-    load_perceptual: gives the VGG network; called where a stage needs it.
-    dtype: what the networks compute in.
+  The VGG network is loaded where a stage needs it.
 
   Raises:
     ValueError: see `make_content`.

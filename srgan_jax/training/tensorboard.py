@@ -1,16 +1,19 @@
 """TensorBoard's event files, written by the thread that has the figures.
 
-tensorboardX's `SummaryWriter` leaves that to a thread of its own. Where that
-dies, of a full disk, say, the run would wait for it without end.
+TensorBoard's own `EventFileWriter` leaves that to a thread of its own. Where
+that dies, of a full disk, say, the run would wait for it without end.
 """
 
 from collections.abc import Mapping
+import io
 import pathlib
+import socket
 import time
 
 import numpy as np
-from tensorboardX import event_file_writer, summary
-from tensorboardX.proto import event_pb2
+from PIL import Image
+from tensorboard.compat.proto import event_pb2, summary_pb2
+from tensorboard.summary.writer import record_writer
 
 from srgan_jax import files
 
@@ -19,12 +22,9 @@ class Board:
   """The curves and images of one folder."""
 
   def __init__(self, folder: pathlib.Path, *, purge_step: int):
-    """Opens a new event file.
+    """Opens a new event file in the folder, which is made where it is missing.
 
-    Args:
-      folder: made where it is missing.
-      purge_step: TensorBoard drops what earlier files have of this step or a
-        later one.
+    TensorBoard drops what earlier files have of `purge_step` or a later one.
 
     Raises:
       OSError: naming the folder.
@@ -32,7 +32,9 @@ class Board:
     self._folder = folder
     with files.naming(folder):
       folder.mkdir(parents=True, exist_ok=True)
-      self._writer = event_file_writer.EventsWriter(str(folder / 'events'))
+      name = f'events.out.tfevents.{time.time():.6f}.{socket.gethostname()}'
+      self._writer = record_writer.RecordWriter(open(folder / name, 'xb'))
+      self._write(0, file_version='brain.Event:2')
       started = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
       self._write(purge_step, session_log=started)
 
@@ -44,7 +46,7 @@ class Board:
     """
     with files.naming(self._folder):
       for name, value in values.items():
-        self._write(step, summary=summary.scalar(name, value))
+        self._add(step, tag=name, simple_value=value)
       self._writer.flush()
 
   def image(self, step: int, name: str, image: np.ndarray) -> None:
@@ -54,8 +56,16 @@ class Board:
       OSError: naming the folder.
     """
     with files.naming(self._folder):
-      as_summary = summary.image(name, image, dataformats='HWC')
-      self._write(step, summary=as_summary)
+      height, width, channels = image.shape
+      encoded = io.BytesIO()
+      Image.fromarray(image).save(encoded, 'PNG')
+      shown = summary_pb2.Summary.Image(
+        height=height,
+        width=width,
+        colorspace=channels,
+        encoded_image_string=encoded.getvalue(),
+      )
+      self._add(step, tag=name, image=shown)
       self._writer.flush()
 
   def close(self) -> None:
@@ -67,6 +77,10 @@ class Board:
     with files.naming(self._folder):
       self._writer.close()
 
+  def _add(self, step: int, **content: object) -> None:
+    value = summary_pb2.Summary.Value(**content)
+    self._write(step, summary=summary_pb2.Summary(value=[value]))
+
   def _write(self, step: int, **content: object) -> None:
     event = event_pb2.Event(step=step, wall_time=time.time(), **content)
-    self._writer.write_event(event)
+    self._writer.write(event.SerializeToString())

@@ -20,12 +20,8 @@ _SAMPLE_SIDE = 384  # at most, of what is shown of each, in pixels
 def hold_out(source: Source, count: str) -> tuple[Source, Source]:
   """Takes some pictures, evenly spaced, out of a source.
 
-  Args:
-    source: the pictures.
-    count: how many, as it stands behind 'hold-out:' in the config.
-
-  Returns:
-    The source without them, and they.
+  `count` is as it stands behind 'hold-out:' in the config. Returns the source
+  without them, and they.
 
   Raises:
     ValueError: for a count that is no number, or takes none or too many.
@@ -58,12 +54,9 @@ class Validation:
     edge: resize.Edge,
     distances: Sequence[report.Distance],
   ):
-    """Reads the images and makes their LR.
+    """Reads the HR images of a source, if any, and makes their LR.
 
-    Args:
-      source: the HR images, or None.
-      edge: what the resize reads outside an image.
-      distances: learned metrics beside the protocols' PSNR and SSIM.
+    `distances` are learned metrics beside the protocols' PSNR and SSIM.
     """
     self._pairs = []
     if source is not None:

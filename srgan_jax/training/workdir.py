@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 import contextlib
 import errno
-import json
 import logging
 import os
 import pathlib
@@ -27,12 +26,9 @@ class Workdir:
   def __init__(
     self, path: pathlib.Path, config: ConfigDict, inputs: Mapping[str, Any]
   ):
-    """Notes what the folder is for.
+    """Notes what the folder, which need not exist, is for.
 
-    Args:
-      path: the folder; it need not exist.
-      config: a checked configuration.
-      inputs: what tells the run's pictures and networks from others.
+    `inputs` tell the run's pictures and networks from others.
     """
     self.path = path
     self.keeps_whole_only = config.resume == 'whole'
@@ -87,9 +83,7 @@ class Workdir:
         self.check()
       if jax.process_index() == 0:
         self._set_aside()
-        files.write_text(
-          self._config_file, json.dumps(self._described, indent=2) + '\n'
-        )
+        files.write_json(self._config_file, self._described)
       multihost_utils.sync_global_devices('the folder is claimed')
       yield
 
@@ -122,7 +116,7 @@ class Workdir:
     if not self._config_file.exists():
       return
     try:
-      before = json.loads(self._config_file.read_text(encoding='utf-8'))
+      before = files.read_json(self._config_file)
       changed = config_lib.changed_fields(before, self._described)
     except (ValueError, AttributeError) as error:
       if self.keeps_whole_only:

@@ -8,8 +8,8 @@ or compressed is not what a smaller SR should be.
 
 import jax
 
+from srgan_jax import SCALE
 from srgan_jax.imaging import resize
-from srgan_jax.models.generator import SCALE
 
 # How far one step sees, in LR pixels to each side: each resize two.
 HALO_PER_STEP = 4
@@ -23,12 +23,12 @@ def back_project(
   Args:
     sr: float32 [N, 4H, 4W, C] in [-1, 1]; clipped first.
     lr: float32 [N, H, W, C] in [0, 1].
-    sizes: int32 [N, 2], the LR height and width of each picture, which lies in
-      the top left of its buffer; None where they fill their buffers.
+    sizes: int32 [N, 2], the LR height and width of each picture in the top left
+      of its buffer; None where they fill their buffers.
     steps: how many.
 
   Returns:
-    float32 like `sr`, not clipped, meaningless outside the pictures.
+    Like `sr`, not clipped, meaningless outside the pictures.
   """
   hr_sizes = None if sizes is None else SCALE * sizes
 

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, cast
 import tqdm
 
 from srgan_jax import cli, files
-from srgan_jax.imaging import opening, pictures, writing
+from srgan_jax.imaging import opening, pictures, reading, writing
 from srgan_jax.upscaling.options import MAX_MEGAPIXELS
 from srgan_jax.upscaling.planning import STANDARD, Job
 from srgan_jax.upscaling.upscaler import Upscaler
@@ -32,28 +32,36 @@ class Batch:
     say: Callable[[str], None],
     quality: int | None = None,
     max_megapixels: int = MAX_MEGAPIXELS,
+    origin: str = '',
   ):
-    """Takes the pictures.
+    """Takes the pictures; what becomes of each is noted in its job.
 
     Args:
-      jobs: of `planning.plan`; what becomes of each is noted in them.
+      jobs: of `planning.plan`.
       say: called with a line on what went wrong or was left aside.
       quality: of JPEG, WebP and AVIF, 1 to 100; None for the format's usual.
       max_megapixels: of a result, at most.
+      origin: what made the results, to be noted at each (`files.origin`).
     """
     self._jobs = jobs
     self._say = say
     self._quality, self._max_megapixels = quality, max_megapixels
+    self._origin = origin
     self._stop = threading.Event()
+    self._unsaid: OSError | None = None
     self._to_stdout = any(job.target == STANDARD for job in jobs)
 
   def run(self, upscaler: Upscaler) -> None:
-    """Goes through the pictures; what fails is said and passed over."""
+    """Goes through the pictures; what fails is said and passed over.
+
+    Raises:
+      OSError: in the end, where the results' names could not be written.
+    """
     waiting = [job for job in self._jobs if job.status == 'waiting']
     for job in waiting:
       with contextlib.suppress(ValueError):  # said when it is read
         if os.path.isfile(job.source):
-          size = pictures.size(job.source, '', self._max_megapixels)
+          size = reading.image_size(job.source, '', self._max_megapixels)
           job.height, job.width = size
     self._bar = cli.progress(
       total=sum(job.result_pixels for job in waiting),
@@ -72,6 +80,8 @@ class Batch:
       except BaseException:
         self._stop.set()  # the writer leaves its file
         raise
+    if self._unsaid:
+      raise self._unsaid
 
   def _go_through(
     self,
@@ -102,7 +112,7 @@ class Batch:
   def _read(self, job: Job) -> pictures.Picture:
     name, data = str(job.source), _source(job)
     try:
-      height, width = pictures.size(data, name, self._max_megapixels)
+      height, width = reading.image_size(data, name, self._max_megapixels)
     except opening.TooManyPixelsError as error:
       height, width = error.height, error.width
     megapixels = job.size.most_pixels(height, width) / 1e6
@@ -157,6 +167,7 @@ class Batch:
     with files.replacing(job.target) as beside, open(beside, 'wb') as file:
       stoppable = cast(BinaryIO, _Stoppable(file, self._stop))
       notes = writing.write(picture, stoppable, form, self._quality, job.scale)
+      files.set_origin(beside, self._origin)
     job.note = '; '.join([job.note, *notes] if job.note else notes)
 
   def _finish(self, job: Job, written: futures.Future[None]) -> None:
@@ -165,8 +176,13 @@ class Batch:
       job.status = 'done'
       if job.note:
         self._say(f'{job.source}: {job.note}')
-      if not self._to_stdout:
+    if job.status == 'done' and not self._to_stdout:
+      try:
         tqdm.tqdm.write(str(job.target))
+      except BrokenPipeError:  # its reader has seen enough
+        pass
+      except OSError as error:  # which spoils no picture
+        self._unsaid = error
 
   @contextlib.contextmanager
   def _may_fail(self, job: Job) -> Any:
@@ -174,7 +190,7 @@ class Batch:
     try:
       yield
     except (ValueError, OSError, FloatingPointError, MemoryError) as error:
-      why = ' '.join(str(error).split()) or type(error).__name__
+      why = cli.one_line(error)
       if isinstance(error, OSError) and error.strerror:
         why = f'{job.target}: {error.strerror}'
       elif str(job.source) not in why:

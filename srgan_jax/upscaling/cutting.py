@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from srgan_jax import SCALE
 from srgan_jax.imaging import alpha as alpha_lib
 from srgan_jax.imaging import color, resize
-from srgan_jax.models.generator import SCALE
 from srgan_jax.upscaling import tiling
 
 

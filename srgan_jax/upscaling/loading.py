@@ -21,7 +21,8 @@ def load(
 
   Args:
     model: a shipped name ('srgan', 'srresnet'), a published one that a command
-      has fetched ('krasserm-srgan'), or a weights file.
+      has fetched ('krasserm-srgan'), a repository on the Hugging Face Hub
+      ('hf:USER/REPO'), or a weights file.
     tile: see `Upscaler`.
     precision: see `Upscaler`.
     back_project: see `Upscaler`; None for the steps that the file recommends,

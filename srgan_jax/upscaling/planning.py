@@ -2,15 +2,13 @@
 
 import collections
 from collections.abc import Sequence
-import csv
 import dataclasses
-import io
 import math
 import mimetypes
 import os
 import pathlib
 
-from srgan_jax import files
+from srgan_jax import files, tables
 from srgan_jax.imaging import finding, opening, writing
 from srgan_jax.upscaling.options import FORMATS
 from srgan_jax.upscaling.sizes import Size
@@ -63,12 +61,9 @@ class Job:
 
 @dataclasses.dataclass
 class Plan:
-  """What a command is to do.
+  """What a command is to do: its pictures, and lines on inputs without any.
 
-  Attributes:
-    jobs: the pictures; those that can have no place of their own have failed.
-    passed_over: what the folders hold besides.
-    faults: lines on inputs that hold nothing.
+  Pictures that can have no place of their own have failed.
   """
 
   jobs: list[Job]
@@ -261,15 +256,11 @@ def _check_output(folder: pathlib.Path) -> None:
 
 def write_report(path: pathlib.Path, jobs: Sequence[Job]) -> None:
   """Writes a CSV file with a line a picture."""
-  text = io.StringIO()
-  table = csv.writer(text, lineterminator='\n')
-  table.writerow(
-    ['input', 'output', 'status', 'width', 'height', 'megapixels', 'seconds']
-    + ['note']
-  )
-  for job in jobs:
-    table.writerow(
-      [job.source, job.target, job.status, job.width, job.height]
-      + [f'{job.result_pixels / 1e6:.3f}', f'{job.seconds:.3f}', job.note]
-    )
-  files.write_text(path, text.getvalue())
+  head = ['input', 'output', 'status', 'width', 'height', 'megapixels']
+  rows = [
+    [job.source, job.target, job.status, job.width, job.height]
+    + [f'{job.result_pixels / 1e6:.3f}', f'{job.seconds:.3f}', job.note]
+    for job in jobs
+  ]
+  table = tables.as_csv([[*head, 'seconds', 'note'], *rows])
+  files.write_text(path, table)

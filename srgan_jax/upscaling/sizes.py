@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
+from srgan_jax import SCALE
 from srgan_jax.imaging import resize
-from srgan_jax.models.generator import SCALE
 from srgan_jax.upscaling.upscaler import Upscaler
 
 
@@ -61,15 +61,9 @@ class Size:
     image: np.ndarray,
     progress: Callable[[float], None],
   ) -> np.ndarray:
-    """Upscales a picture to its size.
+    """Upscales [H, W, C], as an upscaler takes it, to `of(H, W)`.
 
-    Args:
-      upscaler: the network.
-      image: [H, W, C], as an upscaler takes it.
-      progress: called with the share of the work, of 1, that is newly done.
-
-    Returns:
-      [h, w, C] of `of(H, W)`, in the picture's dtype.
+    `progress` is called with the share of the work, of 1, that is newly done.
     """
     height, width = image.shape[:2]
     # Each pass has as many pixels again as all before it, 16 times.

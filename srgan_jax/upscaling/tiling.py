@@ -67,12 +67,9 @@ _DEVICE_BATCH = 1024**2
 
 @dataclasses.dataclass(frozen=True)
 class Span:
-  """One tile along one axis.
+  """One tile along one axis: its first pixel, and those it gives the result of.
 
-  Attributes:
-    start: its first pixel.
-    first: the first pixel that it gives the result of.
-    last: the pixel behind the last one.
+  The latter are the pixels from `first` to the one before `last`.
   """
 
   start: int

@@ -20,9 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
+from srgan_jax import SCALE
 from srgan_jax.imaging import color, pictures, writing
 from srgan_jax.models import folded
-from srgan_jax.models.generator import SCALE, Generator
+from srgan_jax.models.generator import Generator
 from srgan_jax.upscaling import back_projection, cutting, tiling
 from srgan_jax.upscaling.options import Precision
 

@@ -87,12 +87,9 @@ def find_fault(
   flat: Mapping[str, Any],
   image_size: int = 8,
 ) -> str | None:
-  """What keeps tensors from being those of a network, if anything.
+  """What keeps arrays by name, 'params/conv_in/kernel', from being a network's.
 
-  Args:
-    network: what they shall be of.
-    flat: arrays by name, such as 'params/conv_in/kernel'.
-    image_size: the side of the images; a discriminator's tensors depend on it.
+  A discriminator's depend on the side of its images.
   """
   image = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
   init = lambda key, x: network.init(key, x, train=False)

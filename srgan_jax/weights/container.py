@@ -20,6 +20,7 @@ value means does.
              feature_scale_reason, source, source_sha256, converter_version
   lpips:     lpips_version, preprocessing {...}, source, source_sha256,
              converter_version (see `srgan_jax.evaluation.lpips`)
+  dists, niqe: source (see `srgan_jax.convert.metrics`)
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -37,7 +38,7 @@ import safetensors.numpy
 from srgan_jax import files
 from srgan_jax.weights import safetensors_file
 
-Kind = Literal['generator', 'discriminator', 'vgg', 'lpips']
+Kind = Literal['generator', 'discriminator', 'vgg', 'lpips', 'dists', 'niqe']
 Dtype = Literal['float32', 'float16', 'bfloat16']
 FindFault = Callable[
   [Mapping[str, jax.ShapeDtypeStruct], dict[str, Any]], str | None
@@ -54,14 +55,12 @@ _FOREIGN = (
   *('.pt', '.pth', '.tar', '.t7'),
 )
 _HINTS = {
-  'generator': (
-    'train one: python -m srgan_jax.main --config=configs/srresnet_mse.py'
-  ),
-  'discriminator': (
-    'train one: python -m srgan_jax.main --config=configs/vgg54.py'
-  ),
-  'vgg': 'run python -m srgan_jax.convert.vgg SOURCE -o {path}',
-  'lpips': 'run python -m srgan_jax.convert.lpips SOURCE -o {path}',
+  'generator': 'srgan-upscale --list-models tells those that ship',
+  'discriminator': 'srgan-train --config=vgg54 trains one',
+  'vgg': 'run python -m srgan_jax.convert.vgg SOURCE -o {out}',
+  'lpips': 'run python -m srgan_jax.convert.lpips SOURCE -o {out}',
+  'dists': 'run python -m srgan_jax.convert.metrics dists --vgg FILE -o {out}',
+  'niqe': 'run python -m srgan_jax.convert.metrics niqe -o {out}',
 }
 
 
@@ -80,7 +79,7 @@ def save(
 
   Args:
     path: the file; its folder must exist.
-    kind: 'generator', 'discriminator', 'vgg' or 'lpips'.
+    kind: of `Kind`.
     tensors: the Flax tree of variables.
     metadata: JSON-compatible values, 'architecture' among them.
     dtype: what the tensors are rounded to in the file.
@@ -130,18 +129,21 @@ def load(
   return unflatten(flat), metadata
 
 
+def read_kind(path: files.Path) -> str:
+  """The kind that a file states; '' where it is none of ours."""
+  try:
+    return safetensors_file.index(path)[0].get('kind', '')
+  except (OSError, ValueError):
+    return ''
+
+
 def round_to(dtype: Dtype, values: Any, name: str) -> np.ndarray:
   """Values as a file of that dtype stores them, contiguous.
 
   safetensors writes the memory of a transposed array as it is.
 
-  Args:
-    dtype: what to round to.
-    values: numbers of any shape.
-    name: of the tensor, for the error.
-
   Raises:
-    ValueError: where a finite value is too large for the dtype.
+    ValueError: naming the tensor, where a finite value is too large.
   """
   full = np.asarray(values, np.float32)
   with np.errstate(over='ignore'):
@@ -262,8 +264,8 @@ def _decode(
   for key, value in raw.items():
     if key not in plain:
       try:
-        metadata[key] = json.loads(value)
-      except (ValueError, RecursionError):
+        metadata[key] = files.parse_json(value)
+      except ValueError:
         raise fault_error(
           path, kind, f'has metadata {key} not in JSON'
         ) from None
@@ -293,7 +295,9 @@ def _sort_header(data: bytes) -> bytes:
 def _hint(path: files.Path, kind: Kind) -> str:
   if kind == 'generator' and os.fspath(path).lower().endswith(_FOREIGN):
     return f'python -m srgan_jax.convert.generator {path} -o OUT converts it'
-  return _HINTS[kind].format(path=path)
+  # Nobody's file is proposed to be written over.
+  out = 'OUT' if os.path.exists(path) else path
+  return _HINTS[kind].format(out=out)
 
 
 def fault_error(path: files.Path, kind: Kind, fault: str) -> ValueError:

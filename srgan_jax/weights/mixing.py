@@ -20,15 +20,12 @@ def mix(
   generators: Sequence[tuple[str, Any, Mapping[str, Any]]],
   shares: Sequence[float],
 ) -> Any:
-  """The weighted mean of generators.
+  """The weighted mean of generators, {'params', 'batch_stats'}, float32.
 
   Args:
-    generators: of each a name for errors, and {'params', 'batch_stats'} and the
-      metadata as `load_generator` gives them.
+    generators: of each a name for errors, and its variables and metadata as
+      `load_generator` gives them.
     shares: of each, which sum to 1.
-
-  Returns:
-    {'params', 'batch_stats'}, float32.
 
   Raises:
     ValueError: where architectures differ, or a generator and the first were

@@ -1,17 +1,30 @@
 """Generators and discriminators as files: the module with its variables."""
 
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from flax import traverse_util
 import jax
 import jax.numpy as jnp
 
-from srgan_jax import files
+from srgan_jax import SCALE, files
 from srgan_jax.models.discriminator import Discriminator
-from srgan_jax.models.generator import SCALE, Generator
+from srgan_jax.models.generator import Generator
 from srgan_jax.weights import architecture as architecture_lib
 from srgan_jax.weights import container
+
+_MAKERS: dict[container.Kind, Callable[[Mapping[str, Any]], Any]] = {
+  'generator': architecture_lib.make_generator,
+  'discriminator': architecture_lib.make_discriminator,
+}
+_FACTS: dict[container.Kind, dict[str, Any]] = {
+  'generator': {
+    'scale': SCALE,
+    'input_range': [0, 1],
+    'output_range': [-1, 1],
+  },
+  'discriminator': {'input_range': [-1, 1]},
+}
 
 
 def save_generator(
@@ -37,10 +50,7 @@ def save_generator(
   Raises:
     ValueError: where the variables are not those of the architecture.
   """
-  facts = {'scale': SCALE, 'input_range': [0, 1], 'output_range': [-1, 1]}
-  _save_network(
-    path, 'generator', variables, architecture, training, dtype, facts
-  )
+  _save('generator', path, variables, architecture, training, dtype)
 
 
 def load_generator(
@@ -52,8 +62,7 @@ def load_generator(
     ValueError: as `load`, and where a tensor's name or shape is not the
       architecture's.
   """
-  module, variables, metadata = _load_network(path, 'generator')
-  return cast(Generator, module), variables, metadata
+  return _load('generator', path)
 
 
 def save_discriminator(
@@ -64,63 +73,38 @@ def save_discriminator(
   training: Mapping[str, Any],
   dtype: container.Dtype = 'float32',
 ) -> None:
-  """Writes a discriminator.
+  """Writes a discriminator, as `save_generator` does.
 
-  Args:
-    path: the file.
-    variables: {'params', 'batch_stats'}.
-    architecture: {'channels', 'image_size'}: of `Discriminator`, and the side
-      of the images that it was made for.
-    training: as for a generator.
-    dtype: what the tensors are stored as.
-
-  Raises:
-    ValueError: where the variables are not those of the architecture.
+  Its architecture has `image_size`, the side of the images it was made for.
   """
-  facts = {'input_range': [-1, 1]}
-  _save_network(
-    path, 'discriminator', variables, architecture, training, dtype, facts
-  )
+  _save('discriminator', path, variables, architecture, training, dtype)
 
 
 def load_discriminator(
   path: files.Path,
 ) -> tuple[Discriminator, dict[str, Any], dict[str, Any]]:
-  """Reads a discriminator: the module, its variables, its metadata.
-
-  Raises:
-    ValueError: as `load_generator`.
-  """
-  module, variables, metadata = _load_network(path, 'discriminator')
-  return cast(Discriminator, module), variables, metadata
+  """Reads a discriminator, as `load_generator` does."""
+  return _load('discriminator', path)
 
 
-def _save_network(
-  path: files.Path,
+def _save(
   kind: container.Kind,
+  path: files.Path,
   variables: Any,
   architecture: Mapping[str, Any],
   training: Mapping[str, Any],
   dtype: container.Dtype,
-  facts: Mapping[str, Any],
 ) -> None:
-  """Writes a network's file, with `facts` of its own kind beside the rest."""
-  flat = traverse_util.flatten_dict(variables, sep='/')
   try:
-    _check(kind, architecture, flat)
+    _check(kind, architecture, traverse_util.flatten_dict(variables, sep='/'))
   except ValueError as error:
     raise ValueError(f'{path}: {error}') from None
-  metadata = {
-    'architecture': dict(architecture),
-    'training': dict(training),
-    **facts,
-  }
+  facts = {'architecture': dict(architecture), 'training': dict(training)}
+  metadata = facts | _FACTS[kind]
   container.save(path, kind, variables, metadata, dtype=dtype)
 
 
-def _load_network(
-  path: files.Path, kind: container.Kind
-) -> tuple[Generator | Discriminator, dict[str, Any], dict[str, Any]]:
+def _load(kind: container.Kind, path: files.Path) -> tuple[Any, Any, Any]:
   def find_fault(
     shapes: Mapping[str, Any], metadata: Mapping[str, Any]
   ) -> str | None:
@@ -133,24 +117,15 @@ def _load_network(
     return None
 
   flat, metadata = container.read(path, kind, find_fault)
-  module = _make(kind, metadata['architecture'])
   variables = jax.tree.map(jnp.asarray, container.unflatten(flat))
-  return module, variables, metadata
-
-
-def _make(
-  kind: container.Kind, architecture: Mapping[str, Any]
-) -> Generator | Discriminator:
-  if kind == 'generator':
-    return architecture_lib.make_generator(architecture)
-  return architecture_lib.make_discriminator(architecture)
+  return _MAKERS[kind](metadata['architecture']), variables, metadata
 
 
 def _check(
   kind: container.Kind, architecture: Mapping[str, Any], flat: Mapping[str, Any]
 ) -> None:
   """Raises ValueError where tensors are not those of the architecture."""
-  module = _make(kind, architecture)
+  module = _MAKERS[kind](architecture)
   # Each block has a name of its own: what claims more is not worth a look.
   if architecture.get('blocks', 0) > len(flat):
     raise ValueError(

@@ -6,7 +6,6 @@ parsed whole: a claim of 100 MB is refused here before that.
 """
 
 from collections.abc import Iterable
-import json
 import os
 import struct
 
@@ -21,7 +20,7 @@ from srgan_jax import files
 _MAX_HEADER = 2**22
 _MAX_NAME = 500
 _MAX_TENSORS = 20_000
-_DTYPES = {
+_DTYPES: dict[str, np.dtype] = {
   'F64': np.dtype(np.float64),
   'F32': np.dtype(np.float32),
   'F16': np.dtype(np.float16),
@@ -54,7 +53,7 @@ def index(
     _check_depth(file.read(length))
   try:
     with safetensors.safe_open(path, framework='numpy') as opened:
-      tensors = {}
+      tensors: dict[str, tuple[np.dtype, Shape]] = {}
       names = list(opened.keys())
       if len(names) > _MAX_TENSORS or max(map(len, names), default=0) > (
         _MAX_NAME
@@ -80,9 +79,8 @@ def read(path: files.Path, names: Iterable[str]) -> dict[str, np.ndarray]:
 def _check_depth(header: bytes) -> None:
   """Refuses what is no JSON object of objects, before the library parses it."""
   try:
-    if not isinstance(json.loads(header), dict):
-      raise ValueError('its header is no JSON object')
-  except RecursionError:
-    raise ValueError('its header is nested too deeply') from None
-  except UnicodeDecodeError:
-    raise ValueError('its header is no text') from None
+    found = files.parse_json(header)
+  except ValueError as error:
+    raise ValueError(f'its header is no JSON ({error})') from None
+  if not isinstance(found, dict):
+    raise ValueError('its header is no JSON object')

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from srgan_jax.convert import downloads
+from tests.support import loopback
 
 CONTENT = bytes(range(256)) * 9000  # more than two reads
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -59,15 +60,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture(scope='module')
 def server():
-  server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
-  server.released = threading.Event()
-  thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-  thread.start()
-  yield f'http://127.0.0.1:{server.server_port}'
-  server.released.set()
-  server.shutdown()
-  server.server_close()
-  thread.join()
+  with loopback.serving(Handler) as server:
+    server.released = threading.Event()
+    yield server.address
+    server.released.set()
 
 
 @pytest.fixture(autouse=True)

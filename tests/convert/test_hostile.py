@@ -2,20 +2,20 @@
 
 import pytest
 
-from srgan_jax.stress import hostile_files, readers
+from tests.stress import hostile_files, readers
 
 pytest.importorskip('h5py', reason='h5py is not installed')
 
 
 @pytest.fixture(scope='module')
-def outcomes():
+def rows():
   """Of all kinds, by name; the readers run in a process of their own."""
-  return {outcome.kind: outcome for outcome in readers.measure()}
+  return {row.cells[0]: row for row in readers.attack()}
 
 
 @pytest.mark.parametrize('kind', hostile_files.kinds())
-def test_a_hostile_file_is_refused_cheaply(outcomes, kind):
-  assert not outcomes[kind].fault, outcomes[kind]
+def test_a_hostile_file_is_refused_cheaply(rows, kind):
+  assert not rows[kind].fault, rows[kind]
 
 
 @pytest.mark.parametrize(
@@ -31,4 +31,4 @@ def test_a_hostile_file_is_refused_cheaply(outcomes, kind):
 )
 def test_what_is_not_right_is_a_fault(change, fault):
   found = {'seconds': 0.1, 'peak': 0, 'message': 'x: no', 'fault': ''} | change
-  assert readers.judge('kind', 10, found).fault == fault
+  assert readers.judge(**found) == fault

@@ -22,6 +22,18 @@ from tests.support.converting import (
 )
 
 
+def random_values(rng, like):
+  """For a Keras variable: what keeps the size of what goes through it."""
+  if len(like.shape) in (2, 4):
+    bound = (3 / np.prod(like.shape[:-1])) ** 0.5
+    return rng.uniform(-bound, bound, like.shape)
+  if 'variance' in like.path:
+    return rng.uniform(0.01, 1, like.shape)  # epsilon is seen
+  if 'gamma' in like.path:
+    return rng.uniform(0.5, 1, like.shape)
+  return rng.uniform(-0.5, 0.5, like.shape)
+
+
 @pytest.fixture(scope='module')
 def keras_files(tmp_path_factory):
   """krasserm's networks, small and random: files, and what they make of x."""
@@ -68,18 +80,7 @@ def keras_files(tmp_path_factory):
   rng = np.random.default_rng(0)
 
   def save(name, model):
-    values = []
-    for value in model.weights:
-      if len(value.shape) in (2, 4):
-        bound = (3 / np.prod(value.shape[:-1])) ** 0.5
-        values.append(rng.uniform(-bound, bound, value.shape))
-      elif 'variance' in value.path:
-        values.append(rng.uniform(0.01, 1, value.shape))  # epsilon is seen
-      elif 'gamma' in value.path:
-        values.append(rng.uniform(0.5, 1, value.shape))
-      else:
-        values.append(rng.uniform(-0.5, 0.5, value.shape))
-    model.set_weights(values)
+    model.set_weights([random_values(rng, value) for value in model.weights])
     model.save(folder / f'{name}.h5')
     return model
 

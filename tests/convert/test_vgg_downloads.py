@@ -2,12 +2,12 @@
 
 import hashlib
 import http.server
-import threading
 
 import pytest
 
 from srgan_jax.convert import vgg as vgg_command
 from srgan_jax.convert import vgg_downloads
+from tests.support import loopback
 
 CONTENT = bytes(range(256)) * 100
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -33,23 +33,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def home(monkeypatch, tmp_path):
   """Sets the home of VGG19 'timm' to a server on loopback."""
-  server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
-  server.asked = []
-  thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-  thread.start()
   monkeypatch.setenv('no_proxy', '*')
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
 
   def set_home(path, digest):
-    url = f'http://127.0.0.1:{server.server_port}/{path}'
+    url = f'{server.address}/{path}'
     entry = vgg_downloads.Home(url, 'x.safetensors', digest)
     monkeypatch.setitem(vgg_downloads.HOMES, 'timm', {19: entry})
     return url, server
 
-  yield set_home
-  server.shutdown()
-  server.server_close()
-  thread.join()
+  with loopback.serving(Handler) as server:
+    server.asked = []
+    yield set_home
 
 
 @pytest.mark.parametrize(

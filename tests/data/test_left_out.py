@@ -164,3 +164,37 @@ def test_an_index_of_many_members_is_small(tmp_path):
   assert len(entries) == left_out.count == count
   # 100,000 members take 60 MB at most, whatever is passed over.
   assert held / count < 600 and peak / count < 900
+
+
+def header(name, kind=tarfile.REGTYPE, size=0):
+  member = tarfile.TarInfo(name)
+  member.type = kind
+  block = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+  block[124:136] = (size % 2**96).to_bytes(12, 'big')
+  block[124] = 0xFF if size < 0 else 0x80
+  block[148:156] = b' ' * 8
+  block[148:156] = b'%06o\0 ' % sum(block)
+  return bytes(block)
+
+
+@pytest.mark.parametrize(
+  ('content', 'why'),
+  [
+    (header('a', tarfile.GNUTYPE_LONGNAME, 2**40), 'a header of'),
+    (header('a', tarfile.XHDTYPE, 2**33), 'a header of'),
+    (header('a', tarfile.GNUTYPE_LONGNAME, -512), 'a header of -512'),
+    (3000 * (header('a', b'L', 5) + b'a.png' + bytes(507)), 'recursion'),
+    # The size leads back to where it stands.
+    (header('b.png') + header('a.png', size=-512), 'a member of -512 bytes'),
+    (
+      header('a', b'x', 512) + b'25 GNU.sparse.map=1,x,3,4\n' + bytes(486),
+      'invalid literal',
+    ),
+  ],
+  ids=range(6),
+)
+def test_a_hostile_tar_is_one_line(content, why, tmp_path):
+  (tmp_path / 'a.tar').write_bytes(content + header('b.png') + bytes(1024))
+  with pytest.raises(ValueError, match=f'not a complete tar .*{why}') as raised:
+    opening.open_source(f'tar:{tmp_path}/a.tar', min_size=4)
+  assert '\n' not in str(raised.value)

@@ -116,8 +116,9 @@ def test_a_key_decides_the_degradation_and_a_quarter_stays_clean():
 def test_degraded_batches_keep_their_originals():
   crops = np.stack([_photo(64, 64, seed) for seed in range(4)])
   symmetry = jnp.arange(4)
-  plain = batch.make_batch(crops, symmetry)
-  degraded = batch.make_batch(crops, symmetry, 4, jax.random.key(3))
+  make = jax.jit(batch.make_batch)
+  plain = make(crops, symmetry)
+  degraded = make(crops, symmetry, jax.random.key(3))
   np.testing.assert_array_equal(plain.hr, degraded.hr)
   assert plain.lr.shape == degraded.lr.shape
   assert not np.array_equal(plain.lr, degraded.lr)

@@ -137,11 +137,6 @@ def test_edge_and_augment_are_passed_on(first_six):
     assert not np.array_equal(a['crop'], b['crop'])
 
 
-def test_another_scale_has_another_context():
-  batch = take(1, scale=2)[0]
-  assert batch['crop'].shape == (8, 40, 40, 3)
-
-
 def test_another_seed_gives_other_crops(first_six):
   other = take(1, seed=4)[0]
   assert not np.array_equal(other['crop'], first_six[0]['crop'])
@@ -152,7 +147,7 @@ def test_another_seed_gives_other_crops(first_six):
   [
     ({'shard_count': 3}, 'batch_size 8 cannot be split'),
     ({'shard_index': 2, 'shard_count': 2}, 'for process 2 of 2'),
-    ({'crop_size': 30}, 'crop_size 30 is not a positive multiple of scale 4'),
+    ({'crop_size': 30}, 'crop_size 30 is not a positive multiple of 4'),
   ],
 )
 def test_bad_arguments_are_refused_before_anything_runs(changes, why):

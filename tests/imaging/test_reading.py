@@ -2,7 +2,6 @@
 
 import io
 import struct
-import zlib
 
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, PngImagePlugin
@@ -17,6 +16,7 @@ from tests.support.image_files import (
   TURNED,
   WHITE,
   encode,
+  huge,
   noise,
   oriented,
   palette,
@@ -184,14 +184,6 @@ def bad_checksum() -> bytes:
   data = bytearray(encode(Image.fromarray(noise(64, 64))))
   data[len(data) // 2] ^= 255
   return bytes(data)
-
-
-def huge() -> bytes:
-  """A PNG that claims to have 10**10 pixels."""
-  header = b'IHDR' + struct.pack('>IIBBBBB', 10**5, 10**5, 8, 2, 0, 0, 0)
-  checksum = struct.pack('>I', zlib.crc32(header))
-  data = encode(Image.fromarray(noise(4, 4)))
-  return data[:8] + struct.pack('>I', 13) + header + checksum + data[33:]
 
 
 BROKEN = {

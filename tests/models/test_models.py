@@ -210,7 +210,9 @@ def test_equal_values_share_the_gradient_of_their_maximum():
 
 @pytest.mark.parametrize('train', [False, True])
 def test_the_generator_equals_a_torch_network(train):
-  torch = pytest.importorskip('torch', reason='PyTorch is not installed')
+  pytest.importorskip('torch', reason='PyTorch is not installed')
+  from tests.support import torch_twins
+
   rng = np.random.default_rng(1)
   generator = Generator(2, 8)
   lr = rng.random((2, 7, 9, 3)).astype(np.float32)
@@ -220,46 +222,17 @@ def test_the_generator_equals_a_torch_network(train):
     lambda x: x + 0.3 * rng.random(x.shape, np.float32), variables
   )
   ours, _ = generator.apply(variables, lr, train=train, mutable=['batch_stats'])
-  params, stats = variables['params'], variables['batch_stats']
-
-  def tensor(x):
-    return torch.from_numpy(np.array(x))
-
-  def conv(x, p):
-    kernel = tensor(p['kernel']).permute(3, 2, 0, 1)
-    bias = tensor(p['bias']) if 'bias' in p else None
-    return torch.nn.functional.conv2d(x, kernel, bias, padding='same')
-
-  def norm(x, p, s):
-    return torch.nn.functional.batch_norm(
-      x, tensor(s['mean']), tensor(s['var']), tensor(p['scale']),
-      tensor(p['bias']), training=train, eps=1e-5,
-    )  # fmt: skip
-
-  def prelu(x, p):
-    return torch.nn.functional.prelu(x, tensor(p['slope']))
-
-  with torch.no_grad():
-    x = conv(torch.from_numpy(lr).permute(0, 3, 1, 2), params['conv_in'])
-    x = first = prelu(x, params['prelu_in'])
-    for i in range(2):
-      p, s = params[f'block_{i}'], stats[f'block_{i}']
-      y = norm(conv(x, p['conv_0']), p['norm_0'], s['norm_0'])
-      y = conv(prelu(y, p['prelu']), p['conv_1'])
-      x = x + norm(y, p['norm_1'], s['norm_1'])
-    x = conv(x, params['conv_mid'])
-    x = first + norm(x, params['norm_mid'], stats['norm_mid'])
-    for i in range(2):
-      p = params[f'upsample_{i}']
-      x = torch.nn.functional.pixel_shuffle(conv(x, p['conv']), 2)
-      x = prelu(x, p['prelu'])
-    theirs = conv(x, params['conv_out']).permute(0, 2, 3, 1).numpy()
+  module = torch_twins.torch_networks.Generator(2, 8)
+  torch_twins.torch_networks.load(module, variables)
+  theirs = torch_twins.run(module.train(train), lr)
   scale = np.abs(theirs).max()
   np.testing.assert_allclose(ours, theirs, atol=2e-5 * scale)
 
 
 def test_the_discriminators_strides_and_slope_equal_a_torch_network():
-  torch = pytest.importorskip('torch', reason='PyTorch is not installed')
+  pytest.importorskip('torch', reason='PyTorch is not installed')
+  from tests.support import torch_twins
+
   rng = np.random.default_rng(1)
   discriminator = Discriminator(4)
   images = rng.uniform(-1, 1, (3, 32, 32, 3)).astype(np.float32)
@@ -270,36 +243,10 @@ def test_the_discriminators_strides_and_slope_equal_a_torch_network():
   ours, _ = discriminator.apply(
     variables, images, train=True, mutable=['batch_stats']
   )
-  params = variables['params']
-
-  def tensor(x):
-    return torch.from_numpy(np.array(x))
-
-  with torch.no_grad():
-    x = torch.from_numpy(images).permute(0, 3, 1, 2)
-    for i in range(8):
-      p, stride = params[f'conv_{i}'], 1 + i % 2
-      # SAME padding of an even side with stride 2: below and right alone.
-      before = 1 if stride == 1 else 0
-      x = torch.nn.functional.pad(x, (before, 1, before, 1))
-      bias = tensor(p['bias']) if i == 0 else None
-      x = torch.nn.functional.conv2d(
-        x, tensor(p['kernel']).permute(3, 2, 0, 1), bias, stride
-      )
-      if i:
-        n = params[f'norm_{i}']
-        x = torch.nn.functional.batch_norm(
-          x, None, None, tensor(n['scale']), tensor(n['bias']),
-          training=True, eps=1e-5,
-        )  # fmt: skip
-      x = torch.nn.functional.leaky_relu(x, 0.2)
-    x = x.permute(0, 2, 3, 1).reshape(3, -1)
-    for name in ('dense_0', 'dense_1'):
-      p = params[name]
-      x = x @ tensor(p['kernel']) + tensor(p['bias'])
-      if name == 'dense_0':
-        x = torch.nn.functional.leaky_relu(x, 0.2)
-  np.testing.assert_allclose(ours, x[:, 0].numpy(), rtol=1e-3, atol=1e-4)
+  module = torch_twins.torch_networks.Discriminator(4, 32, exact=True)
+  torch_twins.torch_networks.load(module, variables)
+  theirs = torch_twins.run(module, images)
+  np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
 def test_small_initial_weights_begin_as_the_shallow_path():

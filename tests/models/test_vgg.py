@@ -49,37 +49,18 @@ def random_images(height=32, width=32, seed=1):
   return rng.uniform(-1, 1, (2, height, width, 3)).astype(np.float32)
 
 
-def torch_features(params, layer, pixels):
-  """A plain `nn.Sequential` up to `layer`'s ReLU, on NHWC pixels."""
-  torch = pytest.importorskip('torch')
-  modules = []
-  for name, value in params.items():
-    if name.endswith('_1') and name != 'conv1_1':
-      modules.append(torch.nn.MaxPool2d(2, 2))
-    outputs, inputs = value['bias'].shape[0], value['kernel'].shape[2]
-    convolution = torch.nn.Conv2d(inputs, outputs, 3, padding=1)
-    kernel = np.ascontiguousarray(np.transpose(value['kernel'], (3, 2, 0, 1)))
-    convolution.weight.data = torch.from_numpy(kernel)
-    convolution.bias.data = torch.from_numpy(np.array(value['bias']))
-    modules += [convolution, torch.nn.ReLU()]
-    if name == layer:
-      break
-  x = torch.from_numpy(np.ascontiguousarray(np.transpose(pixels, (0, 3, 1, 2))))
-  with torch.no_grad():
-    y = torch.nn.Sequential(*modules)(x)
-  return np.transpose(y.numpy(), (0, 2, 3, 1))
-
-
 def relative_error(actual, expected):
   return np.max(np.abs(actual - expected)) / np.max(np.abs(expected))
 
 
-def torchvision_pixels(images):
-  """What torchvision's documentation asks for, from RGB in [-1, 1]."""
-  pixels = (images + 1) / 2
-  return (pixels - np.float32([0.485, 0.456, 0.406])) / np.float32(
-    [0.229, 0.224, 0.225]
-  )
+def equals_torch(params, depth, layer, images, actual):
+  pytest.importorskip('torch', reason='PyTorch is not installed')
+  from tests.support import torch_twins
+
+  pixels = torch_twins.torchvision_pixels(images)
+  expected = torch_twins.features(params, depth, layer, pixels)
+  assert actual.shape == expected.shape
+  assert relative_error(actual, expected) <= 1e-4
 
 
 @pytest.mark.parametrize(
@@ -92,9 +73,7 @@ def test_features_equal_torch(depth, layer):
 
   actual = np.asarray(vgg.features(network, images, layer))
 
-  expected = torch_features(network.params, layer, torchvision_pixels(images))
-  assert actual.shape == expected.shape
-  assert relative_error(actual, expected) <= 1e-4
+  equals_torch(network.params, depth, layer, images, actual)
 
 
 @pytest.mark.parametrize(
@@ -342,5 +321,4 @@ def test_published_vgg16_equals_torch(published_vgg16, layer):
 
   actual = np.asarray(vgg.features(network, images, layer))
 
-  expected = torch_features(published_vgg16, layer, torchvision_pixels(images))
-  assert relative_error(actual, expected) <= 1e-4
+  equals_torch(published_vgg16, 16, layer, images, actual)

@@ -20,7 +20,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from srgan_jax.mos import study
-from srgan_jax.stress import raters
+from tests.stress import raters
 
 _PHONE = {'width': 360, 'height': 640, 'pixelRatio': 3, 'touch': True}
 
@@ -119,6 +119,16 @@ def expected(folder, file):
   return np.asarray(Image.open(folder / 'images' / file))
 
 
+def come_back(browser, code):
+  """Mistypes a code, then types it."""
+  field = browser.shown('code')
+  field.send_keys('nothing\n')
+  browser.wait("document.getElementById('wrong-code').textContent")
+  field.clear()
+  field.send_keys(code + '\n')
+  browser.shown('continue').click()
+
+
 def test_a_session_by_keys_with_the_server_killed_and_another_day(
   folder, open_browser
 ):
@@ -142,7 +152,7 @@ def test_a_session_by_keys_with_the_server_killed_and_another_day(
     browser.press(str(scores[3]))
     assert 'does not answer' in browser.shown('trouble').text
     assert len(opinion.kept(folder)) % 12 == 3
-    server = opinion.Server(folder, port=server.port)
+    server.start()
     browser.wait('accepting && state.position === 4')
     assert not browser.driver.find_element(By.ID, 'trouble').is_displayed()
     browser.press(str(scores[4]))
@@ -158,12 +168,7 @@ def test_a_session_by_keys_with_the_server_killed_and_another_day(
 
     # Another day, another screen, on which CSS pixels are not the screen's.
     browser = open_browser(server, ratio=1.5)
-    field = browser.shown('code')
-    field.send_keys('nothing\n')
-    browser.wait("document.getElementById('wrong-code').textContent")
-    field.clear()
-    field.send_keys(code.lower() + '\n')
-    browser.shown('continue').click()
+    come_back(browser, code.lower())
     for score in scores[5:]:
       browser.wait('accepting')
       file = browser.driver.execute_script('return state.image')

@@ -218,7 +218,7 @@ def test_a_killed_server_has_lost_nothing(tmp_path):
     server.kill()
   assert [rating.score for rating in opinion.kept(folder)] == [1, 5, 2]
   with opinion.serving(folder) as server:
-    client.port = server.port
+    client.server = server
     assert client.ask('/state')[2] == state
     assert client.rate(state, 3)[0] == 200
 

@@ -196,7 +196,11 @@ def test_a_broken_study_is_named(folder, tmp_path):
   facts = json.loads((folder / study.MANIFEST).read_text())
   outside = {**facts['versions'][0], 'file': '../x'}
   for changed, message in (
-    ('{', 'is not JSON'),
+    ('{', 'is no manifest of a study: Expecting'),
+    ('[' * 10**5, 'nested too deeply'),
+    (json.dumps(facts | {'seed': float('inf')}), 'is no manifest of a study'),
+    (json.dumps(facts | {'methods': 1}), 'is no manifest of a study'),
+    (json.dumps(facts | {'versions': [outside | {'file': 1}]}), '1 is not a'),
     (json.dumps(facts | {'format': 1}), 'format 1, not 2: prepare it again'),
     (json.dumps(facts | {'versions': []}), 'has no images'),
     (json.dumps(facts | {'methods': {}}), "'nearest' is not one of its"),
@@ -252,5 +256,9 @@ def test_scores_are_taken_once_in_order_and_kept(folder, tmp_path):
   with pytest.raises(ValueError, match='ratings of another study'):
     ratings.Ratings(tmp_path, other)
   (tmp_path / study.RATINGS).write_bytes(b'no database at all' * 100)
+  with pytest.raises(ValueError, match='ratings.sqlite cannot be opened'):
+    ratings.Ratings(tmp_path, what)
+  (tmp_path / study.RATINGS).unlink()
+  (tmp_path / study.RATINGS).mkdir()
   with pytest.raises(ValueError, match='ratings.sqlite cannot be opened'):
     ratings.Ratings(tmp_path, what)

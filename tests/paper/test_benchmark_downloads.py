@@ -7,7 +7,6 @@ import io
 import pathlib
 import socket
 import tarfile
-import threading
 import zipfile
 
 import numpy as np
@@ -15,6 +14,7 @@ from PIL import Image
 import pytest
 
 from srgan_jax.paper import benchmark_downloads
+from tests.support import loopback
 
 RNG = np.random.default_rng(0)
 # One of a size that is no multiple of 4, one in grayscale.
@@ -65,15 +65,9 @@ def home(tmp_path):
     def log_message(self, *arguments):
       pass
 
-  server = http.server.ThreadingHTTPServer(
-    ('127.0.0.1', 0), functools.partial(Handler, directory=folder)
-  )
-  thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-  thread.start()
-  yield folder, f'http://127.0.0.1:{server.server_port}'
-  server.shutdown()
-  server.server_close()
-  thread.join()
+  handler = functools.partial(Handler, directory=folder)
+  with loopback.serving(handler) as server:
+    yield folder, server.address
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,6 @@
 """The shipped generators: whole, described, and worth shipping."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -14,10 +15,19 @@ SHIPPED = sorted(FOLDER.glob('*.safetensors'))
 
 def test_they_are_those_that_have_names_and_not_large():
   assert {path.stem for path in SHIPPED} == set(pretrained.FILES.values())
-  assert sum(path.stat().st_size for path in SHIPPED) < 20 * 2**20
+  assert sum(path.stat().st_size for path in SHIPPED) < 22 * 2**20
   assert pretrained.find('srresnet') == pretrained.find('srresnet-mse')
   assert pretrained.find(pretrained.DEFAULT) in SHIPPED
   assert pretrained.find('srgan') == pretrained.find('srgan-vgg54')
+
+
+def test_an_srgan_of_degraded_pictures_starts_from_photo():
+  """So that no strength of it brings the blocks and the noise back."""
+  photo, least = (
+    srgan_jax.load('photo'),
+    srgan_jax.load('photo-srgan', strength=0),
+  )
+  jax.tree.map(np.testing.assert_array_equal, least.variables, photo.variables)
 
 
 def test_a_file_is_itself_and_another_name_names_the_nearest(tmp_path):

@@ -2,11 +2,11 @@
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 import pytest
 
@@ -16,7 +16,7 @@ from tests.support.repository import tiny_config
 torch = pytest.importorskip('torch', reason='PyTorch is not installed')
 
 from srgan_jax.data.batch import make_batch
-from srgan_jax.speed import torch_comparison, torch_sides
+from srgan_jax.speed import torch_comparison, torch_networks, torch_sides
 from srgan_jax.training.setup import Setup
 
 
@@ -191,10 +191,10 @@ def test_a_turn_is_as_many_updates_of_each_side(monkeypatch):
   assert times == {'ours': [25.0, 25.0], 'theirs': [25.0, 25.0]}
 
 
-def run_command(*arguments, before=''):
-  """Runs the tool after some code."""
+def run_command(*arguments):
+  """Runs the tool without TensorFlow: the batch is its own."""
   code = (
-    f'import runpy, sys\n{before}\n'
+    "import runpy, sys; sys.modules['tensorflow'] = None; "
     "runpy.run_path('tools/benchmark_torch.py', None, '__main__')"
   )
   return subprocess.run(
@@ -205,12 +205,11 @@ def run_command(*arguments, before=''):
     cwd=repository.ROOT,
     capture_output=True,
     text=True,
-    env={**os.environ, 'PYTHONPATH': str(repository.ROOT)},
+    env=repository.environment(),
   )
 
 
 def test_the_command_times_both_sides(tmp_path):
-  """Without TensorFlow: the batch is its own."""
   output = tmp_path / 'out.json'
   result = run_command(
     '--stage=gan',
@@ -218,7 +217,6 @@ def test_the_command_times_both_sides(tmp_path):
     '--config.stages.gan.content=vgg22',
     '--config.steps_per_call=2',
     f'--json={output}',
-    before="sys.modules['tensorflow'] = None",
   )
   assert result.returncode == 0, result.stderr
   figures = json.loads(output.read_text())
@@ -236,70 +234,63 @@ def test_the_command_times_both_sides(tmp_path):
   assert 'cudnn' in figures
 
 
-_FAILS = """
-import torch
-from srgan_jax.speed import torch_networks
-
-def compile(self):
-  raise RuntimeError('no compiler\\nfor it')
-
-class Discriminator(torch_networks.Discriminator):
-  def __init__(self, channels, side, exact):
-    if not exact:
-      raise MemoryError('no room')
-    super().__init__(channels, side, exact)
-
-torch.nn.Module.compile = compile
-torch_networks.Discriminator = Discriminator
-"""
-
-
-def test_what_fails_is_left_out_and_what_was_timed_is_kept(tmp_path):
-  output = tmp_path / 'out.json'
-  result = run_command(
-    '--variants=compile,eager', f'--json={output}', before=_FAILS
-  )
+def test_an_unknown_variant_is_said_in_one_line():
+  result = run_command('--variants=egaer')
   assert result.returncode == 1
-  said = result.stderr.splitlines()
-  assert [line for line in said if line.startswith('benchmark_torch:')] == [
+  assert 'of eager, channels_last, compile, graphs' in result.stderr
+  assert 'Traceback' not in result.stderr
+
+
+def test_what_fails_is_left_out_and_what_was_timed_is_kept(
+  tmp_path, monkeypatch, capsys
+):
+  def compile(self):
+    raise RuntimeError('no compiler\nfor it')
+
+  class Discriminator(torch_networks.Discriminator):
+    def __init__(self, channels, side, exact):
+      if not exact:
+        raise MemoryError('no room')
+      super().__init__(channels, side, exact)
+
+  monkeypatch.setattr(torch.nn.Module, 'compile', compile)
+  monkeypatch.setattr(torch_networks, 'Discriminator', Discriminator)
+  output = tmp_path / 'out.json'
+  with pytest.raises(ValueError, match='gan: no variant of PyTorch is left'):
+    torch_comparison.report(
+      tiny_config(),
+      variants=('compile', 'eager'),
+      rounds=1,
+      updates=2,
+      json_file=str(output),
+    )
+  assert capsys.readouterr().err.splitlines() == [
     'benchmark_torch: pretrain without compile: RuntimeError: no compiler',
     'benchmark_torch: gan without compile: MemoryError: no room',
     'benchmark_torch: gan without eager: MemoryError: no room',
-    'benchmark_torch: gan: no variant of PyTorch is left',
   ]
   (pretrain,) = json.loads(output.read_text())['results']
   assert pretrain['stage'] == 'pretrain'
   assert pretrain['median_ms'].keys() == {'ours', 'eager'}
 
 
-_FOUR_GPUS = """
-import jax, torch
-jax.default_backend = lambda: 'gpu'
-jax.device_count = lambda: 4
-torch.cuda.is_available = lambda: True
-"""
+def test_a_stage_that_the_config_lacks_is_said():
+  config = tiny_config(**{'stages.gan.steps': 0})
+  with pytest.raises(ValueError, match='the config has no gan stage'):
+    torch_comparison.report(config, stage_names=['gan'])
 
 
 @pytest.mark.parametrize(
-  ('arguments', 'before', 'message'),
+  ('backend', 'devices', 'message'),
   [
-    (['--variants=egaer'], '', 'of eager, channels_last, compile, graphs'),
-    (['--stage=gann'], '', 'of pretrain, gan'),
-    (['--variants=eager,graphs'], '', 'graphs takes an NVIDIA GPU'),
-    ([], _FOUR_GPUS, '4 GPUs and PyTorch one; CUDA_VISIBLE_DEVICES=0'),
-    (
-      [],
-      "import jax; jax.default_backend = lambda: 'tpu'",
-      'JAX runs on a tpu and this PyTorch does not',
-    ),
-    (
-      ['--stage=gan', '--config.stages.gan.steps=0'],
-      '',
-      'the config has no gan stage',
-    ),
+    ('cpu', 1, '--variants=graphs takes an NVIDIA GPU'),
+    ('gpu', 4, '4 GPUs and PyTorch one; CUDA_VISIBLE_DEVICES=0'),
+    ('tpu', 1, 'JAX runs on a tpu and this PyTorch does not'),
   ],
 )
-def test_what_cannot_be_compared_is_said(arguments, before, message):
-  result = run_command(*arguments, before=before)
-  assert result.returncode == 1
-  assert message in result.stderr and 'Traceback' not in result.stderr
+def test_both_sides_need_one_device(monkeypatch, backend, devices, message):
+  monkeypatch.setattr(jax, 'default_backend', lambda: backend)
+  monkeypatch.setattr(jax, 'device_count', lambda: devices)
+  monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+  with pytest.raises(ValueError, match=message):
+    torch_comparison.shared_device(['eager', 'graphs'])

@@ -65,7 +65,8 @@ def commands() -> list[Command]:
 
 def _parse(page: str, text: str) -> Command | None:
   match = re.search(
-    r'(?:^|\s)(?:\S*python -m (srgan_jax[\w.]*)|python (tools/\w+\.py)'
+    r'(?:^|\s)(?:\S*python -m (srgan_jax[\w.]*|tests\.stress)'
+    r'|python (tools/\w+\.py)'
     rf'|({"|".join(_SCRIPTS)}))(?=\s|$)(.*)',
     text,
   )

@@ -2,10 +2,15 @@
 
 import functools
 import io
+import struct
 from typing import Any
+import zlib
 
 import numpy as np
 from PIL import Image, ImageCms
+import pytest
+
+from srgan_jax.imaging import pictures, writing
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
@@ -20,6 +25,14 @@ def encode(image: Image.Image, form: str = 'PNG', **options) -> bytes:
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
   rng = np.random.default_rng(seed)
   return rng.integers(0, 256, (height, width, 3), np.uint8)
+
+
+def huge() -> bytes:
+  """A PNG that claims to have 10**10 pixels."""
+  header = b'IHDR' + struct.pack('>IIBBBBB', 10**5, 10**5, 8, 2, 0, 0, 0)
+  checksum = struct.pack('>I', zlib.crc32(header))
+  data = encode(Image.fromarray(noise(4, 4)))
+  return data[:8] + struct.pack('>I', 13) + header + checksum + data[33:]
 
 
 def row(mode: str, pixels: list, **info) -> Image.Image:
@@ -68,3 +81,20 @@ def profile(space: str = 'sRGB') -> bytes:
   """sRGB's profile, or its bytes passed off as another colour space's."""
   data = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()
   return data if space == 'sRGB' else data[:16] + space.encode() + data[20:]
+
+
+def read(data: bytes) -> pictures.Picture:
+  return pictures.read(data, 'a picture')
+
+
+def write(picture: pictures.Picture, form: str, **options) -> bytes:
+  stream = io.BytesIO()
+  writing.write(picture, stream, form, **options)
+  return stream.getvalue()
+
+
+def skip_unless_written(form: str) -> None:
+  try:
+    writing.check_format(form, 8, 8)
+  except ValueError as error:
+    pytest.skip(str(error))

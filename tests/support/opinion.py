@@ -60,14 +60,17 @@ def kept(folder):
 
 
 class Server:
-  """`python -m srgan_jax.mos serve` in a process of its own."""
+  """`python -m srgan_jax.mos serve` in a process of its own, on one port."""
 
-  def __init__(self, study, *arguments, port=0):
+  def __init__(self, study, *arguments, command=('-m', 'srgan_jax.mos')):
+    self.command = [sys.executable, *command, 'serve', str(study), *arguments]
+    self.port = 0
+    self.start()
+
+  def start(self):
+    """Starts it, again after `kill`, and waits until it answers."""
     self.process = subprocess.Popen(
-      [
-        *(sys.executable, '-m', 'srgan_jax.mos', 'serve', str(study)),
-        *(f'--port={port}', *arguments),
-      ],
+      [*self.command, f'--port={self.port}'],
       cwd=repository.ROOT,
       stdout=subprocess.PIPE,
       stderr=subprocess.PIPE,
@@ -91,8 +94,8 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(study, *arguments):
-  server = Server(study, *arguments)
+def serving(study, *arguments, **settings):
+  server = Server(study, *arguments, **settings)
   try:
     yield server
   finally:
@@ -103,18 +106,19 @@ class Client:
   """A browser without a page: keeps cookies, sends what it is told to."""
 
   def __init__(self, server):
-    self.port = server.port
+    self.server = server
     self.cookies = {}
 
   def ask(self, path, body=None, *, raw=None, **headers):
     """Status, headers and body (parsed where it is JSON) of a request."""
-    connection = http.client.HTTPConnection('127.0.0.1', self.port, timeout=20)
-    sent = {'Host': f'127.0.0.1:{self.port}'}
+    host = f'127.0.0.1:{self.server.port}'
+    connection = http.client.HTTPConnection(host, timeout=20)
+    sent = {'Host': host}
     if self.cookies:
       sent['Cookie'] = '; '.join(f'{k}={v}' for k, v in self.cookies.items())
     if body is not None or raw is not None:
       raw = json.dumps(body) if raw is None else raw
-      sent['Origin'] = f'http://127.0.0.1:{self.port}'
+      sent['Origin'] = f'http://{host}'
       sent['Content-Type'] = 'application/json'
     sent |= {name.replace('_', '-'): value for name, value in headers.items()}
     try:

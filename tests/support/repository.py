@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import sys
 
 from srgan_jax.training import config_files
 
@@ -23,19 +22,13 @@ TINY = (
 )
 
 
-def tiny_command(
-  workdir: pathlib.Path, *, pretrain: int, gan: int
-) -> list[str]:
-  """The command line of a training run of a few seconds; run it in ROOT."""
-  return [
-    sys.executable,
-    '-m',
-    'srgan_jax.main',
-    *TINY,
-    f'--workdir={workdir}',
-    f'--config.stages.pretrain.steps={pretrain}',
-    f'--config.stages.gan.steps={gan}',
-  ]
+def config_of(*flags: str):
+  """The config of a command line, for a run within the test's process."""
+  name, *fields = flags
+  config = config_files.load(ROOT / name.removeprefix('--config='))
+  for field in fields:
+    config_files.override(config, field)
+  return config
 
 
 def tiny_config(**overrides):

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from srgan_jax import weights
+from srgan_jax import imaging, weights
 from srgan_jax.data.batch import Batch
 from srgan_jax.evaluation import lpips
 from srgan_jax.models import vgg
@@ -120,3 +120,12 @@ def lpips_metric(network):
     for name in lpips.layer_names(network)
   }
   return lpips.Lpips(network, {'params': params, 'linear': linear}, 'random')
+
+
+def make_pair(height, width, seed=0):
+  """A smooth picture and a noisy copy; integers alone, so the same anywhere."""
+  rng = np.random.default_rng(seed)
+  coarse = rng.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), np.uint8)
+  hr = imaging.imresize(coarse, 8)[:height, :width]
+  sr = np.clip(hr + rng.integers(-40, 41, hr.shape), 0, 255).astype(np.uint8)
+  return sr, hr

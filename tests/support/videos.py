@@ -22,6 +22,17 @@ def nearest(lr):
   return lr.repeat(4, axis=0).repeat(4, axis=1)
 
 
+class Spy:
+  """`nearest`, which keeps what it was `given`."""
+
+  def __init__(self):
+    self.given = []
+
+  def __call__(self, lr):
+    self.given.append(lr)
+    return nearest(lr)
+
+
 def run_ffmpeg(*arguments):
   subprocess.run(
     ['ffmpeg', '-nostdin', '-v', 'error', '-y', *map(str, arguments)],

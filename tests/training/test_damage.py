@@ -3,7 +3,9 @@
 import json
 import pathlib
 import shutil
+import sys
 import time
+import types
 
 import jax
 import numpy as np
@@ -95,8 +97,9 @@ def cut(checkpoint):
     lambda path: (path / 'checksums.json').unlink(),
     lambda path: shutil.rmtree(path / 'state'),
     lambda path: [shutil.rmtree(path), path.mkdir()],
+    lambda path: (path / 'checksums.json').write_text('[' * 10**5),
   ],
-  ids=['cut', 'missing', 'no checksums', 'no state', 'empty'],
+  ids=['cut', 'missing', 'no checksums', 'no state', 'empty', 'nested'],
 )
 def test_a_run_goes_on_from_the_newest_whole_checkpoint_when_told(
   damaged, trained, inputs, damage
@@ -127,7 +130,7 @@ def test_without_a_whole_checkpoint_a_stage_starts_again_when_told(
   assert tensors(damaged / name) == tensors(trained / name)
 
 
-@pytest.mark.parametrize('text', ['', '{"seed": 0', '[]', '\0\0'])
+@pytest.mark.parametrize('text', ['', '{"seed": 0', '[]', '\0\0', '[' * 10**5])
 def test_a_damaged_config_is_named(damaged, inputs, text):
   path = damaged / 'config.json'
   path.write_text(text)
@@ -137,7 +140,12 @@ def test_a_damaged_config_is_named(damaged, inputs, text):
 
 
 @pytest.mark.parametrize(
-  'line', [b'hello', b'{}', b'[1]', b'\xff\xfe', b'{"step": 1, "stage": "x"}']
+  'line',
+  [
+    *(b'hello', b'{}', b'[1]', b'\xff\xfe', b'{"step": 1, "stage": "x"}'),
+    *(b'{"step": 1e999, "stage": "gan"}', b'[' * 10**5),
+  ],
+  ids=range(7),
 )
 def test_a_foreign_line_of_metrics_is_named(damaged, inputs, line):
   path = damaged / 'metrics.jsonl'
@@ -197,6 +205,32 @@ def test_a_failed_run_does_not_wait_for_a_save_that_never_ends(
       began = time.monotonic()
       raise FloatingPointError
   assert time.monotonic() - began < 10
+
+
+def test_what_a_failed_save_leaves_running_is_not_heard(tmp_path, monkeypatch):
+  heard = []
+  monkeypatch.setattr(sys, 'unraisablehook', heard.append)
+  placement = sharding.Placement(sharding.make_mesh(4), 'global')
+  other = types.SimpleNamespace(exc_value=RuntimeError('a fault'))
+  late = types.SimpleNamespace(exc_value=RuntimeError('Event loop is closed'))
+  with pytest.raises(OSError, match='no room'):
+    with checkpoints.Checkpoints(tmp_path, placement):
+      raise OSError('no room')
+  for unraisable in (late, other):
+    sys.unraisablehook(unraisable)
+  assert heard == [other]
+
+
+def test_a_long_message_keeps_what_failed_and_why(tmp_path, monkeypatch):
+  placement = sharding.Placement(sharding.make_mesh(4), 'global')
+  saved = checkpoints.Checkpoints(tmp_path, placement)
+
+  def fail(*args, **options):
+    raise ValueError(f"Error writing {'x' * 500} [os_error_code='28'] [x]")
+
+  monkeypatch.setattr(saved._manager, 'save', fail)
+  with pytest.raises(OSError, match='of step 5 .*: Error writing .*No space'):
+    saved.save(5, {}, {})
 
 
 def test_replaced_photos_are_noticed(tmp_path):

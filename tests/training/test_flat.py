@@ -44,17 +44,16 @@ def train(state, stage, *, steps, per_call, is_flat):
     stage,
     lambda pictures, rows: rows,
     mesh,
-    scale=4,
     precision='highest',
     is_flat=is_flat,
   )
   state, perceptual = sharding.replicate(
     jax.device_get((state, stage.content.perceptual)), mesh
   )
-  history = []
+  history, drawn = [], rows(steps)
   for first in range(0, steps, per_call):
     part = jax.tree.map(
-      lambda x, first=first: x[first : first + per_call], rows(steps)
+      lambda x, first=first: x[first : first + per_call], drawn
     )
     rates = np.full(per_call, 1e-3, np.float32)
     state, metrics = update(state, part, rates, None, perceptual)
@@ -133,9 +132,9 @@ def test_the_packed_loop_trains_as_single_plain_steps(name, monkeypatch):
     assert_close(d.batch_stats, expected_d.batch_stats, 2e-3)
 
 
-def test_a_hundred_updates_end_where_plain_ones_do(monkeypatch):
+def test_forty_updates_end_where_plain_ones_do(monkeypatch):
   run = functools.partial(
-    train, small.pretrain_state(), stage(stages.PRETRAIN, None), steps=100
+    train, small.pretrain_state(), stage(stages.PRETRAIN, None), steps=40
   )
   with monkeypatch.context() as patch:
     plain.add_as_gpus(patch)
@@ -143,6 +142,6 @@ def test_a_hundred_updates_end_where_plain_ones_do(monkeypatch):
   for part in ('normalize', 'normalize_batch', 'add_bias'):
     monkeypatch.setattr(epilogues, part, getattr(plain, part))
   theirs, expected = run(per_call=1, is_flat=False)
-  assert metrics['loss'][-1] < 0.7 * metrics['loss'][0]
+  assert metrics['loss'][-1] < 0.8 * metrics['loss'][0]
   np.testing.assert_allclose(metrics['loss'], expected['loss'], rtol=1e-3)
   assert_close(ours.generator.params, theirs.generator.params, 1e-2)

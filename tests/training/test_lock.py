@@ -88,6 +88,13 @@ def test_another_machines_lock_is_taken_when_nobody_renews_it(tmp_path):
     assert time.monotonic() - began >= 0.5
 
 
+@pytest.mark.parametrize('content', [b'', b'\xff', b'{}', b'[' * 10**5])
+def test_a_lock_that_names_nobody_is_taken_too(tmp_path, content):
+  (tmp_path / NAME).write_bytes(content)
+  with quick(tmp_path):
+    assert json.loads((tmp_path / NAME).read_text())['process'] == os.getpid()
+
+
 def test_another_machines_lock_that_is_renewed_is_kept(tmp_path):
   write(tmp_path, machine='elsewhere', host='node7')
   ended = threading.Event()

@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import subprocess
+import sys
 
 import jax
 from jax.sharding import Mesh
@@ -15,6 +16,8 @@ from safetensors.numpy import load_file
 from srgan_jax import sharding
 from srgan_jax.training import lock
 from srgan_jax.training import step as step_lib
+from srgan_jax.training.run import Run
+from srgan_jax.training.setup import Setup
 from tests.support import repository, small
 
 # Sums over a batch in another order: float32 rounds each to 6e-8 of its size,
@@ -66,8 +69,8 @@ def test_a_batch_that_the_devices_do_not_divide_is_refused():
     sharding.make_mesh(6)
 
 
-def _start(workdir, *, processes, devices=1, gan=2, more=()):
-  """Starts to train a tiny config; the processes meet on loopback.
+def _start(workdir, *flags, devices=1):
+  """Starts two processes, which train as one and meet on loopback.
 
   `devices` are those of each process.
   """
@@ -79,13 +82,11 @@ def _start(workdir, *, processes, devices=1, gan=2, more=()):
     'XLA_FLAGS': os.environ['XLA_FLAGS']
     + f' --xla_force_host_platform_device_count={devices}'
   }
-  command = repository.tiny_command(workdir, pretrain=2, gan=gan)
-  command += more
-  if processes > 1:
-    command += [
-      f'--config.distributed.coordinator=localhost:{port}',
-      f'--config.distributed.processes={processes}',
-    ]
+  command = [
+    *(sys.executable, '-m', 'srgan_jax.main', f'--workdir={workdir}'),
+    *(*repository.TINY, *flags, '--config.distributed.processes=2'),
+    f'--config.distributed.coordinator=localhost:{port}',
+  ]
   return [
     subprocess.Popen(
       [*command, f'--config.distributed.process={index}'],
@@ -95,13 +96,12 @@ def _start(workdir, *, processes, devices=1, gan=2, more=()):
       stderr=subprocess.STDOUT,
       text=True,
     )
-    for index in range(processes)
+    for index in range(2)
   ]
 
 
-def _run(workdir, *, more=(), loader=(), **settings):
-  """Trains to the end; returns the generator and the lines of metrics."""
-  running = _start(workdir, more=[*more, *loader], **settings)
+def _train_by_two(workdir, *flags, devices=1):
+  running = _start(workdir, *flags, devices=devices)
   try:
     outputs = [process.communicate(timeout=400)[0] for process in running]
   finally:
@@ -110,6 +110,14 @@ def _run(workdir, *, more=(), loader=(), **settings):
       process.communicate()
   statuses = [process.returncode for process in running]
   assert not any(statuses), '\n'.join(outputs)
+
+
+def _config(*flags):
+  return repository.config_of(*repository.TINY, *flags)
+
+
+def _results(workdir):
+  """The generator and the lines of metrics."""
   lines = [
     json.loads(line)
     for line in (workdir / 'metrics.jsonl').read_text().splitlines()
@@ -117,8 +125,10 @@ def _run(workdir, *, more=(), loader=(), **settings):
   return load_file(workdir / 'generator.safetensors'), lines
 
 
-def _assert_close(ours, our_lines, theirs, their_lines):
+def _assert_close(workdir, other):
   """The same run but for the order of sums."""
+  ours, our_lines = _results(workdir)
+  theirs, their_lines = _results(other)
   assert ours.keys() == theirs.keys()
   for ours_line, theirs_line in zip(our_lines, their_lines, strict=True):
     assert ours_line.keys() == theirs_line.keys()
@@ -135,47 +145,48 @@ def _assert_close(ours, our_lines, theirs, their_lines):
 
 
 def test_processes_train_as_one_and_go_on_with_another_number(tmp_path):
-  run = functools.partial(
-    _run,
-    more=[
-      '--config.data.validation=hold-out:1',
-      '--config.validate_every=2',
-      '--config.ema_decay=0.9',
-    ],
+  """One, then two, then one again, whatever reads the photos."""
+  flags = (
+    '--config.data.validation=hold-out:1',
+    '--config.validate_every=2',
+    '--config.ema_decay=0.9',
+    '--config.stages.pretrain.steps=2',
   )
-  resident = ('--config.data.loader=resident',)  # starts sooner: no TensorFlow
-  run(tmp_path / 'parts', processes=4, loader=resident)
-  ours = run(tmp_path / 'parts', processes=2, gan=4)
-  theirs = run(tmp_path / 'whole', processes=1, gan=4, loader=resident)
-  _assert_close(*ours, *theirs)
-  validated = [line['step'] for line in ours[1] if 'psnr_y' in line]
-  assert validated == [2, 2, 4]
+  resident = (*flags, '--config.data.loader=resident')
+  tfdata = (*flags, '--config.data.loader=tfdata')
+  parts, whole = tmp_path / 'parts', tmp_path / 'whole'
+  setup = Setup(_config(*resident, '--config.stages.gan.steps=2'))
+  Run(setup, parts).train()
+  _train_by_two(parts, *tfdata, '--config.stages.gan.steps=4')
+  longer = setup.reschedule(_config(*resident, '--config.stages.gan.steps=6'))
+  Run(longer, parts).train()
+  Run(longer, whole).train()
+  _assert_close(parts, whole)
+  _, lines = _results(parts)
+  validated = [line['step'] for line in lines if 'psnr_y' in line]
+  assert validated == [2, 2, 4, 6]
 
 
 def test_processes_with_resident_photos_train_as_one_with_their_devices(
   tmp_path,
 ):
-  run = functools.partial(
-    _run,
-    gan=0,
-    more=[
-      '--config.data.loader=resident',
-      '--config.data.placement=sharded',
-      '--config.batch_norm=per_device',
-      '--config.steps_per_call=2',
-      '--config.log_every=2',
-    ],
+  flags = (
+    '--config.data.loader=resident',
+    '--config.data.placement=sharded',
+    '--config.batch_norm=per_device',
+    '--config.steps_per_call=2',
+    '--config.log_every=2',
+    '--config.stages.pretrain.steps=2',
+    '--config.stages.gan.steps=0',
   )
-  ours = run(tmp_path / 'parts', processes=2)
-  theirs = run(tmp_path / 'whole', processes=1, devices=2)
-  _assert_close(*ours, *theirs)
+  _train_by_two(tmp_path / 'parts', *flags, devices=2)
+  Run(Setup(_config(*flags)), tmp_path / 'whole').train()
+  _assert_close(tmp_path / 'parts', tmp_path / 'whole')
 
 
 def test_where_the_first_process_is_refused_all_end(tmp_path):
   with lock.Lock(tmp_path):
-    running = _start(
-      tmp_path, processes=2, more=['--config.data.loader=resident']
-    )
+    running = _start(tmp_path, '--config.data.loader=resident')
     said = [process.communicate(timeout=400)[0] for process in running]
   assert all(process.returncode not in (0, None) for process in running), said
   assert 'is in use by process' in said[0]

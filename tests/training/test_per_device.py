@@ -59,7 +59,6 @@ def _update(name):
     stage,
     lambda pictures, rows: rows,
     placement.mesh,
-    scale=4,
     precision='highest',
     batch_norm='per_device',
   )

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 import pytest
-from tensorboardX.proto import event_pb2
+from tensorboard.compat.proto import event_pb2
+from tensorboard.summary.writer import record_writer
 
 from srgan_jax.training import reporting
 
@@ -17,7 +18,7 @@ from srgan_jax.training import reporting
 def read_events(folder):
   """What TensorBoard would read of a folder's event files, oldest first."""
   events = []
-  for path in sorted(folder.glob('events.*'), key=lambda p: p.stat().st_mtime):
+  for path in sorted(folder.glob('*tfevents*')):
     data = path.read_bytes()
     while data:  # length, its checksum, the event, its checksum
       (length,) = struct.unpack('<Q', data[:8])
@@ -66,8 +67,6 @@ def test_a_resumed_run_purges_what_the_lost_one_showed(tmp_path, start):
     reporter.metrics(step, {'loss': 0.5})
   reporter.close()
   folder = tmp_path / 'tensorboard' / 'gan'
-  [before] = folder.iterdir()
-  before.rename(folder / 'events.before')  # names are of the second
   reporting.Reporter(tmp_path, 'gan', start=start, steps=9).close()
   starts = [
     event.step
@@ -89,9 +88,9 @@ def test_a_full_disk_is_named(tmp_path, request, failing):
     reporter._lines = open('/dev/full', 'w', encoding='utf-8')
     named = '/dev/full'
   else:
-    writer = reporter._board._writer._py_recordio_writer
-    writer._writer.close()
-    writer._writer = full = open('/dev/full', 'wb', buffering=0)
+    reporter._board._writer.close()
+    full = open('/dev/full', 'wb', buffering=0)
+    reporter._board._writer = record_writer.RecordWriter(full)
     request.addfinalizer(full.close)
     named = failing
   with pytest.raises(OSError, match='No space') as caught:

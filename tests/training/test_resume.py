@@ -3,181 +3,98 @@
 import json
 import os
 import pathlib
-import random
 import shutil
-import signal
-import subprocess
 import time
 
-import jax
-import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 
 from srgan_jax.training import reporting
+from srgan_jax.training.run import Run
+from srgan_jax.training.setup import Setup
+from tests.stress import training as attack
 from tests.support import repository
 
-KILLS = int(os.environ.get('SRGAN_JAX_KILLS', '2'))
-STEPS = 60
-_TIMED = {'images_per_s', 'input_wait'}
 
-
-def _command(workdir, *extra):
-  # Saves are frequent, so that some kills come in the middle of one.
-  return [
-    *repository.tiny_command(workdir, pretrain=STEPS, gan=STEPS),
-    '--config.save_every=5',
-    '--config.log_every=3',
-    '--config.ema_decay=0.9',
-    *extra,
-  ]
-
-
-def _start(workdir, *extra):
-  return subprocess.Popen(
-    _command(workdir, *extra),
-    cwd=repository.ROOT,
-    stdout=subprocess.PIPE,
-    stderr=subprocess.STDOUT,
-    text=True,
-  )
-
-
-def _finish(workdir, *extra):
-  process = _start(workdir, *extra)
-  output, _ = process.communicate(timeout=600)
-  assert process.returncode == 0, output
-  return output
-
-
-def _last_step(workdir: pathlib.Path) -> int:
-  """Steps logged so far, over both stages."""
-  path = workdir / 'metrics.jsonl'
-  lines = path.read_text().splitlines() if path.exists() else []
-  try:
-    last = json.loads(lines[-1])
-  except (IndexError, json.JSONDecodeError):
-    return 0
-  return last['step'] + (STEPS if last['stage'] == 'gan' else 0)
-
-
-def _checkpoint(workdir, stage):
-  folder = workdir / 'checkpoints' / stage / str(STEPS) / 'state'
-  return ocp.StandardCheckpointer().restore(folder.absolute())
-
-
-def _lines(workdir):
-  return [
-    {k: v for k, v in json.loads(line).items() if k not in _TIMED}
-    for line in (workdir / 'metrics.jsonl').read_text().splitlines()
-  ]
+def _run(workdir, *flags):
+  """The run, in this process."""
+  return Run(Setup(repository.config_of(*attack.FLAGS, *flags)), workdir)
 
 
 def _assert_same_run(ours, theirs):
-  for stage in ('pretrain', 'gan'):
-    a, b = _checkpoint(ours, stage), _checkpoint(theirs, stage)
-    flat_a, tree_a = jax.tree.flatten(a)
-    flat_b, tree_b = jax.tree.flatten(b)
-    assert tree_a == tree_b and len(flat_a) > 20
-    for x, y in zip(flat_a, flat_b, strict=True):
-      assert np.asarray(x).tobytes() == np.asarray(y).tobytes()
-  assert _lines(ours) == _lines(theirs)
-  for name in ('generator.safetensors', 'generator_pretrain.safetensors'):
-    assert (ours / name).read_bytes() == (theirs / name).read_bytes()
+  assert attack.end(ours) == attack.end(theirs)
 
 
 @pytest.fixture(scope='module')
 def uninterrupted(tmp_path_factory):
   workdir = tmp_path_factory.mktemp('uninterrupted') / 'run'
-  _finish(workdir)
+  _run(workdir).train()
   return workdir
 
 
-def test_killed_at_random_moments(uninterrupted, tmp_path):
+def test_stopped_at_random_moments(uninterrupted, tmp_path):
   seed = int(os.environ.get('SRGAN_JAX_KILL_SEED', str(time.time_ns())))
   print(f'SRGAN_JAX_KILL_SEED={seed}')
-  rng = random.Random(seed)
-  workdir = tmp_path / 'run'
-  # Not the last steps: a run that ends before the signal was not killed.
-  stops = sorted(rng.sample(range(2, 2 * STEPS - 20), KILLS))
-  kills = 0
-  for number, stop in enumerate(stops):
-    process = _start(workdir)
-    try:
-      while _last_step(workdir) < stop and process.poll() is None:
-        time.sleep(0.005)
-      time.sleep(rng.uniform(0, 0.2))
-      sent = signal.SIGTERM if number % 2 else signal.SIGKILL
-      process.send_signal(sent)
-      output, _ = process.communicate(timeout=300)
-    finally:
-      process.kill()
-    # On a busy machine the signal may come late even so.
-    assert process.returncode in (-sent, 143, 0), output
-    kills += process.returncode != 0
-    print(
-      f'killed by {sent.name} at about {stop}: {_last_step(workdir)} logged'
+  assert attack.kill(tmp_path / 'run', 2, seed)
+  _assert_same_run(tmp_path / 'run', uninterrupted)
+
+
+@pytest.mark.parametrize('share', [0.02, 0.6])
+def test_a_full_disk_is_said_and_a_run_goes_on(uninterrupted, tmp_path, share):
+  try:
+    assert not attack.fill(tmp_path / 'disk', uninterrupted, share)
+  except PermissionError as error:
+    pytest.skip(str(error))
+
+
+@pytest.fixture
+def finished(uninterrupted, tmp_path):
+  """A copy of the run, to be started again."""
+  return pathlib.Path(shutil.copytree(uninterrupted, tmp_path / 'run'))
+
+
+def test_a_finished_run_started_again_changes_nothing(uninterrupted, finished):
+  _run(finished).train()
+  _assert_same_run(finished, uninterrupted)
+
+
+def test_a_changed_config_is_refused_by_its_fields(finished):
+  with pytest.raises(ValueError) as caught:
+    _run(
+      finished,
+      '--config.seed=1',
+      '--config.batch_size=8',
+      '--config.log_every=7',
+      '--config.stages.gan.steps=99',
     )
-  assert kills
-  _finish(workdir)
-  _assert_same_run(workdir, uninterrupted)
-
-
-def test_a_finished_run_started_again_changes_nothing(uninterrupted, tmp_path):
-  workdir = tmp_path / 'run'
-  shutil.copytree(uninterrupted, workdir)
-  _finish(workdir)
-  _assert_same_run(workdir, uninterrupted)
-
-
-def test_a_changed_config_is_refused_by_its_fields(uninterrupted, tmp_path):
-  workdir = tmp_path / 'run'
-  shutil.copytree(uninterrupted, workdir)
-  process = _start(
-    workdir,
-    '--config.seed=1',
-    '--config.batch_size=8',
-    '--config.log_every=7',
-    '--config.stages.gan.steps=99',
-  )
-  output, _ = process.communicate(timeout=300)
-  assert process.returncode == 1
-  assert 'batch_size (4 before, 8 now)' in output
-  assert 'seed (0 before, 1 now)' in output
-  assert 'log_every' not in output and 'steps' not in output
-  assert 'Traceback' not in output
+  message = str(caught.value)
+  assert 'batch_size (4 before, 8 now)' in message
+  assert 'seed (0 before, 1 now)' in message
+  assert 'log_every' not in message and 'steps' not in message
 
 
 @pytest.mark.parametrize(
   ('change', 'message'),
   [
-    ('stages.gan.steps=7', f'at step {STEPS} already'),
-    ('stages.gan.steps=0', f'at step {STEPS} already'),
+    ('stages.gan.steps=7', f'at step {attack.STEPS} already'),
+    ('stages.gan.steps=0', f'at step {attack.STEPS} already'),
     ('stages.pretrain.steps=99', 'the next stage has begun'),
   ],
 )
 def test_what_was_trained_cannot_be_shortened(
-  uninterrupted, tmp_path, change, message
+  uninterrupted, finished, change, message
 ):
-  workdir = tmp_path / 'run'
-  shutil.copytree(uninterrupted, workdir)
-  process = _start(workdir, f'--config.{change}')
-  output, _ = process.communicate(timeout=300)
-  assert process.returncode == 1
-  assert message in output and 'Traceback' not in output
-  _assert_same_run(workdir, uninterrupted)
+  with pytest.raises(ValueError, match=message):
+    _run(finished, f'--config.{change}')
+  _assert_same_run(finished, uninterrupted)
 
 
-def test_other_images_are_refused(uninterrupted, tmp_path):
-  workdir, photos = tmp_path / 'run', tmp_path / 'photos'
-  shutil.copytree(uninterrupted, workdir)
+def test_other_photos_are_refused(finished, tmp_path):
+  photos = tmp_path / 'photos'
   shutil.copytree(repository.PHOTOS / 'train', photos)
-  _finish(workdir, f'--config.data.source=folder:{photos}')  # only moved
+  _run(finished, f'--config.data.source=folder:{photos}')  # only moved
   next(photos.iterdir()).unlink()
-  process = _start(workdir, f'--config.data.source=folder:{photos}')
-  output, _ = process.communicate(timeout=300)
-  assert process.returncode == 1
-  assert 'inputs.images (10 before, 9 now)' in output
+  with pytest.raises(ValueError, match=r'inputs\.images \(10 before, 9 now\)'):
+    _run(finished, f'--config.data.source=folder:{photos}')
 
 
 def test_lines_past_the_restored_step_are_cut(tmp_path):

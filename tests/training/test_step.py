@@ -18,6 +18,9 @@ def compiled(step, objective):
   return jax.jit(functools.partial(step, objective=objective))
 
 
+_apply = jax.jit(step_lib._apply)
+
+
 def assert_close(ours, theirs, tolerance=1e-5):
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(
@@ -131,34 +134,32 @@ def test_both_networks_move_and_vgg_does_not():
 
 
 def test_a_pixel_weight_adds_the_squared_error_to_vggs():
-  batch, network = small.batch(), small.perceptual()
-  sr = 0.9 * batch.hr
-  content = lambda weight: step_lib._content_terms(
-    sr,
-    batch.hr,
-    network,
-    step_lib.Objective(content_layer='conv2_2', pixel_weight=weight),
-  )[0]
-  assert_close(content(3.0) - content(0.0), 3 * losses.mse_loss(sr, batch.hr))
+  plain, weighted, squared = _contents({}, {'pixel_weight': 3.0})
+  assert_close(weighted - plain, 3 * squared)
 
 
 def test_a_sum_over_channels_is_as_many_times_the_mean():
-  @jax.jit
-  def contents(batch, network):
-    return [
-      step_lib._content_terms(
-        0.9 * batch.hr,
-        batch.hr,
-        network,
-        step_lib.Objective(
-          content_layer='conv2_2', content_reduction=reduction
-        ),
-      )[0]
-      for reduction in ('mean', 'sum_channels')
-    ]
-
-  mean, total = contents(small.batch(), small.perceptual())
+  mean, total, _ = _contents({}, {'content_reduction': 'sum_channels'})
   assert_close(total, 128 * mean)
+
+
+def _contents(*fields):
+  """The content loss by objectives with these fields; the squared error."""
+
+  @jax.jit
+  def compute(hr, network):
+    contents = [
+      step_lib._content_terms(
+        0.9 * hr,
+        hr,
+        network,
+        step_lib.Objective(content_layer='conv2_2', **each),
+      )[0]
+      for each in fields
+    ]
+    return *contents, losses.mse_loss(0.9 * hr, hr)
+
+  return compute(small.batch().hr, small.perceptual())
 
 
 @pytest.mark.parametrize('content', ['mse', 'conv2_2'])
@@ -208,12 +209,11 @@ def test_no_generator_gradient_reaches_d_or_vgg_in_the_step():
 def test_g_is_updated_against_the_d_just_updated():
   """With a D that jumps, the adversarial loss is the jumped D's."""
   batch = small.batch()
-  objective = step_lib.Objective(adversarial_weight=1.0)
   still = small.gan_state()
   jumping = still.replace(
-    discriminator=small.network_state(small.DISCRIMINATOR, 1, rate=0.05)
+    discriminator=still.discriminator.with_learning_rate(0.05)
   )
-  step = compiled(step_lib.gan_step, objective)
+  step = compiled(step_lib.gan_step, step_lib.Objective())
   _, slow = step(still, batch, None)
   _, fast = step(jumping, batch, None)
   assert slow['d_fake'] == fast['d_fake']  # before the update: the same D
@@ -224,13 +224,13 @@ def test_discriminator_statistics_take_real_first_and_drop_gs_pass():
   state, batch = small.gan_state(), small.batch()
   new, _ = compiled(step_lib.gan_step, step_lib.Objective())(state, batch, None)
   d, g = state.discriminator, state.generator
-  sr, _ = step_lib._apply(g, g.params, g.batch_stats, batch.lr)
+  sr, _ = _apply(g, g.params, g.batch_stats, batch.lr)
   stats = d.batch_stats
   for images in (batch.hr, sr):
-    _, stats = step_lib._apply(d, d.params, stats, images)
+    _, stats = _apply(d, d.params, stats, images)
   assert_close(new.discriminator.batch_stats, stats)
   for images in (sr, batch.hr):
-    _, wrong = step_lib._apply(d, d.params, d.batch_stats, images)
+    _, wrong = _apply(d, d.params, d.batch_stats, images)
   with pytest.raises(AssertionError):
     assert_close(new.discriminator.batch_stats, wrong)
 

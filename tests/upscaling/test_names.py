@@ -189,6 +189,22 @@ def test_skip_existing_is_the_default_and_can_be_said(model, tmp_path, capsys):
     run(*both, '--skip-existing', '--overwrite')
 
 
+@pytest.mark.skipif(sys.platform != 'linux', reason='needs attributes of Linux')
+def test_results_of_another_model_are_named(model, tmp_path, capsys):
+  put(tmp_path / 'a.png')
+  go = lambda *options: run(
+    tmp_path / 'a.png', '-o', tmp_path / 'out', '--model', *options
+  )
+  assert go(model) == 0
+  said = []
+  for options in ((model,), (model, '--back-project', '1'), ('srresnet',)):
+    assert go(*options) == 0
+    said.append('made by another model' in capsys.readouterr().err)
+  assert said == [False, True, True]
+  assert go('srresnet', '--overwrite') == go('photo') == 0
+  assert 'another model: srresnet (--ov' in capsys.readouterr().err
+
+
 def test_the_report_goes_into_devices_pipes_and_links(model, tmp_path, capsys):
   put(tmp_path / 'a.png')
   go = lambda report: run(
@@ -261,3 +277,28 @@ def test_hdr_is_refused_before_it_is_computed(model, tmp_path, capsys):
   with open(out / 'hdr.png', 'rb') as file:
     assert chunk in png.split(file)[0].chunks
   assert np.asarray(Image.open(out / 'hdr.png')).shape == (24, 20, 3)
+
+
+@pytest.mark.parametrize(
+  ('stdout', 'status', 'said'),
+  [
+    ('> /dev/full', 1, 'No space left on device'),
+    ('| head -n 1 > first', 0, ''),
+    ('>&- 2>&-', 0, ''),
+  ],
+)
+def test_no_picture_hangs_on_what_reads_the_names(
+  stdout, status, said, model, tmp_path
+):
+  put(*(tmp_path / 'in' / f'{i}.png' for i in range(5)))
+  result = subprocess.run(
+    f'{sys.executable} -m srgan_jax.upscale in -o out --model {model} {stdout}',
+    shell=True,
+    cwd=tmp_path,
+    env=repository.environment(),
+    capture_output=True,
+    text=True,
+  )
+  assert result.returncode == status and said in result.stderr
+  assert len(result.stderr.splitlines()) == bool(said)
+  assert len(names_in(tmp_path / 'out')) == 5

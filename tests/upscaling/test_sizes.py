@@ -142,7 +142,9 @@ def test_the_limit_counts_what_lies_between(photo, model, tmp_path, capsys):
   assert '--max-megapixels 3 lifts it' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('command', ['evaluate', 'upscale', 'video'])
+@pytest.mark.parametrize(
+  'command', ['demo', 'evaluate', 'export', 'hub', 'upscale', 'video']
+)
 @pytest.mark.parametrize('option', ['--help', '--version', '--list-models'])
 def test_help_imports_no_jax(command, option):
   code = (

@@ -1,32 +1,26 @@
-"""The upscaling call and command."""
+"""The upscaling command."""
 
 import csv
 import io
 import os
 import signal
-import struct
 import subprocess
 import sys
 import time
 import types
-import zlib
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from PIL import ExifTags, Image
 import pytest
 
-import srgan_jax
 from srgan_jax import upscale, weights
-from srgan_jax.imaging import color, pictures, resize, writing
+from srgan_jax.imaging import pictures, writing
 from srgan_jax.upscaling import upscaler
 from srgan_jax.weights import architecture
 from tests.support import repository
-from tests.support.image_files import deep, encode, oriented, profile
+from tests.support.image_files import deep, encode, huge, oriented, profile
 from tests.support.upscaling import (
   nearest_neighbour,
-  network,
   noise,
   save_small_generator,
 )
@@ -38,144 +32,8 @@ def model(tmp_path_factory):
   return save_small_generator(tmp_path_factory.mktemp('model'))
 
 
-# --- the call ---
-
-
-@pytest.fixture(scope='module')
-def upscaler_(model):
-  return srgan_jax.load(model)
-
-
-@pytest.mark.parametrize('dtype', [np.uint8, np.uint16, np.float16, np.float64])
-def test_every_dtype_comes_back(upscaler_, dtype):
-  top = np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1
-  image = (np.random.default_rng(0).random((9, 7, 3)) * top).astype(dtype)
-  sr = upscaler_(image)
-  assert sr.dtype == dtype and sr.shape == (36, 28, 3)
-  exact = upscaler_(color.to_unit(image)).astype(np.float64) * top
-  step = 0.51 if top > 1 else 1e-3
-  assert np.abs(sr.astype(np.float64) - exact).max() <= step
-  assert sr.std() > top * 0.02
-
-
-def test_every_number_of_channels_comes_back(upscaler_):
-  rgba = noise(9, 7, 4)
-  rgb = upscaler_(rgba[..., :3])
-  sr = upscaler_(rgba)
-  np.testing.assert_array_equal(sr[..., :3], rgb)
-  np.testing.assert_array_equal(sr[..., 3], resize.imresize(rgba[..., 3], 4))
-  gray = upscaler_(rgba[..., 0])
-  assert gray.shape == (36, 28)
-  three = upscaler_(rgba[..., [0, 0, 0]])
-  luma = np.asarray(Image.fromarray(three).convert('L'))
-  assert np.abs(gray.astype(int) - luma).max() <= 1
-  np.testing.assert_array_equal(upscaler_(rgba[..., :1])[..., 0], gray)
-  both = upscaler_(rgba[..., [0, 3]])
-  np.testing.assert_array_equal(both[..., 0], gray)
-  np.testing.assert_array_equal(both[..., 1], sr[..., 3])
-
-
-def test_alpha_is_tiled_without_a_seam(model):
-  tiled = srgan_jax.load(model, tile=32)
-  rgba = noise(70, 45, 4)
-  alpha = tiled(rgba)[..., 3]
-  np.testing.assert_array_equal(alpha, resize.imresize(rgba[..., 3], 4))
-
-
-def test_hidden_colours_do_not_bleed(upscaler_):
-  image = np.full((30, 30, 4), 200, np.uint8)
-  image[:, 15:, 3] = 0
-  clean = upscaler_(image)
-  image[:, 15:, :3] = 0  # black, where it cannot be seen
-  np.testing.assert_array_equal(upscaler_(image), clean)
-
-
-def test_batches_jit_and_jax_arrays(upscaler_):
-  images = noise(3, 9, 7, 3)
-  each = np.stack([upscaler_(image) for image in images])
-  batch = upscaler_(jnp.asarray(images))
-  assert isinstance(batch, jax.Array)
-  np.testing.assert_array_equal(batch, each)
-  traced = jax.jit(lambda x: upscaler_(x))
-  for image in (images, images[0, ..., 0]):
-    sr = traced(image)
-    assert sr.dtype == jnp.uint8
-    assert np.abs(np.asarray(sr, int) - upscaler_(image)).max() <= 1
-  gradient = jax.grad(lambda x: upscaler_(x).sum())(jnp.full((4, 4, 3), 0.5))
-  assert np.abs(gradient).max() > 0
-
-
-@pytest.mark.parametrize('mode', ['1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'CMYK'])
-def test_pil_images_come_back(upscaler_, mode):
-  image = Image.fromarray(noise(6, 5, 3)).convert(mode)
-  image.info.update(dpi=(300, 300), icc_profile=profile())
-  sr = upscaler_(image)
-  expected = {'1': 'L', 'P': 'RGB', 'CMYK': 'RGB'}.get(mode, mode)
-  assert (sr.mode, sr.size) == (expected, (20, 24))
-  assert sr.info['dpi'] == (300, 300)
-  assert ('icc_profile' in sr.info) == (mode in ('P', 'RGB', 'RGBA'))
-
-
-@pytest.mark.parametrize(
-  'image',
-  [
-    np.zeros((4, 4), np.int32),
-    np.zeros((4, 4, 5), np.uint8),
-    np.zeros((0, 4, 3), np.uint8),
-    np.zeros((4,), np.uint8),
-  ],
-)
-def test_other_arrays_are_refused(upscaler_, image):
-  with pytest.raises(
-    ValueError, match='must be uint8, uint16 or float, .* not'
-  ):
-    upscaler_(image)
-
-
-@pytest.mark.parametrize('value', [255.0, -1.0, np.nan])
-def test_floats_of_another_range_are_refused(upscaler_, value):
-  with pytest.raises(ValueError, match=r'must be in \[0, 1\], not from'):
-    upscaler_(np.full((4, 4, 3), value))
-
-
-def test_wrong_settings_are_refused(model):
-  with pytest.raises(ValueError, match='tile of 24 .* larger than 24'):
-    srgan_jax.load(model, tile=24)
-  with pytest.raises(ValueError, match="tile must be .* not 'small'"):
-    srgan_jax.load(model, tile='small')
-  with pytest.raises(ValueError, match="precision must be one of .*'half'"):
-    srgan_jax.load(model, precision='half')
-
-
-def test_output_that_is_not_finite_is_refused():
-  generator, variables = network()
-  broken = jax.tree.map(lambda x: x + jnp.nan, variables)
-  with pytest.raises(FloatingPointError, match='not finite'):
-    upscaler.Upscaler(generator, broken)(np.zeros((4, 4, 3), np.uint8))
-
-
-def test_bfloat16_is_for_8_bits_alone(model, upscaler_):
-  fast = srgan_jax.load(model, precision='bfloat16')
-  image = noise(9, 7, 3)
-  difference = np.abs(fast(image).astype(int) - upscaler_(image))
-  assert 0 < difference.max() <= 8
-  for other in (image.astype(np.uint16) * 257, color.to_unit(image)):
-    np.testing.assert_array_equal(fast(other), upscaler_(other))
-
-
-# --- the command ---
-
-
 def run(*arguments):
   return upscale.main([str(argument) for argument in arguments])
-
-
-def huge() -> bytes:
-  """A PNG that claims to have 10**10 pixels."""
-  header = b'IHDR' + struct.pack('>IIBBBBB', 10**5, 10**5, 8, 2, 0, 0, 0)
-  checksum = struct.pack('>I', zlib.crc32(header))
-  data = encode(Image.fromarray(noise(4, 4, 3)))
-  return data[:8] + struct.pack('>I', 13) + header + checksum + data[33:]
 
 
 def nasty_files():

@@ -15,6 +15,7 @@ from tests.support.videos import (
   KEEP_TIMES,
   PICTURES,
   SOUND,
+  Spy,
   frames,
   nearest,
   needs_ffmpeg,
@@ -91,19 +92,14 @@ def test_colours_stay(tmp_path, matrix, height):
     *('-f', 'lavfi', '-i', f'color=c=0xE04020:size=32x{height}:duration=0.1'),
     *('-c:v', 'libx264', '-qp', 0, '-pix_fmt', 'yuv444p', *tags, source),
   )
-  seen = []
-
-  def spy(lr):
-    seen.append(lr)
-    return nearest(lr)
-
+  spy = Spy()
   upscale_video(source, out, spy, crf=1)
   if matrix:
-    assert np.abs(seen[0].astype(int) - (0xE0, 0x40, 0x20)).max() <= 2
+    assert np.abs(spy.given[0].astype(int) - (0xE0, 0x40, 0x20)).max() <= 2
   # The result says how it is to be read, so that nobody has to guess.
   assert 'color_space' in streams(out)['video']
   again = frames(out, 128, 4 * height)
-  assert np.abs(again[0].astype(int) - nearest(seen[0])).max() <= 2
+  assert np.abs(again[0].astype(int) - nearest(spy.given[0])).max() <= 2
 
 
 @needs_ffmpeg

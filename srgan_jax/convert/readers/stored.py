@@ -53,13 +53,11 @@ class Stored:
 def read_all(
   arrays: Mapping[str, Mapping[str, Stored]], limit: int
 ) -> dict[str, dict[str, np.ndarray]]:
-  """The arrays by layer and part, where they have at most `limit` values.
-
-  Returns:
-    The same names, float32 NumPy arrays.
+  """The arrays by layer and part, as float32 NumPy arrays.
 
   Raises:
-    ValueError: where they have more, or one is not of floating-point numbers.
+    ValueError: where they have more than `limit` values, or one is not of
+      floating-point numbers.
   """
   total = sum(
     array.size for parts in arrays.values() for array in parts.values()
@@ -131,5 +129,9 @@ def digests(source: pathlib.Path | bytes) -> dict[str, str]:
 def first_line(error: BaseException) -> str:
   """What an error says, as one short line; its class where it is empty."""
   lines = str(error).strip().splitlines() or [type(error).__name__]
-  # A name in it may be the file's, to clear the screen with.
-  return ''.join(c if c.isprintable() else '?' for c in lines[0][:300])
+  return printable(lines[0])
+
+
+def printable(message: object) -> str:
+  """A message on one line: names in it may be a file's, to clear the screen."""
+  return ''.join(c if c.isprintable() else '?' for c in str(message)[:300])

@@ -355,10 +355,8 @@ def _upright(
 ) -> tuple[np.ndarray, bool]:
   """Turned and mirrored as a display matrix says; whether rows were columns.
 
-  Args:
-    pixels: [H, W, C].
-    matrix: nine int32 a, b, u, c, d, v, x, y, w: a point (x, y) is shown at
-      (a x + c y, b x + d y).
+  The matrix is nine int32 a, b, u, c, d, v, x, y, w: a point (x, y) is shown at
+  (a x + c y, b x + d y).
   """
   if matrix is None:
     return pixels, False

@@ -11,7 +11,7 @@ import av
 from av.video.reformatter import ColorRange, VideoReformatter
 import numpy as np
 
-from srgan_jax.models.generator import SCALE
+from srgan_jax import SCALE
 from srgan_jax.upscaling.video import colors, formats, streams, tags
 from srgan_jax.upscaling.video.containers import (
   CONTAINERS,
@@ -54,15 +54,10 @@ def choose(
   pixel_format: str | None,
   crf: int,
 ) -> Picture:
-  """Chooses what keeps most of the source's picture.
+  """Chooses what keeps most of the source's picture, by its first frame.
 
-  Args:
-    source: the file, which an error names.
-    first: its first frame.
-    container: where the picture goes.
-    encoder: FFmpeg's name of another encoder than the container's.
-    pixel_format: FFmpeg's name of another format than the nearest.
-    crf: the encoder's constant quality.
+  `encoder` and `pixel_format` are FFmpeg's names of others than the container's
+  own and the nearest; `crf` is the encoder's constant quality.
 
   Raises:
     ValueError: where the encoder or the format is unknown, or would make 8
@@ -123,13 +118,8 @@ class Writer:
   ):
     """Lays out the file's streams and writes its header.
 
-    Args:
-      path: where to.
-      container: its kind.
-      reader: the source, whose streams and tags are taken over.
-      routes: what becomes of each stream that is not upscaled, by index.
-      picture: how the picture is encoded.
-      first: the source's first frame.
+    The source's other streams are taken over as `routes` say, by index, and its
+    tags.
     """
     self._picture, self._colors = picture, first.colors
     self._kind = formats.describe(picture.format)

@@ -11,7 +11,7 @@ import pathlib
 import pickle
 import struct
 
-from srgan_jax.stress import hostile_archives, hostile_hdf5
+from tests.stress import hostile_archives, hostile_hdf5
 
 Write = Callable[[pathlib.Path], None]
 
@@ -39,6 +39,24 @@ def _laughs(levels: int = 60) -> bytes:
   return body
 
 
+_PAIRS = (
+  b'ccollections\nOrderedDict\nq\0X\1\0\0\0aK\1\x86q\1]('
+  + b'h\1' * 80_000
+  + b'e\x85q\2'
+  + b'h\0h\2R' * 50_000
+)
+_REFERENCES = (
+  b'(Nctorch\nFloatStorage\nX\1\0\0\x000NK\1'
+  + b'K\0' * 80_000
+  + b'tq\0'
+  + b'h\0Q' * 50_000
+)
+_SHAPE = (
+  b'cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\0\x85C\1b\x87R(K\1('
+  + (b'\x8a\xff' + b'\1' * 255) * 30_000
+  + b'tcnumpy\ndtype\nX\2\0\0\0f4K\0K\1\x87R(K\3X\1\0\0\0<NNNK\xffK\xffK\0tb'
+  + b'\x89C\0tb'
+)
 # By name the body of a pickle, without its head and its end.
 _PICKLES = {
   'a tuple of 2^60 elements': _laughs(),
@@ -50,6 +68,11 @@ _PICKLES = {
   '5 million dicts': b'}' * 5_000_000,
   'a claim of 2^62 bytes': b'\x8e' + struct.pack('<Q', 2**62),
   'a call of os.system': b'cos\nsystem\nX\4\0\0\0true\x85R',
+  '80,000 pairs, 50,000 times': _PAIRS,
+  '80,000 references, 50,000 times': _REFERENCES,
+  'a shape of 30,000 numbers of 255 bytes': _SHAPE,
+  'a name of control characters': b'X\2\0\0\0o\nX\2\0\0\0\x1bx\x93',
+  'a key of control characters': b'}X\2\0\0\0\n\x1bNs',
   'bytearray(10^10)': b'cbuiltins\nbytearray\n\x8a\5\0\xe4\x0bT\2\x85R',
 }
 

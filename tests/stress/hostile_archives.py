@@ -144,6 +144,14 @@ def _large_member(path: pathlib.Path) -> None:
   path.write_bytes(gzip.compress(block + bytes(1024)))
 
 
+def _names(path: pathlib.Path) -> None:
+  """3,000 names, each of the next."""
+  entry = _entry('x', 5)
+  entry.type = tarfile.GNUTYPE_LONGNAME
+  name = entry.tobuf(tarfile.GNU_FORMAT) + b'x.txt' + bytes(507)
+  path.write_bytes(gzip.compress(name * 3000))
+
+
 # Found by fuzzing: a directory that says it lies before the file.
 _BEFORE = (
   'c-jl_W@Zs#V9+bb&S_w&Eo6w`Vqjn>E=ep&jZeu;F3Dgh)(h}vWD;QpDgpvYq3YN@&kPbIfN'
@@ -172,4 +180,5 @@ TARS: dict[str, Callable[[pathlib.Path], None]] = {
   '20 GiB in front': _bomb,
   'a sparse member of 2^40 bytes': _sparse,
   'a member of 2^40 bytes': _large_member,
+  '3,000 names in front': _names,
 }

@@ -1,0 +1,244 @@
+"""The page to try a generator on: what it shows, and what its buttons do."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent import futures
+import functools
+import pathlib
+import time
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from srgan_jax import SCALE, cli, pretrained
+from srgan_jax.convert import published
+from srgan_jax.imaging import pictures, reading, writing
+from srgan_jax.upscaling import Upscaler, load
+
+# What the slider shows has at most this many pixels a side; the download is
+# whole.
+_SHOWN_SIDE = 4096
+_POLL = 0.5  # seconds between two reports of progress
+_EXAMPLES = pathlib.Path(__file__).parent / 'assets' / 'validation'
+# Choices of back-projection, and what `load` takes for them.
+_BACK_PROJECTION = {'as the model recommends': None, 'off': 0, 'on': 1}
+
+
+def page(models: Mapping[str, pathlib.Path], max_megapixels: float) -> Any:
+  """Builds the page: `gradio.Blocks`, not launched.
+
+  Args:
+    models: by the name to choose it by.
+    max_megapixels: larger pictures are refused.
+  """
+  import gradio as gr
+
+  def show(
+    path: str | None, name: str, strength: float, back_projection: str
+  ) -> Iterator[Any]:
+    open_model = functools.partial(
+      _load, models[name], strength, _BACK_PROJECTION[back_projection]
+    )
+    yield from _show(path, max_megapixels, name, open_model)
+
+  with gr.Blocks(
+    title='srgan_jax: upscale a picture',
+    analytics_enabled=False,
+  ) as blocks:
+    gr.Markdown(
+      f'# Upscale a picture x{SCALE}\nPictures stay on the computer that runs '
+      'this page, and are deleted when it stops.'
+    )
+    with gr.Row():
+      with gr.Column(scale=1, min_width=300):
+        given = _add_choices(list(models), max_megapixels)
+        status = gr.Markdown(elem_id='status')
+        result = gr.DownloadButton(
+          'Download the result (PNG)',
+          variant='primary',
+          interactive=False,
+          elem_id='download',
+        )
+        _add_examples(given[0])
+      with gr.Column(scale=3, min_width=480):
+        slider = gr.ImageSlider(
+          label='Before and after',
+          format='png',
+          max_height=720,
+          interactive=False,
+          buttons=['fullscreen'],
+          elem_id='slider',
+        )
+    gr.on(
+      [c.release if isinstance(c, gr.Slider) else c.change for c in given],
+      show,
+      given,
+      [slider, result, status],
+      show_progress_on=[slider],
+      trigger_mode='always_last',
+    )
+  return blocks
+
+
+def _add_choices(names: list[str], max_megapixels: float) -> list[Any]:
+  """The components for what `show` takes: picture, model and so on."""
+  import gradio as gr
+
+  return [
+    gr.File(
+      label=f'Picture, up to {max_megapixels:g} megapixels',
+      file_types=['image'],
+      type='filepath',
+      height=170,
+      elem_id='picture',
+    ),
+    gr.Radio(names, value=names[0], label='Model', elem_id='model'),
+    gr.Slider(0, 1, 1, step=0.1, label='Strength', elem_id='strength'),
+    gr.Radio(
+      list(_BACK_PROJECTION),
+      value=next(iter(_BACK_PROJECTION)),
+      label='Back-projection',
+      elem_id='back_projection',
+    ),
+  ]
+
+
+def _add_examples(picture: Any) -> None:
+  """Small pictures to click on, each of which then is the picture."""
+  import gradio as gr
+
+  paths = sorted(str(path) for path in _EXAMPLES.glob('*.png'))
+  thumbnails = gr.Dataset(
+    components=[gr.Image(visible=False)],
+    samples=[[path] for path in paths],
+    label='Or try one of these',
+    type='index',
+  )
+  thumbnails.click(lambda i: paths[i], thumbnails, picture)
+
+
+def _show(
+  path: str | None,
+  max_megapixels: float,
+  name: str,
+  open_model: Callable[[], Upscaler],
+) -> Iterator[tuple[Any, Any, str]]:
+  """The slider, the download and the line below, until all is done."""
+  import gradio as gr
+
+  download = lambda file: gr.DownloadButton(
+    value=file, interactive=file is not None
+  )
+  if path is None:
+    yield None, download(None), ''
+    return
+  try:
+    lr = _read(path, max_megapixels)
+    height, width = lr.pixels.shape[:2]
+    before = _shown(lr.pixels, height, width)
+    text = f'Upscaling {width} x {height} pixels with {name} …'
+    yield (before, before), download(None), _literal(text)
+    upscaler = open_model()
+    start = time.perf_counter()
+    counts: list[int] = []
+    with futures.ThreadPoolExecutor(1) as pool:
+      task = pool.submit(upscaler, lr.pixels, counts.append)
+      while futures.wait([task], _POLL).not_done:
+        done = sum(counts) / (height * width)
+        yield gr.skip(), gr.skip(), _literal(f'{text} {done:.0%}')
+    sr = lr.with_pixels(task.result())
+    seconds = time.perf_counter() - start
+    after = _shown(sr.pixels, height, width)
+    source = pathlib.Path(path)
+    target = source.with_name(f'{source.stem}_x{SCALE}_{_plain(name)}.png')
+    with open(target, 'wb') as file:
+      writing.write(sr, file, 'PNG')
+    text = (
+      f'{SCALE * width} x {SCALE * height} pixels in {seconds:.1f} s. '
+      f'Left of the slider: bicubic; right: {name}.'
+    )
+    text = ' '.join([text, *(f'Note: {note}.' for note in lr.notes)])
+    yield (before, after), download(str(target)), _literal(text)
+  except (ValueError, OSError, MemoryError, FloatingPointError) as error:
+    yield None, download(None), _one_line(error)
+
+
+def _read(path: str, max_megapixels: float) -> pictures.Picture:
+  """The uploaded picture.
+
+  Raises:
+    ValueError: one line, where it cannot be read or is too large.
+  """
+  name = pathlib.Path(path).name
+  height, width = reading.image_size(path, name, None)
+  if height * width > max_megapixels * 1e6:
+    raise ValueError(
+      f'{name} has {width} x {height} pixels, more than {max_megapixels:g} '
+      'megapixels: crop it, use python -m srgan_jax.upscale, or start this '
+      'page with --max-megapixels'
+    )
+  return pictures.read(path, name)
+
+
+def _shown(pixels: np.ndarray, height: int, width: int) -> Image.Image:
+  """What the slider shows: an LR picture of that size or its result, HR.
+
+  An LR picture is enlarged by bicubic interpolation.
+  """
+  scale = min(SCALE, _SHOWN_SIDE / max(height, width))
+  size = round(scale * width), round(scale * height)
+  pixels = reading.to_8_bit(pixels)
+  image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+  return image.resize(size, Image.Resampling.BICUBIC)
+
+
+def _plain(name: str) -> str:
+  """A model's name as a part of a file's name."""
+  stem = pathlib.Path(name).stem
+  return ''.join(c if c.isalnum() or c in '-_' else '_' for c in stem)
+
+
+def _literal(text: str) -> str:
+  """Markdown that shows a text as it is: file names have stars and brackets."""
+  return ''.join(c if c.isalnum() or c == ' ' else f'&#{ord(c)};' for c in text)
+
+
+def _one_line(error: BaseException) -> str:
+  return f'<span class="error">{_literal(cli.one_line(error))}</span>'
+
+
+@functools.lru_cache(maxsize=8)
+def _load(
+  file: pathlib.Path, strength: float, back_project: int | None
+) -> Upscaler:
+  return load(file, strength=strength, back_project=back_project)
+
+
+def find_models(given: Sequence[str]) -> dict[str, pathlib.Path]:
+  """The files of generators to choose from: those given, then those shipped.
+
+  Args:
+    given: shipped or published names or weights files.
+
+  Raises:
+    ValueError: one line, where a file is no generator of ours.
+  """
+  for name in given:
+    published.provide(name, print)
+  names = {pretrained.find(name): _short_name(name) for name in given}
+  for file in names:
+    load(file)
+  # Of two shipped names for one file, the short one.
+  for name in sorted(pretrained.FILES, key=len):
+    names.setdefault(pretrained.find(name), name)
+  return {
+    name if list(names.values()).count(name) == 1 else str(file): file
+    for file, name in names.items()
+  }
+
+
+def _short_name(model: str) -> str:
+  """'vgg54/generator' of runs/vgg54/generator.safetensors; a name as it is."""
+  if not (file := pathlib.Path(model)).is_file():
+    return model
+  return str(pathlib.Path(file.parent.name, file.stem))

@@ -1,0 +1,169 @@
+"""Puts a generator on the Hugging Face Hub, with a model card.
+
+  pip install 'srgan_jax[hub]' && hf auth login
+  python -m srgan_jax.hub generator.safetensors USER/REPO [--space] [-o DIR]
+
+The card says what the file says of its licence, figures and training. --space
+makes the Space USER/REPO too, where the page of `srgan_jax.demo` runs with this
+generator. With -o the files are written to DIR/model and DIR/space and nothing
+is uploaded. The commands then take --model hf:USER/REPO, and Python
+srgan_jax.load('hf:USER/REPO').
+"""
+
+from collections.abc import Sequence
+import json
+import os
+import pathlib
+import re
+import shutil
+import sys
+import tempfile
+
+from srgan_jax import cli, files, pretrained
+
+# Of the licences that weights have, those that the Hub knows by these names.
+_LICENCES = {'apache-2.0', 'mit', 'cc0-1.0', 'cc-by-4.0', 'cc-by-nc-4.0'}
+
+_CARD = """\
+---
+{data}
+---
+
+# {name}
+
+A generator of srgan_jax: pictures 4 times as high and wide.
+
+```sh
+pip install 'srgan_jax[hub]'
+srgan-upscale photo.jpg --model {model}
+```
+
+What its file says of its training:
+
+```json
+{training}
+```
+"""
+
+_APP = """\
+from srgan_jax import demo_page
+
+models = demo_page.find_models(['{model}'])
+demo_page.page(models, max_megapixels=1).launch(max_file_size='64mb')
+"""
+
+
+def write(
+  model: str | os.PathLike[str], repository: str, folder: pathlib.Path
+) -> None:
+  """Writes the files of a repository and of its Space: FOLDER/model and /space.
+
+  Args:
+    model: as for `srgan_jax.load`.
+    repository: 'USER/REPO'.
+    folder: is made where it is not there.
+
+  Raises:
+    ValueError: one line, where the file is not a generator of this project.
+  """
+  from huggingface_hub import EvalResult, ModelCardData, SpaceCardData
+
+  from srgan_jax import weights
+
+  source = pretrained.find(model)
+  training = weights.load_generator(source)[2]['training']
+  name, place = repository.rpartition('/')[2], pretrained.HUB + repository
+  stated = str(training.get('licence', '')).partition(':')[0]
+  licence = re.sub('[^a-z0-9.]+', '-', stated.lower())
+  is_other = bool(licence) and licence not in _LICENCES
+  results = [
+    EvalResult(
+      'image-to-image', images, images, key.split('_')[0], v, metric_name=key
+    )
+    for images, figures in training.get('figures', {}).items()
+    for key, v in figures.items()
+  ]
+  data = ModelCardData(
+    model_name=name if results else None,
+    library_name='srgan_jax',
+    pipeline_tag='image-to-image',
+    tags=['super-resolution', 'srgan', 'jax'],
+    license='other' if is_other else licence or None,
+    license_name=licence if is_other else None,
+    eval_results=results or None,
+  )
+  space = SpaceCardData(sdk='gradio', app_file='app.py', models=[repository])
+  facts = json.dumps(training, indent=2)
+  for file, text in {
+    'model/README.md': _CARD.format(
+      data=data, name=name, model=place, training=facts
+    ),
+    'space/README.md': f'---\n{space}\n---\n',
+    'space/app.py': _APP.format(model=place),
+    'space/requirements.txt': 'srgan_jax[demo,hub]\n',
+  }.items():
+    (folder / file).parent.mkdir(parents=True, exist_ok=True)
+    files.write_text(folder / file, text)
+  with files.replacing(folder / 'model' / pretrained.HUB_FILE) as beside:
+    shutil.copyfile(source, beside)
+
+
+def push(
+  model: str | os.PathLike[str], repository: str, *, space: bool = False
+) -> list[str]:
+  """Uploads a generator to the account that is logged in; the addresses.
+
+  Args:
+    model: as for `srgan_jax.load`.
+    repository: 'USER/REPO', made where it is not there.
+    space: whether its Space is made as well.
+
+  Raises:
+    ValueError: as `write`, or for what is no repository's name.
+    OSError: the Hub refuses it or cannot be reached.
+  """
+  import huggingface_hub
+
+  hub, addresses = huggingface_hub.HfApi(library_name='srgan_jax'), []
+  with tempfile.TemporaryDirectory() as folder:
+    write(model, repository, pathlib.Path(folder))
+    for kind, sdk in (('model', None), ('space', 'gradio'))[: 1 + space]:
+      place = hub.create_repo(
+        repository, repo_type=kind, space_sdk=sdk, exist_ok=True
+      )
+      hub.upload_folder(
+        repo_id=repository, repo_type=kind, folder_path=f'{folder}/{kind}'
+      )
+      addresses.append(str(place))
+  return addresses
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+  """The command; its exit status."""
+  parser = cli.parser(__doc__, 'python -m srgan_jax.hub')
+  cli.add_information(parser)
+  add = parser.add_argument
+  add('model', help='a weights file, or a name of --list-models')
+  add('repository', metavar='USER/REPO', help='on the Hub')
+  add('--space', action='store_true', help='also a page to try it')
+  add('-o', '--output', type=pathlib.Path, help='write here, upload nothing')
+  options = parser.parse_args(arguments)
+  try:
+    if options.output:
+      write(options.model, options.repository, options.output)
+    else:
+      made = push(options.model, options.repository, space=options.space)
+      print(*made, sep='\n')
+  except ImportError as error:
+    if error.name != 'huggingface_hub':
+      raise
+    print(f'hub: takes one more package: {cli.install("hub")}', file=sys.stderr)
+    return 1
+  except (ValueError, OSError) as error:
+    print(f'hub: {cli.one_line(error)}', file=sys.stderr)
+    return 1
+  return 0
+
+
+if __name__ == '__main__':
+  cli.run(main)
