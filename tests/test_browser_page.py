@@ -31,7 +31,11 @@ def address(tmp_path):
   if not archive.is_file():
     pytest.skip('SRGAN_JAX_ORT_WEB names no onnxruntime-web-1.30.0.tgz')
   with tarfile.open(archive) as package:
-    package.extractall(tmp_path, filter='data')
+    # Python 3.11.3 and earlier have no filters.
+    package.extraction_filter = getattr(
+      tarfile, 'data_filter', lambda member, path: member
+    )
+    package.extractall(tmp_path)
   page = (repository.ROOT / 'docs' / 'browser.html').read_text()
   home = 'https://cdn.jsdelivr.net/npm/onnxruntime-web@1.30.0/dist/'
   assert home in page
