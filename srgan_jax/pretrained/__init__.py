@@ -57,7 +57,7 @@ def find(model: str | os.PathLike[str]) -> pathlib.Path:
         f'python -m srgan_jax.convert.published {model}'
       )
   elif str(model) in FILES and not path.is_file():
-    path = _FOLDER / f'{FILES[str(model)]}.safetensors'
+    path = _shipped(str(model))
   elif not path.exists():
     names = [*FILES, *published.MODELS]
     near = cli.did_you_mean(str(model), names)
@@ -82,22 +82,33 @@ def find_srresnet(model: str | os.PathLike[str]) -> pathlib.Path:
   """The weights file of the SRResNet that a generator was trained on from.
 
   For a file that is the run's own first stage, where that lies beside it, else
-  the shipped one.
+  the one known of this file, by whatever name it is asked for, or the shipped
+  one.
 
   Raises:
     ValueError: as `find`.
   """
-  if is_published(model):
-    return find(published.MODELS[str(model)].srresnet)
-  of_run = find(model).with_name(_PRETRAINED)
+  path = find(model)
+  of_run = path.with_name(_PRETRAINED)
   if of_run.is_file():
     return of_run
-  return find(_SRRESNETS.get(str(model), 'srresnet'))
+  known = {_shipped(name): own for name, own in _SRRESNETS.items()}
+  known |= {
+    cached(name): own.srresnet for name, own in published.MODELS.items()
+  }
+  same = [
+    own for file, own in known.items() if file.resolve() == path.resolve()
+  ]
+  return find(same[0] if same else 'srresnet')
 
 
 def cached(name: str) -> pathlib.Path:
   """Where a published generator lies once it is fetched."""
   return files.cache_folder('generators') / f'{name}.safetensors'
+
+
+def _shipped(name: str) -> pathlib.Path:
+  return _FOLDER / f'{FILES[name]}.safetensors'
 
 
 def _fetch_from_hub(model: str) -> pathlib.Path:

@@ -28,6 +28,9 @@ def test_an_srgan_of_degraded_pictures_starts_from_photo():
     srgan_jax.load('photo-srgan', strength=0),
   )
   jax.tree.map(np.testing.assert_array_equal, least.variables, photo.variables)
+  # The page asks by the file, not by its name.
+  file = pretrained.find('photo-srgan')
+  assert pretrained.find_srresnet(file) == pretrained.find('photo')
 
 
 def test_a_file_is_itself_and_another_name_names_the_nearest(tmp_path):
