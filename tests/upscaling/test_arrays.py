@@ -13,13 +13,7 @@ from tests.support.image_files import profile
 from tests.support.upscaling import (
   network,
   noise,
-  save_small_generator,
 )
-
-
-@pytest.fixture(scope='module')
-def model(tmp_path_factory):
-  return save_small_generator(tmp_path_factory.mktemp('model'))
 
 
 @pytest.fixture(scope='module')

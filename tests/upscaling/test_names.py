@@ -17,15 +17,9 @@ import pytest
 from srgan_jax import cli, upscale
 from tests.support import repository, signals
 from tests.support.image_files import encode, noise
-from tests.support.upscaling import save_small_generator
 
 COMMAND = [sys.executable, '-m', 'srgan_jax.upscale']
 PICTURE = encode(Image.new('RGB', (6, 5), (9, 99, 199)))
-
-
-@pytest.fixture(scope='module')
-def model(tmp_path_factory):
-  return save_small_generator(tmp_path_factory.mktemp('model'))
 
 
 def run(*arguments):

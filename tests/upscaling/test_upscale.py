@@ -22,14 +22,7 @@ from tests.support.image_files import deep, encode, huge, oriented, profile
 from tests.support.upscaling import (
   nearest_neighbour,
   noise,
-  save_small_generator,
 )
-
-
-@pytest.fixture(scope='module')
-def model(tmp_path_factory):
-  """A generator file of a small network with random weights."""
-  return save_small_generator(tmp_path_factory.mktemp('model'))
 
 
 def run(*arguments):

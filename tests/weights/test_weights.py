@@ -19,19 +19,7 @@ from tests.support.weight_files import (
   make_network,
   make_variables,
   rewrite,
-  save_generator,
-  save_vgg,
 )
-
-
-@pytest.fixture
-def generator_file(tmp_path):
-  return save_generator(tmp_path)
-
-
-@pytest.fixture
-def vgg_file(tmp_path):
-  return save_vgg(tmp_path)
 
 
 def test_generator_round_trip(generator_file):

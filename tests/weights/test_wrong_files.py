@@ -7,19 +7,7 @@ from srgan_jax import weights
 from tests.support.weight_files import (
   refusal,
   rewrite,
-  save_generator,
-  save_vgg,
 )
-
-
-@pytest.fixture
-def generator_file(tmp_path):
-  return save_generator(tmp_path)
-
-
-@pytest.fixture
-def vgg_file(tmp_path):
-  return save_vgg(tmp_path)
 
 
 def test_missing_file_says_what_to_run(tmp_path):

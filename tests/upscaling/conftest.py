@@ -1,0 +1,11 @@
+"""A generator for the tests of one module."""
+
+import pytest
+
+from tests.support.upscaling import save_small_generator
+
+
+@pytest.fixture(scope='module')
+def model(tmp_path_factory):
+  """A generator file of a small network with random weights."""
+  return save_small_generator(tmp_path_factory.mktemp('model'))
