@@ -133,7 +133,6 @@ class StageLoop:
     return int(min(config.steps_per_call, left, until_special))
 
   def _do_what_is_due(self, stop: interruption.StopSignal) -> None:
-    self._workdir.require()
     logs = self._is_due('log_every')
     is_stopping = stop.requested(may_wait=logs)
     validates = bool(self._inputs.validation) and self._is_due('validate_every')

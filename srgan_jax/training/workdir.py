@@ -34,7 +34,6 @@ class Workdir:
     self.keeps_whole_only = config.resume == 'whole'
     self._config = config
     self._described = config.to_dict() | {'inputs': dict(inputs)}
-    self._lock = lock.Lock(path)
     self._trained: dict[str, int] = {}
 
   def checkpoint_folder(self, stage_name: str) -> pathlib.Path:
@@ -58,8 +57,11 @@ class Workdir:
       raise FileExistsError(
         errno.EEXIST, os.strerror(errno.EEXIST), str(self.path)
       )
-    if jax.process_index() == 0:  # whose lock it is that the others find
-      self._lock.check()
+    if jax.process_index() == 0:
+      lock.check(self.path)
+    self._check_trained()
+
+  def _check_trained(self) -> None:
     self._check_config()
     self._trained = {
       name: self._find_step(name) for name in (stages.PRETRAIN, stages.GAN)
@@ -78,9 +80,9 @@ class Workdir:
       with self._failing_together():
         if jax.process_index() == 0:
           self.path.mkdir(parents=True, exist_ok=True)
-          stack.enter_context(self._lock)
+          stack.enter_context(lock.held(self.path))
       with self._failing_together():
-        self.check()
+        self._check_trained()
       if jax.process_index() == 0:
         self._set_aside()
         files.write_json(self._config_file, self._described)
@@ -99,14 +101,6 @@ class Workdir:
       raise fault or ValueError(
         f'{self.path} cannot be used: see what another process says'
       )
-
-  def require(self) -> None:
-    """Refuses to go on in a folder that another run has taken over.
-
-    Raises:
-      ValueError: one line naming that run.
-    """
-    self._lock.require()
 
   @property
   def _config_file(self) -> pathlib.Path:
