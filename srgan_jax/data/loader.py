@@ -37,7 +37,6 @@ class Loader(Protocol):
 def host_batch(
   source: Source,
   drawn: draw_lib.Draw,
-  rows: slice = slice(None),
   *,
   crop_size: int,
   edge: resize.Edge = 'clamp',
@@ -47,7 +46,6 @@ def host_batch(
   Args:
     source: the pictures.
     drawn: the global batch, of `draw`.
-    rows: those wanted of it.
     crop_size: side of an HR crop in pixels.
     edge: what lies outside a picture.
 
@@ -60,8 +58,6 @@ def host_batch(
   """
   crops = [
     draw_lib.cut(source.read(int(image)), y, x, crop_size=crop_size, edge=edge)
-    for image, y, x in zip(
-      drawn.image[rows], drawn.y[rows], drawn.x[rows], strict=True
-    )
+    for image, y, x in zip(drawn.image, drawn.y, drawn.x, strict=True)
   ]
-  return {'crop': np.stack(crops), 'symmetry': drawn.symmetry[rows]}
+  return {'crop': np.stack(crops), 'symmetry': drawn.symmetry}

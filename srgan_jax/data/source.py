@@ -14,9 +14,6 @@ import numpy as np
 
 from srgan_jax.imaging import reading
 
-# What a source can be opened from.
-FORMS = 'tfds:NAME[:SPLIT], folder:DIR or tar:GLOB'
-
 
 class Entry(NamedTuple):
   """A picture: its name, how to open it, and what changes when it does."""
@@ -126,3 +123,35 @@ class Source:
             stacklevel=2,
           )
     raise ValueError(f'{self.spec}: none of {len(self)} pictures can be read')
+
+
+class CachedSource(Source):
+  """A source that keeps decoded pictures in memory, within a budget.
+
+  The first that fit are kept; the rest are read every time. Training draws all
+  pictures equally often, so replacing kept ones would only cost time.
+
+  Attributes:
+    bytes_kept: of decoded pictures in memory.
+  """
+
+  def __init__(self, source: Source, gib: float) -> None:
+    """Wraps a source; `gib` is the budget in GiB (2**30 bytes)."""
+    super().__init__(source.spec, source._entries, source.sizes, source.marks)
+    self.bytes_kept = 0
+    self._source = source
+    self._budget = int(gib * 2**30)
+    self._kept: dict[int, np.ndarray] = {}
+
+  def read(self, index: int) -> np.ndarray:
+    """As `Source.read`; a picture that is kept is read-only."""
+    if index in self._kept:
+      return self._kept[index]
+    image = self._source.read(index)  # outside the lock: decoding is slow
+    image.flags.writeable = False  # what is kept is shared by all readers
+    with self._lock:
+      more = self.bytes_kept + image.nbytes
+      if index not in self._kept and more <= self._budget:
+        self._kept[index] = image
+        self.bytes_kept = more
+    return image

@@ -7,9 +7,9 @@ from typing import Any
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from srgan_jax.data import caching, opening, resident, tfdata
+from srgan_jax.data import opening, resident, tfdata
 from srgan_jax.data.loader import Loader
-from srgan_jax.data.source import Source
+from srgan_jax.data.source import CachedSource, Source
 from srgan_jax.evaluation import report
 from srgan_jax.training import validation
 
@@ -61,7 +61,7 @@ class Inputs:
       return resident.ResidentLoader(
         self.source, self._mesh, placement=config.data.placement, **settings
       )
-    cached = caching.CachedSource(self.source, gib=config.data.cache_gib)
+    cached = CachedSource(self.source, gib=config.data.cache_gib)
     return tfdata.TfDataLoader(cached, **settings)
 
   @property
