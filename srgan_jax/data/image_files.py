@@ -120,12 +120,8 @@ def _listed(url: str, list_files: Callable[[], Any]) -> list[str]:
 @functools.lru_cache(maxsize=1 << 16)
 def _store(url: str) -> tuple[Any, str]:
   """The file system of a URL and the path in it."""
-  try:
-    import fsspec
-  except ImportError:
-    raise ImportError(
-      f'{url} takes the package fsspec: pip install fsspec'
-    ) from None
+  import fsspec
+
   try:
     return fsspec.core.url_to_fs(url)
   except (ImportError, ValueError) as error:

@@ -85,6 +85,10 @@ class Source:
     return Source(self.spec, entries, self.sizes[chosen], self.marks[chosen])
 
   def read(self, index: int) -> np.ndarray:
+    """The picture of `read_or_next`: uint8 [H, W, 3], 0..255."""
+    return self.read_or_next(index)[1]
+
+  def read_or_next(self, index: int) -> tuple[int, np.ndarray]:
     """Reads and decodes one picture; safe to call from several threads.
 
     A picture whose header was fine but whose pixels cannot be read is named in
@@ -97,7 +101,7 @@ class Source:
       index: 0 <= index < len(source).
 
     Returns:
-      uint8 [H, W, 3], 0..255.
+      The index of what was read, and uint8 [H, W, 3], 0..255.
 
     Raises:
       IndexError: no such index.
@@ -112,7 +116,7 @@ class Source:
       entry = self._entries[candidate]
       try:
         with _decoding.take(int(self.sizes[candidate].prod(dtype=np.int64))):
-          return reading.read_rgb(entry.open(), entry.name)
+          return candidate, reading.read_rgb(entry.open(), entry.name)
       except (ValueError, OSError) as error:
         with self._lock:
           is_news = candidate not in self._broken

@@ -66,7 +66,6 @@ def batches(
   batch_size: int,
   crop_size: int,
   augment: bool = True,
-  edge: resize.Edge = 'clamp',
   crops_per_image: int = 1,
   shard_index: int = 0,
   shard_count: int = 1,
@@ -119,9 +118,7 @@ def batches(
       image, y, x, symmetry = (
         field[shard_index * rows + row] for field in draw(step)
       )
-      crop = draw_lib.cut(
-        read(int(image)), y, x, crop_size=crop_size, edge=edge
-      )
+      crop = draw_lib.cut(read(int(image)), y, x, crop_size=crop_size)
       return crop, symmetry
     except Exception as error:
       # Raised by the iterator: TensorFlow would make a page of text of it.

@@ -127,16 +127,8 @@ def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
   Args:
     x: any dtype, [N, H, W, C*r*r].
     factor: r.
-
-  Raises:
-    ValueError: where r*r does not divide the number of channels.
   """
   n, height, width, channels = x.shape
-  if channels % factor**2:
-    raise ValueError(
-      f'pixel_shuffle by {factor} takes a multiple of {factor**2} channels, '
-      f'not {channels}'
-    )
   x = x.reshape(n, height, width, channels // factor**2, factor, factor)
   x = x.transpose(0, 1, 4, 2, 5, 3)
   return x.reshape(n, height * factor, width * factor, -1)

@@ -33,7 +33,7 @@ class Inputs:
     self.source, held_out = _open_sources(config)
     data = config.data
     distances = report.load_distances([data.lpips] if data.lpips else [])
-    self.validation = validation.Validation(held_out, data.edge, distances)
+    self.validation = validation.Validation(held_out, distances)
     if (best_by := config.keep_best_by) not in ('', *self.validation.names):
       raise ValueError(
         f'config.keep_best_by must be one of {", ".join(self.validation.names)}'
@@ -54,7 +54,6 @@ class Inputs:
       'batch_size': config.batch_size,
       'crop_size': config.crop_size,
       'augment': config.data.augment,
-      'edge': config.data.edge,
       'crops_per_image': config.data.crops_per_image,
     }
     if config.data.loader == 'resident':

@@ -80,7 +80,6 @@ class StageLoop:
           stage.name,
           start=self._start,
           steps=stage.steps,
-          drop_foreign=self._workdir.keeps_whole_only,
           active=jax.process_index() == 0,
         )
       )
@@ -176,7 +175,7 @@ class StageLoop:
         self._stage, self._step, variables, self._figures, best_by
       )
     self._report.metrics(self._step, self._figures)
-    self._report.images(self._step, 'samples', samples)
+    self._report.images(self._step, samples)
     self._clock.reset()
 
   def _score(

@@ -37,18 +37,11 @@ def pretrain_schedule(
 
   'constant' is the paper's, 'cosine' decays to 0 at `steps`; both rise linearly
   from 0 to the peak in `warmup` updates.
-
-  Raises:
-    ValueError: for another name.
   """
   if name == 'constant':
     main = optax.constant_schedule(peak)
-  elif name == 'cosine':
-    main = optax.cosine_decay_schedule(peak, steps - warmup)
   else:
-    raise ValueError(
-      f"stages.pretrain.schedule must be 'constant' or 'cosine', not {name!r}"
-    )
+    main = optax.cosine_decay_schedule(peak, steps - warmup)
   return _after_warmup(main, peak, warmup)
 
 

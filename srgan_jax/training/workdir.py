@@ -11,9 +11,8 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
-import numpy as np
 
-from srgan_jax import files
+from srgan_jax import files, sharding
 from srgan_jax.training import checkpoints, lock, stages
 from srgan_jax.training import config as config_lib
 
@@ -31,7 +30,7 @@ class Workdir:
     `inputs` tell the run's pictures and networks from others.
     """
     self.path = path
-    self.keeps_whole_only = config.resume == 'whole'
+    self._keeps_whole_only = config.resume == 'whole'
     self._config = config
     self._described = config.to_dict() | {'inputs': dict(inputs)}
     self._trained: dict[str, int] = {}
@@ -97,7 +96,7 @@ class Workdir:
       yield
     except (OSError, ValueError) as error:
       fault = error
-    if _is_anywhere(fault is not None):
+    if sharding.in_any_process(fault is not None):
       raise fault or ValueError(
         f'{self.path} cannot be used: see what another process says'
       )
@@ -111,16 +110,17 @@ class Workdir:
       return
     try:
       before = files.read_json(self._config_file)
-      changed = config_lib.changed_fields(before, self._described)
-    except (ValueError, AttributeError) as error:
-      if self.keeps_whole_only:
+      if not isinstance(before, dict):
+        raise ValueError(f'{before!r} is no config')
+    except ValueError as error:
+      if self._keeps_whole_only:
         logger.warning('%s is damaged: written anew', self._config_file)
         return
       raise ValueError(
         f'{self._config_file} is damaged: it is no config. Give the one that '
         'the run began with, and --config.resume=whole to write it anew'
       ) from error
-    if changed:
+    if changed := config_lib.changed_fields(before, self._described):
       raise ValueError(
         f'{self.path} holds a run with another config: {"; ".join(changed)}. '
         'Choose another --workdir, or the same config'
@@ -133,13 +133,13 @@ class Workdir:
     for step in checkpoints.steps(folder):
       why = checkpoints.find_fault(folder / str(step))
       if why is None:
-        if fault is None or self.keeps_whole_only:
+        if fault is None or self._keeps_whole_only:
           return step
         raise ValueError(
           f'{fault}. --config.resume=whole goes on from step {step}'
         )
       fault = fault or f'{folder / str(step)} (step {step}) is damaged: {why}'
-    if fault is not None and not self.keeps_whole_only:
+    if fault is not None and not self._keeps_whole_only:
       raise ValueError(
         f'{fault}, and no older one of the stage is whole. '
         '--config.resume=whole starts the stage again'
@@ -169,10 +169,3 @@ class Workdir:
           f'{self.checkpoint_folder(name)} is at step {trained} already'
           + (' and the next stage has begun' if is_closed else '')
         )
-
-
-def _is_anywhere(here: bool) -> bool:
-  """Whether something is so in any process of the run."""
-  if jax.process_count() == 1:
-    return here
-  return bool(np.any(multihost_utils.process_allgather(np.asarray(here))))

@@ -43,9 +43,9 @@ class Pictures(Source):
     super().__init__('memory:', entries, sizes, np.arange(count))
     self.reads = []
 
-  def read(self, index):
+  def read_or_next(self, index):
     self.reads.append(index)
-    return self.pictures[index]
+    return index, self.pictures[index]
 
 
 def assert_same(some, others):

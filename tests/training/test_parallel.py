@@ -51,12 +51,8 @@ def test_four_devices_give_the_gradients_of_one(stage):
       lambda network: network.opt_state.inner_state[0].mu,
       lambda network: network.batch_stats,
     ):
-      jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(
-          a, b, rtol=TOLERANCE, atol=TOLERANCE * np.abs(b).max()
-        ),
-        part(getattr(four, name)),
-        part(getattr(one, name)),
+      small.assert_close(
+        part(getattr(four, name)), part(getattr(one, name)), TOLERANCE
       )
   for name, value in one_metrics.items():
     np.testing.assert_allclose(
