@@ -18,11 +18,10 @@ picture on every host and after every restart.
 """
 
 from collections.abc import Sequence
-from concurrent import futures
 import contextlib
 import functools
 import hashlib
-import logging
+from multiprocessing.pool import ThreadPool
 import os
 from typing import BinaryIO, NamedTuple
 import warnings
@@ -34,8 +33,6 @@ from srgan_jax.data import image_files, tars, tfds
 from srgan_jax.data.image_files import LeftOut
 from srgan_jax.data.source import Entry, Source
 from srgan_jax.imaging import opening, reading
-
-logger = logging.getLogger('srgan_jax')
 
 MAX_MEGAPIXELS = 100.0  # of a picture, unless it is told otherwise
 
@@ -194,13 +191,8 @@ def _headers(entries: Sequence[Entry]) -> list[_Header]:
 
 def _scan(entries: Sequence[Entry]) -> list[_Header]:
   """The header of each entry."""
-
-  def scan_chunk(start: int) -> list[_Header]:
-    return [_read(entry) for entry in entries[start : start + _SCAN_CHUNK]]
-
-  with futures.ThreadPoolExecutor(_SCAN_THREADS) as pool:
-    chunks = pool.map(scan_chunk, range(0, len(entries), _SCAN_CHUNK))
-    return [header for chunk in chunks for header in chunk]
+  with ThreadPool(_SCAN_THREADS) as pool:
+    return pool.map(_read, entries, chunksize=_SCAN_CHUNK)
 
 
 def _read(entry: Entry) -> _Header:

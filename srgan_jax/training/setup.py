@@ -106,17 +106,14 @@ class Setup:
     """The VGG network, read when a stage's content loss first needs it."""
     return weights.load_vgg(self.config.perceptual.weights)
 
-  @functools.cached_property
-  def _placed_perceptual(self) -> vgg.PerceptualNetwork:
-    return sharding.replicate(self.perceptual, self.mesh)
-
   def placed_perceptual(
     self, stage: stages.Stage
   ) -> vgg.PerceptualNetwork | None:
     """The VGG network of a stage on every device; None where it has none."""
-    if stage.content.perceptual is None:
-      return None
-    return self._placed_perceptual
+    placed: vgg.PerceptualNetwork | None = sharding.replicate(
+      stage.content.perceptual, self.mesh
+    )
+    return placed
 
   def create_state(
     self, stage: stages.Stage, variables: step_lib.Variables | None

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from srgan_jax import runtime, sharding
-from srgan_jax.data import draw as draw_lib
-from srgan_jax.data import loader, resident
-from tests.support.training_pictures import Pictures, assert_same
+from srgan_jax.data import resident
+from tests.support.training_pictures import Pictures, assert_same, plain_batches
 
 SETTINGS = {'seed': 3, 'batch_size': 8, 'crop_size': 32}
 
@@ -29,45 +28,23 @@ def batches(count, source=None, start_step=0, **changes):
   return result
 
 
-def plain(count, source=None, start_step=0, **changes):
-  source = source or Pictures()
-  settings = SETTINGS | changes
-  return [
-    loader.host_batch(
-      source,
-      draw_lib.draw(
-        settings['seed'],
-        step,
-        sizes=source.sizes,
-        batch_size=settings['batch_size'],
-        crop_size=settings['crop_size'],
-        augment=settings.get('augment', True),
-        crops_per_image=settings.get('crops_per_image', 1),
-      ),
-      crop_size=settings['crop_size'],
-    )
-    for step in range(start_step, start_step + count)
-  ]
+def plain(count, source=None, **changes):
+  return plain_batches(source or Pictures(), count, **SETTINGS | changes)
 
 
 @pytest.mark.parametrize('placement', ['auto', 'replicated', 'sharded'])
-def test_crops_are_those_that_are_drawn(placement):
-  assert_same(batches(6, placement=placement), plain(6))
-
-
-def test_several_crops_of_an_image():
-  changes = {'crops_per_image': 2}
-  assert_same(batches(5, **changes), plain(5, **changes))
-
-
-def test_crops_that_are_not_turned():
-  crops = batches(3, augment=False)
-  assert_same(crops, plain(3, augment=False))
-  assert not any(batch['symmetry'].any() for batch in crops)
-
-
-def test_starts_at_any_step():
-  assert_same(batches(2, start_step=7), plain(2, start_step=7))
+@pytest.mark.parametrize(
+  'changes',
+  [
+    {},
+    {'start_step': 7, 'crops_per_image': 2},
+    {'crop_size': 16, 'augment': False},
+  ],
+  ids=str,
+)
+def test_crops_are_those_that_are_drawn(placement, changes):
+  crops = batches(5, placement=placement, **changes)
+  assert_same(crops, plain(5, **changes))
 
 
 @pytest.mark.parametrize('placement', ['replicated', 'sharded'])

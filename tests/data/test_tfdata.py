@@ -11,9 +11,8 @@ import time
 import numpy as np
 import pytest
 
-from srgan_jax.data import draw as draw_lib
-from srgan_jax.data import loader, tfdata
-from tests.support.training_pictures import Pictures, assert_same
+from srgan_jax.data import tfdata
+from tests.support.training_pictures import Pictures, assert_same, plain_batches
 
 SETTINGS = {'seed': 3, 'batch_size': 8, 'crop_size': 32}
 
@@ -32,50 +31,12 @@ def first_six():
 
 
 def test_batches_are_the_crops_that_are_drawn(first_six):
-  source = Pictures()
-  for step, batch in enumerate(first_six):
-    assert batch['crop'].shape == (8, 48, 48, 3)
-    assert batch['crop'].dtype == np.uint8
-    assert batch['symmetry'].dtype == np.int32
-    drawn = draw_lib.draw(
-      3, step, sizes=source.sizes, batch_size=8, crop_size=32
-    )
-    np.testing.assert_array_equal(batch['symmetry'], drawn.symmetry)
-    for crop, index, y, x, _ in zip(batch['crop'], *drawn, strict=True):
-      inside = source.pictures[index][y : y + 32, x : x + 32]
-      np.testing.assert_array_equal(crop[8:-8, 8:-8], inside)
-
-
-def test_the_plain_loader_gives_the_same(first_six):
-  source = Pictures()
-  plain = [
-    loader.host_batch(
-      source,
-      draw_lib.draw(3, step, sizes=source.sizes, batch_size=8, crop_size=32),
-      crop_size=32,
-    )
-    for step in range(6)
-  ]
-  assert_same(plain, first_six)
+  assert_same(plain_batches(Pictures(), 6, **SETTINGS), first_six)
 
 
 def test_several_crops_of_an_image_are_those_that_are_drawn():
-  source = Pictures()
-  expected = [
-    loader.host_batch(
-      source,
-      draw_lib.draw(
-        3,
-        step,
-        sizes=source.sizes,
-        batch_size=8,
-        crop_size=32,
-        crops_per_image=3,
-      ),
-      crop_size=32,
-    )
-    for step in range(6)
-  ]
+  settings = SETTINGS | {'crops_per_image': 3}
+  expected = plain_batches(Pictures(), 6, **settings)
   source = Pictures()
   assert_same(take(6, source, crops_per_image=3, threads=1), expected)
   assert len(source.reads) < 8 * 6  # they are kept between the steps
