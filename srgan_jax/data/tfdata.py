@@ -73,24 +73,15 @@ def batches(
 ) -> '_Batches':
   """Batches of crops from `start_step` on, without end.
 
-  Process i of n gives rows [i*b, (i+1)*b) of the batch, b = batch_size / n, as
-  `loader.host_batch` returns them.
-
-  Args as for `draw` and `cut`, and:
-    crops_per_image: see `draw`; the pictures are kept between the steps.
-    shard_index: this process.
-    shard_count: how many processes; divides `batch_size`.
-    threads: crops read at a time, by default two a core: some wait for disks.
+  Process `shard_index` of n gives rows [i*b, (i+1)*b) of the batch,
+  b = batch_size / n, as `loader.host_batch` returns them. The other arguments
+  are those of `draw`, and how many threads read, by default two a core: some
+  wait for disks.
 
   Raises:
-    ValueError: shards that do not divide the batch, or of `draw`.
+    ValueError: of `draw`.
     ImportError: without TensorFlow.
   """
-  if not 0 <= shard_index < shard_count or batch_size % shard_count:
-    raise ValueError(
-      f'batch_size {batch_size} cannot be split for process {shard_index}'
-      f' of {shard_count}'
-    )
   rows = batch_size // shard_count
   threads = threads or 2 * (os.cpu_count() or 1)
   failures: list[Exception] = []

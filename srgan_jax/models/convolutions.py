@@ -45,15 +45,7 @@ _WINOGRAD_OUTPUT = (
 
 
 def conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
-  """A convolution of stride 1.
-
-  Args:
-    x: [N, H, W, C].
-    kernel: [h, w, C, K].
-
-  Returns:
-    [N, H, W, K].
-  """
+  """A convolution of stride 1: [N, H, W, C] by [h, w, C, K] to [N, H, W, K]."""
   if x.shape[-1] <= _FEW:
     return conv_from_few(x, kernel)
   if (

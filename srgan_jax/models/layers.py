@@ -123,10 +123,6 @@ def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
 
   Channel c*r*r + i*r + j goes to channel c of the pixel at row i and column j
   of its r by r block: PyTorch's order (TensorFlow's depth_to_space has c last).
-
-  Args:
-    x: any dtype, [N, H, W, C*r*r].
-    factor: r.
   """
   n, height, width, channels = x.shape
   x = x.reshape(n, height, width, channels // factor**2, factor, factor)
@@ -141,10 +137,7 @@ def icnr(
 
   The shuffled map begins as one upscaled by nearest neighbours, in which no
   pixel of a block differs from the others (Aitken et al. 2017, ICNR).
-
-  Args:
-    kernel_init: of a kernel to the channels behind the shuffle.
-    factor: r.
+  `kernel_init` makes a kernel to the channels behind the shuffle.
   """
 
   def initialize(key: Any, shape: Any, *rest: Any) -> jax.Array:

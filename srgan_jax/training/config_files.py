@@ -103,13 +103,9 @@ def run(
   doc: str | None,
   **given: flags.FlagHolder,
 ) -> None:
-  """A tool's main function: `report` by a config and flags.
+  """Runs a tool: `report(config, NAME=value, ...)` of the flags `given`.
 
-  Args:
-    command: the tool's name, in front of the line that bad input ends it with.
-    report: called with the config and, by their names here, the flags' values.
-    doc: what --help shows.
-    **given: all flags but --config, which is defined here.
+  --config is defined here; `doc` is what --help shows.
   """
   config = config_flags.DEFINE_config_file(
     'config', None, 'A config: its name or file.'

@@ -42,12 +42,7 @@ class Inputs:
 
   @functools.cached_property
   def loader(self) -> Loader:
-    """The loader of crops; resident pictures are decoded here.
-
-    Raises:
-      ValueError: one line, where the loader refuses the pictures.
-      ImportError: where it takes a package that is not installed.
-    """
+    """The loader of crops; resident pictures are decoded here."""
     config = self._config
     settings = {
       'seed': config.seed,

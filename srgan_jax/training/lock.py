@@ -25,7 +25,6 @@ def check(folder: pathlib.Path) -> None:
 
   Raises:
     ValueError: one line naming the holder.
-    OSError: naming the lock, where it cannot be opened.
   """
   if (folder / NAME).exists():
     with held(folder):
@@ -38,8 +37,7 @@ def held(folder: pathlib.Path) -> Iterator[None]:
 
   Raises:
     ValueError: one line naming the holder.
-    OSError: naming the lock, where it cannot be made: on a drive without
-      locks, say.
+    OSError: naming the lock, on a drive without locks, say.
   """
   path = folder / NAME
   lock = filelock.FileLock(path, on_acquired=_write_holder)

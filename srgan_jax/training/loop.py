@@ -51,7 +51,7 @@ class StageLoop:
   def train(
     self, variables: step_lib.Variables | None, deadline: float
   ) -> tuple[step_lib.Variables, dict[str, float]]:
-    """Trains the stage.
+    """Trains the stage; `Run.train` says what it raises.
 
     Args:
       variables: G's at the stage's beginning; None: from random weights.
@@ -59,10 +59,6 @@ class StageLoop:
 
     Returns:
       The generator's variables, and their figures on the validation images.
-
-    Raises:
-      interruption.Interrupted: where it is stopped, once that is saved.
-      FloatingPointError: naming the first step and term that is not finite.
     """
     stage = self._stage
     self._state = self._setup.place_state(stage, variables)

@@ -12,7 +12,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
-import numpy as np
 
 from srgan_jax import sharding
 from srgan_jax.data.batch import Batch, as_floats, make_pictures
@@ -23,16 +22,7 @@ from srgan_jax.training import step as step_lib
 
 # A state after some updates, and their metrics.
 Advanced = tuple[step_lib.PretrainState, step_lib.Metrics]
-Update = Callable[
-  [
-    step_lib.PretrainState,
-    Any,
-    np.ndarray,
-    Any,
-    vgg.PerceptualNetwork | None,
-  ],
-  Advanced,
-]
+Update = Callable[..., Advanced]  # see `make_update`
 
 # YNNPACK, XLA's default on CPU, makes reductions several times faster, but
 # Eigen's convolutions are faster at this step's (docs/performance.md).

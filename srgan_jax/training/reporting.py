@@ -45,9 +45,6 @@ class Reporter:
     """Opens the reports at step `start`, cutting what a lost run wrote after.
 
     Active is the first process alone.
-
-    Raises:
-      OSError: naming the file that cannot be written.
     """
     self._stage = stage
     self._active = active

@@ -173,11 +173,7 @@ class Setup:
   ) -> program.Update:
     """A new program of a stage (`program.make_update`).
 
-    Args:
-      stage: of this setup.
-      cut: a loader's `crops`.
-      mesh: by default the setup's.
-      batch_norm: by default the config's.
+    Mesh and `batch_norm` are by default the setup's.
     """
     config = self.config
     is_photo = config.data.degradation == 'photo'

@@ -42,8 +42,6 @@ class Stage:
     steps: its length in updates.
     schedule: the learning rate by step.
     step: `step.pretrain_step` or `gan_step`.
-    objective: the loss.
-    content: the content loss in it.
   """
 
   name: str

@@ -69,12 +69,7 @@ class Workdir:
 
   @contextlib.contextmanager
   def claim(self) -> Iterator[None]:
-    """Makes the folder this run's, and no other's meanwhile.
-
-    Raises:
-      ValueError: as `check`.
-      OSError: where the folder cannot be written.
-    """
+    """Makes the folder this run's, and no other's meanwhile; see `check`."""
     with contextlib.ExitStack() as stack:
       with self._failing_together():
         if jax.process_index() == 0:

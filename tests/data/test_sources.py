@@ -230,17 +230,6 @@ def test_the_cache_keeps_what_came_first_within_its_budget(tar):
     cached.read(0)[0] = 0
 
 
-def test_a_cache_shared_by_threads_stays_within_its_budget(tar):
-  source = opening.open_source(f'tar:{tar}', min_size=40)
-  room = picture(1).nbytes
-  cached = CachedSource(source, room / 2**30)
-  with futures.ThreadPoolExecutor(8) as pool:
-    images = list(pool.map(cached.read, [0, 2] * 50))
-  np.testing.assert_array_equal(images[0], IN_ORDER[0])
-  np.testing.assert_array_equal(images[1], IN_ORDER[2])
-  assert cached.bytes_kept == room
-
-
 def test_a_picture_that_two_threads_decode_is_counted_once(tar):
   source = opening.open_source(f'tar:{tar}', min_size=40)
   read = source.read
