@@ -98,7 +98,7 @@ def test_optional_packages_stay_in_their_modules(path):
   allowed = {
     'tensorflow': ['data/tfdata.py'],
     'tensorflow_datasets': ['data/tfds.py'],
-    'fsspec': ['data/object_store.py'],
+    'fsspec': ['data/image_files.py'],
     'ml_collections': ['main.py', 'training/*', 'paper/*', 'speed/*'],
     'torch': ['convert/*', 'speed/*'],
     'av': ['upscaling/video/*'],
