@@ -3,14 +3,16 @@
 docs/upscaling.md has the table of what each format keeps.
 """
 
+from collections.abc import Iterable
 import dataclasses
 import io
+import struct
 from typing import Any, BinaryIO, cast
 
 import numpy as np
 from PIL import Image, features
 
-from srgan_jax.imaging import alpha, boxes, further, png, tiff_writing
+from srgan_jax.imaging import alpha, boxes, iptc, png, tiff_writing, xmp
 from srgan_jax.imaging.pictures import Picture
 from srgan_jax.imaging.reading import to_8_bit
 
@@ -33,6 +35,9 @@ SUFFIXES = {
 _LARGEST = {'JPEG': 65500, 'WEBP': 16383, 'AVIF': 32768}
 _MOST_AVIF = 2**28  # pixels; libavif reads no more
 _QUALITY = {'JPEG': 95, 'WEBP': 95, 'AVIF': 90}
+_MOST_SEGMENT = 65533  # bytes in a segment of a JPEG
+_XMP_MARKER = 29  # bytes before XMP in a segment
+_COMMENT, _APP13 = 0xFE, 0xED  # kinds of segments
 
 
 def output_format(suffix: str) -> str:
@@ -94,10 +99,6 @@ def write(
   """
   check_colour(picture, form)
   pixels, channels = picture.pixels, picture.pixels.shape[-1]
-  height, width = pixels.shape[:2]
-  picture = dataclasses.replace(
-    picture, further=picture.further.resized(height, width, scale)
-  )
   notes = []
   if form not in ('PNG', 'TIFF') and pixels.dtype == np.uint16:
     notes.append(f'its 16 bits a channel became 8: {form} has no more')
@@ -113,14 +114,28 @@ def write(
       # The colours of a gray profile are not those of RGB.
       notes.append('its ICC profile is of gray: dropped')
       profile = None
-  write_as = {
-    'PNG': _write_png,
-    'TIFF': _write_tiff,
-    'JPEG': _write_jpeg,
-    'BMP': _write_bmp,
-  }.get(form, _write_modern)
-  picture = dataclasses.replace(picture, pixels=pixels, icc_profile=profile)
-  return notes + write_as(picture, file, form, quality)
+  height, width, _ = pixels.shape
+  packet = picture.xmp and xmp.resized(picture.xmp, height, width, scale)
+  picture = dataclasses.replace(
+    picture, pixels=pixels, icc_profile=profile, xmp=packet
+  )
+  if form == 'PNG':
+    _write_png(picture, file)
+    return notes
+  if form == 'JPEG':
+    return notes + _write_jpeg(picture, file, quality or _QUALITY[form])
+  if form == 'TIFF':
+    tiff_writing.write(picture, file)
+  elif form == 'BMP':
+    _image(pixels).save(file, form, **_given(dpi=picture.dpi))
+  else:
+    _write_modern(picture, file, form, quality)
+  return notes + _without_place(picture, form)
+
+
+def _given(**options: Any) -> dict[Any, Any]:
+  """The options of Pillow's writer that a picture has."""
+  return {key: value for key, value in options.items() if value}
 
 
 def _profile(picture: Picture, form: str) -> bytes | None:
@@ -135,12 +150,9 @@ def _profile(picture: Picture, form: str) -> bytes | None:
   return tags.icc_profile(is_gray)
 
 
-def _write_png(
-  picture: Picture, file: BinaryIO, form: str, quality: int | None
-) -> list[str]:
-  del form, quality
+def _write_png(picture: Picture, file: BinaryIO) -> None:
+  tags, pixels = picture.colour_tags, picture.pixels
   chunks: list[png.Chunk] = []
-  tags = picture.colour_tags
   if tags and tags.chunks:
     chunks += tags.chunks
   elif tags and tags.hdr and tags.cicp:
@@ -149,71 +161,72 @@ def _write_png(
     chunks.append(png.profile_chunk(picture.icc_profile))
   if picture.dpi:
     chunks.append(png.resolution_chunk(picture.dpi))
-  chunks += further.png_chunks(picture.further, picture.exif)
-  if picture.pixels.dtype == np.uint16 and picture.pixels.shape[-1] > 1:
-    png.write(file, picture.pixels, before=chunks)
+  chunks += picture.texts
+  if picture.exif:
+    chunks.append(png.Chunk(b'eXIf', picture.exif.removeprefix(b'Exif\0\0')))
+  if picture.xmp:
+    chunks.append(png.text_chunk(png.XMP, picture.xmp))
+  if picture.iptc:
+    resource = iptc.resource(picture.iptc)
+    chunks.append(png.raw_profile_chunk('iptc', resource))
+  for comment in picture.comments:
+    chunks.append(png.text_chunk('Comment', _utf8(comment)))
+  if pixels.dtype == np.uint16 and pixels.shape[-1] > 1:
+    png.write_deep(file, pixels, chunks)
   else:
-    target = cast(BinaryIO, png.Inserting(file, chunks))
-    _image(picture.pixels).save(target, 'PNG')
-  return []
+    _image(pixels).save(cast(BinaryIO, png.Inserting(file, chunks)), 'PNG')
 
 
-def _write_tiff(
-  picture: Picture, file: BinaryIO, form: str, quality: int | None
-) -> list[str]:
-  del quality
-  tiff_writing.write(
-    file,
-    picture.pixels,
-    icc_profile=picture.icc_profile,
-    exif=picture.exif,
-    dpi=picture.dpi,
-    xmp=picture.further.xmp,
-    iptc=picture.further.iptc,
-  )
-  return further.without_place(picture.further, form)
+def _utf8(text: bytes) -> bytes:
+  try:
+    return text.decode().encode()
+  except UnicodeDecodeError:
+    return text.decode('latin-1').encode()
 
 
-def _write_jpeg(
-  picture: Picture, file: BinaryIO, form: str, quality: int | None
-) -> list[str]:
-  quality = quality or _QUALITY[form]
-  options, notes = further.jpeg_options(picture.further, picture.exif)
-  if picture.icc_profile:
-    options['icc_profile'] = picture.icc_profile
-  if picture.dpi:
-    options['dpi'] = picture.dpi
+def _write_jpeg(picture: Picture, file: BinaryIO, quality: int) -> list[str]:
+  """Writes a JPEG; notes on what its segments do not hold."""
+  options = _given(icc_profile=picture.icc_profile, dpi=picture.dpi)
+  notes, extra = [], b''
+  too_long = 'its {} is too long for a JPEG: left out'
+  for name, data, most in (
+    ('EXIF', picture.exif, _MOST_SEGMENT),
+    ('XMP', picture.xmp, _MOST_SEGMENT - _XMP_MARKER),
+  ):
+    if data and len(data) > most:
+      notes.append(too_long.format(name))
+    elif data:
+      options[name.lower()] = data
+  as_comments = [c for c in picture.texts if c.data.startswith(b'Comment\0')]
+  segments = [
+    ('comment', _COMMENT, text)
+    for text in (*picture.comments, *map(png.text_of, as_comments))
+  ]
+  if picture.iptc:
+    resource = iptc.MARKER + iptc.resource(picture.iptc)
+    segments.append(('IPTC', _APP13, resource))
+  for name, marker, body in segments:
+    if len(body) > _MOST_SEGMENT:
+      notes.append(too_long.format(name))
+    else:
+      extra += struct.pack('>BBH', 0xFF, marker, len(body) + 2) + body
+  if lost := _keywords(c for c in picture.texts if c not in as_comments):
+    notes.append(f'JPEG has no place for {lost}')
   subsampling = 0 if quality >= 90 else 2
   _image(picture.pixels).save(
-    file, form, quality=quality, subsampling=subsampling, **options
-  )
+    file, 'JPEG', quality=quality, subsampling=subsampling, extra=extra,
+    **options,
+  )  # fmt: skip
   return notes
-
-
-def _write_bmp(
-  picture: Picture, file: BinaryIO, form: str, quality: int | None
-) -> list[str]:
-  del quality
-  options = {'dpi': picture.dpi} if picture.dpi else {}
-  _image(picture.pixels).save(file, form, **options)
-  lost = further.without_place(picture.further, form)
-  if picture.icc_profile:
-    lost.append('its ICC profile is left out: BMP has no place for it')
-  if picture.exif:
-    lost.append('its EXIF is left out: BMP has no place for it')
-  return lost
 
 
 def _write_modern(
   picture: Picture, file: BinaryIO, form: str, quality: int | None
-) -> list[str]:
+) -> None:
   """WebP and AVIF."""
-  kept: dict[str, Any] = {
-    'icc_profile': picture.icc_profile,
-    'exif': picture.exif,
-    'xmp': picture.further.xmp,
-  }
-  options = {key: value for key, value in kept.items() if value}
+  options = _given(
+    icc_profile=picture.icc_profile, exif=picture.exif, xmp=picture.xmp
+  )
   if form == 'WEBP' and picture.lossless and quality is None:
     options['lossless'] = True
   else:
@@ -226,7 +239,25 @@ def _write_modern(
     file.write(boxes.with_cicp(encoded.getvalue(), tags.cicp))
   else:
     image.save(file, form, **options)
-  return further.without_place(picture.further, form)
+
+
+def _without_place(picture: Picture, form: str) -> list[str]:
+  """A note on what TIFF, WebP, AVIF or BMP have no place for."""
+  lost = {
+    _keywords(picture.texts): picture.texts,
+    'its comment': picture.comments,
+    'its IPTC': form != 'TIFF' and picture.iptc,
+    'its XMP': form == 'BMP' and picture.xmp,
+    'its ICC profile': form == 'BMP' and picture.icc_profile,
+    'its EXIF': form == 'BMP' and picture.exif,
+  }
+  names = ' and '.join(name for name, value in lost.items() if value)
+  return [f'{form} has no place for {names}'] if names else []
+
+
+def _keywords(texts: Iterable[png.Chunk]) -> str:
+  keys = [c.data.partition(b'\0')[0].decode('latin-1') for c in texts]
+  return f'its text ({", ".join(dict.fromkeys(keys))})' if keys else ''
 
 
 def _image(pixels: np.ndarray) -> Image.Image:
@@ -246,13 +277,12 @@ def to_image(picture: Picture) -> Image.Image:
   """
   pixels = picture.pixels
   image = _image(to_8_bit(pixels) if pixels.shape[-1] > 1 else pixels)
-  kept = {
-    'icc_profile': _profile(picture, ''),
-    'exif': picture.exif,
-    'dpi': picture.dpi,
-    'xmp': picture.further.xmp,
-  }
-  image.info |= {key: value for key, value in kept.items() if value}
+  image.info |= _given(
+    icc_profile=_profile(picture, ''),
+    exif=picture.exif,
+    dpi=picture.dpi,
+    xmp=picture.xmp,
+  )
   return image
 
 

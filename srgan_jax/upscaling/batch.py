@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, cast
 import tqdm
 
 from srgan_jax import cli, files
-from srgan_jax.imaging import opening, pictures, reading, writing
+from srgan_jax.imaging import pictures, reading, writing
 from srgan_jax.upscaling.options import MAX_MEGAPIXELS
 from srgan_jax.upscaling.planning import STANDARD, Job
 from srgan_jax.upscaling.upscaler import Upscaler
@@ -111,10 +111,7 @@ class Batch:
 
   def _read(self, job: Job) -> pictures.Picture:
     name, data = str(job.source), _source(job)
-    try:
-      height, width = reading.image_size(data, name, self._max_megapixels)
-    except opening.TooManyPixelsError as error:
-      height, width = error.height, error.width
+    height, width = reading.image_size(data, name, None)
     megapixels = job.size.most_pixels(height, width) / 1e6
     if megapixels > self._max_megapixels:
       raise ValueError(

@@ -111,7 +111,7 @@ def test_a_pngs_chunks_are_written_again_or_as_a_profile(name):
 def test_deep_and_gray_pictures_keep_their_chunks():
   values = np.full((4, 4, 3), 99, np.uint16)
   stream = io.BytesIO()
-  png.write(stream, values, before=[gamma(1), ADOBE])
+  png.write_deep(stream, values, [gamma(1), ADOBE])
   picture = pictures.read(stream.getvalue(), '')
   assert picture.pixels.dtype == np.uint16
   again, _ = png.split(io.BytesIO(write(picture, 'PNG')))

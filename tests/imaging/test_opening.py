@@ -50,13 +50,11 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(
 ):
   data = wrap(large(20_000))
   monkeypatch.setattr('PIL.ImageFile.ImageFile.load', None)
-  limit = pytest.raises(
-    opening.TooManyPixelsError,
+  with pytest.raises(
+    ValueError,
     match='^x: .*20000x20000 pixels are over the limit of .* megapixels',
-  )
-  with limit as error:
+  ):
     read(data, 'x', opening.MAX_MEGAPIXELS)
-  assert (error.value.width, error.value.height) == (20_000, 20_000)
 
 
 def test_a_limit_can_be_lifted():
@@ -244,7 +242,7 @@ def test_fields_that_share_one_place_take_no_more_memory(monkeypatch):
   found = ifd.read(io.BytesIO(data), form, 8)
   assert len(found) == 11
   ring = b'II*\0\x08\0\0\0' + struct.pack('<HI', 0, 8)  # follows itself
-  assert ifd.pages(io.BytesIO(ring), ifd.Head(form, 8)) == 1
+  assert ifd.pages(io.BytesIO(ring), form, 8) == 1
 
 
 def test_a_stream_is_closed_in_every_case():

@@ -1,13 +1,13 @@
-"""Photoshop's image resources, in which JPEG and others keep IPTC."""
+"""IPTC's records (IIM): in Photoshop's resources, as JPEG keeps them."""
 
 import struct
 
-_SIGNATURE, _IPTC = b'8BIM', 0x404
+_SIGNATURE, _KIND = b'8BIM', 0x404
 MARKER = b'Photoshop 3.0\0'  # before the resources in a JPEG
 
 
-def find_iptc(resources: bytes) -> bytes | None:
-  """IPTC's records (IIM) among resources; None where there are none."""
+def find(resources: bytes) -> bytes | None:
+  """The records among resources; None where there are none."""
   position = 0
   while resources[position : position + 4] == _SIGNATURE:
     if position + 8 > len(resources):
@@ -18,13 +18,13 @@ def find_iptc(resources: bytes) -> bytes | None:
     if position + 4 > len(resources):
       return None
     (length,) = struct.unpack_from('>I', resources, position)
-    if kind == _IPTC:
+    if kind == _KIND:
       return resources[position + 4 : position + 4 + length] or None
     position += 4 + length + length % 2
   return None
 
 
-def of_iptc(records: bytes) -> bytes:
-  """IPTC's records as the one resource."""
-  head = _SIGNATURE + struct.pack('>HHI', _IPTC, 0, len(records))
+def resource(records: bytes) -> bytes:
+  """The records as the one resource."""
+  head = _SIGNATURE + struct.pack('>HHI', _KIND, 0, len(records))
   return head + records + bytes(len(records) % 2)
