@@ -15,7 +15,7 @@ import tqdm
 
 from srgan_jax import cli, files
 from srgan_jax.imaging import pictures, reading, writing
-from srgan_jax.upscaling.options import MAX_MEGAPIXELS
+from srgan_jax.upscaling import MAX_MEGAPIXELS
 from srgan_jax.upscaling.planning import STANDARD, Job
 from srgan_jax.upscaling.upscaler import Upscaler
 
@@ -153,18 +153,19 @@ class Batch:
 
   def _write(self, job: Job, picture: pictures.Picture) -> None:
     form = _form(job, picture)
+    save = lambda file: writing.write(
+      picture, file, form, self._quality, job.scale
+    )
     if job.target == STANDARD:
       encoded = io.BytesIO()
-      notes = writing.write(picture, encoded, form, self._quality, job.scale)
-      job.note = '; '.join([job.note, *notes] if job.note else notes)
+      notes = save(encoded)
       sys.stdout.buffer.write(encoded.getbuffer())
       sys.stdout.buffer.flush()
-      return
-    job.target.parent.mkdir(parents=True, exist_ok=True)
-    with files.replacing(job.target) as beside, open(beside, 'wb') as file:
-      stoppable = cast(BinaryIO, _Stoppable(file, self._stop))
-      notes = writing.write(picture, stoppable, form, self._quality, job.scale)
-      files.set_origin(beside, self._origin)
+    else:
+      job.target.parent.mkdir(parents=True, exist_ok=True)
+      with files.replacing(job.target) as beside, open(beside, 'wb') as file:
+        notes = save(cast(BinaryIO, _Stoppable(file, self._stop)))
+        files.set_origin(beside, self._origin)
     job.note = '; '.join([job.note, *notes] if job.note else notes)
 
   def _finish(self, job: Job, written: futures.Future[None]) -> None:

@@ -90,11 +90,7 @@ def spans(length: int, side: int, halo: int) -> list[Span]:
   """
   if length <= side:
     return [Span(0, 0, length)]
-  if side <= 2 * halo:
-    raise ValueError(
-      f'a tile of {side} pixels is too small: this network sees {halo} to each '
-      f'side, so a tile must be larger than {2 * halo}'
-    )
+  check_side(side, halo)
   gaps = math.ceil((length - side) / (side - 2 * halo))
   starts = [i * (length - side) // gaps for i in range(gaps + 1)]
   # Each result is taken from the tile that has it further inside.
@@ -103,6 +99,15 @@ def spans(length: int, side: int, halo: int) -> list[Span]:
     Span(*span)
     for span in zip(starts, [0, *cuts], [*cuts, length], strict=True)
   ]
+
+
+def check_side(side: int, halo: int) -> None:
+  """Raises a ValueError where a tile has nothing between its halos."""
+  if side <= 2 * halo:
+    raise ValueError(
+      f'a tile of {side} pixels is too small: this network sees {halo} to each '
+      f'side, so a tile must be larger than {2 * halo}'
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,6 +128,10 @@ class Limit:
   grid: Grid
   batch: int
   program: float
+
+  def of_side(self, side: int) -> 'Limit':
+    """The limit for tiles of one side, as asked for."""
+    return dataclasses.replace(self, side=side, program=math.inf)
 
   def halved(self, shape: tuple[int, int]) -> 'Limit':
     """The limit for tiles of half the area of one that was too large."""
@@ -228,12 +237,6 @@ def batch_size(
 def _power_of_two(number: int) -> int:
   """The largest one within a number."""
   return 2 ** (number.bit_length() - 1)
-
-
-def fixed(side: int, device: jax.Device) -> Limit:
-  """Tiles of one side, as asked for."""
-  limit = automatic(device, channels=64, halo=0)
-  return dataclasses.replace(limit, side=side, program=math.inf)
 
 
 def automatic(device: jax.Device, channels: int, halo: int) -> Limit:

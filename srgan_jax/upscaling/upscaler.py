@@ -24,8 +24,7 @@ from srgan_jax import SCALE
 from srgan_jax.imaging import color, pictures, writing
 from srgan_jax.models import folded
 from srgan_jax.models.generator import Generator
-from srgan_jax.upscaling import back_projection, cutting, tiling
-from srgan_jax.upscaling.options import Precision
+from srgan_jax.upscaling import Precision, back_projection, cutting, tiling
 
 Tile = int | Literal['auto']
 AnyImage = TypeVar('AnyImage', np.ndarray, jax.Array, Image.Image)
@@ -95,11 +94,8 @@ class Upscaler:
     if isinstance(tile, str):
       if tile != 'auto':
         raise ValueError(f"tile must be a number or 'auto', not {tile!r}")
-    elif tile <= 2 * self.halo:
-      raise ValueError(
-        f'a tile of {tile} pixels is too small: this network sees {self.halo} '
-        f'to each side, so it must be larger than {2 * self.halo}'
-      )
+    else:
+      tiling.check_side(tile, self.halo)
     training = training or {}
     self.generator, self.variables = generator, variables
     self.label = str(training.get('label', ''))
@@ -110,7 +106,14 @@ class Upscaler:
     self._params = jax.device_put(folded.fold(generator, variables))
     self._tile = tile
     self._back_project = back_project
-    self._shapes: tiling.Shapes | None = None
+
+  @functools.cached_property
+  def _shapes(self) -> tiling.Shapes:
+    device = jax.local_devices()[0]
+    limit = tiling.automatic(device, self.generator.channels, self.halo)
+    if self._tile != 'auto':
+      limit = limit.of_side(self._tile)
+    return tiling.Shapes(limit, self.halo)
 
   @overload
   def __call__(
@@ -172,8 +175,6 @@ class Upscaler:
 
   def _upscale(self, images: np.ndarray, progress: Progress) -> np.ndarray:
     """[N, H, W, C] to [N, 4H, 4W, C], with smaller tiles if need be."""
-    if self._shapes is None:
-      self._shapes = tiling.Shapes(self._find_limit(), self.halo)
     reported = 0
     while True:
       shape = self._shapes.choose(*images.shape[:3])
@@ -198,17 +199,10 @@ class Upscaler:
       if not self._shapes.shrink(shape):
         raise MemoryError('out of memory with the smallest tiles') from failure
 
-  def _find_limit(self) -> tiling.Limit:
-    device = jax.local_devices()[0]
-    if self._tile == 'auto':
-      return tiling.automatic(device, self._generator.channels, self.halo)
-    return tiling.fixed(self._tile, device)
-
   def _run(
     self, cut: cutting.Cut, shape: tuple[int, int], images: np.ndarray
   ) -> Iterator[int]:
     """Fills the result; yields how many LR pixels each call finished."""
-    assert self._shapes is not None
     count, *_, channels = images.shape
     size = tiling.batch_size(shape, len(cut.tiles), count, self._shapes.limit)
     strips = tiling.strips(shape, size, jax.local_devices()[0])
