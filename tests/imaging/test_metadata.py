@@ -9,7 +9,7 @@ from PIL import ExifTags, Image, PngImagePlugin, features
 import pytest
 
 from srgan_jax.imaging import exif, ifd, iptc, pictures, png, writing
-from tests.support.image_files import deep, encode, noise
+from tests.support.image_files import deep, encode, noise, read, with_chunks
 
 ARTIST = 'Jörg Größe 写真'.encode()
 RECORDS = b'\x1c\x02\x19\x00\x07holiday\x1c\x02\x00\x00\x02\x00\x04'
@@ -42,13 +42,12 @@ def block(order: str = '>') -> bytes:
       0xA430: text(ARTIST),
       ifd.INTEROP: {1: text(b'R98')},
     },
-    ifd.GPS: {1: text(b'N')},
+    ifd.GPS: {
+      1: text(b'N'),
+      2: ifd.Field(5, 3, struct.pack(order + '6I', 52, 1, 31, 1, 25, 2), order),
+    },
   }
   return exif.PREFIX + ifd.beginning(form, 8) + ifd.build(form, fields, 8)
-
-
-def read(data: bytes) -> pictures.Picture:
-  return pictures.read(data, 'a picture')
 
 
 def write(picture: pictures.Picture, form: str, **options):
@@ -79,6 +78,7 @@ def test_exif_passes_byte_for_byte(source, target, order):
   assert field(data, ifd.EXIF, 0xA430) == ARTIST
   assert float(field(data, ifd.EXIF, 0x829A)) == pytest.approx(1 / 250)
   assert field(data, ifd.GPS, 1) == b'N'
+  assert field(data, ifd.GPS, 2) == (52, 31, 12.5)
   assert field(data, ifd.EXIF, 0x927C) == b'maker note'
   with Image.open(io.BytesIO(data)) as image:
     assert 0xA002 not in image.getexif().get_ifd(ifd.EXIF)  # a width
@@ -217,10 +217,7 @@ def test_too_much_for_a_jpeg_is_named():
 
 
 def chunked(*chunks: png.Chunk) -> bytes:
-  stream = io.BytesIO()
-  target = png.Inserting(stream, chunks)
-  Image.fromarray(noise(16, 24)).save(target, 'PNG')
-  return stream.getvalue()
+  return with_chunks(Image.fromarray(noise(16, 24)), *chunks)
 
 
 def test_long_text_and_profiles_refuse_no_png():

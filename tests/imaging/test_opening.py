@@ -5,7 +5,6 @@ import os
 import struct
 import threading
 import warnings
-import zlib
 
 import numpy as np
 from PIL import EpsImagePlugin, Image
@@ -17,24 +16,16 @@ from srgan_jax.imaging import (
   ifd,
   opening,
   pictures,
-  png,
   reading,
 )
-from tests.support.image_files import encode, noise
+from tests.support.image_files import encode, noise, png_of
 
 READERS = [pictures.read, reading.read_rgb, reading.image_size]
 
 
 def large(side: int) -> bytes:
   """A PNG of one bit, small as a file."""
-  packer = zlib.compressobj()
-  row = bytes(side // 8 + 1)
-  rows = b''.join(packer.compress(row) for _ in range(side)) + packer.flush()
-  header = struct.pack('>IIBBBBB', side, side, 1, 0, 0, 0, 0)
-  chunks = ((b'IHDR', header), (b'IDAT', rows), (b'IEND', b''))
-  return png.SIGNATURE + b''.join(
-    png.encode_chunk(png.Chunk(*chunk)) for chunk in chunks
-  )
+  return png_of(side, side, 1, 0, bytes((side // 8 + 1) * side))
 
 
 def icon(data: bytes) -> bytes:
