@@ -1,7 +1,6 @@
-"""AVIF and HEIF files box by box: the colour that a picture states, its bits.
+"""Boxes of AVIF and HEIF files: stated colours, and bits a channel.
 
-ISO/IEC 14496-12 and 23008-12. Pillow gives the pixels in 8 bits and says
-nothing of either.
+ISO/IEC 14496-12 and 23008-12. Pillow reads neither and gives pixels of 8 bits.
 """
 
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ _MOST_META = 2**24  # bytes of the box of all that is no pixel
 
 @dataclasses.dataclass(frozen=True)
 class Properties:
-  """What the main picture states.
+  """Properties of the main picture.
 
   Attributes:
     cicp: its colour primaries and transfer function, by ITU-T H.273's numbers;
@@ -28,12 +27,12 @@ class Properties:
 
 
 def is_isobmff(head: bytes) -> bool:
-  """Whether a file's first 12 bytes are an AVIF's or HEIF's."""
+  """Whether a file's first bytes are an AVIF's or HEIF's."""
   return head[4:8] == b'ftyp'
 
 
 def read(stream: BinaryIO) -> Properties:
-  """The properties of the main picture; none of boxes that are damaged."""
+  """Reads the properties of the main picture; defaults if damaged."""
   try:
     return _read(stream)
   except (ValueError, IndexError, struct.error):
@@ -67,7 +66,7 @@ def _read(stream: BinaryIO) -> Properties:
 
 
 def with_cicp(data: bytes, cicp: tuple[int, int]) -> bytes:
-  """An AVIF of one picture that states other primaries and transfer.
+  """Changes the primaries and transfer of an AVIF of one picture.
 
   Args:
     data: as libavif writes it: all its nclx boxes are of that picture.
@@ -107,7 +106,7 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _associations(data: bytes, main: int) -> list[int]:
-  """The places of an item's properties, from 1 on."""
+  """The numbers of an item's properties, from 1 on."""
   size = 4 if data[0] else 2
   width, mask = (2, 0x7FFF) if data[3] & 1 else (1, 0x7F)
   position = 8

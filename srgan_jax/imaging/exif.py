@@ -1,7 +1,7 @@
 """EXIF, byte for byte, without what is no longer true of upscaled pixels.
 
-A block is edited where it stands, so that all that refers to a place in it
-(makers' notes do) stays right.
+A block is edited in place, so that offsets into it, as makers' notes have them,
+stay valid.
 """
 
 import io
@@ -37,7 +37,7 @@ _NO_MAP = ['its georeference is for other pixels: dropped']
 
 
 def orientation(block: bytes) -> int:
-  """1..8, as a block says."""
+  """The orientation that a block states, 1..8."""
   stream = io.BytesIO(block.removeprefix(PREFIX))
   if start := ifd.head(stream):
     return ifd.read(stream, *start).number(ORIENTATION, 1)
@@ -45,10 +45,10 @@ def orientation(block: bytes) -> int:
 
 
 def clean(block: bytes) -> tuple[bytes | None, list[str]]:
-  """A block of EXIF without what was true of the old file's pixels alone.
+  """Removes the tags that hold for the old file's pixels alone.
 
   Returns:
-    A block with its prefix, None where nothing is left; and notes on what a
+    The block with its prefix, None if nothing is left; and notes on what a
     person may miss.
   """
   data = bytearray(block.removeprefix(PREFIX))
@@ -59,7 +59,7 @@ def clean(block: bytes) -> tuple[bytes | None, list[str]]:
   tags: set[int] = set()
 
   def edit(offset: int, dropped: set[int]) -> int:
-    """Leaves out fields, and what follows the directory; how many are left."""
+    """Removes fields and the next directory's offset; counts what is left."""
     kept = []
     found = ifd.entries(io.BytesIO(data), form, offset)
     for tag, field, raw in found:
@@ -85,7 +85,7 @@ def clean(block: bytes) -> tuple[bytes | None, list[str]]:
 
 
 def _forget_thumbnail(data: bytearray, form: ifd.Form, first: int) -> None:
-  """Takes the small picture of a block's second directory out of it."""
+  """Removes the thumbnail, to which the second directory points."""
   stream = io.BytesIO(data)
   offset = ifd.following(stream, form, first)
   if not offset:
@@ -103,7 +103,7 @@ def _forget_thumbnail(data: bytearray, form: ifd.Form, first: int) -> None:
 def of_tiff(
   stream: BinaryIO, form: ifd.Form, first: int
 ) -> tuple[bytes | None, list[str]]:
-  """A TIFF's own fields as a block of EXIF, and notes, as of `clean`."""
+  """Makes a block of a TIFF's own fields; returns what `clean` does."""
   found = _nested(stream, form, first)
   description = found.get(DESCRIPTION)
   dropped, notes = _STORAGE | _GEOREFERENCE, []
@@ -127,13 +127,13 @@ def of_tiff(
 
 
 def _is_plan(description: bytes) -> bool:
-  """Whether it is a microscope's or a program's plan of the file's pages."""
+  """Whether a microscope or a program describes the file's pages in it."""
   plans = b'ImageJ=', b'{"shape"'
   return description.startswith(plans) or b'<OME' in description[:4096]
 
 
 def fields(block: bytes) -> ifd.Directory:
-  """The fields of a block, with the directories below."""
+  """Reads the fields of a block and its subdirectories."""
   stream = io.BytesIO(block.removeprefix(PREFIX))
   start = ifd.head(stream)
   return _nested(stream, *start) if start else {}
@@ -145,7 +145,7 @@ def _nested(
   offset: int,
   below: tuple[int, ...] = (ifd.EXIF, ifd.GPS),
 ) -> dict[int, ifd.Field | ifd.Directory]:
-  """The fields of a directory, and the directories below it."""
+  """Reads the fields of a directory and its subdirectories."""
   found: dict[int, ifd.Field | ifd.Directory] = {}
   fields = ifd.read(stream, form, offset)
   for tag, field in fields.items():

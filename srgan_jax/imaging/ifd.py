@@ -1,7 +1,7 @@
-"""Directories of fields, which TIFF files and EXIF blocks are made of.
+"""Directories of fields, as in TIFF files and EXIF blocks.
 
-Fields keep their bytes as they are: text in any encoding, rational numbers and
-makers' own fields pass through. Both byte orders are read, and BigTIFF.
+Fields keep their bytes: text in any encoding, rationals and makers' own fields
+pass through. Reads both byte orders, and BigTIFF.
 """
 
 from collections.abc import Mapping
@@ -27,16 +27,17 @@ _MOST_PAGES = 10_000
 
 
 class Form(NamedTuple):
-  """How numbers are written: '<' or '>' first, and whether it is a BigTIFF."""
+  """The byte order, '<' or '>', and whether the file is a BigTIFF."""
 
   order: str
   is_big: bool
 
   @property
   def structs(self) -> tuple[struct.Struct, struct.Struct, struct.Struct]:
-    """Of the number of entries; of an entry: tag, type, count, value; offset.
+    """How the entry count, an entry and an offset are packed.
 
-    An entry's value is an offset where it would be longer than one.
+    An entry is tag, type, count and value; a value that is longer than an
+    offset lies elsewhere, and the entry has its offset.
     """
     formats = ('Q', 'HHQ8s', 'Q') if self.is_big else ('H', 'HHI4s', 'I')
     counter, entry, offset = (struct.Struct(self.order + f) for f in formats)
@@ -44,7 +45,7 @@ class Form(NamedTuple):
 
 
 class Field(NamedTuple):
-  """A field: the number of its type, how many values, and their bytes."""
+  """A field: its type, how many values it has, their bytes and byte order."""
 
   kind: int
   number: int
@@ -52,7 +53,7 @@ class Field(NamedTuple):
   order: str = '<'
 
   def in_order(self, order: str) -> bytes:
-    """The bytes in a byte order."""
+    """The bytes in another byte order."""
     # Fractions are of two numbers.
     size = 4 if self.kind in (5, 10) else _BYTES[self.kind]
     if size == 1 or order == self.order:
@@ -64,10 +65,10 @@ Directory = Mapping[int, Union[Field, 'Directory']]
 
 
 class Fields(dict[int, Field]):
-  """The fields of a directory, without those below it, by tag."""
+  """The fields of one directory by tag, without subdirectories."""
 
   def numbers(self, tag: int, *default: int) -> tuple[int, ...]:
-    """Whole numbers; the default where there are none."""
+    """The integers of a field, or the default."""
     field = self.get(tag)
     if field is None or field.kind not in _LETTERS:
       return default
@@ -75,11 +76,11 @@ class Fields(dict[int, Field]):
     return struct.unpack(letter, field.data) or default
 
   def number(self, tag: int, default: int = 0) -> int:
-    """The first of them."""
+    """The first integer of a field, or the default."""
     return self.numbers(tag, default)[0]
 
   def fraction(self, tag: int) -> float:
-    """The first fraction; 0 where there is none."""
+    """The first rational of a field, or 0."""
     field = self.get(tag)
     if field is None or field.kind not in (5, 10) or not field.number:
       return 0
@@ -88,15 +89,12 @@ class Fields(dict[int, Field]):
     return above / below if below else 0
 
   def data(self, tag: int) -> bytes | None:
-    """The bytes of a field."""
+    """The bytes of a field, if it is there."""
     return self[tag].data if tag in self else None
 
 
 def head(stream: BinaryIO) -> tuple[Form, int] | None:
-  """The form of a TIFF file or an EXIF block, and where its first directory is.
-
-  None where it is neither.
-  """
+  """Reads the form and the first directory's offset; None if no TIFF's."""
   stream.seek(0)
   start = stream.read(16)
   order = {b'II': '<', b'MM': '>'}.get(start[:2])
@@ -109,7 +107,7 @@ def head(stream: BinaryIO) -> tuple[Form, int] | None:
 
 
 def beginning(form: Form, first: int) -> bytes:
-  """What `head` reads."""
+  """The header that `head` reads."""
   order, mark = form.order, b'II' if form.order == '<' else b'MM'
   if form.is_big:
     return mark + struct.pack(order + 'HHHQ', 43, 8, 0, first)
@@ -117,7 +115,7 @@ def beginning(form: Form, first: int) -> bytes:
 
 
 def read(stream: BinaryIO, form: Form, offset: int) -> Fields:
-  """The fields of the directory at an offset; those that are whole."""
+  """Reads the directory at an offset, without damaged fields."""
   found = entries(stream, form, offset)
   return Fields({tag: field for tag, field, _ in found if field})
 
@@ -125,7 +123,7 @@ def read(stream: BinaryIO, form: Form, offset: int) -> Fields:
 def entries(
   stream: BinaryIO, form: Form, offset: int
 ) -> list[tuple[int, Field | None, bytes]]:
-  """Tag, field (None where it is not whole) and raw entry, in order."""
+  """Reads a directory: tags, fields (None if damaged) and raw entries."""
   counter, entry, word = form.structs
   end = stream.seek(0, os.SEEK_END)
   count = _read_number(stream, counter, offset)
@@ -138,7 +136,7 @@ def entries(
     length = _BYTES.get(kind, 0) * number
     field = None
     if kind not in _BYTES:
-      pass  # of no type that is known
+      pass  # an unknown type
     elif length <= len(value):
       field = Field(kind, number, value[:length], form.order)
     elif length <= left:
@@ -152,7 +150,7 @@ def entries(
 
 
 def following(stream: BinaryIO, form: Form, offset: int) -> int:
-  """Where the next directory is after the one at an offset; 0 for none."""
+  """The offset of the directory after the one at an offset, or 0."""
   counter, entry, word = form.structs
   count = _read_number(stream, counter, offset)
   end = offset + counter.size + count * entry.size
@@ -160,14 +158,14 @@ def following(stream: BinaryIO, form: Form, offset: int) -> int:
 
 
 def _read_number(stream: BinaryIO, form: struct.Struct, offset: int) -> int:
-  """The number at an offset; 0 behind the end of the file."""
+  """Reads the number at an offset; 0 past the end of the file."""
   stream.seek(offset)
   raw = stream.read(form.size)
   return int(form.unpack(raw)[0]) if len(raw) == form.size else 0
 
 
 def pages(stream: BinaryIO, form: Form, offset: int) -> int:
-  """How many directories follow each other from an offset on."""
+  """Counts the directories of the chain that starts at an offset."""
   seen: set[int] = set()
   while offset and offset not in seen and len(seen) < _MOST_PAGES:
     seen.add(offset)
@@ -176,25 +174,25 @@ def pages(stream: BinaryIO, form: Form, offset: int) -> int:
 
 
 def of_numbers(kind: int, *values: int) -> Field:
-  """A field of whole numbers."""
+  """A field of integers."""
   data = struct.pack(f'<{len(values)}{_LETTERS[kind]}', *values)
   return Field(kind, len(values), data)
 
 
 def of_fraction(value: float) -> Field:
-  """A field of one fraction, of at most 2**32."""
+  """A field of one rational, up to 2**32."""
   parts = 10_000 if value < 2**18 else 1
   return Field(5, 1, struct.pack('<2I', round(value * parts), parts))
 
 
 def build(form: Form, directory: Directory, offset: int) -> bytes:
-  """A directory, with those below it, as it stands at an offset of a file."""
+  """Encodes a directory and its subdirectories for an offset in a file."""
   counter, entry, word = form.structs
   table, values = [counter.pack(len(directory))], io.BytesIO()
   start = offset + counter.size + len(directory) * entry.size + word.size
 
   def append(data: bytes) -> bytes:
-    """The place of data behind the table."""
+    """Puts data behind the table; returns its offset, encoded."""
     values.write(b'\0' * (-(start + values.tell()) % 8))
     place = word.pack(start + values.tell())
     values.write(data)

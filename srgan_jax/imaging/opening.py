@@ -1,9 +1,9 @@
-"""The one door to image files: which are read, from where, and how large.
+"""Opens image files: which formats are read, and up to which size.
 
 Every picture of this package is opened here, with a list of formats that
 Pillow decodes by itself: nothing reaches Ghostscript or another program,
-whatever a file is called. A PNG is handed on without its metadata, so that
-Pillow's checks of these refuse no picture; `Opened.png` has them.
+whatever a file's name. Pillow gets a PNG without its metadata, so that its
+checks of these refuse no picture; `Opened.png` has them.
 """
 
 from collections.abc import Iterator
@@ -104,7 +104,7 @@ class Opened:
 
 @functools.cache
 def formats() -> tuple[str, ...]:
-  """Pillow's names of what is read: what this machine's Pillow can."""
+  """The formats that the installed Pillow reads, by its names."""
   parts = features.get_supported()
   found = [f for f in _FORMATS if _FEATURES.get(f, 'pil') in parts]
   with contextlib.suppress(ImportError):
@@ -117,21 +117,21 @@ def formats() -> tuple[str, ...]:
 
 @functools.cache
 def suffixes() -> tuple[str, ...]:
-  """The suffixes, in lower case, of the files that are read."""
+  """The suffixes of files that are read, in lower case."""
   known = (*formats(), 'MPO')
   extensions = Image.registered_extensions()
   return tuple(sorted(s for s, form in extensions.items() if form in known))
 
 
 def is_image(name: str) -> bool:
-  """Whether a file is a picture that is read, by its name."""
+  """Whether a file's name is that of a picture that is read."""
   base = os.path.basename(name)
   # '._x.jpg' is what macOS leaves beside x.jpg: metadata, no picture.
   return base.lower().endswith(suffixes()) and not base.startswith('.')
 
 
 def what_reads(name: str) -> str | None:
-  """Of a picture that is not read here: what would; None of all else."""
+  """What reads a picture that is not read here; None for other files."""
   suffix = os.path.splitext(name)[1].lower()
   if os.path.basename(name).startswith('.') or suffix in suffixes():
     return None
@@ -144,7 +144,7 @@ def what_reads(name: str) -> str | None:
 def opened(
   file: ImageFile, name: str, max_megapixels: float | None = MAX_MEGAPIXELS
 ) -> Iterator[Opened]:
-  """The image; any failure inside becomes a ValueError.
+  """Opens an image; any failure inside becomes a ValueError.
 
   Args:
     file: a path, the file's bytes, or a binary file (closed afterwards).
@@ -183,7 +183,7 @@ def _open(
 
 
 def _describe(stream: BinaryIO) -> str:
-  """Why a file is not read, by how it begins."""
+  """Why a file is not read, by its first bytes."""
   stream.seek(0)
   start = stream.read(512)
   if not start:
@@ -245,9 +245,9 @@ _count = 0
 
 @contextlib.contextmanager
 def _quiet_pillow() -> Iterator[None]:
-  """Holds back Pillow's own limit and its raw warnings while any file is open.
+  """Suspends Pillow's size limit and its warnings while any file is open.
 
-  Both are the process's: the first reader takes them, the last gives them back.
+  Both are global: the first reader changes them, the last restores them.
   """
   global _count
   with _lock:

@@ -1,10 +1,9 @@
-"""Pictures in, with all that people keep in them.
+"""Reads pictures with their metadata.
 
-Where training wants RGB of 8 bits (`srgan_jax.imaging.reading`), upscaling
-gives back what it was given: gray or colour, alpha, 16 bits, the colours that
-the file states, the resolution, EXIF, XMP, IPTC, comments and text. The EXIF
-orientation is applied to the pixels and its tag dropped.
-`srgan_jax.imaging.writing` is the way out.
+Training reads RGB of 8 bits (`srgan_jax.imaging.reading`); upscaling keeps gray
+or colour, alpha, 16 bits, the colours that the file states, the resolution,
+EXIF, XMP, IPTC, comments and text. The EXIF orientation is applied to the
+pixels and its tag dropped. `srgan_jax.imaging.writing` writes pictures.
 
 Pixels are uint8 or uint16 [H, W, C]; C is 1 (gray), 2 (gray and alpha), 3 (RGB)
 or 4 (RGB and alpha), alpha not premultiplied.
@@ -44,13 +43,13 @@ _PNG_KNOWN = {
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-  """A picture and what came with it.
+  """A picture and its metadata.
 
   Attributes:
     pixels: uint8 or uint16 [H, W, C].
     format: Pillow's name of what it was read from, '' if from memory.
     icc_profile: of the pixels as they are here.
-    colour_tags: what was stated of its colours where there is no profile.
+    colour_tags: what the file states of its colours besides a profile.
     exif: a block with its prefix, without orientation.
     xmp: a packet.
     iptc: IIM's records.
@@ -75,7 +74,7 @@ class Picture:
   notes: tuple[str, ...] = ()
 
   def with_pixels(self, pixels: np.ndarray) -> 'Picture':
-    """The same with other pixels of the same kind."""
+    """The same picture with other pixels of the same kind."""
     return dataclasses.replace(self, pixels=pixels)
 
 
@@ -131,7 +130,7 @@ def from_image(image: Image.Image) -> Picture:
 
 
 def _settled(picture: Picture, orientation: int, is_srgb: bool) -> Picture:
-  """The picture upright, and with what is true of these pixels alone."""
+  """Turns the picture upright; drops profiles of other pixels."""
   profile, tags, notes = picture.icc_profile, picture.colour_tags, picture.notes
   if is_srgb:
     profile = tags = None
@@ -203,7 +202,7 @@ def _with_tiff(picture: Picture, page: tiff.Page, stream: BinaryIO) -> Picture:
 
 
 def _with_info(picture: Picture, image: Image.Image) -> Picture:
-  """Adds what Pillow says of an image."""
+  """Adds the metadata that Pillow reads."""
   info, block, dpi = image.info, None, None
   notes = _noted_pages(_frames(image))
   with contextlib.suppress(Exception):  # broken metadata is no broken picture
@@ -237,7 +236,7 @@ def _with_info(picture: Picture, image: Image.Image) -> Picture:
 
 
 def _with_stream(picture: Picture, found: Opened) -> Picture:
-  """Adds what Pillow does not say of a JPEG, AVIF or HEIF."""
+  """Adds metadata of JPEG, AVIF and HEIF that Pillow does not read."""
   stream, notes = found.stream, []
   changes: dict[str, Any] = {}
   stream.seek(0)
@@ -283,12 +282,12 @@ def _jpeg_comments(stream: BinaryIO) -> tuple[bytes, ...]:
 
 
 def _true(dpi: tuple[float, float]) -> tuple[float, float] | None:
-  """Dots an inch, where they can be true."""
+  """Dots an inch, if they are plausible."""
   return dpi if 1 < min(dpi) and max(dpi) < 1e6 else None
 
 
 def _is_lossless_webp(stream: BinaryIO) -> bool:
-  """Whether a WebP's pixels, or its first frame's, are kept without loss."""
+  """Whether a WebP, or its first frame, is compressed without loss."""
   stream.seek(12)
   while len(header := stream.read(8)) == 8:
     kind, length = struct.unpack('<4sI', header)

@@ -1,8 +1,8 @@
-"""PNG files chunk by chunk: what they say of themselves, and 16-bit writing.
+"""PNG files chunk by chunk: metadata, and colour of 16 bits a channel.
 
-Pillow refuses a picture for text or a profile that is long, or for a damaged
-chunk that no pixel needs. So it is given the chunks that hold pixels alone,
-and the rest is read here.
+Pillow refuses a picture for long text, a long profile or a damaged chunk that
+no pixel needs. So it only gets the chunks that hold pixels; the rest is read
+here.
 
 Pixels are uint16 [H, W, C], 0..65535; C is 2 (gray and alpha), 3 (RGB) or 4
 (RGB and alpha).
@@ -62,7 +62,7 @@ class Metadata:
     return next((c.data for c in self.chunks if c.kind == kind), None)
 
   def texts(self) -> list[tuple[str, Chunk]]:
-    """The chunks of text under their keywords."""
+    """The chunks of text with their keywords."""
     return [
       (chunk.data.partition(b'\0')[0].decode('latin-1'), chunk)
       for chunk in self.chunks
@@ -70,14 +70,14 @@ class Metadata:
     ]
 
   def text(self, keyword: str) -> bytes | None:
-    """A text as its bytes."""
+    """The bytes of the text with a keyword."""
     for key, chunk in self.texts():
       if key == keyword:
         return text_of(chunk)
     return None
 
   def raw_profile(self, *kinds: str) -> bytes | None:
-    """What ImageMagick and others write into a PNG as hexadecimal text."""
+    """Decodes metadata that ImageMagick and others write as hexadecimal."""
     for kind in kinds:
       text = self.text(_RAW_PROFILE + kind) or b''
       found = re.match(rb'\s*[^\n]*\n\s*\d+\s*\n([0-9A-Fa-f\s]+)$', text)
@@ -89,12 +89,12 @@ class Metadata:
 
   @property
   def frames(self) -> int:
-    """How many there are: more than one of an animation."""
+    """How many frames there are."""
     return int.from_bytes((self.find(b'acTL') or b'\0\0\0\1')[:4])
 
   @property
   def dpi(self) -> tuple[float, float]:
-    """Dots an inch; 0 where it says nothing of them."""
+    """Dots an inch; 0 where they are not stated."""
     body = self.find(b'pHYs') or b''
     if len(body) != 9 or body[8] != 1:
       return 0, 0
@@ -103,23 +103,23 @@ class Metadata:
 
   @property
   def exif(self) -> bytes | None:
-    """The block of EXIF."""
+    """The EXIF block."""
     return self.find(b'eXIf') or self.raw_profile('exif', 'APP1')
 
   @property
   def words(self) -> tuple[Chunk, ...]:
-    """The chunks of text for people: what else there is stands elsewhere."""
+    """The chunks of text, without those of XMP and raw profiles."""
     return tuple(c for key, c in self.texts() if key not in _NO_WORDS)
 
   @property
   def icc_profile(self) -> bytes | None:
-    """The profile of the iCCP chunk; None where it cannot be unpacked."""
+    """The ICC profile; None if it is missing or cannot be unpacked."""
     name, _, rest = (self.find(b'iCCP') or b'').partition(b'\0')
     return (unpack(rest[1:]) or None) if name and rest else None
 
 
 def unpack(data: bytes) -> bytes:
-  """What zlib packed, up to a bound; nothing where that fails."""
+  """Decompresses zlib data of bounded size; b'' if that fails."""
   unpacker = zlib.decompressobj()
   try:
     unpacked = unpacker.decompress(data, _MOST_BYTES)
@@ -141,7 +141,7 @@ def text_of(chunk: Chunk) -> bytes:
 
 
 def split(stream: BinaryIO) -> tuple[Metadata, BinaryIO] | None:
-  """A PNG's metadata, and the file without it; None of no PNG."""
+  """Splits a PNG into metadata and the rest; None for other files."""
   stream.seek(0)
   if stream.read(len(SIGNATURE)) != SIGNATURE:
     return None
@@ -172,7 +172,7 @@ def split(stream: BinaryIO) -> tuple[Metadata, BinaryIO] | None:
 
 
 def is_deep(image: Image.Image) -> bool:
-  """Whether a PNG just opened has colour of 16 bits, which Pillow halves."""
+  """Whether an image just opened is a PNG with colour of 16 bits."""
   return (
     isinstance(image, PngImagePlugin.PngImageFile)
     and bool(image.tile)
@@ -181,14 +181,13 @@ def is_deep(image: Image.Image) -> bool:
 
 
 def read_deep(stream: BinaryIO) -> np.ndarray:
-  """Decodes a deep PNG twice, as Pillow keeps one byte of each sample.
+  """Decodes a PNG with colour of 16 bits.
 
-  Pillow's decoder undoes compression, filters and interlacing in full and only
-  then keeps the high byte of each sample, because the raw mode of its last step
-  says so. The raw mode of the other byte order keeps the low one.
+  In its last step, Pillow keeps the high byte of each sample, as a raw mode
+  says; that of the other byte order keeps the low one. So it decodes twice.
 
   Returns:
-    uint16 [H, W, C]; with alpha where a colour is transparent.
+    uint16 [H, W, C], with alpha if a colour is transparent.
   """
   decoded = []
   for is_low in (False, True):
@@ -235,7 +234,7 @@ def write_deep(
 
 
 class Inserting:
-  """A file that puts chunks behind the first of a PNG written to it."""
+  """A file that inserts chunks behind the first of a PNG written to it."""
 
   def __init__(self, file: BinaryIO, chunks: Sequence[Chunk]) -> None:
     self._file, self._chunks = file, chunks
@@ -243,7 +242,7 @@ class Inserting:
     self.flush = file.flush
 
   def write(self, data: bytes) -> int:
-    """Writes data, and the chunks where they belong."""
+    """Writes data, with the chunks in their place."""
     if 0 < self._left <= len(data):
       self._file.write(data[: self._left])
       for chunk in self._chunks:
@@ -256,7 +255,7 @@ class Inserting:
 
 
 def encode_chunk(chunk: Chunk) -> bytes:
-  """A chunk with its length and checksum."""
+  """Encodes a chunk with its length and checksum."""
   body = chunk.kind + chunk.data
   checksum = zlib.crc32(body)
   return struct.pack('>I', len(chunk.data)) + body + struct.pack('>I', checksum)
@@ -279,14 +278,14 @@ def text_chunk(keyword: str, text: bytes) -> Chunk:
 
 
 def raw_profile_chunk(kind: str, data: bytes) -> Chunk:
-  """What `Metadata.raw_profile` reads."""
+  """Encodes metadata as `Metadata.raw_profile` reads them."""
   lines = binascii.hexlify(data, b'\n', 36)
   text = b'\n%s\n%8d\n%s\n' % (kind.encode(), len(data), lines)
   return text_chunk(_RAW_PROFILE + kind, text)
 
 
 def _filtered(pixels: np.ndarray) -> Iterator[bytes]:
-  """A PNG's rows, some at a time, filtered by Paeth's (the filter 4)."""
+  """Filters rows, some at a time, by the Paeth filter (number 4)."""
   height, width, channels = pixels.shape
   step = 2 * channels
   above = np.zeros((1, step * (width + 1)), np.uint8)
@@ -302,7 +301,7 @@ def _filtered(pixels: np.ndarray) -> Iterator[bytes]:
 
 
 def _paeth(left: np.ndarray, up: np.ndarray, corner: np.ndarray) -> np.ndarray:
-  """The one of the three that is nearest to left + up - corner."""
+  """Of the three, the nearest to left + up - corner."""
   a, b, c = (x.astype(np.int16) for x in (left, up, corner))
   from_left, from_up = np.abs(b - c), np.abs(a - c)
   from_corner = np.abs(a + b - 2 * c)

@@ -1,8 +1,8 @@
-"""TIFF files of more than 8 bits a channel or with odd channels, read.
+"""Reads TIFF files of more than 8 bits a channel or with extra channels.
 
-Pillow decodes every compression, but knows few layouts of samples and halves
-most deep ones. So it is shown such a file's rows as gray pixels of 8 bits, one
-a byte, and the samples are put together here.
+Pillow decodes every compression, but knows few layouts of samples and keeps
+8 bits of most deep ones. So it gets a directory that calls each byte of a row
+an 8-bit gray pixel, and the samples are put together here.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES = 322, 323, 324, 325
 X_RESOLUTION, Y_RESOLUTION, UNIT = 282, 283, 296
 XMP, IPTC, PHOTOSHOP, PROFILE = 700, 33723, 34377, 34675
 
-# What stays true where every byte is shown as a pixel.
+# Fields that stay valid where every byte is a pixel.
 _OF_BYTES_TOO = (
   *(HEIGHT, COMPRESSION, FILL_ORDER, OFFSETS, SIZES, ROWS),
   *(TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES),
@@ -36,11 +36,11 @@ _BAND = 256  # rows whose bits are taken apart at a time
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-  """How the samples of a file lie.
+  """The layout of a file's samples.
 
-  Photometric is 0 or 1 (gray), 2 (RGB) or 5 (CMYK); `extra` says what samples
-  beyond the colours are: 0 unspecified, 1 alpha that is multiplied in already,
-  2 alpha. A predictor of 2 means differences; the order is '<' or '>'.
+  Photometric is 0 or 1 (gray), 2 (RGB) or 5 (CMYK); `extra` has the kinds of
+  the samples beyond the colours: 0 unspecified, 1 premultiplied alpha, 2 alpha.
+  A predictor of 2 means differences; the order is '<' or '>'.
   """
 
   width: int
@@ -60,9 +60,9 @@ class Page:
 
   Attributes:
     form: of the file.
-    first: where the directory is.
-    fields: of the page.
-    layout: of samples that Pillow would halve or refuse; else None.
+    first: the directory's offset.
+    fields: of the directory.
+    layout: of samples that Pillow would truncate or refuse; else None.
   """
 
   form: ifd.Form
@@ -72,11 +72,11 @@ class Page:
 
   @property
   def orientation(self) -> int:
-    """EXIF's, 1..8."""
+    """As EXIF's, 1..8."""
     return self.fields.number(exif.ORIENTATION, 1)
 
   def describe(self) -> str:
-    """The kind of pixels, for an error."""
+    """Describes the kind of pixels, for an error."""
     bits, photometric, compression = (
       '/'.join(map(str, self.fields.numbers(tag)))
       for tag in (BITS, PHOTOMETRIC, COMPRESSION)
@@ -88,10 +88,12 @@ class Page:
 
 
 def split(stream: BinaryIO) -> tuple[Page, BinaryIO] | None:
-  """The first page, and the file as Pillow can decode it; None of no TIFF.
+  """Reads the first page; returns it and the file as Pillow can decode it.
+
+  Returns None for other files than TIFFs.
 
   Raises:
-    ValueError: for samples without a known range or a layout not known.
+    ValueError: for samples of no known range or an unknown layout.
   """
   start = ifd.head(stream)
   if not start:
@@ -103,7 +105,7 @@ def split(stream: BinaryIO) -> tuple[Page, BinaryIO] | None:
 
 
 def _find_layout(fields: ifd.Fields, order: str) -> Layout | None:
-  """The layout of samples that Pillow would halve or refuse; else None."""
+  """The layout of samples that Pillow would truncate or refuse, or None."""
   bits, kinds = fields.numbers(BITS, 1), fields.numbers(FORMAT, 1)
   depth, samples = max(bits), fields.number(SAMPLES, 1)
   width, height = fields.number(WIDTH), fields.number(HEIGHT)
@@ -143,7 +145,7 @@ def _find_layout(fields: ifd.Fields, order: str) -> Layout | None:
 
 
 def _as_bytes(stream: BinaryIO, page: Page, layout: Layout) -> BinaryIO:
-  """The file with a directory that tells of a gray pixel for each byte."""
+  """The file with a directory in which each byte is a gray pixel."""
   fields = page.fields
   # Little first, which is all that Pillow reads of BigTIFF.
   form = ifd.Form('<', page.form.is_big)
@@ -177,11 +179,11 @@ def _row_bytes(samples: int, bits: int) -> int:
 
 
 def samples(layout: Layout, image: Image.Image) -> tuple[np.ndarray, list[str]]:
-  """The pixels of a file that `split` showed to Pillow.
+  """Decodes the pixels of an image whose bytes Pillow sees as pixels.
 
   Returns:
-    uint8 or uint16 [H, W, C]: gray, RGB or CMYK, and alpha where there is one;
-    and notes on what else there was.
+    uint8 or uint16 [H, W, C]: gray, RGB or CMYK, with alpha if there is one;
+    and notes on further channels.
   """
   values = _scale(_unpack(layout, np.asarray(image)), layout.bits)
   colours, notes = _COLOURS[layout.photometric], []
@@ -208,7 +210,7 @@ def samples(layout: Layout, image: Image.Image) -> tuple[np.ndarray, list[str]]:
 
 
 def _unpack(layout: Layout, rows: np.ndarray) -> np.ndarray:
-  """Rows of bytes as uint8 or uint16 [H, W, samples]."""
+  """Unpacks rows of bytes to uint8 or uint16 [H, W, samples]."""
   shape = len(rows), layout.width, layout.samples
   if layout.bits == 8:
     values = rows.reshape(shape).copy()
@@ -234,7 +236,7 @@ def _unpack(layout: Layout, rows: np.ndarray) -> np.ndarray:
 
 
 def _scale(values: np.ndarray, bits: int) -> np.ndarray:
-  """Levels of some bits as uint8 or uint16, white as white."""
+  """Scales levels to the full range of uint8 or uint16."""
   if bits in (8, 16):
     return values
   top = 255 if bits < 8 else 65535

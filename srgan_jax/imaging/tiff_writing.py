@@ -1,4 +1,4 @@
-"""TIFF files, written: strip by strip, deflated, beyond 4 GiB as BigTIFF.
+"""Writes TIFF files: deflated strips, as BigTIFF beyond 4 GiB.
 
 Pillow has no 16-bit colour, and tifffile no Exif and GPS directories.
 """
@@ -66,7 +66,7 @@ def write(picture: Picture, file: BinaryIO) -> None:
 def _write_strips(
   file: BinaryIO, pixels: np.ndarray, rows: int
 ) -> tuple[list[int], list[int]]:
-  """Writes some rows at a time; where each strip begins, and its size."""
+  """Writes strips of rows; returns their offsets and sizes."""
   offsets, sizes = [], []
   for first in range(0, len(pixels), rows):
     strip = pixels[first : first + rows].astype(f'<u{pixels.dtype.itemsize}')

@@ -1,4 +1,4 @@
-"""Pictures out: as files of the usual formats, or as Pillow's images.
+"""Writes pictures as files, or makes Pillow images of them.
 
 docs/upscaling.md has the table of what each format keeps.
 """
@@ -41,12 +41,12 @@ _COMMENT, _APP13 = 0xFE, 0xED  # kinds of segments
 
 
 def output_format(suffix: str) -> str:
-  """The format in which a picture with that suffix is written."""
+  """The format that a suffix stands for."""
   return SUFFIXES.get(suffix.lower(), 'PNG')
 
 
 def check_format(form: str, height: int, width: int) -> None:
-  """Raises a ValueError where a format cannot hold a size, or is missing."""
+  """Raises a ValueError if a format is missing or cannot hold a size."""
   if form == 'AVIF' and 'avif' not in features.get_supported_modules():
     raise ValueError('this Pillow was built without AVIF: --format png')
   largest = _LARGEST.get(form)
@@ -63,7 +63,7 @@ def check_format(form: str, height: int, width: int) -> None:
 
 
 def check_colour(picture: Picture, form: str) -> None:
-  """Raises a ValueError where a format would show other colours."""
+  """Raises a ValueError if a format would show other colours."""
   if picture.colour_tags and (hdr := picture.colour_tags.hdr):
     if form not in ('PNG', 'AVIF'):
       raise ValueError(
@@ -89,10 +89,10 @@ def write(
     form: 'JPEG', 'PNG', 'WEBP', 'TIFF', 'BMP' or 'AVIF'.
     quality: 1..100 for JPEG, WebP and AVIF; 95 (AVIF 90) by default, and
       without loss for a WebP that came so.
-    scale: by how much the pixels are more than those that the metadata are of.
+    scale: from the size that the metadata describe to that of the pixels.
 
   Returns:
-    What was given up, each for a person to read.
+    Notes on what was lost, each for a person to read.
 
   Raises:
     ValueError: the format cannot hold the picture's colours.
@@ -134,12 +134,12 @@ def write(
 
 
 def _given(**options: Any) -> dict[Any, Any]:
-  """The options of Pillow's writer that a picture has."""
+  """The options that have a value."""
   return {key: value for key, value in options.items() if value}
 
 
 def _profile(picture: Picture, form: str) -> bytes | None:
-  """The ICC profile to write: the picture's own or one of its tags."""
+  """The ICC profile to write: the picture's own, or one made of its tags."""
   tags = picture.colour_tags
   if picture.icc_profile or not tags:
     return picture.icc_profile
@@ -185,7 +185,7 @@ def _utf8(text: bytes) -> bytes:
 
 
 def _write_jpeg(picture: Picture, file: BinaryIO, quality: int) -> list[str]:
-  """Writes a JPEG; notes on what its segments do not hold."""
+  """Writes a JPEG; returns notes on what its segments cannot hold."""
   options = _given(icc_profile=picture.icc_profile, dpi=picture.dpi)
   notes, extra = [], b''
   too_long = 'its {} is too long for a JPEG: left out'
@@ -223,7 +223,7 @@ def _write_jpeg(picture: Picture, file: BinaryIO, quality: int) -> list[str]:
 def _write_modern(
   picture: Picture, file: BinaryIO, form: str, quality: int | None
 ) -> None:
-  """WebP and AVIF."""
+  """Writes a WebP or an AVIF."""
   options = _given(
     icc_profile=picture.icc_profile, exif=picture.exif, xmp=picture.xmp
   )
@@ -265,12 +265,12 @@ def _image(pixels: np.ndarray) -> Image.Image:
 
 
 def own_format(form: str) -> str:
-  """The format for a picture that was read from one, by Pillow's names."""
+  """The format to write for a picture that was read from a format."""
   return form if form in SUFFIXES.values() else 'PNG'
 
 
 def to_image(picture: Picture) -> Image.Image:
-  """A Pillow image with the picture's metadata in its `info`.
+  """Makes a Pillow image with the picture's metadata in its `info`.
 
   Its mode is L, LA, RGB, RGBA or I;16; Pillow has no other of 16 bits, so those
   are rounded to 8.
@@ -287,7 +287,7 @@ def to_image(picture: Picture) -> Image.Image:
 
 
 def _to_rgb(pixels: np.ndarray) -> np.ndarray:
-  """Gray, with or without alpha, as equal channels; colour as it is."""
+  """Repeats gray, with or without alpha, to RGB; colour as it is."""
   if pixels.shape[-1] > 2:
     return pixels
   return np.concatenate(

@@ -1,11 +1,11 @@
-"""XMP packets: what they repeat of a picture's size and orientation."""
+"""XMP packets: the size and orientation of a picture that they repeat."""
 
 from collections.abc import Callable
 import re
 
 
 def _number(names: bytes) -> re.Pattern[bytes]:
-  """A whole number as an attribute or an element of one of these names."""
+  """Matches an integer attribute or element of one of these names."""
   return re.compile(
     rb'(\b(?:' + names + rb')\s*(?:=\s*["\']|>)\s*)(\d{1,9})(?=\s*["\'<])'
   )
@@ -18,18 +18,18 @@ _PANORAMA = _number(rb'GPano:(?:Cropped|Full)\w+Pixels')
 
 
 def orientation(packet: bytes) -> int:
-  """EXIF's orientation, as XMP repeats it."""
+  """The orientation that a packet states, 1..8 as EXIF's."""
   found = _ORIENTATION.search(packet)
   return int(found[2]) if found else 1
 
 
 def upright(packet: bytes) -> bytes:
-  """The packet of pixels that have been turned."""
+  """The packet with the orientation of upright pixels."""
   return _replace(_ORIENTATION, packet, lambda old: 1)
 
 
 def resized(packet: bytes, height: int, width: int, scale: float) -> bytes:
-  """The packet of pixels of another size."""
+  """The packet with the sizes of a scaled picture."""
   packet = _replace(_WIDTH, packet, lambda old: width)
   packet = _replace(_HEIGHT, packet, lambda old: height)
   return _replace(_PANORAMA, packet, lambda old: round(old * scale))

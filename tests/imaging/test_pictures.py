@@ -210,14 +210,6 @@ def test_every_kind_goes_into_every_format(form, channels, dtype):
     assert again.dtype == dtype
 
 
-def test_what_a_format_cannot_hold_is_refused():
-  with pytest.raises(
-    ValueError, match='WEBP holds at most 16383.*--format png'
-  ):
-    writing.check_format('WEBP', 10, 16400)
-  writing.check_format('PNG', 10, 70000)
-
-
 @pytest.mark.parametrize(
   ('form', 'side'), [('JPEG', 65500), ('WEBP', 16383), ('AVIF', 32768)]
 )
@@ -227,8 +219,10 @@ def test_the_largest_side_can_be_written_and_read(form, side):
     writing.check_format(form, *shape)
     picture = pictures.Picture(np.zeros((*shape, 3), np.uint8))
     assert read(write(picture, form)).pixels.shape == (*shape, 3)
-  with pytest.raises(ValueError, match=f'at most {side} pixels a side'):
+  why = f'{form} holds at most {side} pixels a side.*--format png'
+  with pytest.raises(ValueError, match=why):
     writing.check_format(form, 1, side + 1)
+  writing.check_format('PNG', 1, side + 1)
   if form == 'AVIF':
     with pytest.raises(ValueError, match='pixels, not 20000x20000'):
       writing.check_format(form, 20000, 20000)

@@ -7,7 +7,7 @@ from typing import Any
 import zlib
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 import pytest
 
 from srgan_jax.imaging import pictures, png, writing
@@ -81,17 +81,10 @@ def palette(transparency: bytes | int | None = None) -> bytes:
   return encode(image, **options)
 
 
-# What a viewer shows for each EXIF orientation.
-TURNED = {
-  1: lambda a: a,
-  2: lambda a: a[:, ::-1],
-  3: lambda a: a[::-1, ::-1],
-  4: lambda a: a[::-1],
-  5: lambda a: a.swapaxes(0, 1),
-  6: lambda a: np.rot90(a, -1),
-  7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
-  8: lambda a: np.rot90(a),
-}
+def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+  """What Pillow shows for an EXIF orientation."""
+  with Image.open(io.BytesIO(oriented(pixels, 'PNG', orientation))) as image:
+    return np.asarray(ImageOps.exif_transpose(image))
 
 
 def oriented(pixels: np.ndarray, form: str, orientation: int) -> bytes:

@@ -90,16 +90,21 @@ def test_lines_move_no_cursor(tmp_path, capsys):
   assert cli.visible('é写 \udce9\x9b') == 'é写 \udce9\\x9b'
 
 
-@pytest.mark.parametrize(
-  'name', ['x' * 300, 'x' * 300 + '.png', 'loop', 'loop.png', 'none/b.png']
-)
-def test_what_cannot_be_opened_is_one_line_and_the_rest_go_on(
-  name, model, tmp_path, capsys, monkeypatch
-):
+@pytest.fixture
+def loops(tmp_path, monkeypatch):
+  """A folder of a picture, and of links to themselves."""
   monkeypatch.chdir(tmp_path)
   put(tmp_path / 'a.png')
   for loop in ('loop', 'loop.png'):
     os.symlink(loop, loop)
+
+
+@pytest.mark.parametrize(
+  'name', ['x' * 300, 'x' * 300 + '.png', 'loop', 'loop.png', 'none/b.png']
+)
+def test_what_cannot_be_opened_is_one_line_and_the_rest_go_on(
+  name, loops, model, tmp_path, capsys
+):
   assert run(name, 'a.png', '-o', 'out', '--model', model) == 1
   lines = capsys.readouterr().err.splitlines()
   assert len(lines) == 1 and name in lines[0]
@@ -111,12 +116,8 @@ def test_what_cannot_be_opened_is_one_line_and_the_rest_go_on(
   ['loop', 'loop.png', 'loop/b.png', 'x' * 300, 'x' * 300 + '.png', 'a.png/b'],
 )
 def test_an_output_that_cannot_be_is_one_line(
-  output, model, tmp_path, capsys, monkeypatch
+  output, loops, model, tmp_path, capsys
 ):
-  monkeypatch.chdir(tmp_path)
-  put(tmp_path / 'a.png')
-  for loop in ('loop', 'loop.png'):
-    os.symlink(loop, loop)
   assert run('a.png', '-o', output, '--model', model) == 1
   (line,) = capsys.readouterr().err.splitlines()
   assert output.split('/')[0] in line
