@@ -247,8 +247,10 @@ def _with_stream(picture: Picture, found: Opened) -> Picture:
       # Where the file is to be turned, Pillow writes its EXIF anew, as ASCII.
       decoder = getattr(found.image, '_decoder')  # noqa: B009
       changes['exif'] = exif.clean(decoder.get_info()[4] or b'')[0]
-  if picture.format == 'JPEG':
-    changes['comments'] = _jpeg_comments(stream)
+  if picture.format == 'JPEG':  # Pillow's `comment` is the last of them
+    segments = getattr(found.image, 'applist')  # noqa: B009
+    texts = [data for kind, data in segments if kind == 'COM' and data]
+    changes['comments'] = tuple(texts)
   packet = picture.xmp or b''
   if b'hdrgm:Version' in packet and _frames(found.image) == 1:
     notes.append('its HDR gain map is left out')
@@ -265,20 +267,6 @@ def _frames(image: Image.Image) -> int:
 
 def _noted_pages(count: int) -> list[str]:
   return [f'the first of {count} frames or pages'] if count > 1 else []
-
-
-def _jpeg_comments(stream: BinaryIO) -> tuple[bytes, ...]:
-  """All comments of a JPEG, of which Pillow keeps the last."""
-  comments = []
-  stream.seek(2)
-  while len(head := stream.read(4)) == 4:
-    marker, length = head[1], struct.unpack('>H', head[2:])[0]
-    if head[0] != 0xFF or marker == 0xDA or length < 2:
-      break
-    body = stream.read(length - 2)
-    if marker == 0xFE and body:
-      comments.append(body)
-  return tuple(comments)
 
 
 def _true(dpi: tuple[float, float]) -> tuple[float, float] | None:

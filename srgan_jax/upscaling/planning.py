@@ -1,4 +1,4 @@
-"""Which pictures a command goes through, where each goes, what became of it."""
+"""Plans which pictures a command upscales, where results go; the report."""
 
 import collections
 from collections.abc import Sequence
@@ -19,18 +19,18 @@ STANDARD = pathlib.Path('-')
 
 @dataclasses.dataclass
 class Job:
-  """One picture, and what became of it.
+  """One picture, its result's place and its status.
 
   Attributes:
-    source: where it comes from, - for standard input.
-    target: where it goes to, - for standard output.
-    form: Pillow's name of the format that is written; '' for its own.
+    source: - for standard input.
+    target: - for standard output.
+    form: Pillow's name of the result's format; '' for the picture's own.
     size: of the result.
-    height: of the picture, 0 where that is not known.
+    height: of the picture, 0 if unknown.
     width: likewise.
     seconds: that the network took.
     status: 'waiting', 'done', 'skipped' or 'failed'.
-    note: why it failed, or what was left aside.
+    note: why it failed, or what was lost.
   """
 
   source: pathlib.Path
@@ -66,9 +66,9 @@ class Job:
 
 @dataclasses.dataclass
 class Plan:
-  """What a command is to do: its pictures, and lines on inputs without any.
+  """The pictures of a command, and lines on inputs without any.
 
-  Pictures that can have no place of their own have failed.
+  Pictures without a place of their own have failed.
   """
 
   jobs: list[Job]
@@ -84,7 +84,7 @@ def plan(
   size: Size,
   tail: str = '',
 ) -> Plan:
-  """Where each picture goes; no picture takes another's place.
+  """Plans where each result goes; no picture takes another's place.
 
   Args:
     inputs: pictures, folders, or standard input.
@@ -183,7 +183,7 @@ def _is_of_a_picture(suffix: str) -> bool:
 def _find(
   plan: Plan, inputs: Sequence[pathlib.Path], output: pathlib.Path
 ) -> list[tuple[pathlib.Path, pathlib.Path]]:
-  """The pictures, each with its place below the output; notes what else."""
+  """Finds the pictures, each with its path below the output."""
   pairs: dict[pathlib.Path, pathlib.Path] = {}
   for path in inputs:
     if path == STANDARD:
@@ -206,9 +206,9 @@ def _find(
 def _places(
   relative: Sequence[tuple[pathlib.Path, pathlib.Path]], suffix: str | None
 ) -> list[pathlib.Path]:
-  """The names of results: with the ending of what is written.
+  """Names the results, with the suffix of their format.
 
-  Where another has that name, the old ending stays: shot.gif.png.
+  Where two have the same name, the old suffix stays: shot.gif.png.
   """
 
   def ending(name: pathlib.Path) -> str:
@@ -227,7 +227,7 @@ def _places(
 
 
 def _check_output(folder: pathlib.Path) -> None:
-  """Refuses a folder that is not there and could not be made."""
+  """Refuses a folder that does not exist and cannot be made."""
   nearest = next(
     path
     for path in (folder, *pathlib.Path(os.path.abspath(folder)).parents)

@@ -3,9 +3,8 @@
   upscale = srgan_jax.load('generator.safetensors')
   sr = upscale(lr)
 
-A picture goes through the network in tiles (see `tiling`), which lie
-on the host, so neither memory holds more than the picture, the result and the
-tiles under way.
+A picture is cut into tiles on the host (see `tiling`); the device only holds
+those that it computes.
 """
 
 import collections
@@ -174,7 +173,7 @@ class Upscaler:
     return jnp.asarray(result) if isinstance(image, jax.Array) else result
 
   def _upscale(self, images: np.ndarray, progress: Progress) -> np.ndarray:
-    """[N, H, W, C] to [N, 4H, 4W, C], with smaller tiles if need be."""
+    """Upscales [N, H, W, C], with smaller tiles after running out of memory."""
     reported = 0
     while True:
       shape = self._shapes.choose(*images.shape[:3])
@@ -202,7 +201,7 @@ class Upscaler:
   def _run(
     self, cut: cutting.Cut, shape: tuple[int, int], images: np.ndarray
   ) -> Iterator[int]:
-    """Fills the result; yields how many LR pixels each call finished."""
+    """Fills the result; yields the number of LR pixels of each call."""
     count, *_, channels = images.shape
     size = tiling.batch_size(shape, len(cut.tiles), count, self._shapes.limit)
     strips = tiling.strips(shape, size, jax.local_devices()[0])
@@ -241,7 +240,7 @@ class Upscaler:
       waiting.shutdown(wait=False, cancel_futures=True)
 
   def _traced(self, image: jax.Array) -> jax.Array:
-    """The whole picture in one go, as part of a program of the caller's."""
+    """Upscales a whole picture inside a program of the caller's."""
     if image.ndim > 2 and image.shape[-1] in (2, 4):
       raise ValueError(
         'inside jit an image has 1 or 3 channels: upscale alpha outside'
@@ -263,7 +262,7 @@ class Upscaler:
 def _network(
   generator: Generator, strips: int, back_project: int, shape: tuple[int, ...]
 ) -> Callable[..., jax.Array]:
-  """The compiled network for LR buffers of one shape, and back-projection."""
+  """Compiles network and back-projection for LR buffers of one shape."""
 
   def run(params: Any, lr: jax.Array, sizes: jax.Array) -> jax.Array:
     sr = folded.upscale(generator, params, lr, sizes, strips)
@@ -279,7 +278,7 @@ def _network(
 def _finish(
   dtype: str, is_gray: bool, shape: tuple[int, ...]
 ) -> Callable[[jax.Array], tuple[jax.Array, jax.Array]]:
-  """From the network's output to pixels, and whether it is finite."""
+  """Compiles the step from output to pixels, and whether it is finite."""
 
   def run(sr: jax.Array) -> tuple[jax.Array, jax.Array]:
     if is_gray:
@@ -307,7 +306,7 @@ def _check(image: Any) -> None:
 
 
 def _check_values(image: np.ndarray) -> None:
-  """Floats in another range are a mistake that would only show as white."""
+  """Refuses floats of another range, which would only show as white."""
   if image.dtype in (np.uint8, np.uint16):
     return
   low, high = float(image.min()), float(image.max())
@@ -318,7 +317,7 @@ def _check_values(image: np.ndarray) -> None:
 
 
 def _batch_shape(image: Any) -> tuple[int, ...]:
-  """[N, H, W, C], of whatever rank it is."""
+  """[N, H, W, C] for an image of any rank."""
   if image.ndim == 4:
     return tuple(image.shape)
   return (1, *image.shape, 1)[: 4 if image.ndim == 3 else None]
