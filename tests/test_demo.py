@@ -115,7 +115,7 @@ def test_the_page_is_closed_to_others(page):
   assert headers['Referrer-Policy'] == 'no-referrer'
   assert 'Server' not in headers
   # Another name for this computer; another site's script or form.
-  assert ask(address, '/', Host='evil.example')[0] == 403
+  assert ask(address, '/', Host='evil.example')[0] == 400
   for origin in ('http://evil.example', 'null'):
     for path in ('/gradio_api/upload', '/gradio_api/queue/join'):
       assert ask(address, path, b'{}', Origin=origin)[0] == 403
@@ -131,7 +131,7 @@ def test_an_upload_is_bounded(page):
   status, _, content = ask(
     address, '/gradio_api/upload', b'x', Content_Length='100000000', **headers
   )
-  assert status == 413 and b'too long' in content
+  assert status == 413 and b'Too Large' in content
 
   # One that does not say how long it is.
   def picture():

@@ -34,9 +34,8 @@ def test_idle_connections_do_not_keep_raters_out(folder):
 
 _HASTY = """
 import sys
-from srgan_jax import serving
 from srgan_jax.mos import __main__ as mos, server
-server._LIMITS = serving.Limits(body=1000, request_seconds=1)
+server._REQUEST_SECONDS = 1
 sys.exit(mos.main(sys.argv[1:]))
 """
 
