@@ -18,7 +18,7 @@ import secrets
 import sqlite3
 import threading
 
-from srgan_jax.mos.study import RATINGS, Study, Trial
+from srgan_jax.mos.study import RATINGS, Study
 
 # Without I, L, O, U, 0 and 1: read from a slip of paper. 12 of them are 58
 # bits, which cannot be guessed over a network.
@@ -84,7 +84,7 @@ class Ratings:
     """
     self._path = path = pathlib.Path(folder) / RATINGS
     self._study = study
-    self._order = functools.lru_cache(maxsize=256)(study.order)
+    self.order = functools.lru_cache(maxsize=256)(study.order)
     self._lock = threading.RLock()
     try:
       self._database = sqlite3.connect(
@@ -188,10 +188,6 @@ class Ratings:
           datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
         ],
       )
-
-  def order(self, rater: int) -> list[Trial]:
-    """The rater's trials, as `Study.order` has them."""
-    return self._order(rater)
 
   def all(self) -> list[Rating]:
     """Every score, by rater and position.
