@@ -12,7 +12,7 @@ pytest.importorskip('matplotlib', reason='needs the extra mos')
 from PIL import Image
 
 from srgan_jax.mos import ratings as ratings_lib
-from srgan_jax.mos import report, statistics, study
+from srgan_jax.mos import report, results, statistics, study
 from srgan_jax.paper import table1
 
 NONE = np.nan
@@ -173,12 +173,12 @@ def simulate(what, raters, seed, odd=(), stopped=None):
 def test_raters_whose_true_scores_are_known_are_understood(tmp_path):
   what = make_study()
   ratings = simulate(what, 26, seed=1, odd={7}, stopped={3: 40})
-  found = report.evaluate(what, ratings)
+  found = results.evaluate(what, ratings)
   odd = [
     n for n, s in zip(found.raters, found.screening, strict=True) if s.reasons
   ]
   assert odd == [7] and len(found.raters) == 26 and found.complete == 25
-  found = report.evaluate(what, ratings, without=[7])
+  found = results.evaluate(what, ratings, without=[7])
   (set14,) = found.sets
   means = [mean.mean for mean in set14.means]
   assert list(set14.methods) == list(TRUTH)
@@ -213,13 +213,13 @@ def test_a_first_showing_counts_and_reliability_is_second_less_first(
     ratings_lib.Rating(1, 1, version.file, 2, 5),
   ]
   ratings = ratings[:: -1 if again_first else 1]  # as they may be listed
-  found = report.evaluate(what, ratings)
+  found = results.evaluate(what, ratings)
   (mean,) = found.sets[0].means
   assert (mean.mean, mean.ratings) == (2, 1)
   assert (found.reliability.pairs, found.reliability.difference) == (1, 3)
   assert 'second less first +3.00' in report.as_markdown(found)
   ratings.append(ratings_lib.Rating(2, 0, version.file, 1, 4))
-  found = report.evaluate(what, ratings)
+  found = results.evaluate(what, ratings)
   (mean,) = found.sets[0].means
   assert (mean.mean, mean.ratings, found.reliability.pairs) == (3, 2, 1)
 
