@@ -29,7 +29,6 @@ def draw(results: Sequence[SetResult], *paths: pathlib.Path) -> None:
     layout='constrained',
   )
   grid = figure.add_gridspec(1, len(results) + 1, width_ratios=[*widths, 0.35])
-  marks: dict[str, Any] = {}
   largest = max(float(of_set.max()) for of_set in shares)
   for column, result in enumerate(results):
     axis = figure.add_subplot(grid[0, column])
@@ -44,12 +43,12 @@ def draw(results: Sequence[SetResult], *paths: pathlib.Path) -> None:
       vmax=largest,
       interpolation='nearest',
     )
-    marks |= _mark(result, axis)
+    _mark(result, axis)
   bar = figure.colorbar(field, cax=figure.add_subplot(grid[0, -1]))
   bar.set_label("share of the method's scores")
   bar.ax.yaxis.set_major_formatter(lambda value, _: f'{value:.0%}')
   figure.legend(
-    *(list(marks.values()), list(marks)),
+    *axis.get_legend_handles_labels(),
     loc='outside lower center',
     ncols=2,
     frameon=False,
@@ -70,16 +69,20 @@ def _shares(scores: np.ndarray) -> np.ndarray:
   return np.asarray(counts / counts.sum(0))
 
 
-def _mark(result: SetResult, axis: Any) -> dict[str, Any]:
-  """Draws a set's means and names; the kinds of lines, for a legend."""
-  marks = {}
-  for i, mean in enumerate(result.means):
-    if mean.low is not None and mean.high is not None:
-      (line,) = axis.plot([i, i], [mean.low, mean.high], color=_RED)
-      marks['95 % interval'] = line
-    ends = [i - 0.32, i + 0.32]
-    (line,) = axis.plot(ends, [mean.mean] * 2, color=_RED, linewidth=3)
-    marks['mean opinion score'] = line
+def _mark(result: SetResult, axis: Any) -> None:
+  """Draws a set's means, their intervals, and names."""
+  x, means = np.arange(len(result.means)), result.means
+  # One rater has no interval: None becomes NaN.
+  low = np.array([mean.low for mean in means], float)
+  high = np.array([mean.high for mean in means], float)
+  axis.vlines(x, low, high, color=_RED, label='95 % interval')
+  axis.hlines(
+    [mean.mean for mean in means],
+    *(x - 0.32, x + 0.32),
+    color=_RED,
+    linewidth=3,
+    label='mean opinion score',
+  )
   raters = max(mean.raters for mean in result.means)
   caption = f'images: {result.images}, raters: {raters}'
   axis.set_title(f'{result.name}\n', fontsize=12, fontweight='bold')
@@ -90,11 +93,9 @@ def _mark(result: SetResult, axis: Any) -> dict[str, Any]:
     fontsize=9,
     color='0.35',
   )
-  names = list(result.methods)
-  axis.set_xticks(range(len(names)), names, rotation=45, ha='right')
-  axis.set_xticks(np.arange(len(names) - 1) + 0.5, minor=True)
+  axis.set_xticks(x, result.methods, rotation=45, ha='right')
+  axis.set_xticks(x[:-1] + 0.5, minor=True)
   axis.grid(which='minor', axis='x', color='0.85', linewidth=0.8)
   axis.tick_params(which='both', length=0)
   for side in axis.spines.values():
     side.set_color('0.6')
-  return marks
