@@ -97,9 +97,7 @@ def prepare(
   _check_names(sets, models, only)
   _check_output(output)
   secret, rng = secrets.token_hex(16), np.random.default_rng(seed)
-  images = [
-    (name, image) for name, pairs in sets.items() for image in pairs.names
-  ]
+  images = [(name, i) for name, pairs in sets.items() for i in pairs.names]
   chosen = sorted(rng.permutation(len(images))[:repeats])
   origins: dict[str, str] = {}
   versions: list[study_lib.Version] = []

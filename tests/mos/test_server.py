@@ -4,8 +4,6 @@ from concurrent import futures
 import json
 import re
 import socket
-import subprocess
-import sys
 
 import pytest
 
@@ -253,14 +251,7 @@ def test_what_cannot_be_served_is_one_line(folder, tmp_path, capsys):
 
 def test_the_server_starts_without_jax():
   code = 'import sys, srgan_jax.mos.server; print("jax" in sys.modules)'
-  result = subprocess.run(
-    [sys.executable, '-c', code],
-    cwd=repository.ROOT,
-    capture_output=True,
-    text=True,
-    check=True,
-  )
-  assert result.stdout == 'False\n'
+  assert repository.run_python('-c', code).stdout == 'False\n'
 
 
 def test_what_is_not_installed_is_named(folder):
@@ -269,13 +260,8 @@ def test_what_is_not_installed_is_named(folder):
     'from srgan_jax.mos import __main__ as mos; '
     f'sys.exit(mos.main(["serve", {str(folder)!r}]))'
   )
-  result = subprocess.run(
-    [sys.executable, '-c', code],
-    cwd=repository.ROOT,
-    capture_output=True,
-    text=True,
-  )
-  assert result.returncode == 1 and result.stderr.count('\n') == 1
-  assert "uvicorn is not installed: pip install 'srgan_jax[mos]'" in (
-    result.stderr
+  result = repository.run_python('-c', code)
+  assert result.returncode == 1
+  assert result.stderr == (
+    "mos: uvicorn is not installed: pip install 'srgan_jax[mos]'\n"
   )

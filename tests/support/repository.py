@@ -2,6 +2,8 @@
 
 import os
 import pathlib
+import subprocess
+import sys
 
 from srgan_jax.training import config_files
 
@@ -53,3 +55,14 @@ def tiny_config(**overrides):
 def environment() -> dict[str, str]:
   """For commands that run elsewhere, with this repository's package."""
   return os.environ | {'PYTHONPATH': str(ROOT)}
+
+
+def run_python(*arguments: str) -> 'subprocess.CompletedProcess[str]':
+  """Runs Python in the repository; its output is text."""
+  return subprocess.run(
+    [sys.executable, *arguments],
+    cwd=ROOT,
+    env=environment(),
+    capture_output=True,
+    text=True,
+  )
