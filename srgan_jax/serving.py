@@ -125,7 +125,10 @@ def listen(host: str, port: int) -> socket.socket:
 
   Raises:
     OSError: where it cannot be listened on.
+    ValueError: where there is no such port.
   """
+  if port not in range(65536):
+    raise ValueError(f'there is no port {port}')
   family = socket.AF_INET6 if ':' in host else socket.AF_INET
   return socket.create_server((host, port), family=family)
 

@@ -1,16 +1,11 @@
 """The page, as a browser shows it: a real upload, and the result compared."""
 
 import contextlib
-import http.client
 import io
 import json
 import os
 import pathlib
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 import time
 import urllib.parse
 
@@ -20,13 +15,11 @@ import pytest
 
 import srgan_jax
 from srgan_jax import demo
-from tests.support import chromium, repository, small
+from tests.support import chromium, pages, repository, small
 
 pytest.importorskip('gradio', reason='the package gradio is not installed')
 
 from srgan_jax import demo_page, demo_server
-
-PATIENCE = 60  # seconds
 
 
 @pytest.fixture(scope='module')
@@ -38,46 +31,19 @@ def model(tmp_path_factory):
 @pytest.fixture(scope='module')
 def page(model, tmp_path_factory):
   """The command's address, and the folder that it keeps pictures in."""
-  with socket.socket() as free:
-    free.bind(('127.0.0.1', 0))
-    port = free.getsockname()[1]
   folder = tmp_path_factory.mktemp('temporary')
-  command = [sys.executable, '-m', 'srgan_jax.demo', '--port', str(port)]
-  process = subprocess.Popen(
-    [*command, '--model', str(model), '--max-megapixels', '0.01'],
-    cwd=repository.ROOT,
-    env={**os.environ, 'TMPDIR': str(folder)},
-    stdout=subprocess.PIPE,
-    stderr=subprocess.STDOUT,
-    text=True,
-  )
-  try:
-    line = process.stdout.readline()
-    assert f'http://127.0.0.1:{port}' in line, line + process.stdout.read()
-    yield f'http://127.0.0.1:{port}', folder
+  command = [
+    '-m',
+    'srgan_jax.demo',
+    f'--model={model}',
+    '--max-megapixels=0.01',
+  ]
+  environment = {**os.environ, 'TMPDIR': str(folder)}
+  with pages.serving(*command, env=environment) as server:
+    yield server.url, folder
     assert any(folder.iterdir())
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(PATIENCE) == 0
-    assert not any(folder.iterdir()), 'uploads were left behind'
-  finally:
-    process.kill()
-    process.wait()
-    process.stdout.close()
-
-
-def ask(address, path, body=None, **headers):
-  """Status, headers and content of a request, as no browser would send it."""
-  host = urllib.parse.urlsplit(address).netloc
-  headers = {k.replace('_', '-'): v for k, v in headers.items()}
-  connection = http.client.HTTPConnection(host, timeout=PATIENCE)
-  try:
-    connection.request(
-      'GET' if body is None else 'POST', path, body, {'Host': host, **headers}
-    )
-    answer = connection.getresponse()
-    return answer.status, answer.headers, answer.read()
-  finally:
-    connection.close()
+  assert server.process.returncode == 0
+  assert not any(folder.iterdir()), 'uploads were left behind'
 
 
 @pytest.mark.parametrize(
@@ -96,20 +62,23 @@ def ask(address, path, body=None, **headers):
   ],
 )
 def test_only_what_the_page_needs_is_open(page, path):
-  assert ask(page[0], path)[0] == 403
+  assert pages.ask(page[0], path)[0] == 403
 
 
 def test_files_above_the_folder_are_closed(page):
   address, folder = page
   (inside,) = folder.iterdir()
   for path in (f'{inside}/../x.txt', f'{inside}/%2e%2e/x.txt'):
-    assert ask(address, f'/gradio_api/file={path}')[0] == 403
-  assert ask(address, f'/gradio_api/file={inside}/none.png')[0] in (403, 404)
+    assert pages.ask(address, f'/gradio_api/file={path}')[0] == 403
+  assert pages.ask(address, f'/gradio_api/file={inside}/none.png')[0] in (
+    403,
+    404,
+  )
 
 
 def test_the_page_is_closed_to_others(page):
   address, _ = page
-  status, headers, _ = ask(address, '/')
+  status, headers, _ = pages.ask(address, '/')
   assert status == 200
   policy = headers['Content-Security-Policy']
   assert "default-src 'none'" in policy and 'unsafe-eval' not in policy
@@ -118,11 +87,11 @@ def test_the_page_is_closed_to_others(page):
   assert headers['Referrer-Policy'] == 'no-referrer'
   assert 'Server' not in headers
   # Another name for this computer; another site's script or form.
-  assert ask(address, '/', Host='evil.example')[0] == 400
+  assert pages.ask(address, '/', Host='evil.example')[0] == 400
   for origin in ('http://evil.example', 'null'):
     for path in ('/gradio_api/upload', '/gradio_api/queue/join'):
-      assert ask(address, path, b'{}', Origin=origin)[0] == 403
-  assert ask(address, '/gradio_api/queue/join', b'{}')[0] == 403
+      assert pages.ask(address, path, b'{}', Origin=origin)[0] == 403
+  assert pages.ask(address, '/gradio_api/queue/join', b'{}')[0] == 403
 
 
 def test_an_upload_is_bounded(page):
@@ -131,7 +100,7 @@ def test_an_upload_is_bounded(page):
     'Origin': address,
     'Content-Type': 'multipart/form-data; boundary=b',
   }
-  status, _, content = ask(
+  status, _, content = pages.ask(
     address, '/gradio_api/upload', b'x', Content_Length='100000000', **headers
   )
   assert status == 413 and b'Too Large' in content
@@ -144,7 +113,9 @@ def test_an_upload_is_bounded(page):
       yield bytes(2**20)
 
   with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-    assert ask(address, '/gradio_api/upload', picture(), **headers)[0] == 413
+    assert (
+      pages.ask(address, '/gradio_api/upload', picture(), **headers)[0] == 413
+    )
   # What came of it is where it will be found and deleted.
   (inside,) = folder.iterdir()
   parts = [path for path in inside.iterdir() if path.is_file()]
@@ -168,19 +139,8 @@ def test_old_uploads_make_room(tmp_path, monkeypatch):
 
 
 def test_another_address_is_said(model):
-  command = [sys.executable, '-m', 'srgan_jax.demo', '--host=0.0.0.0']
-  process = subprocess.Popen(
-    [*command, '--port=0', f'--model={model}'],
-    cwd=repository.ROOT,
-    stdout=subprocess.PIPE,
-    stderr=subprocess.PIPE,
-    text=True,
-  )
-  try:
-    assert 'demo: open http://' in process.stdout.readline()
-  finally:
-    process.terminate()
-    _, errors = process.communicate(timeout=PATIENCE)
+  command = '-m', 'srgan_jax.demo', '--host=0.0.0.0', f'--model={model}'
+  errors = pages.Server(*command).stop()
   assert errors.count('\n') == 1 and 'is open to the network' in errors
 
 
@@ -205,17 +165,14 @@ def browser(tmp_path_factory):
 def wait_for(condition):
   """Its first value that is true; what is rendered anew counts as not yet."""
   from selenium.common import exceptions
+  from selenium.webdriver.support.ui import WebDriverWait
 
-  end = time.monotonic() + PATIENCE
-  while time.monotonic() < end:
-    with contextlib.suppress(
-      exceptions.NoSuchElementException,
-      exceptions.StaleElementReferenceException,
-    ):
-      if value := condition():
-        return value
-    time.sleep(0.1)
-  raise TimeoutError('the page did not come to it')
+  ignored = [
+    exceptions.NoSuchElementException,
+    exceptions.StaleElementReferenceException,
+  ]
+  wait = WebDriverWait(None, pages.PATIENCE, 0.1, ignored)
+  return wait.until(lambda _: condition())
 
 
 def drop(chrome, path):

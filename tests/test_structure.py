@@ -124,12 +124,6 @@ def test_upscaling_needs_no_training_package(module):
   assert set(result.stdout.split()) <= {'optax', 'orbax', 'absl'}
 
 
-@pytest.mark.parametrize('path', FILES, ids=lambda p: p.name)
-def test_files_say_what_they_are(path):
-  text = path.read_text()
-  assert ast.get_docstring(ast.parse(text)), f'{path}: no docstring'
-
-
 def test_files_stay_short():
   for folder in ('configs', 'srgan_jax', 'tests', 'tools'):
     for path in (repository.ROOT / folder).rglob('*.py'):

@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
   except ModuleNotFoundError as error:
     print(f'mos: {error.name} is not installed: {_EXTRA}', file=sys.stderr)
     return 1
-  except (ValueError, OSError, ArithmeticError, MemoryError) as error:
+  except (ValueError, OSError, FloatingPointError, MemoryError) as error:
     print(f'mos: {cli.one_line(error)}', file=sys.stderr)
     return 1
   return 0

@@ -124,12 +124,7 @@ def compare(scores: np.ndarray, pairing: str = 'raters') -> list[Comparison]:
       versions were scored; 'ratings': a pair is a rater's two scores of an
       image. The second counts scores of one rater as if they came from
       different people.
-
-  Raises:
-    ValueError: for another pairing.
   """
-  if pairing not in ('raters', 'ratings'):
-    raise ValueError(f'{pairing!r} are no pairs: raters, ratings')
   found = []
   for first, second in itertools.combinations(range(scores.shape[2]), 2):
     differences = scores[:, :, first] - scores[:, :, second]

@@ -209,21 +209,6 @@ def test_raters_at_once_and_clicks_at_once(server, folder):
   assert all(rated in found.values() for rated in sessions)
 
 
-def test_a_killed_server_has_lost_nothing(tmp_path):
-  folder = opinion.make_study(tmp_path / 'study', a=(48, 40))
-  with opinion.serving(folder) as server:
-    client = opinion.Client(server)
-    state = client.start()
-    for score in (1, 5, 2):
-      _, state = client.rate(state, score)
-    server.kill()
-  assert [rating.score for rating in opinion.kept(folder)] == [1, 5, 2]
-  with opinion.serving(folder) as server:
-    client.server = server
-    assert client.ask('/state')[2] == state
-    assert client.rate(state, 3)[0] == 200
-
-
 def test_others_than_this_machine_need_the_token(folder):
   with opinion.serving(folder, '--host=0.0.0.0') as server:
     client = opinion.Client(server)

@@ -25,7 +25,7 @@ def test_no_acknowledged_score_is_lost_or_doubled(folder):
 
 
 def test_a_full_disk_is_said_and_the_score_kept_later(folder):
-  assert raters.rate_on_a_full_disk(folder) == raters.FullDisk(503, 0, 1)
+  assert raters.rate_on_a_full_disk(folder) == (503, 0, 1)
 
 
 def test_idle_connections_do_not_keep_raters_out(folder):

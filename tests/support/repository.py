@@ -11,15 +11,18 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PHOTOS = ROOT / 'srgan_jax' / 'assets'
 
 # The quickstart's recipe with the smallest networks that have every layer.
+_TINY = {
+  'batch_size': 4,
+  'crop_size': 32,
+  'model.blocks': 1,
+  'model.channels': 4,
+  'model.discriminator_channels': 4,
+  'stages.pretrain.warmup': 0,
+  'data.validation': '',
+}
 TINY = (
   '--config=configs/quickstart.py',
-  '--config.batch_size=4',
-  '--config.crop_size=32',
-  '--config.model.blocks=1',
-  '--config.model.channels=4',
-  '--config.model.discriminator_channels=4',
-  '--config.stages.pretrain.warmup=0',
-  '--config.data.validation=',
+  *(f'--config.{name}={value}' for name, value in _TINY.items()),
   '--config.log_every=1',
 )
 
@@ -35,20 +38,8 @@ def config_of(*flags: str):
 
 def tiny_config(**overrides):
   config = config_files.load('quickstart')
-  config.update_from_flattened_dict(
-    {
-      'batch_size': 4,
-      'crop_size': 32,
-      'model.blocks': 1,
-      'model.channels': 4,
-      'model.discriminator_channels': 4,
-      'stages.pretrain.steps': 2,
-      'stages.pretrain.warmup': 0,
-      'stages.gan.steps': 2,
-      'data.validation': '',
-    }
-    | overrides
-  )
+  steps = {'stages.pretrain.steps': 2, 'stages.gan.steps': 2}
+  config.update_from_flattened_dict(_TINY | steps | overrides)
   return config
 
 
