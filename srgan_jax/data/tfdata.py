@@ -2,7 +2,7 @@
 
 Ships uint8 HR crops with their context; low resolution, flips and ranges are
 made inside the compiled step (`batch`). Which crops is decided by `draw` alone,
-so nothing here has a state: a run that starts again at step n goes on with
+so nothing here has a state: a run resumed at step n continues with
 exactly the batches it would have seen. TensorFlow is imported when a pipeline
 is made, not before.
 """

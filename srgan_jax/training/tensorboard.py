@@ -1,7 +1,7 @@
 """TensorBoard's event files, written by the thread that has the figures.
 
-TensorBoard's own `EventFileWriter` leaves that to a thread of its own. Where
-that dies, of a full disk, say, the run would wait for it without end.
+TensorBoard's own `EventFileWriter` uses a thread, whose traceback would be
+printed where it fails, on a full disk for example.
 """
 
 from collections.abc import Mapping
