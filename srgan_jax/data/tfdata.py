@@ -2,9 +2,8 @@
 
 Ships uint8 HR crops with their context; low resolution, flips and ranges are
 made inside the compiled step (`batch`). Which crops is decided by `draw` alone,
-so nothing here has a state: a run resumed at step n continues with
-exactly the batches it would have seen. TensorFlow is imported when a pipeline
-is made, not before.
+so nothing here has a state: a run resumed at step n continues with exactly the
+batches it would have seen. TensorFlow is imported when a pipeline is made.
 """
 
 import atexit

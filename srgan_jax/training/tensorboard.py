@@ -1,7 +1,7 @@
 """TensorBoard's event files, written by the thread that has the figures.
 
-TensorBoard's own `EventFileWriter` uses a thread, whose traceback would be
-printed where it fails, on a full disk for example.
+TensorBoard's own `EventFileWriter` leaves that to a thread. Where it dies, on a
+full disk for example, the run would wait for it forever.
 """
 
 from collections.abc import Mapping
