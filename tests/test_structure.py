@@ -74,7 +74,7 @@ COMMANDS = [
   path
   for path in (*FILES, *TOOLS)
   if "__name__ == '__main__'" in path.read_text()
-  and path.name != 'hdf5_rehearsal.py'  # a reader's own process
+  and path.name != 'rehearsal.py'  # a reader's own process
 ]
 
 
