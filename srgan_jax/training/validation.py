@@ -52,7 +52,7 @@ class Validation:
   ):
     """Reads the HR images of a source, if any, and makes their LR.
 
-    `distances` are learned metrics beside the protocols' PSNR and SSIM.
+    `distances` are learned metrics, measured as well as PSNR and SSIM.
     """
     self._pairs = []
     if source is not None:
@@ -81,13 +81,13 @@ class Validation:
     return report.flat(scores.mean), self._show([method])
 
   def compare(self, upscalers: Mapping[str, Upscaler]) -> np.ndarray:
-    """Draws generators beside each other, uint8 [H, W, 3]."""
+    """Draws generators side by side, uint8 [H, W, 3]."""
     return self._show(
       [methods.of_upscaler(name, each) for name, each in upscalers.items()]
     )
 
   def _show(self, shown: Sequence[methods.Method]) -> np.ndarray:
-    """The methods beside bicubic and the original."""
+    """The methods next to bicubic and the original."""
     image = panels.compare(
       [
         (pair, panels.centre(pair, _SAMPLE_SIDE))
