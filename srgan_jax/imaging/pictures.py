@@ -78,23 +78,20 @@ class Picture:
     return dataclasses.replace(self, pixels=pixels)
 
 
-def read(
-  file: ImageFile, name: str, max_megapixels: float | None = None
-) -> Picture:
-  """Reads a picture file, by default of any number of pixels.
+def read(file: ImageFile, name: str) -> Picture:
+  """Reads a picture file of any number of pixels.
 
   Of an animation or a file with several pages the first is read, and noted.
 
   Args:
     file: a path, the file's bytes, or a binary file (it is closed).
     name: what to call the file in an error.
-    max_megapixels: larger pictures are refused; None refuses none.
 
   Raises:
     ValueError: the file is missing, truncated or otherwise unreadable, or has
       no known range (floating point, 32 bits); one line with `name`.
   """
-  with opened(file, name, max_megapixels) as found:
+  with opened(file, name, None) as found:
     decoded = reading.decode(found)
     orientation = reading.orientation(found)
     form = found.image.format or ''
@@ -241,7 +238,7 @@ def _with_stream(picture: Picture, found: Opened) -> Picture:
   changes: dict[str, Any] = {}
   stream.seek(0)
   if boxes.is_isobmff(stream.read(12)) and not picture.icc_profile:
-    changes['colour_tags'] = colour_tags.of_cicp(boxes.read(stream).cicp)
+    changes['colour_tags'] = colour_tags.of_cicp(boxes.read(stream)[0])
   if found.image.format == 'AVIF':
     with contextlib.suppress(Exception):
       # Where the file is to be turned, Pillow writes its EXIF anew, as ASCII.

@@ -224,7 +224,7 @@ def _stored_bits(image: Image.Image, stream: BinaryIO) -> int:
   stream.seek(0)
   head = stream.read(4096)
   if boxes.is_isobmff(head):
-    return boxes.read(stream).bits
+    return boxes.read(stream)[1]
   if image.format == 'JPEG2000':
     place = head.find(_CODESTREAM)
     size = head[place + 42 : place + 43] if place >= 0 else b''

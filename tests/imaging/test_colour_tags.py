@@ -126,7 +126,7 @@ def avif_of(image: Image.Image, first: int, transfer: int) -> bytes:
 def test_an_avifs_colours_are_written_again_or_as_a_profile(numbers):
   source = avif_of(flat(), *numbers)
   picture = pictures.read(source, '')
-  assert boxes.read(io.BytesIO(write(picture, 'AVIF'))).cicp == numbers
+  assert boxes.read(io.BytesIO(write(picture, 'AVIF')))[0] == numbers
   for form in ('JPEG', 'TIFF', 'WEBP', 'PNG'):
     assert_close(shown(write(picture, form)), AVIF_SHOWN[numbers])
 
