@@ -21,7 +21,7 @@ from PIL import Image
 
 from srgan_jax import SCALE
 from tests.stress import Row, readers
-from tests.support import small
+from tests.support import image_files, small
 
 HEADER = ('upscaled', 'seconds', 'peak MiB')
 
@@ -38,7 +38,7 @@ def attack(short: bool) -> Iterator[Row]:
     for megapixels in () if short else (25, 100, 400):
       side = math.isqrt(megapixels * 10**6) // SCALE
       source, output = folder / 'picture.jpg', folder / 'large.jpg'
-      noise = np.random.default_rng(0).integers(0, 256, (250, 250, 3), np.uint8)
+      noise = image_files.noise(250, 250)
       Image.fromarray(np.tile(noise, (side // 250, side // 250, 1))).save(
         source
       )

@@ -64,6 +64,11 @@ def claim(width: int, height: int) -> bytes:
   return png_of(width, height, 8, 2, b'')
 
 
+def huge() -> bytes:
+  """A PNG that claims to have 10**10 pixels."""
+  return claim(10**5, 10**5)
+
+
 def row(mode: str, pixels: list, **info) -> Image.Image:
   """An image of one row; `info` goes into the file."""
   image = Image.new(mode, (len(pixels), 1))
