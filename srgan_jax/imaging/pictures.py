@@ -16,7 +16,7 @@ import struct
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
 
 from srgan_jax.imaging import (
   boxes,
@@ -120,10 +120,8 @@ def from_image(image: Image.Image) -> Picture:
   image.load()
   decoded = reading.of_image(image)
   picture = Picture(decoded.pixels, image.format or '', notes=decoded.notes)
-  orientation = 1
-  with contextlib.suppress(Exception):  # broken metadata is no broken picture
-    orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
-  return _settled(_with_info(picture, image), orientation, decoded.is_srgb)
+  picture = _with_info(picture, image)
+  return _settled(picture, reading.orientation_of(image), decoded.is_srgb)
 
 
 def _settled(picture: Picture, orientation: int, is_srgb: bool) -> Picture:

@@ -94,14 +94,19 @@ def image_size(
 
 def orientation(found: Opened) -> int:
   """EXIF orientation 1..8 of pixels as `decode` gives them."""
+  if found.png:
+    if block := found.png.exif:
+      return exif.orientation(block)
+    return xmp.orientation(found.png.text(png.XMP) or b'')
+  if found.tiff:  # Pillow turns pixels that it knows, and their size
+    return found.tiff.orientation if found.tiff.layout else 1
+  return orientation_of(found.image)
+
+
+def orientation_of(image: Image.Image) -> int:
+  """EXIF orientation 1..8 as Pillow reads it."""
   with contextlib.suppress(Exception):  # broken metadata: as stored
-    if found.png:
-      if block := found.png.exif:
-        return exif.orientation(block)
-      return xmp.orientation(found.png.text(png.XMP) or b'')
-    if found.tiff:  # Pillow turns pixels that it knows, and their size
-      return found.tiff.orientation if found.tiff.layout else 1
-    return int(found.image.getexif().get(ExifTags.Base.Orientation, 1))
+    return int(image.getexif().get(ExifTags.Base.Orientation, 1))
   return 1
 
 
