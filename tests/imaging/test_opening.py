@@ -232,6 +232,8 @@ def test_fields_that_share_one_place_take_no_more_memory(monkeypatch):
     data[10 + 12 * entry + 8 : 10 + 12 * entry + 12] = struct.pack('<I', 700)
   found = ifd.read(io.BytesIO(data), form, 8)
   assert len(found) == 11
+  with pytest.raises(ValueError, match='a TIFF whose fields lie upon'):
+    reading.image_size(bytes(data[:2000]), '')
   ring = b'II*\0\x08\0\0\0' + struct.pack('<HI', 0, 8)  # follows itself
   assert ifd.pages(io.BytesIO(ring), form, 8) == 1
 
