@@ -10,7 +10,6 @@ from typing import BinaryIO
 
 _MOST_META = 2**24  # bytes of the box of all that is no pixel
 
-
 Cicp = tuple[int, int]  # primaries and transfer, by ITU-T H.273's numbers
 
 
@@ -20,10 +19,9 @@ def is_isobmff(head: bytes) -> bool:
 
 
 def read(stream: BinaryIO) -> tuple[Cicp | None, int]:
-  """Reads the main picture's colours and its bits a channel.
+  """Reads the main picture's stated colours and its bits a channel.
 
-  The colours are None if it has an ICC profile or states none; bits are 8 if
-  boxes are damaged.
+  They are None and 8 if boxes are damaged.
   """
   try:
     return _read(stream)
@@ -40,21 +38,19 @@ def _read(stream: BinaryIO) -> tuple[Cicp | None, int]:
   properties = list(_boxes(dict(inner).get(b'ipco', b'')))
   tables = [data for kind, data in inner if kind == b'ipma']
   cicp: Cicp | None = None
-  bits, has_profile = 8, False
+  bits = 8
   for index in [i for table in tables for i in _associations(table, main)]:
     if not 0 < index <= len(properties):
       continue
     kind, data = properties[index - 1]
     if kind == b'colr' and data[:4] == b'nclx' and len(data) >= 8:
       cicp = struct.unpack('>HH', data[4:8])
-    elif kind == b'colr' and data[:4] in (b'prof', b'rICC'):
-      has_profile = True
     elif kind == b'pixi' and len(data) > 5:
       bits = max(data[5:])
     elif kind == b'av1C' and len(data) > 2:
       high, twelve = data[2] >> 6 & 1, data[2] >> 5 & 1
       bits = max(bits, 8 + 2 * high + 2 * (high & twelve))
-  return None if has_profile else cicp, bits
+  return cicp, bits
 
 
 def with_cicp(data: bytes, cicp: Cicp) -> bytes:
