@@ -8,11 +8,10 @@ Pixels are uint16 [H, W, C], 0..65535; C is 2 (gray and alpha), 3 (RGB) or 4
 (RGB and alpha).
 """
 
-import binascii
 from collections.abc import Iterator, Sequence
+import contextlib
 import dataclasses
 import os
-import re
 import struct
 from typing import BinaryIO, NamedTuple
 import zlib
@@ -72,20 +71,16 @@ class Metadata:
 
   def text(self, keyword: str) -> bytes | None:
     """The bytes of the text with a keyword."""
-    for key, chunk in self.texts():
-      if key == keyword:
-        return text_of(chunk)
-    return None
+    found = (chunk for key, chunk in self.texts() if key == keyword)
+    return next(map(text_of, found), None)
 
   def raw_profile(self, *kinds: str) -> bytes | None:
     """Decodes metadata that ImageMagick and others write as hexadecimal."""
     for kind in kinds:
       text = self.text(_RAW_PROFILE + kind) or b''
-      found = re.match(rb'\s*[^\n]*\n\s*\d+\s*\n([0-9A-Fa-f\s]+)$', text)
-      if found:
-        digits = b''.join(found[1].split())
-        if len(digits) % 2 == 0:
-          return binascii.unhexlify(digits)
+      with contextlib.suppress(ValueError):
+        _, _, digits = text.strip().split(b'\n', 2)  # behind name and length
+        return bytes.fromhex(digits.decode())
     return None
 
   @property
@@ -280,9 +275,8 @@ def text_chunk(keyword: str, text: bytes) -> Chunk:
 
 def raw_profile_chunk(kind: str, data: bytes) -> Chunk:
   """Encodes metadata as `Metadata.raw_profile` reads them."""
-  lines = binascii.hexlify(data, b'\n', 36)
-  text = b'\n%s\n%8d\n%s\n' % (kind.encode(), len(data), lines)
-  return text_chunk(_RAW_PROFILE + kind, text)
+  text = f'\n{kind}\n{len(data):8d}\n' + data.hex('\n', 36) + '\n'
+  return text_chunk(_RAW_PROFILE + kind, text.encode())
 
 
 def _filtered(pixels: np.ndarray) -> Iterator[bytes]:

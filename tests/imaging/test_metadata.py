@@ -235,6 +235,13 @@ def test_long_text_and_profiles_refuse_no_png():
   assert again.chunks.count(text) == 1 and len(again.texts()) == 81
 
 
+@pytest.mark.parametrize('text', [b'\n' * 10**6, b'\nexif\n 4\n45x9', b'\n'])
+def test_metadata_in_words_that_are_none_cost_nothing(text):
+  profile = b'Raw profile type exif\0\0' + zlib.compress(text)
+  picture = read(chunked(png.Chunk(b'zTXt', profile)))
+  assert picture.exif is None and not picture.notes
+
+
 @pytest.mark.parametrize('kind', [b'tIME', b'iCCP', b'gAMA', b'tRNS', b'eXIf'])
 def test_a_damaged_ancillary_chunk_refuses_no_png(kind):
   data = bytearray(chunked(png.Chunk(kind, b'1234567')))
