@@ -19,7 +19,6 @@ TORCH_LAYOUTS = (
   'Lornatang 0.2',
   'Lornatang 0.3',
   'Lornatang 0.1',
-  'Lornatang 0.1, Trunk',
 )
 
 

@@ -42,7 +42,6 @@ def index(tmp_path, monkeypatch):
       home,
       f'tiny/{name}.safetensors',
       hashlib.sha256(data).hexdigest(),
-      layout='Lornatang/SRGAN-PyTorch of 2022 and later',
       author='Ada',
       licence='MIT',
       figures={'Set5': {'psnr_y': 30.0}},
