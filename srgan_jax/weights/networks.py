@@ -116,8 +116,8 @@ def _load(kind: container.Kind, path: files.Path) -> tuple[Any, Any, Any]:
       return str(error)
     return None
 
-  flat, metadata = container.read(path, kind, find_fault)
-  variables = jax.tree.map(jnp.asarray, container.unflatten(flat))
+  variables, metadata = container.load(path, kind, find_fault)
+  variables = jax.tree.map(jnp.asarray, variables)
   return _MAKERS[kind](metadata['architecture']), variables, metadata
 
 
