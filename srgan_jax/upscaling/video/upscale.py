@@ -81,17 +81,11 @@ def upscale_video(
       ):
         count = _go_through(step, steps, upscale, writer, notes, bar)
         writer.finish()
-      lost = tags.lost(writer.tags, tags.read(beside))
+      if lost := tags.lost(writer.tags, tags.read(beside)):
+        notes.append(f'tags are left out: {", ".join(lost)}')
     except av.FFmpegError as error:
       raise ValueError(f'{target}: {error.strerror}') from None
-  if lost:
-    notes.append(f'tags are left out: {", ".join(lost)}')
-  if writer.has_flattened:
-    notes.append(
-      'transparency is laid over black: .mov, .mkv and .webm would keep it'
-    )
-  if damage := reader.damage or writer.damage:
-    notes.append(f'is damaged ({damage})')
+  notes += _losses_at_end(reader, writer)
   return count, [f'{source}: {note}' for note in dict.fromkeys(notes) if note]
 
 
@@ -149,4 +143,15 @@ def _losses(frame: Frame, shape: tuple[int, ...]) -> list[str]:
   ]
   if frame.pixels.shape[:2] != shape[:2]:
     notes.append('its size changes: all frames get the size of the first')
+  return notes
+
+
+def _losses_at_end(reader: Reader, writer: writing.Writer) -> list[str]:
+  notes = []
+  if writer.has_flattened:
+    notes.append(
+      'transparency is laid over black: .mov, .mkv and .webm would keep it'
+    )
+  if damage := reader.damage or writer.damage:
+    notes.append(f'is damaged ({damage})')
   return notes
