@@ -92,7 +92,7 @@ def save(
   metadata = {**metadata, 'dtype': dtype}
   flat = traverse_util.flatten_dict(tensors, sep='/')
   data = safetensors.numpy.save(
-    {k: round_to(dtype, v, f'{path}: {k}') for k, v in flat.items()},
+    {k: _round(dtype, v, f'{path}: {k}') for k, v in flat.items()},
     metadata={
       'format': FORMAT,
       'format_version': FORMAT_VERSION,
@@ -144,7 +144,7 @@ def read_kind(path: files.Path) -> str:
     return ''
 
 
-def round_to(dtype: Dtype, values: Any, name: str) -> np.ndarray:
+def _round(dtype: Dtype, values: Any, name: str) -> np.ndarray:
   """Values as a file of that dtype stores them, contiguous.
 
   safetensors writes the memory of a transposed array as it is.
