@@ -25,8 +25,8 @@ differ (root mean square) by at most 0.29 % or 0.05 % at conv2_2 and 0.51 % or
 0.08 % at conv5_3: take fp16. A value too large for it is refused.
 
 Features are multiplied by 1/12.75 as in the paper (section 3.2), which fits
-Caffe's weights, but for 0.4 at the last convolution of torchvision's, whose
-features are of another size; docs/weights.md has the measurements. Another
+Caffe's weights. At the last convolution torchvision's features have another
+size and the factor is 0.4; docs/weights.md has the measurements. Another
 factor: --feature-scale LAYER=V.
 """
 
