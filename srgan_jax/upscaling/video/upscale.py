@@ -69,13 +69,12 @@ def upscale_video(
       container,
       encoder=encoder,
       pixel_format=pixel_format,
-      crf=crf,
     )
     notes = [*(route.note for route in routes.values()), *picture.losses]
     try:
       with (
         writing.Writer(
-          beside, container, reader, routes, picture, step.frame
+          beside, container, reader, routes, picture, step.frame, crf
         ) as writer,
         cli.progress(total=reader.frames, unit='frame') as bar,
       ):
