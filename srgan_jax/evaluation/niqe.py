@@ -54,11 +54,9 @@ class Niqe:
   name = 'niqe'
 
   def __call__(self, sr: np.ndarray, hr: np.ndarray) -> float:
-    """The figure of an image.
+    """The figure of `sr`, uint8 [H, W, 3], at least two blocks of 96x96.
 
-    Args:
-      sr: uint8 [H, W, 3], at least two blocks of 96x96.
-      hr: of the same shape, not looked at: NIQE takes no reference.
+    `hr` is of the same shape, and not looked at: NIQE takes no reference.
 
     Raises:
       ValueError: for another dtype or shape, or where fewer than two blocks

@@ -56,18 +56,8 @@ def sweep(
 ) -> dict[str, Any]:
   """Trains, scores and times every network that is not finished yet.
 
-  `results.json` and `results.csv` in the folder are rewritten after every
-  network.
-
-  Args:
-    config: a run's, whose depth and connections are replaced.
-    blocks: the depths.
-    output: the folder.
-    benchmark: what PSNR is measured on.
-    protocol: 'paper' or 'y'.
-
-  Returns:
-    What `results.json` holds.
+  The config's depth and connections are replaced. Returns what `results.json`
+  in the folder `output` holds, which is rewritten after every network.
 
   Raises:
     ValueError: as `run.Run`.

@@ -3,7 +3,7 @@
   python -m srgan_jax.paper.recipe -o runs/recipe --data 'tar:photos/*.tar' \
     --vgg vgg19.safetensors --lpips lpips_alex.safetensors [--benchmarks DIR]
     [--train srresnet-mse=10m,srgan=8m,srgan-vgg22=2m,srgan-mse=1m,
-     srresnet-vgg22=2m] [--hold-out 24] [--start DIR] [--config.FIELD=VALUE ...]
+     srresnet-vgg22=2m] [--start DIR] [--config.FIELD=VALUE ...]
 
 A variant's budget is a number of updates (20000), rounded up to whole calls, or
 of minutes (8m). The minutes are all that it takes: one compilation, 20
@@ -12,7 +12,7 @@ from the times of the first ones here. Where the minutes are over sooner all the
 same, training stops and the best so far is taken; with no validation yet, the
 other variants go on and the command fails at its end. All but srresnet-mse
 start from the folder's srresnet-mse. The data lie on the device (no
-TensorFlow), some of them are held out, and of each variant the generator is
+TensorFlow), 24 of them are held out, and of each variant the generator is
 kept that does best on those: by PSNR for srresnet-mse, by LPIPS for the rest.
 It can be stopped at any time: run again, it goes on, exactly.
 
@@ -139,7 +139,7 @@ class Recipe:
     config = config_files.load(variant.config)
     config.data.source = options.data
     config.data.loader = 'resident'
-    config.data.validation = f'hold-out:{options.hold_out}'
+    config.data.validation = 'hold-out:24'
     config.data.lpips = options.lpips or ''
     config.perceptual.weights = options.vgg or ''
     config.ema_decay = 0.999
@@ -310,7 +310,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
   add('--lpips', metavar='FILE', help='AlexNet, of srgan_jax.convert.lpips')
   add('--benchmarks', type=pathlib.Path, metavar='DIR')
   add('--train', type=parse_plan, default=PLAN, metavar='NAME=BUDGET,...')
-  add('--hold-out', type=int, default=24, help='photos to validate on')
   add('--start', type=pathlib.Path, metavar='DIR', help='an earlier output')
   options, overrides = parser.parse_known_args(arguments)
   runtime.enable_compilation_cache()
