@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         file=sys.stderr,
       )
       return 1
-    except (ValueError, OSError, OverflowError) as error:
+    except (ValueError, OSError) as error:
       print(f'demo: {cli.one_line(error)}', file=sys.stderr)
       return 1
   return 0

@@ -7,6 +7,7 @@ import pathlib
 import time
 from typing import Any
 
+import gradio as gr
 import numpy as np
 from PIL import Image
 
@@ -31,7 +32,6 @@ def page(models: Mapping[str, pathlib.Path], max_megapixels: float) -> Any:
     models: by the name to choose it by.
     max_megapixels: larger pictures are refused.
   """
-  import gradio as gr
 
   def show(
     path: str | None, name: str, strength: float, back_projection: str
@@ -82,8 +82,6 @@ def page(models: Mapping[str, pathlib.Path], max_megapixels: float) -> Any:
 
 def _add_choices(names: list[str], max_megapixels: float) -> list[Any]:
   """The components for what `show` takes: picture, model and so on."""
-  import gradio as gr
-
   return [
     gr.File(
       label=f'Picture, up to {max_megapixels:g} megapixels',
@@ -105,8 +103,6 @@ def _add_choices(names: list[str], max_megapixels: float) -> list[Any]:
 
 def _add_examples(picture: Any) -> None:
   """Small pictures to click on, each of which then is the picture."""
-  import gradio as gr
-
   paths = sorted(str(path) for path in _EXAMPLES.glob('*.png'))
   thumbnails = gr.Dataset(
     components=[gr.Image(visible=False)],
@@ -124,8 +120,6 @@ def _show(
   open_model: Callable[[], Upscaler],
 ) -> Iterator[tuple[Any, Any, str]]:
   """The slider, the download and the line below, until all is done."""
-  import gradio as gr
-
   download = lambda file: gr.DownloadButton(
     value=file, interactive=file is not None
   )

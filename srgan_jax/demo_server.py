@@ -4,12 +4,10 @@ Uploads are bounded in size, number and time; what lies in the folder of
 pictures is deleted after half an hour, and nothing outside it is served.
 """
 
-from collections.abc import Iterator
 import contextlib
 import pathlib
 import re
 import sys
-import tempfile
 import threading
 import time
 from typing import Any
@@ -26,10 +24,6 @@ _MAX_STORED = 2**31  # bytes of all uploads and results
 _UPLOAD_SECONDS = 120
 _KEPT = 1800  # seconds
 _UPLOAD = '/gradio_api/upload'
-# Besides the picture a request has a few lines; it may come slowly.
-_LIMITS = serving.Limits(
-  body=_MAX_UPLOAD + 2**16, request_seconds=_UPLOAD_SECONDS
-)
 _FILE = '/gradio_api/file='
 # What the page asks for; Gradio has more.
 _ROUTES = re.compile(
@@ -62,26 +56,26 @@ def serve(blocks: Any, folder: pathlib.Path, *, host: str, port: int) -> None:
   Raises:
     OSError: where the address cannot be listened on.
   """
-  is_local = host in serving.LOOPBACK
+  local = serving.is_local(host)
   with serving.listen(host, port) as listener:
-    if not is_local:
+    if not local:
       print(
         f'demo: {host} is open to the network: whoever reaches this computer '
         'can use the page',
         file=sys.stderr,
       )
-    hosts = serving.LOOPBACK if is_local else None
-    door = application(blocks, folder, hosts)
     address = serving.address(host, listener)
-    line = f'demo: open {address} in a browser; Ctrl-C ends it'
-    with _keeping(folder):
-      serving.run(door, listener, _LIMITS, line)
+    threading.Thread(target=_sweep, args=[folder], daemon=True).start()
+    serving.run(
+      application(blocks, folder, local),
+      listener,
+      f'demo: open {address} in a browser; Ctrl-C ends it',
+      _UPLOAD_SECONDS,
+    )
 
 
-def application(
-  blocks: Any, folder: pathlib.Path, hosts: tuple[str, ...] | None
-) -> ASGIApp:
-  """The page behind its door, which answers to `hosts` alone; None for any."""
+def application(blocks: Any, folder: pathlib.Path, local: bool) -> ASGIApp:
+  """The page in its `Guard`."""
   mounted = gr.mount_gradio_app(
     fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
     blocks.queue(max_size=_QUEUE, default_concurrency_limit=1),
@@ -110,8 +104,8 @@ def application(
 
   return serving.Guard(
     mounted,
-    _LIMITS,
-    hosts=hosts,
+    body=_MAX_UPLOAD + 2**16,  # besides the picture a request has a few lines
+    local=local,
     headers=_HEADERS,
     objection=objection,
   )
@@ -136,21 +130,7 @@ def make_room(folder: pathlib.Path) -> bool:
   return total + _MAX_UPLOAD <= _MAX_STORED
 
 
-@contextlib.contextmanager
-def _keeping(folder: pathlib.Path) -> Iterator[None]:
-  """Has uploads under way lie in the folder too, and sweeps it every minute."""
-  ended, before = threading.Event(), tempfile.tempdir
-
-  def sweep() -> None:
-    while not ended.wait(60):
-      make_room(folder)
-
-  tempfile.tempdir = str(folder)
-  thread = threading.Thread(target=sweep)
-  thread.start()
-  try:
-    yield
-  finally:
-    ended.set()
-    thread.join()
-    tempfile.tempdir = before
+def _sweep(folder: pathlib.Path) -> None:
+  while True:
+    time.sleep(60)
+    make_room(folder)

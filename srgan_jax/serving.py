@@ -1,22 +1,19 @@
-"""What a page's server does to stay up and closed, whoever connects.
+"""A page's server: it stays up and closed, whoever connects.
 
-`Guard` is around an application: it refuses other names and origins than the
-server's own, bodies and numbers of requests beyond a limit, and puts the
-security headers on every answer. `run` serves with limits on connections and
-time: whoever is slow or idle is dropped, and where there are too many, the one
-that has been idle the longest makes room.
+`Guard` is around an application: it refuses names and origins other than the
+server's own, large bodies and too many requests, and adds security headers.
+`run` drops slow and idle connections.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping
 import contextlib
-import dataclasses
 import functools
 import socket
 from typing import Any
-import urllib.parse
 
-from starlette.exceptions import HTTPException
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,10 +22,14 @@ from uvicorn.protocols.http import h11_impl
 
 from srgan_jax import cli
 
-LOOPBACK = ('127.0.0.1', '::1', 'localhost')
+_LOOPBACK = ('127.0.0.1', '::1', 'localhost')
+# What all clients may take together, and one to take its answer.
+_CONNECTIONS = 256
+_REQUESTS = 64  # in flight
+_WRITE_SECONDS = 60
 
 # No other site shows or embeds the page, or learns where it was.
-HEADERS = {
+_HEADERS = {
   'X-Content-Type-Options': 'nosniff',
   'Referrer-Policy': 'no-referrer',
   'Cross-Origin-Opener-Policy': 'same-origin',
@@ -36,23 +37,9 @@ HEADERS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Limits:
-  """What clients may take.
-
-  Attributes:
-    body: bytes of a request.
-    connections: at once.
-    requests: in flight at once.
-    request_seconds: for a request to arrive.
-    write_seconds: for a client to take what is waiting for it.
-  """
-
-  body: int
-  connections: int = 256
-  requests: int = 64
-  request_seconds: float = 20
-  write_seconds: float = 60
+def is_local(host: str) -> bool:
+  """Whether an address to listen on is reached from this machine alone."""
+  return host in _LOOPBACK
 
 
 class Guard:
@@ -61,56 +48,35 @@ class Guard:
   def __init__(
     self,
     application: ASGIApp,
-    limits: Limits,
     *,
-    hosts: tuple[str, ...] | None,
+    body: int,
+    local: bool,
     headers: Mapping[str, str],
-    objection: Callable[[Request], str] = lambda request: '',
+    objection: Callable[[Request], str],
   ):
     """Closes an application.
 
     Args:
       application: what is behind it.
-      limits: of bodies and requests.
-      hosts: the names by which it may be called; None for any. On the loopback
-        interface this keeps out pages of other sites that point their name at
-        this machine.
-      headers: for answers that do not have them, besides `HEADERS`.
+      body: the most bytes of a request's body.
+      local: whether it answers to names of the loopback interface alone. That
+        keeps out sites that point their own name at this machine.
+      headers: added to every answer that lacks them, with the security headers.
       objection: why a request is refused, or ''.
     """
-    self._application = application
-    self._limits = limits
-    self._hosts = hosts
+    self._application = RequestBodyLimitMiddleware(application, body)
+    hosts = [f'[{h}]' if ':' in h else h for h in _LOOPBACK] if local else ['*']
+    self._named = TrustedHostMiddleware(self._answer, hosts, www_redirect=False)
     self._headers = [
       (name.lower().encode(), value.encode())
-      for name, value in {**HEADERS, **headers}.items()
+      for name, value in {**_HEADERS, **headers}.items()
     ]
     self._objection = objection
     self._requests = 0
 
   async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers a request."""
-    if scope['type'] == 'lifespan':
-      await self._application(scope, receive, send)
-    elif scope['type'] == 'http':
-      await self._answer(scope, receive, self._secured(send))
+    """Answers a request, with the headers."""
 
-  async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-    request = Request(scope)
-    if why := self._refusal(request) or self._objection(request):
-      await refusal(403, why)(scope, receive, send)
-    elif _stated_length(request) > self._limits.body:
-      await refusal(413, 'too long')(scope, receive, send)
-    elif self._requests >= self._limits.requests:
-      await refusal(503, 'The server is busy.')(scope, receive, send)
-    else:
-      self._requests += 1
-      try:
-        await self._application(scope, self._bounded(receive), send)
-      finally:
-        self._requests -= 1
-
-  def _secured(self, send: Send) -> Send:
     async def secured(message: Message) -> None:
       if message['type'] == 'http.response.start':
         present = {name for name, _ in message['headers']}
@@ -118,35 +84,23 @@ class Guard:
         message['headers'] = [*message['headers'], *added]
       await send(message)
 
-    return secured
+    await self._named(scope, receive, secured)
 
-  def _bounded(self, receive: Receive) -> Receive:
-    length = 0
-
-    async def bounded() -> Message:
-      nonlocal length
-      message = await receive()
-      length += len(message.get('body', b''))
-      if length > self._limits.body:
-        raise HTTPException(413, 'too long')
-      return message
-
-    return bounded
-
-  def _refusal(self, request: Request) -> str:
-    """Why a request is refused by where it comes from, or ''."""
-    host = request.headers.get('host', '')
-    try:
-      name = urllib.parse.urlsplit(f'//{host}').hostname
-      origin = urllib.parse.urlsplit(request.headers.get('origin', '')).netloc
-    except ValueError:
-      return 'no such address'
-    if not name or (self._hosts is not None and name not in self._hosts):
-      return 'not called by this name'
-    # A form or a script of another site cannot send the page's cookies along.
-    if request.method not in ('GET', 'HEAD') and origin != host:
-      return 'from another site'
-    return ''
+  async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    if scope['type'] == 'lifespan':
+      await self._application(scope, receive, send)
+      return
+    request = Request(scope)
+    if why := _foreign(request) or self._objection(request):
+      await refusal(403, why)(scope, receive, send)
+    elif self._requests >= _REQUESTS:
+      await refusal(503, 'The server is busy.')(scope, receive, send)
+    else:
+      self._requests += 1
+      try:
+        await self._application(scope, receive, send)
+      finally:
+        self._requests -= 1
 
 
 def refusal(status: int, why: str) -> JSONResponse:
@@ -154,9 +108,16 @@ def refusal(status: int, why: str) -> JSONResponse:
   return JSONResponse({'error': why}, status_code=status)
 
 
-def _stated_length(request: Request) -> int:
-  text = request.headers.get('content-length', '')
-  return int(text) if text.isdecimal() and len(text) < 16 else 0
+def _foreign(request: Request) -> str:
+  """Why a request comes from another site's page, or ''.
+
+  A form or a script there could send this page's cookies along.
+  """
+  if request.method in ('GET', 'HEAD'):
+    return ''
+  origin = request.headers.get('origin', '').partition('://')[2]
+  host = request.headers.get('host')
+  return '' if origin == host else 'from another site'
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -164,7 +125,10 @@ def listen(host: str, port: int) -> socket.socket:
 
   Raises:
     OSError: where it cannot be listened on.
+    ValueError: where there is no such port.
   """
+  if port not in range(65536):
+    raise ValueError(f'there is no port {port}')
   family = socket.AF_INET6 if ':' in host else socket.AF_INET
   return socket.create_server((host, port), family=family)
 
@@ -180,15 +144,18 @@ def address(host: str, listener: socket.socket) -> str:
 def run(
   application: ASGIApp,
   listener: socket.socket,
-  limits: Limits,
   line: str,
+  request_seconds: float,
 ) -> None:
   """Serves until SIGINT or SIGTERM. Nothing is logged about who asks what.
 
-  The application has its `Guard`, the listener is of `listen`; the line is
-  printed once it answers and a signal ends it in order.
+  Args:
+    application: in its `Guard`.
+    listener: of `listen`.
+    line: printed once the server answers.
+    request_seconds: for a request to arrive.
   """
-  connection: Any = functools.partial(_Connection, limits)
+  connection: Any = functools.partial(_Connection, request_seconds)
   config = uvicorn.Config(
     application,
     http=connection,
@@ -217,60 +184,46 @@ class _Server(uvicorn.Server):
 
 
 class _Connection(h11_impl.H11Protocol):
-  """A connection that is dropped where it is slow, idle or one too many."""
+  """A connection that is dropped where it is slow, idle or one too many.
 
-  def __init__(self, limits: Limits, *arguments: Any, **options: Any):
+  uvicorn itself times only the pause between two requests.
+  """
+
+  def __init__(self, request_seconds: float, *arguments: Any, **options: Any):
     super().__init__(*arguments, **options)
-    self._limits = limits
-    self._since = self.loop.time()
-    self._request_timer: asyncio.TimerHandle | None = None
-    self._write_timer: asyncio.TimerHandle | None = None
+    self._request_seconds = request_seconds
 
   def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
     super().connection_made(transport)
-    self._await_request()
-    if len(self.connections) > self._limits.connections:
+    self._request_timer = self._drop_after(self._request_seconds)
+    if len(self.connections) > _CONNECTIONS:
       idle = [c for c in self.connections if isinstance(c, _Connection)]
-      idle = [c for c in idle if c.is_idle and c is not self]
-      victim = min(idle, key=lambda c: c._since, default=self)
-      victim.transport.abort()
+      idle = [c for c in idle if c is not self and c.is_idle]
+      since = lambda connection: connection._request_timer.when()
+      min(idle, key=since, default=self).transport.abort()
 
   @property
   def is_idle(self) -> bool:
     """Whether no request of it is being answered."""
     return self.cycle is None or self.cycle.response_complete
 
-  def connection_lost(self, exc: Exception | None) -> None:
-    for timer in (self._request_timer, self._write_timer):
-      if timer is not None:
-        timer.cancel()
-    super().connection_lost(exc)
-
   def handle_events(self) -> None:
     super().handle_events()
-    has_arrived = self.cycle is not None and not self.cycle.more_body
-    if has_arrived and not self.is_idle and self._request_timer is not None:
+    if not (self.is_idle or self.cycle.more_body):
       self._request_timer.cancel()
 
   def on_response_complete(self) -> None:
-    self._await_request()
+    self._request_timer.cancel()
+    self._request_timer = self._drop_after(self._request_seconds)
     super().on_response_complete()
 
   def pause_writing(self) -> None:
     super().pause_writing()
-    self._write_timer = self.loop.call_later(
-      self._limits.write_seconds, self.transport.abort
-    )
+    self._write_timer = self._drop_after(_WRITE_SECONDS)
 
   def resume_writing(self) -> None:
     super().resume_writing()
-    if self._write_timer is not None:
-      self._write_timer.cancel()
+    self._write_timer.cancel()
 
-  def _await_request(self) -> None:
-    self._since = self.loop.time()
-    if self._request_timer is not None:
-      self._request_timer.cancel()
-    self._request_timer = self.loop.call_later(
-      self._limits.request_seconds, self.transport.abort
-    )
+  def _drop_after(self, seconds: float) -> asyncio.TimerHandle:
+    return self.loop.call_later(seconds, self.transport.abort)

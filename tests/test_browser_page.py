@@ -7,7 +7,6 @@ import io
 import os
 import pathlib
 import tarfile
-import threading
 
 import numpy as np
 from PIL import Image
@@ -15,7 +14,7 @@ import pytest
 
 import srgan_jax
 from srgan_jax import export
-from tests.support import chromium, repository, small
+from tests.support import chromium, loopback, repository, small
 
 chromium.skip_without()
 pytest.importorskip('onnx')
@@ -43,10 +42,8 @@ def address(tmp_path):
   handler = functools.partial(
     server.SimpleHTTPRequestHandler, directory=tmp_path
   )
-  with server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as serving:
-    threading.Thread(target=serving.serve_forever).start()
-    yield f'http://127.0.0.1:{serving.server_port}/page.html'
-    serving.shutdown()
+  with loopback.serving(handler) as serving:
+    yield f'{serving.address}/page.html'
 
 
 def test_the_browser_makes_the_pixels_that_load_makes(address, tmp_path):

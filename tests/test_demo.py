@@ -1,16 +1,11 @@
 """The page, as a browser shows it: a real upload, and the result compared."""
 
 import contextlib
-import http.client
 import io
 import json
 import os
 import pathlib
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 import time
 import urllib.parse
 
@@ -19,10 +14,12 @@ from PIL import Image
 import pytest
 
 import srgan_jax
-from srgan_jax import demo, demo_page
-from tests.support import chromium, repository, small
+from srgan_jax import demo
+from tests.support import chromium, pages, repository, small
 
-PATIENCE = 60  # seconds
+pytest.importorskip('gradio', reason='the package gradio is not installed')
+
+from srgan_jax import demo_page, demo_server
 
 
 @pytest.fixture(scope='module')
@@ -34,47 +31,19 @@ def model(tmp_path_factory):
 @pytest.fixture(scope='module')
 def page(model, tmp_path_factory):
   """The command's address, and the folder that it keeps pictures in."""
-  pytest.importorskip('gradio', reason='the package gradio is not installed')
-  with socket.socket() as free:
-    free.bind(('127.0.0.1', 0))
-    port = free.getsockname()[1]
   folder = tmp_path_factory.mktemp('temporary')
-  command = [sys.executable, '-m', 'srgan_jax.demo', '--port', str(port)]
-  process = subprocess.Popen(
-    [*command, '--model', str(model), '--max-megapixels', '0.01'],
-    cwd=repository.ROOT,
-    env={**os.environ, 'TMPDIR': str(folder)},
-    stdout=subprocess.PIPE,
-    stderr=subprocess.STDOUT,
-    text=True,
-  )
-  try:
-    line = process.stdout.readline()
-    assert f'http://127.0.0.1:{port}' in line, line + process.stdout.read()
-    yield f'http://127.0.0.1:{port}', folder
+  command = [
+    '-m',
+    'srgan_jax.demo',
+    f'--model={model}',
+    '--max-megapixels=0.01',
+  ]
+  environment = {**os.environ, 'TMPDIR': str(folder)}
+  with pages.serving(*command, env=environment) as server:
+    yield server.url, folder
     assert any(folder.iterdir())
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(PATIENCE) == 0
-    assert not any(folder.iterdir()), 'uploads were left behind'
-  finally:
-    process.kill()
-    process.wait()
-    process.stdout.close()
-
-
-def ask(address, path, body=None, **headers):
-  """Status, headers and content of a request, as no browser would send it."""
-  host = urllib.parse.urlsplit(address).netloc
-  headers = {k.replace('_', '-'): v for k, v in headers.items()}
-  connection = http.client.HTTPConnection(host, timeout=PATIENCE)
-  try:
-    connection.request(
-      'GET' if body is None else 'POST', path, body, {'Host': host, **headers}
-    )
-    answer = connection.getresponse()
-    return answer.status, answer.headers, answer.read()
-  finally:
-    connection.close()
+  assert server.process.returncode == 0
+  assert not any(folder.iterdir()), 'uploads were left behind'
 
 
 @pytest.mark.parametrize(
@@ -93,20 +62,23 @@ def ask(address, path, body=None, **headers):
   ],
 )
 def test_only_what_the_page_needs_is_open(page, path):
-  assert ask(page[0], path)[0] == 403
+  assert pages.ask(page[0], path)[0] == 403
 
 
 def test_files_above_the_folder_are_closed(page):
   address, folder = page
   (inside,) = folder.iterdir()
   for path in (f'{inside}/../x.txt', f'{inside}/%2e%2e/x.txt'):
-    assert ask(address, f'/gradio_api/file={path}')[0] == 403
-  assert ask(address, f'/gradio_api/file={inside}/none.png')[0] in (403, 404)
+    assert pages.ask(address, f'/gradio_api/file={path}')[0] == 403
+  assert pages.ask(address, f'/gradio_api/file={inside}/none.png')[0] in (
+    403,
+    404,
+  )
 
 
 def test_the_page_is_closed_to_others(page):
   address, _ = page
-  status, headers, _ = ask(address, '/')
+  status, headers, _ = pages.ask(address, '/')
   assert status == 200
   policy = headers['Content-Security-Policy']
   assert "default-src 'none'" in policy and 'unsafe-eval' not in policy
@@ -115,11 +87,11 @@ def test_the_page_is_closed_to_others(page):
   assert headers['Referrer-Policy'] == 'no-referrer'
   assert 'Server' not in headers
   # Another name for this computer; another site's script or form.
-  assert ask(address, '/', Host='evil.example')[0] == 403
+  assert pages.ask(address, '/', Host='evil.example')[0] == 400
   for origin in ('http://evil.example', 'null'):
     for path in ('/gradio_api/upload', '/gradio_api/queue/join'):
-      assert ask(address, path, b'{}', Origin=origin)[0] == 403
-  assert ask(address, '/gradio_api/queue/join', b'{}')[0] == 403
+      assert pages.ask(address, path, b'{}', Origin=origin)[0] == 403
+  assert pages.ask(address, '/gradio_api/queue/join', b'{}')[0] == 403
 
 
 def test_an_upload_is_bounded(page):
@@ -128,10 +100,10 @@ def test_an_upload_is_bounded(page):
     'Origin': address,
     'Content-Type': 'multipart/form-data; boundary=b',
   }
-  status, _, content = ask(
+  status, _, content = pages.ask(
     address, '/gradio_api/upload', b'x', Content_Length='100000000', **headers
   )
-  assert status == 413 and b'too long' in content
+  assert status == 413 and b'Too Large' in content
 
   # One that does not say how long it is.
   def picture():
@@ -141,7 +113,9 @@ def test_an_upload_is_bounded(page):
       yield bytes(2**20)
 
   with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-    assert ask(address, '/gradio_api/upload', picture(), **headers)[0] == 413
+    assert (
+      pages.ask(address, '/gradio_api/upload', picture(), **headers)[0] == 413
+    )
   # What came of it is where it will be found and deleted.
   (inside,) = folder.iterdir()
   parts = [path for path in inside.iterdir() if path.is_file()]
@@ -149,7 +123,6 @@ def test_an_upload_is_bounded(page):
 
 
 def test_old_uploads_make_room(tmp_path, monkeypatch):
-  demo_server = pytest.importorskip('srgan_jax.demo_server')
   monkeypatch.setattr(demo_server, '_MAX_STORED', demo_server._MAX_UPLOAD + 10)
   (tmp_path / 'a').mkdir()
   old, new = tmp_path / 'a' / 'old.png', tmp_path / 'a' / 'new.png'
@@ -166,20 +139,8 @@ def test_old_uploads_make_room(tmp_path, monkeypatch):
 
 
 def test_another_address_is_said(model):
-  pytest.importorskip('gradio', reason='the package gradio is not installed')
-  command = [sys.executable, '-m', 'srgan_jax.demo', '--host=0.0.0.0']
-  process = subprocess.Popen(
-    [*command, '--port=0', f'--model={model}'],
-    cwd=repository.ROOT,
-    stdout=subprocess.PIPE,
-    stderr=subprocess.PIPE,
-    text=True,
-  )
-  try:
-    assert 'demo: open http://' in process.stdout.readline()
-  finally:
-    process.terminate()
-    _, errors = process.communicate(timeout=PATIENCE)
+  command = '-m', 'srgan_jax.demo', '--host=0.0.0.0', f'--model={model}'
+  errors = pages.Server(*command).stop()
   assert errors.count('\n') == 1 and 'is open to the network' in errors
 
 
@@ -204,17 +165,14 @@ def browser(tmp_path_factory):
 def wait_for(condition):
   """Its first value that is true; what is rendered anew counts as not yet."""
   from selenium.common import exceptions
+  from selenium.webdriver.support.ui import WebDriverWait
 
-  end = time.monotonic() + PATIENCE
-  while time.monotonic() < end:
-    with contextlib.suppress(
-      exceptions.NoSuchElementException,
-      exceptions.StaleElementReferenceException,
-    ):
-      if value := condition():
-        return value
-    time.sleep(0.1)
-  raise TimeoutError('the page did not come to it')
+  ignored = [
+    exceptions.NoSuchElementException,
+    exceptions.StaleElementReferenceException,
+  ]
+  wait = WebDriverWait(None, pages.PATIENCE, 0.1, ignored)
+  return wait.until(lambda _: condition())
 
 
 def drop(chrome, path):
@@ -294,7 +252,6 @@ def test_models_have_names_that_differ(model, tmp_path):
 
 
 def test_bad_models_are_one_line(tmp_path, capsys, monkeypatch):
-  pytest.importorskip('gradio', reason='the package gradio is not installed')
   for name in ('GRADIO_ANALYTICS_ENABLED', 'HF_HUB_DISABLE_TELEMETRY'):
     monkeypatch.setenv(name, '')
   monkeypatch.setenv('GRADIO_TEMP_DIR', '')
@@ -304,10 +261,13 @@ def test_bad_models_are_one_line(tmp_path, capsys, monkeypatch):
   assert len(error.splitlines()) == 1
 
 
-def test_without_gradio_one_line_says_so(capsys, monkeypatch):
-  monkeypatch.setitem(sys.modules, 'gradio', None)
-  for name in ('GRADIO_ANALYTICS_ENABLED', 'HF_HUB_DISABLE_TELEMETRY'):
-    monkeypatch.setenv(name, '')
-  monkeypatch.setenv('GRADIO_TEMP_DIR', '')
-  assert demo.main([]) == 1
-  assert 'pip install' in capsys.readouterr().err
+def test_without_gradio_one_line_says_so():
+  code = (
+    'import sys; sys.modules["gradio"] = None; '
+    'from srgan_jax import demo; sys.exit(demo.main([]))'
+  )
+  result = repository.run_python('-c', code)
+  assert result.returncode == 1
+  assert result.stderr == (
+    "demo: the page takes Gradio: pip install 'srgan_jax[demo]'\n"
+  )

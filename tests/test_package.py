@@ -28,11 +28,8 @@ def metadata(wheel):
 
 
 def _build(kind, folder):
-  subprocess.run(
-    [sys.executable, '-m', 'hatchling', 'build', '-t', kind, '-d', str(folder)],
-    cwd=repository.ROOT,
-    capture_output=True,
-    check=True,
+  repository.run_python(
+    '-m', 'hatchling', 'build', f'-t={kind}', f'-d={folder}'
   )
   (built,) = folder.iterdir()
   return built
@@ -130,8 +127,5 @@ def test_the_commands_are_there(metadata):
   commands = re.findall(r'^srgan-\w+ = "([\w.]+):(\w+)"', text, re.M)
   assert len(commands) >= 3
   for module, function in commands:
-    subprocess.run(
-      [sys.executable, '-c', f'from {module} import {function}'],
-      cwd=repository.ROOT,
-      check=True,
-    )
+    result = repository.run_python('-c', f'from {module} import {function}')
+    assert not result.returncode, result.stderr

@@ -1,19 +1,13 @@
 """The documentation builds as a site, without warnings."""
 
 import re
-import subprocess
-import sys
 
 from tests.support import repository
 
 
 def test_the_site_builds_and_its_links_lead_somewhere(tmp_path):
-  subprocess.run(
-    [sys.executable, '-m', 'mkdocs', 'build', '-d', str(tmp_path)],
-    cwd=repository.ROOT,
-    capture_output=True,
-    check=True,
-  )
+  result = repository.run_python('-m', 'mkdocs', 'build', '-d', str(tmp_path))
+  assert not result.returncode, result.stderr
   home = (tmp_path / 'index.html').read_text()
   links = set(re.findall(r'href="([^"#]*)', home))
   for link in links - {''}:

@@ -46,7 +46,7 @@ def _prepare(options: argparse.Namespace) -> None:
     prepare.open_sets(options.hr, options.lr),
     methods.parse(options.method),
     options.output,
-    only=prepare.parse_only(options.only),
+    only={k: v.split(',') for k, v in methods.parse(options.only).items()},
     calibration=benchmarks.list_images(calibration) if calibration else (),
     examples=options.examples,
     repeats=options.repeats,
@@ -145,7 +145,7 @@ def _add_serve_options(add: Callable[..., object]) -> None:
     help="the address to listen on; others than this machine's own need the "
     'token that is then printed',
   )
-  add('--port', type=_port, default=8000, help='0 for any that is free')
+  add('--port', type=int, default=8000, help='0 for any that is free')
 
 
 def _add_report_options(add: Callable[..., object]) -> None:
@@ -164,13 +164,6 @@ def _add_report_options(add: Callable[..., object]) -> None:
     metavar='N,...',
     help='leave these raters out',
   )
-
-
-def _port(text: str) -> int:
-  port = int(text)
-  if port not in range(65536):
-    raise ValueError
-  return port
 
 
 def _numbers(text: str) -> list[int]:

@@ -1,20 +1,18 @@
 """Makes a study: all versions of every image, from sets and methods.
 
 Versions are uint8 RGB [4h, 4w, 3] of the size of their HR image, which is
-cropped to a multiple of 4. The same arguments, seed and secret make the same
-bytes. Files are not compressed, so that their size tells nothing of how smooth
-an image is.
+cropped to a multiple of 4. The same arguments and seed make the same images
+under other names. Files are not compressed, so that their size tells nothing of
+how smooth an image is.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 import contextlib
-import dataclasses
 import os
 import pathlib
 import secrets
 import shutil
 import sqlite3
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -33,17 +31,10 @@ ASSETS = pathlib.Path(srgan_jax.__file__).parent / 'assets'
 _EXAMPLE_SIDE = 480
 
 
-@dataclasses.dataclass(frozen=True)
-class ImageSet:
-  """A benchmark under its name."""
-
-  name: str
-  pairs: benchmarks.Benchmark
-  lr: str
-
-
-def open_sets(hr: Sequence[str], lr: Sequence[str] = ()) -> list[ImageSet]:
-  """The sets of a command line.
+def open_sets(
+  hr: Sequence[str], lr: Sequence[str] = ()
+) -> dict[str, benchmarks.Benchmark]:
+  """The sets of a command line by their names.
 
   Args:
     hr: folders of originals, DIR or NAME=DIR; by default a set is called as
@@ -56,24 +47,22 @@ def open_sets(hr: Sequence[str], lr: Sequence[str] = ()) -> list[ImageSet]:
   """
   if lr and len(lr) != len(hr):
     raise ValueError(f'{len(hr)} folders of originals, {len(lr)} of LR images')
-  sets: dict[str, ImageSet] = {}
+  sets: dict[str, benchmarks.Benchmark] = {}
   for i, text in enumerate(hr):
     name, equals, path = text.partition('=')
     if not equals or os.path.exists(text):
       name, path = benchmarks.set_name(text), text
-    source: Any = lr[i] if lr else benchmarks.beside(path)
     if not name or name in sets:
       raise ValueError(
         f'--hr {text}: the set needs a name of its own, NAME=DIR'
       )
-    sets[name] = ImageSet(
-      name, benchmarks.Benchmark(path, source), str(source or 'made')
-    )
-  return list(sets.values())
+    source = lr[i] if lr else benchmarks.beside(path)
+    sets[name] = benchmarks.Benchmark(path, source)
+  return sets
 
 
 def prepare(
-  sets: Sequence[ImageSet],
+  sets: Mapping[str, benchmarks.Benchmark],
   models: Mapping[str, str],
   output: pathlib.Path,
   *,
@@ -82,13 +71,12 @@ def prepare(
   examples: int = 20,
   repeats: int = 10,
   seed: int = 0,
-  secret: str = '',
   say: Callable[[str], None] = lambda line: None,
 ) -> study_lib.Study:
   """Writes a study; nearest, bicubic and the original are always in it.
 
   Args:
-    sets: what is scored.
+    sets: what is scored, by name.
     models: by name what `methods.open_method` takes, or a folder that has a
       folder of finished images for every set.
     output: the study's folder; made whole or not at all.
@@ -97,7 +85,6 @@ def prepare(
     examples: how many of them at most are shown, each by nearest and as it is.
     repeats: of how many images, at most, all versions are shown twice.
     seed: decides examples and repeats.
-    secret: decides file names and orders; '': a random one.
     say: is told a line for every set and method.
 
   Raises:
@@ -107,19 +94,21 @@ def prepare(
   if seed < 0 or examples < 0 or repeats < 0:
     raise ValueError('the seed, examples and repeats cannot be negative')
   only, photos = only or {}, calibration or _photos()
-  secret = secret or secrets.token_hex(16)
   _check_names(sets, models, only)
   _check_output(output)
-  images = [(s.name, name) for s in sets for name in s.pairs.names]
-  rng = np.random.default_rng(seed)
+  secret, rng = secrets.token_hex(16), np.random.default_rng(seed)
+  images = [(name, i) for name, pairs in sets.items() for i in pairs.names]
   chosen = sorted(rng.permutation(len(images))[:repeats])
   origins: dict[str, str] = {}
   versions: list[study_lib.Version] = []
   with _replacing_folder(output) as folder:
-    for image_set, method in _columns(sets, models, only):
-      say(f'{image_set.name}: {method.name} ({method.origin})')
+    for set_name, pairs, method in _columns(sets, models, only):
+      say(f'{set_name}: {method.name} ({method.origin})')
       origins.setdefault(method.name, method.origin)
-      versions += _versions(folder, image_set, method, secret)
+      for pair in pairs:
+        what = (set_name, pair.name, method.name)
+        file = _save(folder, method.upscale(pair), secret, *what)
+        versions.append(study_lib.Version(*what, file))
     order = (*BASELINES, *models, ORIGINAL)
     study = study_lib.Study(
       seed=seed,
@@ -134,41 +123,25 @@ def prepare(
   return study
 
 
-def parse_only(texts: Sequence[str]) -> dict[str, list[str]]:
-  """METHOD=SET,SET of a command line.
-
-  Raises:
-    ValueError: for a text of another form, or a method given twice.
-  """
-  return {name: sets.split(',') for name, sets in methods.parse(texts).items()}
-
-
 def _columns(
-  sets: Sequence[ImageSet],
+  sets: Mapping[str, benchmarks.Benchmark],
   models: Mapping[str, str],
   only: Mapping[str, Collection[str]],
-) -> Iterator[tuple[ImageSet, Method]]:
+) -> Iterator[tuple[str, benchmarks.Benchmark, Method]]:
   """Each set with each of its methods."""
-  for image_set in sets:
+  for set_name, pairs in sets.items():
     for baseline in BASELINES.values():
-      yield image_set, baseline
+      yield set_name, pairs, baseline
     for name, model in models.items():
-      if image_set.name in only.get(name, (image_set.name,)):
-        of_set = pathlib.Path(model) / image_set.name
+      if set_name in only.get(name, sets):
+        of_set = pathlib.Path(model, set_name)
         model = str(of_set) if of_set.is_dir() else model
-        yield image_set, methods.open_method(model, image_set.pairs, name)
-    yield image_set, Method(ORIGINAL, lambda pair: pair.hr, 'the original')
-
-
-def _versions(
-  folder: pathlib.Path, image_set: ImageSet, method: Method, secret: str
-) -> Iterator[study_lib.Version]:
-  """Makes every image of a set by a method."""
-  for pair in image_set.pairs:
-    what = (image_set.name, pair.name, method.name)
-    file = study_lib.file_name(secret, *what)
-    _save(folder, file, method.upscale(pair))
-    yield study_lib.Version(*what, file)
+        yield set_name, pairs, methods.open_method(model, pairs, name)
+    yield (
+      set_name,
+      pairs,
+      Method(ORIGINAL, lambda pair: pair.hr, 'the original'),
+    )
 
 
 def _examples(
@@ -187,8 +160,7 @@ def _examples(
     for score, image in ((WORST, methods.nearest(pair)), (BEST, pair.hr)):
       # By its number as well: photos of several folders may share a name.
       what = ('', str(index), pair.name, str(score))
-      file = study_lib.file_name(secret, *what)
-      _save(folder, file, image)
+      file = _save(folder, image, secret, *what)
       yield study_lib.Example(pair.name, file, score)
 
 
@@ -201,17 +173,21 @@ def _photos() -> list[pathlib.Path]:
   ]
 
 
-def _save(folder: pathlib.Path, file: str, image: np.ndarray) -> None:
-  path = folder / IMAGES / file
+def _save(
+  folder: pathlib.Path, image: np.ndarray, secret: str, *what: str
+) -> str:
+  """Writes an image under a name that tells nothing; the name."""
+  name = f'{study_lib.keyed(secret, *what).hex()[:32]}.png'
+  path = folder / IMAGES / name
   Image.fromarray(image).save(path, format='PNG', compress_level=0)
+  return name
 
 
 def _check_names(
-  sets: Sequence[ImageSet],
-  models: Mapping[str, str],
+  sets: Collection[str],
+  models: Collection[str],
   only: Mapping[str, Collection[str]],
 ) -> None:
-  names = {image_set.name for image_set in sets}
   reserved = {*BASELINES, ORIGINAL.lower(), 'original'}
   for name in models:
     if name.lower() in reserved:
@@ -220,9 +196,9 @@ def _check_names(
     if name not in models:
       raise ValueError(f'--only {name}: there is no such method')
     for set_name in wanted:
-      if set_name not in names:
+      if set_name not in sets:
         raise ValueError(
-          f'--only {name}={set_name}: the sets are {", ".join(names)}'
+          f'--only {name}={set_name}: the sets are {", ".join(sets)}'
         )
 
 
@@ -231,8 +207,6 @@ def _check_output(folder: pathlib.Path) -> None:
   files.require_folder(folder)
   if not folder.exists():
     return
-  if not folder.is_dir():
-    raise ValueError(f'{folder} is a file')
   if any(folder.iterdir()) and not (folder / study_lib.MANIFEST).is_file():
     raise ValueError(f'{folder} holds other things than a study')
   path = folder / study_lib.RATINGS

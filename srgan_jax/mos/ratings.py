@@ -16,14 +16,14 @@ import os
 import pathlib
 import secrets
 import sqlite3
+import textwrap
 import threading
 
-from srgan_jax.mos.study import RATINGS, Study, Trial
+from srgan_jax.mos.study import RATINGS, Study
 
 # Without I, L, O, U, 0 and 1: read from a slip of paper. 12 of them are 58
 # bits, which cannot be guessed over a network.
 _ALPHABET = '23456789ABCDEFGHJKMNPQRSTVWXYZ'
-_GROUPS, _GROUP = 3, 4
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS facts (
@@ -84,7 +84,7 @@ class Ratings:
     """
     self._path = path = pathlib.Path(folder) / RATINGS
     self._study = study
-    self._order = functools.lru_cache(maxsize=256)(study.order)
+    self.order = functools.lru_cache(maxsize=256)(study.order)
     self._lock = threading.RLock()
     try:
       self._database = sqlite3.connect(
@@ -112,9 +112,7 @@ class Ratings:
 
   def register(self) -> str:
     """A new rater's code, such as 'K7QF-2M9X-PT4D'."""
-    code = spelled(
-      ''.join(secrets.choice(_ALPHABET) for _ in range(_GROUPS * _GROUP))
-    )
+    code = spelled(''.join(secrets.choice(_ALPHABET) for _ in range(12)))
     with self._writing() as database:
       database.execute('INSERT INTO raters (code) VALUES (?)', [_digest(code)])
     return code
@@ -189,10 +187,6 @@ class Ratings:
         ],
       )
 
-  def order(self, rater: int) -> list[Trial]:
-    """The rater's trials, as `Study.order` has them."""
-    return self._order(rater)
-
   def all(self) -> list[Rating]:
     """Every score, by rater and position.
 
@@ -211,15 +205,12 @@ class Ratings:
 
   def _fact(self, name: str, default: str) -> str:
     """A fact of the file, kept from the first time it is asked for."""
-    with self._writing() as database:
-      database.execute(
-        'INSERT OR IGNORE INTO facts VALUES (?, ?)', [name, default]
-      )
-      return str(
-        database.execute(
-          'SELECT value FROM facts WHERE name = ?', [name]
-        ).fetchone()[0]
-      )
+    rows = self._database.execute(
+      'INSERT INTO facts VALUES (?, ?) '
+      'ON CONFLICT (name) DO UPDATE SET value = value RETURNING value',
+      [name, default],
+    ).fetchall()
+    return str(rows[0][0])
 
   @contextlib.contextmanager
   def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -239,9 +230,7 @@ class Ratings:
 def spelled(code: str) -> str:
   """A code as it is given out, however it was typed."""
   letters = ''.join(c for c in code.upper() if c in _ALPHABET)
-  return '-'.join(
-    letters[i : i + _GROUP] for i in range(0, len(letters), _GROUP)
-  )
+  return '-'.join(textwrap.wrap(letters, 4))
 
 
 def _digest(code: str) -> str:

@@ -1,18 +1,16 @@
 """A study's report: tables, tests and the figure, from its ratings.
 
-  mos.csv          set, method, mean, low, high, significant: what
-                   srgan_jax.paper.table1 reads
-  comparisons.csv  every two methods of a set, with the test's p values
-  raters.csv       every rater, and whether they are an outlier
-  ratings.csv      every score; raters are numbers
-  report.md        all of it to read
-  figure5.png, figure5.svg
-
-A version's first showing counts for everything but the reliability.
+mos.csv          set, method, mean, low, high, significant: what
+srgan_jax.paper.table1 reads
+comparisons.csv  every two methods of a set, with the test's p values
+raters.csv       every rater, and whether they are an outlier
+ratings.csv      every score; raters are numbers
+report.md        all of it to read
+figure5.png, figure5.svg
 """
 
-from collections.abc import Collection, Iterable, Sequence
-import dataclasses
+from collections.abc import Collection, Iterable
+import contextlib
 import pathlib
 
 import numpy as np
@@ -21,87 +19,7 @@ from srgan_jax import files, tables
 from srgan_jax.mos import figure, statistics
 from srgan_jax.mos import ratings as ratings_lib
 from srgan_jax.mos import study as study_lib
-
-# Table 1's categories; a star is for the best loss of each.
-CATEGORIES = ('srresnet', 'srgan')
-
-
-@dataclasses.dataclass(frozen=True)
-class SetResult:
-  """One set: its methods, and what `statistics` says of them."""
-
-  name: str
-  methods: Sequence[str]
-  images: int
-  scores: np.ndarray
-  means: Sequence[statistics.Mean]
-  comparisons: Sequence[statistics.Comparison]
-  starred: Collection[int]
-
-
-@dataclasses.dataclass(frozen=True)
-class Result:
-  """All sets that have scores, and what is said of the raters over all of them.
-
-  Raters are numbers: those who scored anything, of whom so many are complete,
-  and those left out (`without`). Agreement is Krippendorff's alpha; reliability
-  is None where no version was shown twice; `pairing` is what the tests compare.
-  """
-
-  study: study_lib.Study
-  sets: Sequence[SetResult]
-  raters: Sequence[int]
-  complete: int
-  without: Sequence[int]
-  agreement: float
-  reliability: statistics.Reliability | None
-  screening: Sequence[statistics.Screening]
-  pairing: str
-
-
-def evaluate(
-  study: study_lib.Study,
-  ratings: Sequence[ratings_lib.Rating],
-  *,
-  pairing: str = 'raters',
-  without: Collection[int] = (),
-) -> Result:
-  """Evaluates scores of a study; `pairing` is of `statistics.compare`.
-
-  Raises:
-    ValueError: where nothing is left, or nobody has a number of `without`, the
-      raters who are left out.
-  """
-  everybody = {rating.rater for rating in ratings}
-  for number in without:
-    if number not in everybody:
-      raise ValueError(f'there are no ratings by a rater {number}')
-  raters = sorted(everybody - set(without))
-  if not raters:
-    raise ValueError('there are no ratings')
-  column = {number: i for i, number in enumerate(raters)}
-  row = {version.file: i for i, version in enumerate(study.versions)}
-  # [showing, version, rater]
-  table = np.full((2, len(row), len(column)), np.nan)
-  for rating in ratings:
-    if rating.rater in column:
-      place = rating.showing - 1, row[rating.file], column[rating.rater]
-      table[place] = rating.score
-  first, second = table
-  twice = ~np.isnan(first) & ~np.isnan(second)
-  counts = (~np.isnan(table)).sum((0, 1))
-  sets = [_evaluate_set(study, name, first, pairing) for name in study.sets]
-  return Result(
-    study=study,
-    sets=[result for result in sets if result is not None],
-    raters=raters,
-    complete=int((counts == len(study.files)).sum()),
-    without=sorted(without),
-    agreement=statistics.alpha(first),
-    reliability=statistics.reliability(first[twice], second[twice]),
-    screening=statistics.screen(first),
-    pairing=pairing,
-  )
+from srgan_jax.mos.results import Result, SetResult, evaluate
 
 
 def write(
@@ -119,11 +37,8 @@ def write(
   study = study_lib.load(folder)
   if not (folder / study_lib.RATINGS).exists():
     raise ValueError(f'{folder} has no ratings yet')
-  database = ratings_lib.Ratings(folder, study)
-  try:
+  with contextlib.closing(ratings_lib.Ratings(folder, study)) as database:
     ratings = database.all()
-  finally:
-    database.close()
   try:
     result = evaluate(study, ratings, pairing=pairing, without=without)
   except ValueError as error:
@@ -138,11 +53,7 @@ def write(
     ('report.md', text),
   ):
     files.write_text(output / name, content)
-  figure.draw(
-    [_panel(entry) for entry in result.sets],
-    output / 'figure5.png',
-    output / 'figure5.svg',
-  )
+  figure.draw(result.sets, output / 'figure5.png', output / 'figure5.svg')
   return text
 
 
@@ -178,15 +89,15 @@ def ratings_csv(
 
 def as_markdown(result: Result) -> str:
   """The report to read."""
-  raters = len(result.raters)
+  without = ', '.join(map(str, result.without))
   parts = [
     '# Opinion scores',
-    f'{raters} {"rater" if raters == 1 else "raters"}, of whom '
-    f'{result.complete} scored everything; the others count for what they '
-    f'scored. {_left_out(result)}Mean opinion score (MOS): the mean over '
-    "raters of each one's mean over the images, with Student's 95 % interval "
-    'over raters. *: significantly above every other loss of its category '
-    '(SRResNet-, SRGAN-).',
+    f'{_count(len(result.raters), "rater")}, of whom {result.complete} scored '
+    'everything; the others count for what they scored. '
+    + (f'Left out: {without}. ' if without else '')
+    + "Mean opinion score (MOS): the mean over raters of each one's mean over "
+    "the images, with Student's 95 % interval over raters. *: significantly "
+    'above every other loss of its category (SRResNet-, SRGAN-).',
   ]
   for entry in result.sets:
     rows = [
@@ -205,77 +116,21 @@ def as_markdown(result: Result) -> str:
       tables.as_markdown(['method', 'MOS', '95 % interval', 'scores'], rows)
     )
     parts.append(_not_different(entry, result.pairing))
-  parts.append('## Raters')
-  parts.append(
-    f'Agreement between raters: {_number(result.agreement)} '
-    "(Krippendorff's alpha, ordinal; 1 is agreement, 0 chance)."
-  )
-  parts.append(_reliability(result.reliability))
-  parts.append(_outliers(result))
   origins = [f'- {name}: {what}' for name, what in result.study.methods.items()]
-  parts += ['## Methods', '\n'.join(origins)]
-  return '\n\n'.join(parts) + '\n'
-
-
-def _evaluate_set(
-  study: study_lib.Study, name: str, first: np.ndarray, pairing: str
-) -> SetResult | None:
-  """One set; None where nothing of it is scored."""
-  images = {image: i for i, image in enumerate(study.images(name))}
-  methods = {method: i for i, method in enumerate(study.methods_of(name))}
-  scores = np.full((first.shape[1], len(images), len(methods)), np.nan)
-  for version, given in zip(study.versions, first, strict=True):
-    if version.set == name:
-      scores[:, images[version.image], methods[version.method]] = given
-  means = [statistics.mean_score(scores[:, :, i]) for i in range(len(methods))]
-  scored = [i for i, mean in enumerate(means) if mean is not None]
-  if not scored:
-    return None
-  scores = scores[:, :, scored]
-  names = [list(methods)[i] for i in scored]
-  comparisons = statistics.compare(scores, pairing)
-  groups = [
-    [i for i, method in enumerate(names) if _category(method) == category]
-    for category in CATEGORIES
+  parts += [
+    '## Raters',
+    f'Agreement between raters: {_number(result.agreement)} '
+    "(Krippendorff's alpha, ordinal; 1 is agreement, 0 chance).",
+    _reliability(result.reliability),
+    _outliers(result),
+    '## Methods',
+    '\n'.join(origins),
   ]
-  starred = [statistics.best_of(group, comparisons) for group in groups]
-  return SetResult(
-    name=name,
-    methods=names,
-    images=len(images),
-    scores=scores,
-    means=[mean for mean in means if mean is not None],
-    comparisons=comparisons,
-    starred=set().union(*starred),
-  )
-
-
-def _category(method: str) -> str:
-  """'srgan' of 'SRGAN-VGG54'."""
-  return method.lower().partition('-')[0]
-
-
-def _panel(entry: SetResult) -> figure.Panel:
-  given = np.arange(1, 6)[:, np.newaxis, np.newaxis, np.newaxis] == entry.scores
-  counts = given.sum((1, 2))
-  raters = max(mean.raters for mean in entry.means)
-  return figure.Panel(
-    title=entry.name,
-    methods=entry.methods,
-    shares=counts / counts.sum(0),
-    means=entry.means,
-    caption=f'{_count(entry.images, "image")}, {_count(raters, "rater")}',
-  )
+  return '\n\n'.join(parts) + '\n'
 
 
 def _count(number: int, what: str) -> str:
   return f'{number} {what}{"s" * (number != 1)}'
-
-
-def _left_out(result: Result) -> str:
-  if not result.without:
-    return ''
-  return f'Left out: {", ".join(map(str, result.without))}. '
 
 
 def _not_different(entry: SetResult, pairing: str) -> str:
@@ -331,15 +186,8 @@ def _comparisons_csv(result: Result) -> str:
 
 
 def _raters_csv(result: Result) -> str:
-  head = (
-    'rater',
-    'ratings',
-    'mean',
-    'correlation',
-    'above',
-    'below',
-    'outlier',
-  )
+  head = ('rater', 'ratings', 'mean', 'correlation')
+  head += ('above', 'below', 'outlier')
   rows = (
     (
       *(number, found.ratings, f'{found.mean:.4f}'),

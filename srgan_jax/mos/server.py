@@ -16,7 +16,9 @@ rater is known by a code in a cookie that scripts cannot read, and is never
 named in a request, so nobody scores for somebody else.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+import contextlib
+import functools
 import hmac
 import pathlib
 import sqlite3
@@ -40,8 +42,8 @@ _PAGE_FILES = {
   'page.css': 'text/css',
   'page.js': 'text/javascript',
 }
-# The largest body that the page sends has about 100 bytes.
-_LIMITS = serving.Limits(body=1000)
+_MAX_BODY = 1000  # bytes; the page sends about 100
+_REQUEST_SECONDS = 20
 _YEAR = 365 * 24 * 3600
 
 # Everything comes from this server.
@@ -63,9 +65,7 @@ class Page:
     folder: pathlib.Path,
     study: Study,
     ratings: ratings_lib.Ratings,
-    *,
-    token: str | None = None,
-    hosts: tuple[str, ...] | None = serving.LOOPBACK,
+    token: str | None,
   ):
     """Sets up the routes.
 
@@ -73,8 +73,8 @@ class Page:
       folder: the study's.
       study: what is shown.
       ratings: where scores go.
-      token: what a browser must have been given in the address; None for none.
-      hosts: the names by which it may be called; None for any.
+      token: what a browser must have been given in the address; None where the
+        page is served to this machine alone.
     """
     self._images = folder / IMAGES
     self._study = study
@@ -83,29 +83,34 @@ class Page:
     # Cookies do not know ports: two studies on one machine need two names.
     self._rater_cookie = f'mos-{study.id}-rater'
     self._token_cookie = f'mos-{study.id}-token'
-    routes = [Route('/', self._index)]
-    routes += [Route(f'/{name}', _page_file(name)) for name in _PAGE_FILES]
-    routes += [
-      Route('/favicon.ico', _no_icon),
+    routes = [
+      Route('/', self._index),
+      *(
+        Route(f'/{name}', functools.partial(_page_file, name))
+        for name in _PAGE_FILES
+      ),
+      Route('/favicon.ico', lambda request: Response(status_code=204)),
       Route('/state', self._get_state),
       Route('/images/{file}', self._image),
+      _post('/start', self._start),
+      _post('/resume', self._resume, code=str),
+      _post('/leave', self._leave),
+      _post('/again', self._again),
+      _post('/example', self._example, position=int, score=int),
+      _post('/rating', self._rating, position=int, image=str, score=int),
     ]
-    for path, action in (
-      ('/start', self._start),
-      ('/resume', self._resume),
-      ('/leave', self._leave),
-      ('/again', self._again),
-      ('/example', self._example),
-      ('/rating', self._rating),
-    ):
-      routes.append(Route(path, action, methods=['POST']))
     self.application = serving.Guard(
       Starlette(
         routes=routes,
-        exception_handlers={HTTPException: _refuse, sqlite3.Error: _not_kept},
+        exception_handlers={
+          HTTPException: _refuse,
+          ValueError: _refuse,
+          ratings_lib.OutOfOrder: self._behind,
+          sqlite3.Error: _not_kept,
+        },
       ),
-      _LIMITS,
-      hosts=hosts,
+      body=_MAX_BODY,
+      local=token is None,
       headers=_HEADERS,
       objection=self._objection,
     )
@@ -126,104 +131,83 @@ class Page:
       given = request.query_params.get('token', given)
     return hmac.compare_digest(given.encode(), self._token.encode())
 
-  async def _index(self, request: Request) -> Response:
+  # Starlette calls these in threads, where SQLite may wait for a lock.
+
+  def _index(self, request: Request) -> Response:
     if self._token is None or 'token' not in request.query_params:
-      return await _page_file('index.html')(request)
+      return _page_file('index.html', request)
     # Out of the address, where it would be seen and kept.
     response = RedirectResponse('.', status_code=303)
     self._set_cookie(request, response, self._token_cookie, self._token)
     return response
 
-  async def _image(self, request: Request) -> Response:
-    rater, _ = await self._known(request)
+  def _image(self, request: Request) -> Response:
     file = request.path_params['file']
-    state = await run_in_threadpool(self._state, rater)
+    state = self._state(self._rater(request))
     if file not in (state.get('image'), state.get('next')):
       raise HTTPException(404, 'this image is not being shown')
     # Without a date or a digest; all versions of an image have one length.
     return Response(
-      await run_in_threadpool((self._images / file).read_bytes),
+      (self._images / file).read_bytes(),
       media_type='image/png',
       headers={'Cache-Control': 'private, max-age=3600, immutable'},
     )
 
-  async def _get_state(self, request: Request) -> Response:
+  def _get_state(self, request: Request) -> Response:
     try:
-      return await self._answer(request)
+      return self._answer(request)
     except HTTPException:
       return JSONResponse({'phase': 'welcome'})
 
-  async def _start(self, request: Request) -> Response:
-    await _read(request, {})
-    code = await run_in_threadpool(self._ratings.register)
-    return await self._answer(request, code)
+  def _start(self, request: Request) -> Response:
+    return self._answer(request, self._ratings.register())
 
-  async def _resume(self, request: Request) -> Response:
-    given = await _read(request, {'code': str})
-    code = ratings_lib.spelled(given['code'])
-    if await run_in_threadpool(self._ratings.find, code) is None:
+  def _resume(self, request: Request, code: str) -> Response:
+    if self._ratings.find(code) is None:
       raise HTTPException(404, 'There is no such code.')
-    return await self._answer(request, code)
+    return self._answer(request, ratings_lib.spelled(code))
 
-  async def _leave(self, request: Request) -> Response:
-    await _read(request, {})
+  def _leave(self, request: Request) -> Response:
     response = JSONResponse({'phase': 'welcome'})
     response.delete_cookie(self._rater_cookie, httponly=True, samesite='strict')
     return response
 
-  async def _again(self, request: Request) -> Response:
-    rater, _ = await self._known(request)
-    await _read(request, {})
-    await run_in_threadpool(self._ratings.see_examples_again, rater)
-    return await self._answer(request)
+  def _again(self, request: Request) -> Response:
+    self._ratings.see_examples_again(self._rater(request))
+    return self._answer(request)
 
-  async def _example(self, request: Request) -> Response:
-    rater, _ = await self._known(request)
-    given = await _read(request, {'position': int, 'score': int})
-    return await self._keep(
-      request, self._ratings.see_example, rater, *given.values()
-    )
+  def _example(self, request: Request, position: int, score: int) -> Response:
+    self._ratings.see_example(self._rater(request), position, score)
+    return self._answer(request)
 
-  async def _rating(self, request: Request) -> Response:
-    rater, _ = await self._known(request)
-    given = await _read(request, {'position': int, 'image': str, 'score': int})
-    if given['score'] not in range(1, 6):
-      raise HTTPException(400, 'a score is 1 to 5')
-    return await self._keep(request, self._ratings.add, rater, *given.values())
-
-  async def _keep(
-    self, request: Request, keep: Callable[..., None], *what: Any
+  def _rating(
+    self, request: Request, position: int, image: str, score: int
   ) -> Response:
-    try:
-      await run_in_threadpool(keep, *what)
-    except ratings_lib.OutOfOrder:
-      # With what is being shown: a page that was behind is then up to date.
-      return await self._answer(request, status=409)
-    return await self._answer(request)
+    self._ratings.add(self._rater(request), position, image, score)
+    return self._answer(request)
 
-  async def _known(self, request: Request) -> tuple[int, str]:
-    """The rater's number and code.
+  def _behind(self, request: Request, error: Exception) -> Response:
+    """A score for what is not shown: the page gets what is."""
+    return self._answer(request, status=409)
+
+  def _rater(self, request: Request, code: str = '') -> int:
+    """The number of the rater with a code, by default the cookie's.
 
     Raises:
-      HTTPException: where the browser has no rater's cookie.
+      HTTPException: where there is none.
     """
-    code = request.cookies.get(self._rater_cookie, '')
-    # SQLite may wait for a lock: never in the event loop.
-    rater = await run_in_threadpool(self._ratings.find, code) if code else None
+    cookie = request.cookies.get(self._rater_cookie, '')
+    rater = self._ratings.find(code or cookie)
     if rater is None:
       raise HTTPException(401, 'no rater')
-    return rater, code
+    return rater
 
-  async def _answer(
+  def _answer(
     self, request: Request, code: str = '', status: int = 200
   ) -> Response:
-    """The state, to the rater of a code or of the cookie."""
-    if code:
-      rater = await run_in_threadpool(self._ratings.find, code)
-    else:
-      rater, code = await self._known(request)
-    assert rater is not None
-    state = await run_in_threadpool(self._state, rater)
+    """The state, to the rater with a code, by default the cookie's."""
+    state = self._state(self._rater(request, code))
+    code = code or request.cookies[self._rater_cookie]
     response = JSONResponse({**state, 'code': code}, status_code=status)
     self._set_cookie(request, response, self._rater_cookie, code)
     return response
@@ -273,69 +257,56 @@ def serve(folder: pathlib.Path, study: Study, *, host: str, port: int) -> None:
     ValueError: as `ratings.Ratings`.
     OSError: where the address cannot be listened on.
   """
-  is_local = host in serving.LOOPBACK
-  listener = serving.listen(host, port)
-  ratings = ratings_lib.Ratings(folder, study)
-  try:
-    page = Page(
-      folder,
-      study,
-      ratings,
-      token=None if is_local else ratings.token,
-      hosts=serving.LOOPBACK if is_local else None,
-    )
+  with (
+    serving.listen(host, port) as listener,
+    contextlib.closing(ratings_lib.Ratings(folder, study)) as ratings,
+  ):
+    token = None if serving.is_local(host) else ratings.token
     address = serving.address(host, listener)
-    if not is_local:
-      address += f'?token={ratings.token}'
+    if token is not None:
+      address += f'?token={token}'
       print(
         f'{host} is open to the network: whoever has the address can rate',
         file=sys.stderr,
       )
-    line = f'{len(study.files)} images a rater; open {address}\nCtrl-C stops'
-    serving.run(page.application, listener, _LIMITS, line)
-  finally:
-    ratings.close()
-    listener.close()
+    serving.run(
+      Page(folder, study, ratings, token).application,
+      listener,
+      f'{len(study.files)} images a rater; open {address}\nCtrl-C stops',
+      _REQUEST_SECONDS,
+    )
   print('stopped; all scores are kept', file=sys.stderr)
 
 
-def _page_file(name: str) -> Callable[[Request], Any]:
-  content = (_PAGE / name).read_bytes()
-
-  async def send(request: Request) -> Response:
-    return Response(content, media_type=_PAGE_FILES[name])
-
-  return send
+def _page_file(name: str, request: Request) -> Response:
+  return Response((_PAGE / name).read_bytes(), media_type=_PAGE_FILES[name])
 
 
-async def _no_icon(request: Request) -> Response:
-  return Response(status_code=204)
+def _post(path: str, act: Callable[..., Response], **fields: type) -> Route:
+  """A route that calls `act` with the request and the fields of its JSON.
 
-
-async def _read(request: Request, fields: Mapping[str, type]) -> dict[str, Any]:
-  """The JSON object of a request, with exactly these fields of these types.
-
-  Raises:
-    HTTPException: where it is anything else.
+  It must be an object of exactly these fields, of these types.
   """
-  try:
+
+  async def answer(request: Request) -> Response:
     given = files.parse_json(await request.body())
-  except ValueError as error:
-    raise HTTPException(400, 'not JSON') from error
-  # `type`, since True is an int.
-  if not isinstance(given, dict) or {
-    name: type(value) for name, value in given.items()
-  } != dict(fields):
-    raise HTTPException(400, f'not exactly the fields {list(fields)}')
-  return {name: given[name] for name in fields}
+    # `type`, since True is an int.
+    if not isinstance(given, dict) or fields != {
+      name: type(value) for name, value in given.items()
+    }:
+      raise ValueError(f'not exactly the fields {list(fields)}')
+    return await run_in_threadpool(act, request, **given)
+
+  return Route(path, answer, methods=['POST'])
 
 
-async def _refuse(request: Request, error: Exception) -> Response:
-  assert isinstance(error, HTTPException)
-  return serving.refusal(error.status_code, error.detail)
+def _refuse(request: Request, error: Exception) -> Response:
+  if isinstance(error, HTTPException):
+    return serving.refusal(error.status_code, error.detail)
+  return serving.refusal(400, str(error))
 
 
-async def _not_kept(request: Request, error: Exception) -> Response:
+def _not_kept(request: Request, error: Exception) -> Response:
   """A full disk, or a lock that was not given up: the page tries again."""
   print(f'a score was not kept: {error}', file=sys.stderr, flush=True)
   return serving.refusal(

@@ -21,8 +21,7 @@ import numpy as np
 from scipy import stats
 
 LEVEL = 0.05
-# Too few scores to say of a rater that they are odd.
-_FEWEST = 20
+_FEWEST = 20  # scores, to say of a rater that they are odd
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +81,6 @@ class Screening:
     mean: of them.
     correlation: Pearson's, with the means of the other raters; NaN where it
       does not exist.
-    p: that it is this high by chance, one-sided.
     above: the share of scores far above the mean (BT.500's P).
     below: the share far below (Q).
     reasons: why the rater is an outlier; empty for one who is not.
@@ -91,30 +89,30 @@ class Screening:
   ratings: int
   mean: float
   correlation: float
-  p: float
   above: float
   below: float
   reasons: tuple[str, ...]
 
 
-def mean_score(scores: np.ndarray, confidence: float = 0.95) -> Mean | None:
+def mean_score(scores: np.ndarray) -> Mean | None:
   """The MOS of one method on one set; None where nobody scored anything.
 
-  `scores` are float [rater, image], NaN where there is none; the interval, of
-  that confidence, is cut to the scale's 1..5.
+  `scores` are float [rater, image], NaN where there is none. The interval, of
+  95 %, is cut to the scale's 1..5.
   """
   means = _row_means(scores)
   means = means[~np.isnan(means)]
-  ratings = int((~np.isnan(scores)).sum())
   if not len(means):
     return None
-  mean = float(means.mean())
-  if len(means) == 1:
-    return Mean(mean, None, None, 1, ratings)
-  error = means.std(ddof=1) / np.sqrt(len(means))
-  half = float(stats.t.ppf((1 + confidence) / 2, len(means) - 1) * error)
-  low, high = max(mean - half, 1.0), min(mean + half, 5.0)
-  return Mean(mean, low, high, len(means), ratings)
+  mean, count = float(means.mean()), len(means)
+  ratings = int((~np.isnan(scores)).sum())
+  if count == 1:
+    return Mean(mean, None, None, count, ratings)
+  error = means.std(ddof=1) / np.sqrt(count)
+  half = float(stats.t.ppf(1 - LEVEL / 2, count - 1) * error)
+  return Mean(
+    mean, max(mean - half, 1.0), min(mean + half, 5.0), count, ratings
+  )
 
 
 def compare(scores: np.ndarray, pairing: str = 'raters') -> list[Comparison]:
@@ -126,12 +124,7 @@ def compare(scores: np.ndarray, pairing: str = 'raters') -> list[Comparison]:
       versions were scored; 'ratings': a pair is a rater's two scores of an
       image. The second counts scores of one rater as if they came from
       different people.
-
-  Raises:
-    ValueError: for another pairing.
   """
-  if pairing not in ('raters', 'ratings'):
-    raise ValueError(f'{pairing!r} are no pairs: raters, ratings')
   found = []
   for first, second in itertools.combinations(range(scores.shape[2]), 2):
     differences = scores[:, :, first] - scores[:, :, second]
@@ -247,45 +240,44 @@ def screen(units: np.ndarray) -> list[Screening]:
   Args:
     units: float [unit, rater], a unit being a version; NaN where there is none.
   """
-  given = ~np.isnan(units)
-  sizes = given.sum(1)
-  shared = units[sizes > 1], given[sizes > 1], sizes[sizes > 1][:, np.newaxis]
-  scores, given_shared, counts = shared
-  filled = np.where(given_shared, scores, 0)
-  sums = filled.sum(1, keepdims=True)
-  deviations = np.where(given_shared, scores - sums / counts, 0)
-  spread = np.sqrt((deviations**2).sum(1, keepdims=True) / (counts - 1))
+  all_scores = np.ma.masked_invalid(units)
+  scores = all_scores[all_scores.count(1) > 1]
+  counts = scores.count(1, keepdims=True)
+  others = (scores.sum(1, keepdims=True) - scores) / (counts - 1)
+  deviations = scores - scores.mean(1, keepdims=True)
   second, fourth = (
-    (deviations**power).sum(1, keepdims=True) / counts for power in (2, 4)
+    (deviations**power).mean(1, keepdims=True) for power in (2, 4)
   )
-  varied = second > 1e-12
-  kurtosis = fourth / np.where(varied, second, 1) ** 2
+  kurtosis = (fourth / second**2).filled(0)  # of equal scores there is none
   factor = np.where((kurtosis >= 2) & (kurtosis <= 4), 2, np.sqrt(20))
-  limits = np.where(varied, factor * spread, np.inf)
-  above, below = deviations >= limits, deviations <= -limits
-  others = (sums - filled) / (counts - 1)
+  limits = factor * scores.std(1, ddof=1, keepdims=True)
+  far = (abs(deviations) >= limits) & (deviations != 0)
 
   found = []
   for rater in range(units.shape[1]):
-    mine = given_shared[:, rater]
-    count = int(mine.sum())
-    p, q = (int(side[:, rater].sum()) for side in (above, below))
-    correlation, chance = _correlate(scores[mine, rater], others[mine, rater])
+    mine, count = scores[:, rater], scores[:, rater].count()
+    above, below = (
+      (far & side)[:, rater].filled(False).sum()
+      for side in (deviations > 0, deviations < 0)
+    )
+    correlation, chance = _correlate(
+      mine.compressed(), others[:, rater].compressed()
+    )
     reasons = []
     if count >= _FEWEST:
-      if (p + q) / count > 0.05 and abs(p - q) / (p + q) < 0.3:
+      out = above + below
+      if out / count > 0.05 and abs(above - below) / out < 0.3:
         reasons.append('BT.500')
       if not chance < LEVEL:
         reasons.append('unrelated')
-    all_scores = units[given[:, rater], rater]
+    given = all_scores[:, rater].compressed()
     found.append(
       Screening(
-        ratings=len(all_scores),
-        mean=float(all_scores.mean()) if len(all_scores) else float('nan'),
+        ratings=len(given),
+        mean=float(given.mean()) if len(given) else float('nan'),
         correlation=correlation,
-        p=chance,
-        above=p / max(count, 1),
-        below=q / max(count, 1),
+        above=above / max(count, 1),
+        below=below / max(count, 1),
         reasons=tuple(reasons),
       )
     )
@@ -302,7 +294,4 @@ def _correlate(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 
 def _row_means(values: np.ndarray) -> np.ndarray:
   """Means along the second axis of what is there; NaN of nothing."""
-  present = ~np.isnan(values)
-  counts = present.sum(1)
-  sums = np.where(present, values, 0).sum(1)
-  return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+  return np.ma.masked_invalid(values).mean(1).filled(np.nan)

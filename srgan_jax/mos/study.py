@@ -15,7 +15,6 @@ import functools
 import hashlib
 import hmac
 import json
-import os
 import pathlib
 from typing import Any
 
@@ -30,8 +29,6 @@ RATINGS = 'ratings.sqlite'
 # What the scale's ends look like, and the method that calibrates each.
 WORST, BEST = 1, 5
 ORIGINAL = 'HR'
-
-Path = str | os.PathLike[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +123,7 @@ class Study:
     Args:
       rater: number of the rater, from 1.
     """
-    rng = np.random.default_rng(list(_keyed(self.secret, str(rater))))
+    rng = np.random.default_rng(list(keyed(self.secret, str(rater))))
     seen: set[str] = set()
     trials = []
     for index in rng.permutation(len(self.files)):
@@ -141,24 +138,18 @@ class Study:
     return json.dumps(facts, indent=1) + '\n'
 
 
-def file_name(secret: str, *what: str) -> str:
-  """A name for an image's file that tells nothing."""
-  return f'{_keyed(secret, *what).hex()[:32]}.png'
-
-
-def _keyed(secret: str, *what: str) -> bytes:
+def keyed(secret: str, *what: str) -> bytes:
   """A digest that only who knows the secret can make."""
   message = json.dumps(what).encode()
   return hmac.new(secret.encode(), message, hashlib.sha256).digest()
 
 
-def load(folder: Path) -> Study:
+def load(folder: pathlib.Path) -> Study:
   """Reads a study's manifest and sees that its images are there.
 
   Raises:
     ValueError: one line naming the file.
   """
-  folder = pathlib.Path(folder)
   path = folder / MANIFEST
   try:
     study = _parse(files.parse_json(path.read_bytes()))

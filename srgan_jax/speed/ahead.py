@@ -155,9 +155,7 @@ def _abstract_input(
   source = opening.open_source(config.data.source, min_size=config.crop_size)
 
   def cut(pictures: Any, rows: Any) -> dict[str, Any]:
-    crop = resident.cut(
-      pictures, rows, crop_size=config.crop_size, edge=config.data.edge
-    )
+    crop = resident.cut(pictures, rows, crop_size=config.crop_size)
     return {'crop': crop, 'symmetry': rows.symmetry}
 
   field: Any = jax.ShapeDtypeStruct((steps, config.batch_size), np.int32)

@@ -136,8 +136,7 @@ def test_a_session_by_keys_with_the_server_killed_and_another_day(
   scores = [3, 1, 5, 2, 4, 4, 1, 2, 3, 5, 5, 1]
   assert len(scores) == len(what.files)
   before = len({rating.rater for rating in opinion.kept(folder)})
-  server = opinion.Server(folder)
-  try:
+  with opinion.serving(folder) as server:
     browser = open_browser(server)
     browser.begin()
     assert browser.shown('where').text == 'Image 1 of 12'
@@ -179,8 +178,6 @@ def test_a_session_by_keys_with_the_server_killed_and_another_day(
     assert browser.shown('all').text == 'You scored all 12 images.'
     browser.shown('next-rater').click()
     browser.shown('start')
-  finally:
-    server.stop()
   found = [
     rating for rating in opinion.kept(folder) if rating.rater == before + 1
   ]
@@ -201,33 +198,6 @@ def test_a_full_disk_is_shown_and_the_score_sent_again(folder, open_browser):
     browser.wait('accepting && state.position === 1')
     assert not browser.driver.find_element(By.ID, 'trouble').is_displayed()
   assert len(opinion.kept(folder)) == before + 1
-
-
-def test_two_raters_at_once(folder, open_browser):
-  what = study.load(folder)
-  before = {rating.rater for rating in opinion.kept(folder)}
-  with opinion.serving(folder) as server:
-    browsers = [open_browser(server) for _ in range(2)]
-    for browser in browsers:
-      browser.begin()
-    for scores in ('12', '34', '51'):
-      for browser, score in zip(browsers, scores, strict=True):
-        browser.press(score)
-    for browser in browsers:
-      browser.wait('accepting && state.position === 3')
-  new = [
-    rating for rating in opinion.kept(folder) if rating.rater not in before
-  ]
-  sessions = {}
-  for rating in new:
-    sessions.setdefault(rating.rater, []).append(rating)
-  assert [[r.score for r in s] for s in sessions.values()] == [
-    [1, 3, 5],
-    [2, 4, 1],
-  ]
-  for rater, session in sessions.items():
-    order = [trial.file for trial in what.order(rater)[:3]]
-    assert [rating.file for rating in session] == order
 
 
 def test_a_phone_and_its_finger(folder, open_browser):

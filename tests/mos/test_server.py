@@ -4,8 +4,6 @@ from concurrent import futures
 import json
 import re
 import socket
-import subprocess
-import sys
 
 import pytest
 
@@ -121,11 +119,14 @@ def test_nobody_scores_for_somebody_else(server, folder):
     {'Origin': f'http://127.0.0.1:{server.port + 1}'},
     {'Content_Type': 'text/plain'},
     {'Content_Type': 'application/x-www-form-urlencoded'},
-    {'Host': f'evil.example:{server.port}', 'Origin': 'http://evil.example'},
   ):
     assert victim.ask('/rating', good, **headers)[0] == 403, headers
+  # Her browser calls this server by a name of theirs.
+  evil = f'evil.example:{server.port}'
+  answer = victim.ask('/rating', good, Host=evil, Origin=f'http://{evil}')
+  assert answer[0] == 400
   for host in ('evil.example', '[', ''):
-    assert victim.ask('/state', Host=host)[0] in (400, 403)
+    assert victim.ask('/state', Host=host)[0] == 400
   assert len(opinion.kept(folder)) == count
   # By her code she goes on elsewhere.
   code = victim.ask('/state')[2]['code']
@@ -208,21 +209,6 @@ def test_raters_at_once_and_clicks_at_once(server, folder):
   assert all(rated in found.values() for rated in sessions)
 
 
-def test_a_killed_server_has_lost_nothing(tmp_path):
-  folder = opinion.make_study(tmp_path / 'study', a=(48, 40))
-  with opinion.serving(folder) as server:
-    client = opinion.Client(server)
-    state = client.start()
-    for score in (1, 5, 2):
-      _, state = client.rate(state, score)
-    server.kill()
-  assert [rating.score for rating in opinion.kept(folder)] == [1, 5, 2]
-  with opinion.serving(folder) as server:
-    client.server = server
-    assert client.ask('/state')[2] == state
-    assert client.rate(state, 3)[0] == 200
-
-
 def test_others_than_this_machine_need_the_token(folder):
   with opinion.serving(folder, '--host=0.0.0.0') as server:
     client = opinion.Client(server)
@@ -243,22 +229,14 @@ def test_what_cannot_be_served_is_one_line(folder, tmp_path, capsys):
   assert f'{tmp_path} is no study' in capsys.readouterr().err
   with socket.create_server(('127.0.0.1', 0)) as taken:
     port = str(taken.getsockname()[1])
-    assert mos.main(['serve', str(folder), '--port', port]) == 1
-  assert capsys.readouterr().err.count('\n') == 1
-  with pytest.raises(SystemExit):
-    mos.main(['serve', str(folder), '--port', '70000'])
+    for unfit in (port, '70000'):
+      assert mos.main(['serve', str(folder), '--port', unfit]) == 1
+      assert capsys.readouterr().err.count('\n') == 1
 
 
 def test_the_server_starts_without_jax():
   code = 'import sys, srgan_jax.mos.server; print("jax" in sys.modules)'
-  result = subprocess.run(
-    [sys.executable, '-c', code],
-    cwd=repository.ROOT,
-    capture_output=True,
-    text=True,
-    check=True,
-  )
-  assert result.stdout == 'False\n'
+  assert repository.run_python('-c', code).stdout == 'False\n'
 
 
 def test_what_is_not_installed_is_named(folder):
@@ -267,13 +245,8 @@ def test_what_is_not_installed_is_named(folder):
     'from srgan_jax.mos import __main__ as mos; '
     f'sys.exit(mos.main(["serve", {str(folder)!r}]))'
   )
-  result = subprocess.run(
-    [sys.executable, '-c', code],
-    cwd=repository.ROOT,
-    capture_output=True,
-    text=True,
-  )
-  assert result.returncode == 1 and result.stderr.count('\n') == 1
-  assert "uvicorn is not installed: pip install 'srgan_jax[mos]'" in (
-    result.stderr
+  result = repository.run_python('-c', code)
+  assert result.returncode == 1
+  assert result.stderr == (
+    "mos: uvicorn is not installed: pip install 'srgan_jax[mos]'\n"
   )

@@ -25,7 +25,7 @@ def test_no_acknowledged_score_is_lost_or_doubled(folder):
 
 
 def test_a_full_disk_is_said_and_the_score_kept_later(folder):
-  assert raters.rate_on_a_full_disk(folder) == raters.FullDisk(503, 0, 1)
+  assert raters.rate_on_a_full_disk(folder) == (503, 0, 1)
 
 
 def test_idle_connections_do_not_keep_raters_out(folder):
@@ -34,9 +34,8 @@ def test_idle_connections_do_not_keep_raters_out(folder):
 
 _HASTY = """
 import sys
-from srgan_jax import serving
 from srgan_jax.mos import __main__ as mos, server
-server._LIMITS = serving.Limits(body=1000, request_seconds=1)
+server._REQUEST_SECONDS = 1
 sys.exit(mos.main(sys.argv[1:]))
 """
 

@@ -96,15 +96,6 @@ def test_names_and_orders_cannot_be_foretold(hr, finished, folder, tmp_path):
     assert (folder / 'images' / a.file).read_bytes() == theirs
 
 
-def test_all_versions_of_an_image_are_of_one_size(folder):
-  sizes = {}
-  for version in study.load(folder).versions:
-    size = (folder / 'images' / version.file).stat().st_size
-    sizes.setdefault(version.image, []).append(size)
-  for of_one in sizes.values():
-    assert len(of_one) > 3 and len(set(of_one)) == 1
-
-
 def test_orders_are_complete_random_and_each_raters_own(folder):
   what = study.load(folder)
   orders = [what.order(rater) for rater in range(1, 401)]

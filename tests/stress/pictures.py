@@ -6,23 +6,20 @@ they were, and outputs are whole.
 
 from collections.abc import Iterator
 import csv
-import io
 import os
 import pathlib
 import re
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
-import zlib
 
-import numpy as np
 from PIL import Image
 
 from srgan_jax import SCALE, cli
 from srgan_jax.imaging import pictures
-from tests.stress import Row, sizes
+from tests.stress import Row
+from tests.support import image_files, small
 
 HEADER = ('pictures in a nasty folder', 'how many')
 _CASES = pathlib.Path(
@@ -31,21 +28,8 @@ _CASES = pathlib.Path(
 
 
 def _encode(mode: str, form: str, size: tuple[int, int] = (6, 5)) -> bytes:
-  stream = io.BytesIO()
-  noise = np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), np.uint8)
-  Image.fromarray(noise).convert(mode).save(stream, form)
-  return stream.getvalue()
-
-
-def _claim(width: int, height: int) -> bytes:
-  """A PNG of a few bytes that says it is as large."""
-  head = b'IHDR' + struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
-  data = b'IDAT' + zlib.compress(b'')
-  chunks = (
-    struct.pack('>I', len(c) - 4) + c + struct.pack('>I', zlib.crc32(c))
-    for c in (head, data, b'IEND')
-  )
-  return b'\x89PNG\r\n\x1a\n' + b''.join(chunks)
+  noise = image_files.noise(size[1], size[0])
+  return image_files.encode(Image.fromarray(noise).convert(mode), form)
 
 
 _PNG = _encode('RGB', 'PNG')
@@ -89,9 +73,9 @@ _BAD = {
   'cut.webp': _encode('RGB', 'WEBP', (64, 64))[:-99],
   'head.tif': b'II*\0\xff\xff\xff\xff',
   'endless.tif': b'II*\0\x08\0\0\0\0\0\x08\0\0\0',
-  '10 gigapixels.png': _claim(100_000, 100_000),
-  '2 to the 62 pixels.png': _claim(2**31 - 1, 2**31 - 1),
-  'no pixels.png': _claim(0, 5),
+  '10 gigapixels.png': image_files.claim(100_000, 100_000),
+  '2 to the 62 pixels.png': image_files.claim(2**31 - 1, 2**31 - 1),
+  'no pixels.png': image_files.claim(0, 5),
 }
 
 
@@ -103,7 +87,7 @@ def attack(short: bool) -> Iterator[Row]:
     source, output, report = folder / 'in', folder / 'out', folder / 'report'
     _fill(source)
     before = _list(source)
-    model = sizes.save_generator(folder)
+    model = small.save_generator(folder / 'generator.safetensors')
     command = [sys.executable, '-m', 'srgan_jax.upscale', f'--report={report}']
     command += [str(source), f'-o{output}', f'--model={model}']
     result = subprocess.run(command, capture_output=True, check=False)

@@ -21,7 +21,7 @@ from typing import Any
 from srgan_jax.mos import prepare, study
 from srgan_jax.mos import ratings as ratings_lib
 from tests.stress import Row
-from tests.support import opinion
+from tests.support import opinion, pages
 
 HEADER = ('the study under attack', '')
 
@@ -41,8 +41,8 @@ def attack(short: bool) -> Iterator[Row]:
     for field, value in dataclasses.asdict(found).items():
       yield Row((field, value), 'lost or doubled' if is_lost else '')
     disk = rate_on_a_full_disk(folder)
-    fault = '' if disk == FullDisk(503, 0, 1) else 'not survived'
-    yield Row(('a full disk', disk), fault)
+    fault = '' if disk == (503, 0, 1) else 'not survived'
+    yield Row(('a full disk: status, kept then, kept later', disk), fault)
     seconds = answer_time_among_idle(folder, _IDLE)
     fault = f'over {_SOON} s' if seconds > _SOON else ''
     yield Row((f'seconds to register among {_IDLE} idle', seconds), fault)
@@ -178,7 +178,7 @@ def _compare(
   )
 
 
-def fill_disk(server: opinion.Server, is_full: bool) -> None:
+def fill_disk(server: pages.Server, is_full: bool) -> None:
   """Lets the server's files grow no more, as on a full disk; or again."""
   unlimited = resource.RLIM_INFINITY
   limit = 1 if is_full else unlimited
@@ -187,23 +187,13 @@ def fill_disk(server: opinion.Server, is_full: bool) -> None:
   )
 
 
-@dataclasses.dataclass(frozen=True)
-class FullDisk:
-  """What became of a score on a full disk.
+def rate_on_a_full_disk(folder: pathlib.Path) -> tuple[int, int, int]:
+  """Scores one image while the disk is full, and again when it is not.
 
-  Attributes:
-    status: of the answer while it was full.
-    kept_when_full: scores stored then.
-    kept_after: scores stored once there was room and it was sent again.
+  Returns:
+    The status of the answer while it was full, how many scores were stored
+    then, and once there was room and the score was sent again.
   """
-
-  status: int
-  kept_when_full: int
-  kept_after: int
-
-
-def rate_on_a_full_disk(folder: pathlib.Path) -> FullDisk:
-  """Scores one image while the disk is full, and again when it is not."""
   count = lambda: len(opinion.kept(folder))
   with opinion.serving(folder) as server:
     rater = opinion.Client(server)
@@ -213,7 +203,7 @@ def rate_on_a_full_disk(folder: pathlib.Path) -> FullDisk:
     when_full = count()
     fill_disk(server, False)
     rater.rate(state, 4)
-    return FullDisk(status, when_full - before, count() - before)
+    return status, when_full - before, count() - before
 
 
 def answer_time_among_idle(folder: pathlib.Path, connections: int) -> float:

@@ -16,15 +16,12 @@ import subprocess
 import tempfile
 import time
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from srgan_jax import SCALE, weights
-from srgan_jax.models.generator import Generator
-from srgan_jax.weights import architecture
+from srgan_jax import SCALE
 from tests.stress import Row, readers
+from tests.support import image_files, small
 
 HEADER = ('upscaled', 'seconds', 'peak MiB')
 
@@ -33,30 +30,15 @@ _RATE = 5  # frames a second
 _GROWTH = 32 * _MIB  # of a film of any length
 
 
-def save_generator(folder: pathlib.Path) -> pathlib.Path:
-  """Writes a small generator of random weights to a folder."""
-  generator = Generator(1, 4)
-  lr = jnp.zeros((1, 4, 4, 3))
-  variables = generator.init(jax.random.key(0), lr, train=False)
-  path = folder / 'generator.safetensors'
-  weights.save_generator(
-    path,
-    variables,
-    architecture=architecture.of_generator(generator),
-    training={},
-  )
-  return path
-
-
 def attack(short: bool) -> Iterator[Row]:
   """Upscales pictures and films that grow."""
   with tempfile.TemporaryDirectory() as name:
     folder = pathlib.Path(name)
-    model = f'--model={save_generator(folder)}'
+    model = f'--model={small.save_generator(folder / "g.safetensors")}'
     for megapixels in () if short else (25, 100, 400):
       side = math.isqrt(megapixels * 10**6) // SCALE
       source, output = folder / 'picture.jpg', folder / 'large.jpg'
-      noise = np.random.default_rng(0).integers(0, 256, (250, 250, 3), np.uint8)
+      noise = image_files.noise(250, 250)
       Image.fromarray(np.tile(noise, (side // 250, side // 250, 1))).save(
         source
       )

@@ -1,12 +1,7 @@
 """A small study of opinion scores and its server, for the tests of mos."""
 
 import contextlib
-import http.client
 import json
-import re
-import signal
-import subprocess
-import sys
 
 import numpy as np
 from PIL import Image
@@ -15,7 +10,7 @@ from srgan_jax import imaging
 from srgan_jax.evaluation import benchmarks, methods
 from srgan_jax.mos import __main__ as mos
 from srgan_jax.mos import ratings, study
-from tests.support import repository
+from tests.support import pages
 
 
 def write_set(folder, seed=0, **sizes):
@@ -52,54 +47,15 @@ def make_study(output, **sizes):
 
 def kept(folder):
   """All scores of a study."""
-  database = ratings.Ratings(folder, study.load(folder))
-  try:
+  with contextlib.closing(
+    ratings.Ratings(folder, study.load(folder))
+  ) as database:
     return database.all()
-  finally:
-    database.close()
 
 
-class Server:
-  """`python -m srgan_jax.mos serve` in a process of its own, on one port."""
-
-  def __init__(self, study, *arguments, command=('-m', 'srgan_jax.mos')):
-    self.command = [sys.executable, *command, 'serve', str(study), *arguments]
-    self.port = 0
-    self.start()
-
-  def start(self):
-    """Starts it, again after `kill`, and waits until it answers."""
-    self.process = subprocess.Popen(
-      [*self.command, f'--port={self.port}'],
-      cwd=repository.ROOT,
-      stdout=subprocess.PIPE,
-      stderr=subprocess.PIPE,
-      text=True,
-    )
-    assert self.process.stdout is not None
-    line = self.process.stdout.readline()
-    address = re.search(r'open (http://\S+:(\d+)/(\?token=(\S+))?)', line)
-    assert address, line + self.process.communicate()[1]
-    self.port, self.token = int(address[2]), address[4]
-    self.url = f'http://127.0.0.1:{self.port}/'
-
-  def kill(self):
-    self.process.send_signal(signal.SIGKILL)
-    self.process.communicate()
-
-  def stop(self):
-    if self.process.poll() is None:
-      self.process.terminate()
-      self.process.communicate(timeout=20)
-
-
-@contextlib.contextmanager
-def serving(study, *arguments, **settings):
-  server = Server(study, *arguments, **settings)
-  try:
-    yield server
-  finally:
-    server.stop()
+def serving(folder, *arguments, command=('-m', 'srgan_jax.mos')):
+  """`python -m srgan_jax.mos serve`, as by `pages.serving`."""
+  return pages.serving(*command, 'serve', str(folder), *arguments)
 
 
 class Client:
@@ -111,34 +67,20 @@ class Client:
 
   def ask(self, path, body=None, *, raw=None, **headers):
     """Status, headers and body (parsed where it is JSON) of a request."""
-    host = f'127.0.0.1:{self.server.port}'
-    connection = http.client.HTTPConnection(host, timeout=20)
-    sent = {'Host': host}
-    if self.cookies:
-      sent['Cookie'] = '; '.join(f'{k}={v}' for k, v in self.cookies.items())
+    sent = {'Cookie': '; '.join(f'{k}={v}' for k, v in self.cookies.items())}
     if body is not None or raw is not None:
       raw = json.dumps(body) if raw is None else raw
-      sent['Origin'] = f'http://{host}'
-      sent['Content-Type'] = 'application/json'
-    sent |= {name.replace('_', '-'): value for name, value in headers.items()}
-    try:
-      connection.request(
-        'GET' if raw is None else 'POST',
-        path,
-        raw,
-        {name: value for name, value in sent.items() if value is not None},
-      )
-      answer = connection.getresponse()
-      content = answer.read()
-    finally:
-      connection.close()
-    for cookie in answer.headers.get_all('Set-Cookie') or ():
+      sent |= {'Origin': self.server.url, 'Content_Type': 'application/json'}
+    status, found, content = pages.ask(
+      self.server.url, path, raw, **(sent | headers)
+    )
+    for cookie in found.get_all('Set-Cookie') or ():
       assert 'HttpOnly' in cookie and 'SameSite=strict' in cookie
       name, _, value = cookie.partition(';')[0].partition('=')
       self.cookies[name] = value.strip('"')
-    if answer.headers.get('Content-Type', '') == 'application/json':
+    if found.get('Content-Type', '') == 'application/json':
       content = json.loads(content)
-    return answer.status, answer.headers, content
+    return status, found, content
 
   def post(self, path, **body):
     """Status and state after a POST."""

@@ -2,6 +2,8 @@
 
 import os
 import pathlib
+import subprocess
+import sys
 
 from srgan_jax.training import config_files
 
@@ -9,15 +11,18 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PHOTOS = ROOT / 'srgan_jax' / 'assets'
 
 # The quickstart's recipe with the smallest networks that have every layer.
+_TINY = {
+  'batch_size': 4,
+  'crop_size': 32,
+  'model.blocks': 1,
+  'model.channels': 4,
+  'model.discriminator_channels': 4,
+  'stages.pretrain.warmup': 0,
+  'data.validation': '',
+}
 TINY = (
   '--config=configs/quickstart.py',
-  '--config.batch_size=4',
-  '--config.crop_size=32',
-  '--config.model.blocks=1',
-  '--config.model.channels=4',
-  '--config.model.discriminator_channels=4',
-  '--config.stages.pretrain.warmup=0',
-  '--config.data.validation=',
+  *(f'--config.{name}={value}' for name, value in _TINY.items()),
   '--config.log_every=1',
 )
 
@@ -33,23 +38,22 @@ def config_of(*flags: str):
 
 def tiny_config(**overrides):
   config = config_files.load('quickstart')
-  config.update_from_flattened_dict(
-    {
-      'batch_size': 4,
-      'crop_size': 32,
-      'model.blocks': 1,
-      'model.channels': 4,
-      'model.discriminator_channels': 4,
-      'stages.pretrain.steps': 2,
-      'stages.pretrain.warmup': 0,
-      'stages.gan.steps': 2,
-      'data.validation': '',
-    }
-    | overrides
-  )
+  steps = {'stages.pretrain.steps': 2, 'stages.gan.steps': 2}
+  config.update_from_flattened_dict(_TINY | steps | overrides)
   return config
 
 
 def environment() -> dict[str, str]:
   """For commands that run elsewhere, with this repository's package."""
   return os.environ | {'PYTHONPATH': str(ROOT)}
+
+
+def run_python(*arguments: str) -> 'subprocess.CompletedProcess[str]':
+  """Runs Python in the repository; its output is text."""
+  return subprocess.run(
+    [sys.executable, *arguments],
+    cwd=ROOT,
+    env=environment(),
+    capture_output=True,
+    text=True,
+  )

@@ -1,0 +1,140 @@
+"""What a study's scores say of its methods and of its raters.
+
+A version's first showing counts for everything but the reliability.
+"""
+
+from collections.abc import Collection, Sequence
+import dataclasses
+
+import numpy as np
+
+from srgan_jax.mos import statistics
+from srgan_jax.mos.ratings import Rating
+from srgan_jax.mos.study import Study
+
+# Table 1's categories; a star is for the best loss of each.
+CATEGORIES = ('srresnet', 'srgan')
+
+
+@dataclasses.dataclass(frozen=True)
+class SetResult:
+  """One set: its methods, and what `statistics` says of them.
+
+  Attributes:
+    name: the set's.
+    methods: their names, of those that have scores.
+    images: how many.
+    scores: float [rater, image, method], 1..5, NaN where there is none.
+    means: a method's MOS.
+    comparisons: of every two methods.
+    starred: indices of the methods that are best in their category.
+  """
+
+  name: str
+  methods: Sequence[str]
+  images: int
+  scores: np.ndarray
+  means: Sequence[statistics.Mean]
+  comparisons: Sequence[statistics.Comparison]
+  starred: Collection[int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+  """All sets that have scores, and what is said of the raters over all of them.
+
+  Raters are numbers: those who scored anything, of whom so many are complete,
+  and those left out (`without`). Agreement is Krippendorff's alpha; reliability
+  is None where no version was shown twice; `pairing` is what the tests compare.
+  """
+
+  study: Study
+  sets: Sequence[SetResult]
+  raters: Sequence[int]
+  complete: int
+  without: Sequence[int]
+  agreement: float
+  reliability: statistics.Reliability | None
+  screening: Sequence[statistics.Screening]
+  pairing: str
+
+
+def evaluate(
+  study: Study,
+  ratings: Sequence[Rating],
+  *,
+  pairing: str = 'raters',
+  without: Collection[int] = (),
+) -> Result:
+  """Evaluates scores of a study; `pairing` is of `statistics.compare`.
+
+  Raises:
+    ValueError: where nothing is left, or nobody has a number of `without`, the
+      raters who are left out.
+  """
+  everybody = {rating.rater for rating in ratings}
+  for number in without:
+    if number not in everybody:
+      raise ValueError(f'there are no ratings by a rater {number}')
+  raters = sorted(everybody - set(without))
+  if not raters:
+    raise ValueError('there are no ratings')
+  column = {number: i for i, number in enumerate(raters)}
+  row = {version.file: i for i, version in enumerate(study.versions)}
+  # [showing, version, rater]
+  table = np.full((2, len(row), len(column)), np.nan)
+  for rating in ratings:
+    if rating.rater in column:
+      place = rating.showing - 1, row[rating.file], column[rating.rater]
+      table[place] = rating.score
+  first, second = table
+  twice = ~np.isnan(first) & ~np.isnan(second)
+  counts = (~np.isnan(table)).sum((0, 1))
+  sets = [_evaluate_set(study, name, first, pairing) for name in study.sets]
+  return Result(
+    study=study,
+    sets=[result for result in sets if result is not None],
+    raters=raters,
+    complete=int((counts == len(study.files)).sum()),
+    without=sorted(without),
+    agreement=statistics.alpha(first),
+    reliability=statistics.reliability(first[twice], second[twice]),
+    screening=statistics.screen(first),
+    pairing=pairing,
+  )
+
+
+def _evaluate_set(
+  study: Study, name: str, first: np.ndarray, pairing: str
+) -> SetResult | None:
+  """One set; None where nothing of it is scored."""
+  images = {image: i for i, image in enumerate(study.images(name))}
+  methods = {method: i for i, method in enumerate(study.methods_of(name))}
+  scores = np.full((first.shape[1], len(images), len(methods)), np.nan)
+  for version, given in zip(study.versions, first, strict=True):
+    if version.set == name:
+      scores[:, images[version.image], methods[version.method]] = given
+  means = [statistics.mean_score(scores[:, :, i]) for i in range(len(methods))]
+  scored = [i for i, mean in enumerate(means) if mean is not None]
+  if not scored:
+    return None
+  scores = scores[:, :, scored]
+  names = [list(methods)[i] for i in scored]
+  comparisons = statistics.compare(scores, pairing)
+  starred = set()
+  for category in CATEGORIES:
+    group = [
+      i
+      for i, method in enumerate(names)
+      if method.lower().partition('-')[0] == category
+    ]
+    starred |= statistics.best_of(group, comparisons)
+  return SetResult(
+    name=name,
+    methods=names,
+    images=len(images),
+    scores=scores,
+    means=[mean for mean in means if mean is not None],
+    comparisons=comparisons,
+    starred=starred,
+  )
