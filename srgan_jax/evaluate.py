@@ -59,12 +59,6 @@ def _parser() -> argparse.ArgumentParser:
     help='what LR suffers, in order: jpegQ of quality Q, noiseN of N levels',
   )
   add(
-    '--edge',
-    choices=('clamp', 'mirror'),
-    default='clamp',
-    help='what the resize that makes LR reads outside an image',
-  )
-  add(
     '--protocol',
     type=_protocols,
     metavar='NAME,...',
@@ -109,7 +103,6 @@ def _run(options: argparse.Namespace) -> bool:
   benchmark = benchmarks.Benchmark(
     options.hr,
     options.lr,
-    options.edge,
     left_out=left_out,
     max_megapixels=options.max_megapixels or opening.MAX_MEGAPIXELS,
   )
@@ -135,7 +128,7 @@ def _run(options: argparse.Namespace) -> bool:
     report.load_distances(options.metric),
     left_out,
   )
-  source = options.lr or f'made by imresize, edge {options.edge}'
+  source = options.lr or 'made by imresize'
   print(f'{method.name} ({method.origin})')
   print(f'HR: {options.hr}; LR: {", ".join([source, *options.degrade])}')
   print(result.table())
