@@ -183,9 +183,9 @@ def match(
 ) -> dict[pathlib.Path, pathlib.Path]:
   """By original the one file of the others that is its version.
 
-  Names are equal, or the other's goes on after the original's, as 'baby_SR',
-  'babyx4' or 'baby.4x' after 'baby'; the endings of published originals, 'HR',
-  'GT' and 'SRF_4_HR', are left out. One original and one other are a pair
+  The other's name is the original's, or begins with it, as 'baby_SR', 'babyx4'
+  and 'baby.4x' begin with 'baby'; the endings of published originals, 'HR',
+  'GT' and 'SRF_4_HR', do not count. One original and one other are a pair
   whatever their names.
 
   Raises:

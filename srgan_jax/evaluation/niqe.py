@@ -42,11 +42,9 @@ _ROUNDING = 1e-9
 
 @dataclasses.dataclass(frozen=True)
 class Niqe:
-  """NIQE with what is known of pristine photos.
+  """NIQE with the mean [36] and covariance [36, 36] of pristine photos.
 
-  Attributes:
-    mean: float64 [36], of the features of their blocks.
-    covariance: float64 [36, 36], likewise.
+  Both are float64, of the features of the photos' blocks.
   """
 
   mean: np.ndarray

@@ -14,15 +14,15 @@ other variants go on and the command fails at its end. All but srresnet-mse
 start from the folder's srresnet-mse. The data lie on the device (no
 TensorFlow), 24 of them are held out, and of each variant the generator is
 kept that does best on those: by PSNR for srresnet-mse, by LPIPS for the rest.
-It can be stopped at any time: run again, it goes on, exactly.
+It can be stopped at any time and run again: the result is the same.
 
 DIR gets LABEL.safetensors of each variant (with VGG16, srgan-vgg16-conv5_3, for
 instance), LABEL-discriminator.N-of-M.part, which are pieces of one file below
 16 MB, recipe.json (updates, seconds, figures), curves.csv, curves.png where
 matplotlib is installed, and with --benchmarks (a folder of Set5/HR, ...)
-table1.{md,csv} and panels-SET.png of each set's first six images. What
-travels is these files: --start takes such a folder and goes on from its
-networks with fresh optimizers.
+table1.{md,csv} and panels-SET.png of each set's first six images. These files
+are all that has to be copied elsewhere: --start takes such a folder and trains
+its networks further, with fresh optimizers.
 """
 
 import argparse
@@ -46,7 +46,7 @@ from srgan_jax.training.inputs import Inputs
 from srgan_jax.training.run import Run
 from srgan_jax.training.setup import Setup
 
-_SAFETY = 0.85  # of the updates' time, for what is not measured
+_SAFETY = 0.85  # of the time for updates; the rest is not measured
 _CALLS = 5  # timed to plan by
 _UNPLANNED = 1_000_000  # updates of a variant that has no plan yet
 _VALIDATIONS = 20  # of a variant, at most
@@ -197,7 +197,7 @@ class Recipe:
       config.init_discriminator = str(path)
 
   def _collect(self, name: str, stage: stages.Stage) -> None:
-    """Takes out of a run that is over what is to travel, if there is any."""
+    """Copies a finished run's networks into the recipe's folder, if any."""
     record, workdir = self.records[name], self.output / name
     best = workdir / stage.best_file_name
     if not best.exists():
@@ -208,7 +208,7 @@ class Recipe:
       return
     _, metadata = weights.load(best, 'generator')
     with files.replacing(self.output / f'{stage.label}.safetensors') as beside:
-      pathlib.Path(beside).write_bytes(best.read_bytes())
+      beside.write_bytes(best.read_bytes())
     if stage.name == stages.GAN:
       pieces.split(
         workdir / 'discriminator.safetensors', self.output, stage.label

@@ -14,6 +14,7 @@ import numpy as np
 import srgan_jax
 from srgan_jax import sharding
 from srgan_jax.data.loader import Cut
+from srgan_jax.evaluation import dists
 from srgan_jax.imaging import resize
 from srgan_jax.models import vgg
 from srgan_jax.training import config_files, stages
@@ -81,9 +82,7 @@ def random_vgg(config: ConfigDict) -> vgg.PerceptualNetwork | None:
   return vgg.PerceptualNetwork(
     params=params,
     depth=19,
-    preprocessing=vgg.Preprocessing(
-      'rgb', (0, 1), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    ),
+    preprocessing=dists.PREPROCESSING,
     feature_scale=tuple((layer, 1.0) for layer in params),
     source='random',
   )

@@ -1,4 +1,4 @@
-"""Times our training step beside the same one in PyTorch, in turns.
+"""Times our training step and the same one in PyTorch, in turns.
 
   python tools/benchmark_torch.py --config=configs/vgg54.py
     [--stage=pretrain,gan] [--variants=eager,channels_last,compile,graphs]
@@ -227,7 +227,7 @@ def report(
     record['differences'] = differences
     print(_row(record), flush=True)
     results.append(record)
-    if json_file:  # now, lest the next one fails
+    if json_file:  # now: the next one may fail
       files.write_json(json_file, {**facts, 'results': results})
   if not results:
     raise ValueError(f'the config has no {" or ".join(stage_names)} stage')

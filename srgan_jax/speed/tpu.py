@@ -19,7 +19,7 @@ The program is one step on crops that come cut: neither resident pictures nor
                           roofline_ms with them
 
 The rooflines come from the makers' data sheets (docs/performance.md). They are
-estimates: what is measured is the compiler's output.
+estimates; only the compiler's output is measured.
 """
 
 import os
@@ -63,7 +63,7 @@ def roofline(figures: dict[str, Any]) -> dict[str, float | None]:
   flops, memory, links = _CHIPS[figures['device']]
   alone = max(figures['flops'] / flops, figures['bytes'] / memory)
   chips = figures['chips']
-  # A ring passes everything round twice, but for each chip's own part.
+  # A ring passes all but each chip's own part round twice.
   talk = 2 * (chips - 1) / chips * figures['all_reduce_bytes'] / links
   return {
     'roofline_ms': 1e3 * (alone + talk),

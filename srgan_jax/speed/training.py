@@ -203,7 +203,7 @@ def report(
     record = {'stage': name, 'input': kind, 'precision': setup.dtype.name}
     results.append(record | {'figures': figures})
     print(_row(results[-1]), flush=True)
-    if json_file:  # now, lest a later one fails
+    if json_file:  # now: a later one may fail
       # The last stage stands for the config, with the first input asked for.
       first = next(each for each in results if each['stage'] == name)
       whole = {**facts, **first['figures'], 'results': results}
