@@ -29,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
   options = _parser().parse_args(arguments)
   cli.print_any_name()
   try:
+    for path in filter(None, (options.json, options.csv)):
+      files.require_place(path)
     return int(_run(options))
   except (ValueError, OSError, FloatingPointError, MemoryError) as error:
     print(cli.visible(f'evaluate: {error}'), file=sys.stderr)
@@ -85,9 +87,6 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> bool:
   """Evaluates; whether an image was left out."""
-  for path in (options.json, options.csv):
-    if path is not None:
-      files.require_place(path)
   # Not before the arguments are read: help comes without JAX.
   from srgan_jax.convert import published
   from srgan_jax.evaluation import (
@@ -135,14 +134,9 @@ def _run(options: argparse.Namespace) -> bool:
   for line in left_out:
     print(cli.visible(f'evaluate: left out: {line}'), file=sys.stderr)
   if options.json:
-    facts = {
-      'version': srgan_jax.__version__,
-      'hr': options.hr,
-      'lr': source,
-      'degrade': options.degrade,
-      **result.as_json(),
-    }
-    files.write_json(options.json, facts)
+    facts = {'hr': options.hr, 'lr': source, 'degrade': options.degrade}
+    whole = {'version': srgan_jax.__version__, **facts, **result.as_json()}
+    files.write_json(options.json, whole)
   if options.csv:
     files.write_text(options.csv, result.as_csv())
   return bool(left_out)
