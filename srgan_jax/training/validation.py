@@ -57,8 +57,7 @@ class Validation:
     self._pairs = []
     if source is not None:
       self._pairs = [
-        make_pair(name, source.read(i), 'clamp')
-        for i, name in enumerate(source.names)
+        make_pair(name, source.read(i)) for i, name in enumerate(source.names)
       ]
     self._distances = distances
 
