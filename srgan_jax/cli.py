@@ -90,12 +90,19 @@ def fail(command: str, error: BaseException) -> NoReturn:
 
 
 @contextlib.contextmanager
-def failing_in_a_line(command: str, *more: type[Exception]) -> Iterator[None]:
-  """Has bad input, errors of `more` classes and Ctrl-C end the program."""
+def failing_in_a_line(
+  command: str, *more: type[Exception], extra: str = ''
+) -> Iterator[None]:
+  """Has bad input, errors of `more` classes and Ctrl-C end the program.
+
+  Of a package that is missing, the line says how to install the `extra`.
+  """
   bad = (ValueError, OSError, ImportError, FloatingPointError, MemoryError)
   try:
     yield
   except bad + more as error:
+    if extra and isinstance(error, ModuleNotFoundError):
+      error = ImportError(f'{error.name} is not installed: {install(extra)}')
     fail(command, error)
   except KeyboardInterrupt:
     print(f'{command}: stopped', file=sys.stderr)

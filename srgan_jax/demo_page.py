@@ -209,30 +209,21 @@ def _load(
 
 
 def find_models(given: Sequence[str]) -> dict[str, pathlib.Path]:
-  """The files of generators to choose from: those given, then those shipped.
+  """The files of generators to choose from, by the names to choose them by.
 
   Args:
-    given: shipped or published names or weights files.
+    given: shipped or published names or weights files, which come first.
 
   Raises:
     ValueError: one line, where a file is no generator of ours.
   """
+  models: dict[str, pathlib.Path] = {}
   for name in given:
     published.provide(name, print)
-  names = {pretrained.find(name): _short_name(name) for name in given}
-  for file in names:
-    load(file)
+    models[name] = pretrained.find(name)
+    load(models[name])
   # Of two shipped names for one file, the short one.
   for name in sorted(pretrained.FILES, key=len):
-    names.setdefault(pretrained.find(name), name)
-  return {
-    name if list(names.values()).count(name) == 1 else str(file): file
-    for file, name in names.items()
-  }
-
-
-def _short_name(model: str) -> str:
-  """'vgg54/generator' of runs/vgg54/generator.safetensors; a name as it is."""
-  if not (file := pathlib.Path(model)).is_file():
-    return model
-  return str(pathlib.Path(file.parent.name, file.stem))
+    if (file := pretrained.find(name)) not in models.values():
+      models[name] = file
+  return models

@@ -186,8 +186,8 @@ def _comparisons_csv(result: Result) -> str:
 
 
 def _raters_csv(result: Result) -> str:
-  head = ('rater', 'ratings', 'mean', 'correlation')
-  head += ('above', 'below', 'outlier')
+  head = ['rater', 'ratings', 'mean', 'correlation']
+  head += ['above', 'below', 'outlier']
   rows = (
     (
       *(number, found.ratings, f'{found.mean:.4f}'),
