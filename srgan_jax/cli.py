@@ -145,7 +145,7 @@ def add_generator_options(
   """
   command.add_argument(
     '--strength',
-    type=_strength,
+    type=float,
     default=1.0,
     metavar='0..1',
     help='how much of an SRGAN: 0 is its SRResNet, between lie the weights '
@@ -154,26 +154,12 @@ def add_generator_options(
   default = 'as the model recommends' if back_project is None else '%(default)s'
   command.add_argument(
     '--back-project',
-    type=_steps,
+    type=int,
     default=back_project,
     metavar='0|1|N',
     help='steps that bring the result, made smaller, nearer to the picture: '
     f'not for noisy ones; {default} by default',
   )
-
-
-def _strength(text: str) -> float:
-  value = float(text)
-  if not 0 <= value <= 1:
-    raise argparse.ArgumentTypeError(f'{text} is not from 0 to 1')
-  return value
-
-
-def _steps(text: str) -> int:
-  value = int(text)
-  if value < 0:
-    raise argparse.ArgumentTypeError(f'{text} is below 0')
-  return value
 
 
 def run(main: Callable[[], int | None]) -> None:

@@ -1,7 +1,6 @@
 """The page, as a browser shows it: a real upload, and the result compared."""
 
 import contextlib
-import io
 import json
 import os
 import pathlib
@@ -14,7 +13,7 @@ import pytest
 
 import srgan_jax
 from srgan_jax import demo
-from tests.support import chromium, pages, repository, small
+from tests.support import chromium, image_files, pages, repository, small
 
 pytest.importorskip('gradio', reason='the package gradio is not installed')
 
@@ -227,9 +226,7 @@ def test_bad_pictures_are_one_line(
   page, browser, tmp_path, name, content, message
 ):
   if content is None:
-    stream = io.BytesIO()
-    Image.new('RGB', (200, 100)).save(stream, 'PNG')
-    content = stream.getvalue()
+    content = image_files.encode(Image.new('RGB', (200, 100)))
   (tmp_path / name).write_bytes(content)
   chrome, _ = browser
   chrome.get(page[0])

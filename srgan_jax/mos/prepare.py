@@ -24,8 +24,6 @@ from srgan_jax.evaluation.methods import BASELINES, Method
 from srgan_jax.mos import study as study_lib
 from srgan_jax.mos.study import BEST, IMAGES, ORIGINAL, WORST
 
-# Photos that come with the package and are of no benchmark.
-ASSETS = pathlib.Path(srgan_jax.__file__).parent / 'assets'
 # Examples are cut to this many pixels a side, to about the size of the paper's
 # (BSD300 has 481x321).
 _EXAMPLE_SIDE = 480
@@ -165,12 +163,10 @@ def _examples(
 
 
 def _photos() -> list[pathlib.Path]:
-  return [
-    file
-    for folder in sorted(ASSETS.iterdir())
-    if folder.is_dir()
-    for file in benchmarks.list_images(folder)
-  ]
+  """Photos that come with the package and are of no benchmark."""
+  assets = pathlib.Path(srgan_jax.__file__).parent / 'assets'
+  folders = (assets / name for name in ('train', 'validation'))
+  return [file for f in folders for file in benchmarks.list_images(f)]
 
 
 def _save(

@@ -1,19 +1,9 @@
-"""The page on which raters score images, and what it talks to.
+"""The page on which raters score images, and the server behind it.
 
-  GET  /                  the page, and its style and script beside it
-  GET  /state             who asks, and what is to be shown next
-  GET  /images/FILE       the image being shown, or the one after it
-  POST /start             a new rater
-  POST /resume            {code}: a rater who comes back
-  POST /leave             forgets the rater in this browser
-  POST /again             the examples again
-  POST /example           {position, score}: an example was seen
-  POST /rating            {position, image, score}: a score
-
-Every POST takes and gives JSON, and answers with the state. The server alone
-knows what is shown to whom: a score for anything else is refused (409). A
-rater is known by a code in a cookie that scripts cannot read, and is never
-named in a request, so nobody scores for somebody else.
+Every POST takes JSON and answers with the state: what is to be shown next. The
+server alone decides that: a score for anything else is refused (409). A rater
+is known by a code in a cookie that scripts cannot read, and is never named in a
+request, so nobody scores for somebody else.
 """
 
 from collections.abc import Callable

@@ -205,8 +205,13 @@ def test_scores_are_taken_once_in_order_and_kept(folder, tmp_path):
   assert kept.find(f' {codes[1].lower().replace("-", " ")}') == 2
   assert kept.find('') is None and kept.find('2222-2222-2222') is None
   order = what.order(1)
-  with pytest.raises(ratings.OutOfOrder):  # not calibrated
-    kept.add(1, 0, order[0].file, 3)
+  with pytest.raises(ratings.OutOfOrder, match='is a 1'):
+    kept.see_example(1, 0, 5)
+  for i, example in enumerate(what.examples):
+    kept.see_example(1, i, example.score)
+  with pytest.raises(ratings.OutOfOrder):
+    kept.add(1, 1, order[1].file, 3)
+  kept.add(1, 0, order[0].file, 3)
   with pytest.raises(ratings.OutOfOrder, match='is a 1'):
     kept.see_example(1, 0, 5)
   for i, example in enumerate(what.examples):
