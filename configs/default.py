@@ -125,8 +125,6 @@ def get_config() -> ConfigDict:
   config.data.crops_per_image = 1
   # Random flips and quarter turns.
   config.data.augment = True
-  # What the resize reads outside an image: 'clamp' or 'mirror'.
-  config.data.edge = 'clamp'
 
   config.distributed = ConfigDict()
   # On TPU pods and under SLURM: 'auto'. By hand: the first process's

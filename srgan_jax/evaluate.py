@@ -11,16 +11,12 @@ are defined in docs/protocols.md.
 """
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 import pathlib
 import sys
-from typing import TYPE_CHECKING
 
 import srgan_jax
 from srgan_jax import cli, files
-
-if TYPE_CHECKING:
-  from srgan_jax.evaluation import benchmarks, degraded, report
 
 
 def start() -> None:
@@ -29,7 +25,7 @@ def start() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-  """The command; its exit status."""
+  """The command; its exit status: 1 where an image was left out, too."""
   options = _parser().parse_args(arguments)
   cli.print_any_name()
   try:
@@ -131,42 +127,32 @@ def _run(options: argparse.Namespace) -> bool:
       strength=options.strength,
       back_project=options.back_project,
     )
+  pairs = cli.progress(benchmark, unit='image', leave=False)
   result = report.evaluate(
     method,
-    (degraded.degrade(x, options.degrade) for x in _progress(benchmark)),
+    (degraded.degrade(pair, options.degrade) for pair in pairs),
     options.protocol or metrics.PROTOCOLS,
     report.load_distances(options.metric),
     left_out,
   )
   source = options.lr or f'made by imresize, edge {options.edge}'
-  steps = [str(step) for step in options.degrade]
   print(f'{method.name} ({method.origin})')
-  print(f'HR: {options.hr}; LR: {", ".join([str(source), *steps])}')
+  print(f'HR: {options.hr}; LR: {", ".join([source, *options.degrade])}')
   print(result.table())
   for line in left_out:
     print(cli.visible(f'evaluate: left out: {line}'), file=sys.stderr)
-  _write(options, result, source, steps)
-  return bool(left_out)
-
-
-def _write(
-  options: argparse.Namespace,
-  result: 'report.Report',
-  source: str,
-  steps: Sequence[str],
-) -> None:
-  """Writes the figures to the files that were asked for."""
   if options.json:
     facts = {
       'version': srgan_jax.__version__,
-      'hr': str(options.hr),
+      'hr': options.hr,
       'lr': source,
-      'degrade': steps,
+      'degrade': options.degrade,
       **result.as_json(),
     }
     files.write_json(options.json, facts)
   if options.csv:
     files.write_text(options.csv, result.as_csv())
+  return bool(left_out)
 
 
 def _protocols(text: str) -> list[str]:
@@ -181,19 +167,13 @@ def _protocols(text: str) -> list[str]:
   return list(dict.fromkeys(names))
 
 
-def _steps(text: str) -> 'list[degraded.Step]':
+def _steps(text: str) -> list[str]:
   from srgan_jax.evaluation import degraded
 
   try:
     return degraded.parse(text)
   except ValueError as error:
     raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _progress(
-  benchmark: 'benchmarks.Benchmark',
-) -> 'Iterable[benchmarks.Pair]':
-  return cli.progress(benchmark, unit='image', leave=False)
 
 
 if __name__ == '__main__':

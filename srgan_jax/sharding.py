@@ -14,6 +14,7 @@ import dataclasses
 from typing import Any, Literal
 
 import jax
+from jax.experimental import multihost_utils
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 import numpy as np
@@ -46,6 +47,13 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def batched(mesh: Mesh) -> NamedSharding:
   """The sharding of arrays whose first axis is the global batch."""
   return NamedSharding(mesh, PartitionSpec(AXIS))
+
+
+def in_any_process(here: bool) -> bool:
+  """Whether something is so in any process of the run."""
+  if jax.process_count() == 1:
+    return here
+  return bool(np.any(multihost_utils.process_allgather(np.asarray(here))))
 
 
 def replicate(tree: Any, mesh: Mesh) -> Any:

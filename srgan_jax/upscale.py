@@ -12,15 +12,13 @@ own format with all that it kept (docs/upscaling.md). The call from Python is
 import argparse
 from collections.abc import Sequence
 import hashlib
-import os
 import pathlib
 import sys
 from typing import TYPE_CHECKING, Any, get_args
 
 import tqdm
 
-from srgan_jax import cli, files, pretrained
-from srgan_jax.upscaling import options as choices
+from srgan_jax import cli, files, pretrained, upscaling
 
 if TYPE_CHECKING:
   from srgan_jax.upscaling import planning
@@ -37,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
   cli.print_any_name()
   # Not before the arguments are read: help comes without JAX.
   from srgan_jax.imaging import finding
+  from srgan_jax.upscaling import planning
 
   try:
     plan = _plan(options)
@@ -49,8 +48,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
   for line in finding.describe(plan.passed_over):
     _say(line)
   if options.report:
-    from srgan_jax.upscaling import planning
-
     try:
       planning.write_report(options.report, plan.jobs)
     except OSError as error:
@@ -88,7 +85,7 @@ def _plan(options: argparse.Namespace) -> 'planning.Plan':
   for job in plan.jobs:
     if job.status == 'failed':
       _say(job.note)
-    elif not options.overwrite and _exists(job.target):
+    elif not options.overwrite and job.is_there:
       job.status = 'skipped'
   if skipped := [job.target for job in plan.jobs if job.status == 'skipped']:
     line = f'{len(skipped)} there already, skipped'
@@ -116,13 +113,13 @@ def _upscale(
     return 0
   from srgan_jax import runtime
   from srgan_jax.convert import published
-  from srgan_jax.upscaling import batch, load
+  from srgan_jax.upscaling import batch
 
   try:
     with cli.sigterm_as_ctrl_c():
       runtime.enable_compilation_cache()
       published.provide(options.model, _say)
-      upscaler = load(
+      upscaler = upscaling.load(
         options.model,
         tile=options.tile,
         precision=options.precision,
@@ -172,7 +169,7 @@ def _parser() -> argparse.ArgumentParser:
   cli.add_generator_options(parser)
   add(
     '--format',
-    choices=sorted(choices.FORMATS),
+    choices=sorted(upscaling.FORMATS),
     help="of the results; by default each picture's own, PNG for the rest",
   )
   add(
@@ -188,7 +185,7 @@ def _parser() -> argparse.ArgumentParser:
   )
   add(
     '--precision',
-    choices=get_args(choices.Precision),
+    choices=get_args(upscaling.Precision),
     default='float32',
     help='bfloat16 is faster on GPUs and a few levels off; 8-bit pictures only',
   )
@@ -197,7 +194,7 @@ def _parser() -> argparse.ArgumentParser:
   add(
     '--max-megapixels',
     type=_number(1, 10**9),
-    default=choices.MAX_MEGAPIXELS,
+    default=upscaling.MAX_MEGAPIXELS,
     help='the largest result that is made; %(default)s by default',
   )
   return parser
@@ -251,20 +248,15 @@ def _number(low: int, high: int) -> Any:
 
 def _scale(text: str) -> float:
   value = float(text)
-  if not 1 <= value <= choices.MAX_SCALE:
+  if not 1 <= value <= upscaling.MAX_SCALE:
     raise argparse.ArgumentTypeError(
-      f'{text} is not from 1 to {choices.MAX_SCALE}'
+      f'{text} is not from 1 to {upscaling.MAX_SCALE}'
     )
   return value
 
 
 def _tile(text: str) -> Any:
   return text if text == 'auto' else _number(1, 2**20)(text)
-
-
-def _exists(target: pathlib.Path) -> bool:
-  # A device or a pipe is there to be written to, and - is no file.
-  return str(target) != '-' and os.path.isfile(target)
 
 
 def _say(line: str) -> None:

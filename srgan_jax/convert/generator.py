@@ -29,24 +29,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from srgan_jax import cli, files, weights
-from srgan_jax.convert import folding, readers
+from srgan_jax.convert import folding
 from srgan_jax.convert.generator_layouts import (
   INPUT_RANGES,
   OUTPUT_RANGES,
   Range,
 )
-from srgan_jax.convert.readers import (
-  hdf5_files,
-  safetensors_files,
-  torch_files,
-)
+from srgan_jax.convert.readers import opening
 from srgan_jax.models import layers
 from srgan_jax.pretrained import published
 from srgan_jax.weights import architecture
 
 CONVERTER_VERSION = '1'
 
-_MAX_VALUES = 2**25  # of all arrays; krasserm's discriminator has 24 million
 # What training puts in front of a generator's names.
 _PREFIXES = ('module.', '_orig_mod.', 'generator.', 'net.', 'model.')
 
@@ -80,13 +75,13 @@ def convert(
   weights.reject_placeholder(source)
   ranges = (input_range, output_range)
   try:
-    if _head(source).startswith(b'\x89HDF'):
+    if opening.sniff(source) == 'HDF5':
       network = folding.from_keras(read_keras(source), *ranges)
     else:
       network = folding.from_state(read_state(source), *ranges)
     check = _forward_check(network)
   except ValueError as error:
-    raise ValueError(f'{source}: {readers.printable(error)}') from error
+    raise ValueError(f'{source}: {opening.printable(error)}') from error
   digest = files.digest(source)
   training = {
     'label': source.name.split('.')[0],
@@ -130,26 +125,24 @@ def read_keras(path: pathlib.Path) -> list[tuple[str, dict[str, np.ndarray]]]:
   Raises:
     ValueError: where it is cut off or of another kind.
   """
-  found: list[tuple[str, dict[str, readers.Stored]]] = []
-  with hdf5_files.reading(path) as file:
-    top = 'model_weights' if 'model_weights' in file.groups else ''
-    layers = file.texts(top, 'layer_names')
-    if layers is None:
-      raise ValueError(
-        'it has no layer_names: not HDF5 as Keras 1 and 2 write it'
-      )
-    if len(set(layers)) < len(layers):
-      raise ValueError('its layer_names has one twice')
-    for layer in layers:
-      group = f'{top}/{layer}' if top else layer
-      arrays = {}
-      for name in file.texts(group, 'weight_names') or ():
-        if (array := file.arrays.get(f'{group}/{name}')) is None:
-          raise ValueError(f'it has no array {name} of its weight_names')
-        arrays[name.split('/')[-1].split(':')[0]] = array
-      if arrays:
-        found.append((layer, arrays))
-  return list(readers.read_all(dict(found), _MAX_VALUES).items())
+  arrays, names = opening.read_hdf5(path)
+  top = next(
+    (t for t in ('', 'model_weights/') if (t[:-1], 'layer_names') in names),
+    None,
+  )
+  if top is None:
+    raise ValueError(
+      'it has no layer_names: not HDF5 as Keras 1 and 2 write it'
+    )
+  found: dict[str, dict[str, np.ndarray]] = {}
+  for layer in names[top[:-1], 'layer_names']:
+    group = f'{top}{layer}'
+    for name in names.get((group, 'weight_names'), ()):
+      if (array := arrays.get(f'{group}/{name}')) is None:
+        raise ValueError(f'it has no array {name} of its weight_names')
+      part = name.split('/')[-1].split(':')[0]
+      found.setdefault(layer, {})[part] = array
+  return list(opening.as_float32(found).items())
 
 
 def read_state(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -158,25 +151,18 @@ def read_state(path: pathlib.Path) -> dict[str, np.ndarray]:
   Raises:
     ValueError: where it is cut off, holds more than tensors, or none.
   """
-  head = _head(path)
-  if head.startswith((b'PK', b'\x80')):
-    state = torch_files.read(path)
-  elif head[8:9] == b'{':
-    state = safetensors_files.read(path)
-  else:
-    raise ValueError('neither HDF5 nor a PyTorch nor a safetensors file')
   state = {
     name: array
-    for name, array in state.items()
+    for name, array in opening.read_state(path).items()
     if not name.endswith('.num_batches_tracked')
   }
   if not state:
     raise ValueError('it holds no tensors')
-  while prefix := next(
-    (p for p in _PREFIXES if all(name.startswith(p) for name in state)), None
-  ):
-    state = {name.removeprefix(prefix): array for name, array in state.items()}
-  return readers.read_all({'state': state}, _MAX_VALUES)['state']
+  for _ in _PREFIXES:  # in any order
+    for prefix in _PREFIXES:
+      if all(name.startswith(prefix) for name in state):
+        state = {name.removeprefix(prefix): v for name, v in state.items()}
+  return opening.as_float32({'state': state})['state']
 
 
 def _forward_check(network: folding.Network) -> str:
@@ -213,11 +199,6 @@ def _forward_check(network: folding.Network) -> str:
     f'forward check: {side}x{side} upscaled, {difference:.1%} of the range '
     f'from bicubic{verdict}'
   )
-
-
-def _head(path: pathlib.Path) -> bytes:
-  with open(path, 'rb') as file:
-    return file.read(16)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

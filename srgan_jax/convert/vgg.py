@@ -39,7 +39,7 @@ import jax
 import numpy as np
 
 from srgan_jax import cli, files, weights
-from srgan_jax.convert import vgg_downloads, vgg_sources
+from srgan_jax.convert import downloads, vgg_sources
 from srgan_jax.models import vgg
 
 CONVERTER_VERSION = '2'
@@ -62,7 +62,7 @@ def convert(
   """Converts a file and runs the result once; returns lines that say so.
 
   Args:
-    source: a file of one of `vgg_sources.FORMATS`.
+    source: a file as `vgg_sources.read` takes it.
     output: the safetensors file to write.
     feature_scale: overrides by layer.
     depth: 16 or 19, which the file must be of; None: either.
@@ -179,6 +179,21 @@ def _rms(values: np.ndarray) -> float:
   return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
 
 
+def _find(source: str, depth: int | None) -> pathlib.Path:
+  """The file, downloaded where a name of `downloads.HOMES` is given."""
+  homes = downloads.HOMES.get(source)
+  path = pathlib.Path(source)
+  if homes is None:
+    if not path.exists():
+      known = ', '.join(downloads.HOMES)
+      raise ValueError(f'{path}: no such file, and none of {known}')
+    return path
+  home = homes.get(depth or max(homes))
+  if home is None:
+    raise ValueError(f'{source} has VGG{max(homes)}, not VGG{depth}')
+  return downloads.fetch(home)
+
+
 def _parse_scale(text: str) -> tuple[str, float]:
   """An argument LAYER=V."""
   layer, _, value = text.partition('=')
@@ -199,7 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   parser.add_argument(
     'source',
     metavar='SOURCE',
-    help=f'{", ".join(vgg_downloads.HOMES)} or a file',
+    help=f'{", ".join(downloads.HOMES)} or a file',
   )
   parser.add_argument(
     '-o', '--output', type=pathlib.Path, required=True, metavar='OUT'
@@ -221,12 +236,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
   options = parser.parse_args(arguments)
   with cli.failing_in_a_line('convert_vgg'):
     files.require_place(options.output)
-    if options.source in vgg_downloads.HOMES:
-      source = vgg_downloads.fetch(options.source, options.depth)
-    else:
-      source = pathlib.Path(options.source)
     lines = convert(
-      source,
+      _find(options.source, options.depth),
       options.output,
       feature_scale=dict(options.feature_scale),
       depth=options.depth,

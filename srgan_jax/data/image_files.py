@@ -1,51 +1,128 @@
-"""Image files of this machine or of an object store: listed and opened."""
+"""Image files of this machine or of an object store: listed and opened.
 
+fsspec opens those of stores, gs://BUCKET/... or s3://BUCKET/..., with the
+package that it asks for by name: gcsfs for gs://, s3fs for s3://. Credentials
+are theirs to find.
+"""
+
+from collections.abc import Callable
+import functools
 import glob
 import os
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
-from srgan_jax import files
-from srgan_jax.data import object_store
-from srgan_jax.data.left_out import LeftOut, kind
+from srgan_jax import cli, files
+from srgan_jax.imaging import finding
+from srgan_jax.imaging.opening import is_image
+
+_NAMED = 10
+
+
+class LeftOut:
+  """Counts what a source leaves out, and names the first with the reason.
+
+  Attributes:
+    count: what might have been a picture and is not taken.
+  """
+
+  def __init__(self) -> None:
+    self.count = 0
+    self._named: list[str] = []
+
+  def add(self, name: str, why: str) -> None:
+    """Counts what might have been a picture, or might hold some."""
+    self.count += 1
+    if len(self._named) < _NAMED:
+      self._named.append(f'{name} ({why})')
+
+  def __str__(self) -> str:
+    more = self.count - len(self._named)
+    return ', '.join(self._named) + (f' and {more} more' if more else '')
+
+
+def is_url(path: str) -> bool:
+  """Whether a path is of a store rather than of this machine."""
+  return '://' in path
+
+
+def find(folder: str, left_out: LeftOut) -> dict[str, str]:
+  """The paths of the images below a folder, by their names from there on.
+
+  Raises:
+    ValueError: one line, where the store or the folder cannot be reached.
+  """
+  if is_url(folder):
+    fs, inside = _store(folder)
+    root = inside.rstrip('/') + '/'
+    return {
+      path.removeprefix(root): fs.unstrip_protocol(path)
+      for path in _listed(folder, lambda: fs.find(inside))
+      if is_image(path)
+    }
+  folder = os.path.abspath(os.path.expanduser(folder))
+  if not os.path.isdir(folder):
+    raise ValueError(f'no such folder: {folder}')
+  name = lambda path: os.path.relpath(path, folder).replace(os.sep, '/')
+  found = finding.find(folder)
+  for item in found.passed_over:
+    left_out.add(name(item.path), item.why)
+  return {name(path): path for path in found.files}
 
 
 def match(pattern: str, left_out: LeftOut) -> list[str]:
-  """The files that match, of this machine or of a store."""
-  if object_store.is_url(pattern):
-    return object_store.glob(pattern)
+  """The paths of the files that match a pattern, sorted.
+
+  Raises:
+    ValueError: one line, where the store cannot be reached.
+  """
+  if is_url(pattern):
+    fs, inside = _store(pattern)
+    paths = _listed(pattern, lambda: fs.glob(inside))
+    return [fs.unstrip_protocol(path) for path in paths]
+  pattern = os.path.abspath(os.path.expanduser(pattern))
   found = []
   for path in sorted(glob.glob(pattern, recursive=True)):
-    try:
-      why = kind(os.stat(path).st_mode)
-    except OSError as error:  # a link to nowhere, say
-      why = error.strerror or type(error).__name__
-    if why is None:
+    if os.path.isfile(path):
       found.append(path)
     else:
-      left_out.add(path, why)
+      left_out.add(path, 'no regular file')
   return found
 
 
-# Every file of a source is opened here.
 def open_file(path: str, start: int = 0, size: int | None = None) -> BinaryIO:
   """A file, or `size` bytes of it from `start` on, as a stream of its own."""
-  # A file of its own for each call: no position is shared between threads, and
-  # none is held open, however many tars there are.
-  if object_store.is_url(path):
-    file = object_store.open_file(path)
-    size = object_store.size(path) if size is None else size
+  # Each call opens the file anew: threads share no position, and none of many
+  # tars is held open.
+  if is_url(path):
+    fs, inside = _store(path)
+    file = cast(BinaryIO, fs.open(inside, 'rb'))
   else:
-    file = cast(BinaryIO, open(path, 'rb', buffering=0))
-    size = os.path.getsize(path) if size is None else size
-  return files.joined(file, [(start, start + size)])
+    file = open(path, 'rb')
+  return file if size is None else files.joined(file, [(start, start + size)])
 
 
 def stamp(path: str) -> str:
   """What changes when a file does."""
-  if object_store.is_url(path):
-    return object_store.stamp(path)
-  try:
-    status = os.stat(path)
-  except OSError:  # a link to nowhere
-    return path
+  if is_url(path):
+    fs, inside = _store(path)
+    return f'{path} {fs.ukey(inside)}'
+  status = os.stat(path)
   return f'{path} {status.st_size} {status.st_mtime_ns}'
+
+
+def _listed(url: str, list_files: Callable[[], Any]) -> list[str]:
+  try:
+    return sorted(list_files())
+  except Exception as error:  # each store has errors of its own
+    raise ValueError(f'{url}: {cli.one_line(error)}') from error
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _store(url: str) -> tuple[Any, str]:
+  """The file system of a URL and the path in it."""
+  import fsspec
+
+  try:
+    return fsspec.core.url_to_fs(url)
+  except (ImportError, ValueError) as error:
+    raise ValueError(f'{url}: {cli.one_line(error)}') from error

@@ -128,9 +128,7 @@ def _along(
 def _transform(d: list[jax.Array], shift: int) -> list[jax.Array]:
   """The DCT (type 2) of 8 values by Loeffler, Ligtenberg and Moschytz.
 
-  Args:
-    d: the values.
-    shift: by how many bits the results are larger, or smaller.
+  The results are larger by `shift` bits, or smaller.
   """
   sums = [d[i] + d[7 - i] for i in range(4)]
   t7, t6, t5, t4 = (d[i] - d[7 - i] for i in range(4))

@@ -11,7 +11,6 @@ import numpy as np
 
 from srgan_jax.data import draw as draw_lib
 from srgan_jax.data.source import Source
-from srgan_jax.imaging import resize
 
 LoaderName = Literal['tfdata', 'resident']
 # `Loader.crops`.
@@ -37,19 +36,15 @@ class Loader(Protocol):
 def host_batch(
   source: Source,
   drawn: draw_lib.Draw,
-  rows: slice = slice(None),
   *,
   crop_size: int,
-  edge: resize.Edge = 'clamp',
 ) -> dict[str, np.ndarray]:
   """The crops of a draw, plainly: what every loader must give.
 
   Args:
     source: the pictures.
     drawn: the global batch, of `draw`.
-    rows: those wanted of it.
     crop_size: side of an HR crop in pixels.
-    edge: what lies outside a picture.
 
   Returns:
     'crop': uint8 [b, S, S, 3], S = crop_size + 16, 0..255;
@@ -59,9 +54,7 @@ def host_batch(
     ValueError: no picture can be read, or one is smaller than the crop.
   """
   crops = [
-    draw_lib.cut(source.read(int(image)), y, x, crop_size=crop_size, edge=edge)
-    for image, y, x in zip(
-      drawn.image[rows], drawn.y[rows], drawn.x[rows], strict=True
-    )
+    draw_lib.cut(source.read(int(image)), y, x, crop_size=crop_size)
+    for image, y, x in zip(drawn.image, drawn.y, drawn.x, strict=True)
   ]
-  return {'crop': np.stack(crops), 'symmetry': drawn.symmetry[rows]}
+  return {'crop': np.stack(crops), 'symmetry': drawn.symmetry}

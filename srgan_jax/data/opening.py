@@ -11,17 +11,17 @@ Specs:
   tar:GLOB            every image in plain tar files
 
 DIR and GLOB may be of an object store, as gs://BUCKET/photos (see
-`object_store`).
+`image_files`).
 
 Pictures are ordered by name (TFDS: by record), so an index means the same
 picture on every host and after every restart.
 """
 
 from collections.abc import Sequence
-from concurrent import futures
 import contextlib
+import functools
 import hashlib
-import logging
+from multiprocessing.pool import ThreadPool
 import os
 from typing import BinaryIO, NamedTuple
 import warnings
@@ -29,12 +29,10 @@ import warnings
 import numpy as np
 
 from srgan_jax import cli, files
-from srgan_jax.data import folders, tars, tfds
-from srgan_jax.data.left_out import LeftOut
-from srgan_jax.data.source import FORMS, Entry, Source
-from srgan_jax.imaging import reading
-
-logger = logging.getLogger('srgan_jax')
+from srgan_jax.data import image_files, tars, tfds
+from srgan_jax.data.image_files import LeftOut
+from srgan_jax.data.source import Entry, Source
+from srgan_jax.imaging import opening, reading
 
 MAX_MEGAPIXELS = 100.0  # of a picture, unless it is told otherwise
 
@@ -81,12 +79,8 @@ def open_source(
       one line with the spec.
     ImportError: a `tfds:` spec without TensorFlow Datasets.
   """
-  kind, _, rest = spec.partition(':')
-  openers = {'tfds': tfds.find, 'folder': folders.find, 'tar': tars.find}
-  if kind not in openers or not rest:
-    raise ValueError(f'data source {spec!r} is not of the form {FORMS}')
   left_out = LeftOut()
-  entries = openers[kind](spec, rest, left_out)
+  entries = _find(spec, left_out)
   found = len(entries) + left_out.count
   kept: list[Entry] = []
   headers: list[_Header] = []
@@ -96,8 +90,6 @@ def open_source(
     else:
       kept.append(entry)
       headers.append(header)
-  if others := left_out.others():
-    logger.info('%s: passed over what is no picture: %s', spec, others)
   if not kept:
     raise ValueError(
       f'{spec}: none of {found} pictures can be used: {left_out}'
@@ -111,6 +103,43 @@ def open_source(
     np.array([header[:2] for header in headers], np.int32),
     np.array([header.mark for header in headers], np.uint64),
   )
+
+
+def _find(spec: str, left_out: LeftOut) -> list[Entry]:
+  """The pictures of a source, unread; at least one."""
+  kind, _, rest = spec.partition(':')
+  if kind not in ('tfds', 'folder', 'tar') or rest[:1] in ('', ':'):
+    raise ValueError(
+      f'data source {spec!r} is not of the form tfds:NAME[:SPLIT], folder:DIR '
+      'or tar:GLOB'
+    )
+  try:
+    if kind == 'tfds':
+      entries = tfds.find(rest)
+    elif kind == 'folder':
+      entries = _in_folder(rest, left_out)
+    else:
+      entries = tars.find(rest, left_out)
+  except ValueError as error:
+    raise ValueError(f'{spec}: {error}') from error
+  if not entries:
+    more = f'; left out: {left_out}' if left_out.count else ''
+    raise ValueError(
+      f'{spec}: no image file ({", ".join(opening.suffixes())}){more}'
+    )
+  return entries
+
+
+def _in_folder(folder: str, left_out: LeftOut) -> list[Entry]:
+  paths = image_files.find(folder, left_out)
+  return [
+    Entry(
+      name,
+      functools.partial(image_files.open_file, paths[name]),
+      image_files.stamp(paths[name]),
+    )
+    for name in sorted(paths)
+  ]
 
 
 def _why_not(
@@ -162,13 +191,8 @@ def _headers(entries: Sequence[Entry]) -> list[_Header]:
 
 def _scan(entries: Sequence[Entry]) -> list[_Header]:
   """The header of each entry."""
-
-  def scan_chunk(start: int) -> list[_Header]:
-    return [_read(entry) for entry in entries[start : start + _SCAN_CHUNK]]
-
-  with futures.ThreadPoolExecutor(_SCAN_THREADS) as pool:
-    chunks = pool.map(scan_chunk, range(0, len(entries), _SCAN_CHUNK))
-    return [header for chunk in chunks for header in chunk]
+  with ThreadPool(_SCAN_THREADS) as pool:
+    return pool.map(_read, entries, chunksize=_SCAN_CHUNK)
 
 
 def _read(entry: Entry) -> _Header:

@@ -17,7 +17,7 @@ import functools
 import itertools
 import logging
 import os
-from typing import Any, Literal, NamedTuple, cast, get_args
+from typing import Any, Literal, NamedTuple, cast
 
 import jax
 from jax.experimental import multihost_utils
@@ -74,7 +74,6 @@ class ResidentLoader:
     batch_size: int,
     crop_size: int,
     augment: bool = True,
-    edge: resize.Edge = 'clamp',
     crops_per_image: int = 1,
     placement: Placement = 'auto',
   ):
@@ -85,10 +84,10 @@ class ResidentLoader:
         the former where half of a device's memory holds them all.
 
     Raises:
-      ValueError: for another placement or pictures that do not fit, before
-        any is decoded, and what `draw` and the source raise.
+      ValueError: for pictures that do not fit, before any is decoded, and what
+        `draw` and the source raise.
     """
-    self._mesh, self._edge = mesh, edge
+    self._mesh = mesh
     self._batch_size, self._crop_size = batch_size, crop_size
     self._draw = functools.partial(
       draw_lib.draw,
@@ -128,9 +127,7 @@ class ResidentLoader:
     Returns:
       'crop' and 'symmetry', as `loader.host_batch` gives them.
     """
-    cut_here = functools.partial(
-      cut, crop_size=self._crop_size, edge=self._edge
-    )
+    cut_here = functools.partial(cut, crop_size=self._crop_size)
     if self._is_sharded:
       everywhere, along = PartitionSpec(), PartitionSpec(sharding.AXIS)
       split: list[Any] = [along, everywhere, everywhere, everywhere]
@@ -159,10 +156,6 @@ def abstract_pictures(sizes: np.ndarray) -> Pictures:
 
 
 def _is_sharded(placement: Placement, sizes: np.ndarray, mesh: Mesh) -> bool:
-  if placement not in get_args(Placement):
-    raise ValueError(
-      f'placement must be one of {get_args(Placement)}, not {placement!r}'
-    )
   if placement != 'auto':
     return placement == 'sharded'
   whole = _rows_needed(sizes).sum() * _ROW
@@ -181,11 +174,7 @@ def _cut_and_share(
 
 
 def cut(
-  pictures: Pictures,
-  drawn: draw_lib.Draw,
-  *,
-  crop_size: int,
-  edge: resize.Edge,
+  pictures: Pictures, drawn: draw_lib.Draw, *, crop_size: int
 ) -> jax.Array:
   """`draw.cut` of a batch from pictures that all lie here.
 
@@ -195,22 +184,12 @@ def cut(
   offsets = jnp.arange(-resize.CONTEXT, crop_size + resize.CONTEXT)
   image, y, x = (jnp.asarray(field) for field in drawn[:3])
   sizes = pictures.sizes[image]
-  rows = _inside(y[:, None] + offsets, sizes[:, :1], edge)
-  columns = _inside(x[:, None] + offsets, sizes[:, 1:], edge)
+  rows = jnp.clip(y[:, None] + offsets, 0, sizes[:, :1] - 1)
+  columns = jnp.clip(x[:, None] + offsets, 0, sizes[:, 1:] - 1)
   pixel = rows[:, :, None] * sizes[:, 1, None, None] + columns[:, None, :]
   row = pictures.first[image][:, None, None] + pixel // _PIXELS
   byte = pixel % _PIXELS * 3
   return pictures.rows[row[..., None], byte[..., None] + jnp.arange(3)]
-
-
-def _inside(
-  index: jax.Array, length: jax.Array, edge: resize.Edge
-) -> jax.Array:
-  """Positions beyond a picture's ends, as the ones inside that they repeat."""
-  if edge == 'clamp':
-    return jnp.clip(index, 0, length - 1)
-  index = jnp.where(index < 0, -1 - index, index)
-  return jnp.where(index < length, index, 2 * length - 1 - index)
 
 
 def _load(
@@ -224,47 +203,31 @@ def _load(
     for part in range(parts)
     if not is_sharded or devices[part].process_index == jax.process_index()
   ]
-  device, first, end = _lay_out(source.sizes, parts)
-  room = _rows_needed(source.sizes)
-  _check_memory(int(end.max()) * _ROW, len(mine), mesh)
+  device, first, length = _lay_out(source.sizes, parts)
+  _check_memory(length * _ROW, len(mine), mesh)
 
-  rows = {part: np.zeros((end.max(), _ROW), np.uint8) for part in mine}
-  sizes = np.zeros((len(source), 2), np.int32)
-  larger: dict[int, np.ndarray] = {}
-
-  def put(index: int, image: np.ndarray) -> None:
-    flat = rows[device[index]][first[index] :].reshape(-1)
-    flat[: image.size].reshape(image.shape)[:] = image
+  sizes = source.sizes // SCALE * SCALE
+  rows = {part: np.zeros((length, _ROW), np.uint8) for part in mine}
+  # Each picture itself, or what stands in for a broken one.
+  found = np.full(len(source), -1, np.int32)
 
   def read(index: int) -> None:
-    image = source.read(index)
-    height, width = (side // SCALE * SCALE for side in image.shape[:2])
-    image = image[:height, :width]
-    sizes[index] = height, width
-    if _rows_needed(sizes[index]) > room[index]:
-      larger[index] = image
-    else:
-      put(index, image)
+    found[index], image = source.read_or_next(index)
+    if found[index] == index:
+      height, width = sizes[index]
+      image = image[:height, :width]
+      flat = rows[device[index]][first[index] :].reshape(-1)
+      flat[: image.size].reshape(image.shape)[:] = image
 
   # Straight into its rows: nothing else holds what is decoded.
   with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
     for _ in pool.map(read, np.flatnonzero(np.isin(device, mine)).tolist()):
       pass
-
-  # Another picture stands in for a broken one: a larger one lies behind all.
   if is_sharded and jax.process_count() > 1:
-    sizes = np.max(multihost_utils.process_allgather(sizes), axis=0)
-  needed = _rows_needed(sizes)
-  for index in np.flatnonzero(needed > room).tolist():
-    first[index] = end[device[index]]
-    end[device[index]] += needed[index]
-  length = int(end.max())
-  for part in mine:
-    rows[part].resize((length, _ROW), refcheck=False)
-  for index, image in larger.items():
-    put(index, image)
+    found = np.max(multihost_utils.process_allgather(found), axis=0)
 
-  tables = sharding.replicate((device, first, sizes), mesh)
+  sizes = sizes[found]
+  tables = sharding.replicate((device[found], first[found], sizes), mesh)
   if not is_sharded:
     return Pictures(sharding.replicate(rows[0], mesh), *tables), sizes
   placed = jax.make_array_from_callback(
@@ -277,16 +240,14 @@ def _load(
 
 def _lay_out(
   sizes: np.ndarray, parts: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-  """The part of each picture, its first row there, and each part's end."""
+) -> tuple[np.ndarray, np.ndarray, int]:
+  """The part of each picture, its first row there, and the longest part."""
   device, room = _deal(sizes, parts), _rows_needed(sizes)
   first = np.zeros(len(sizes), np.int32)
-  end = np.zeros(parts, np.int64)
   for part in range(parts):
     here = device == part
     first[here] = np.cumsum(room[here]) - room[here]
-    end[part] = room[here].sum()
-  return device, first, end
+  return device, first, int((first + room).max())
 
 
 def _check_memory(part: int, parts: int, mesh: Mesh) -> None:

@@ -14,9 +14,6 @@ import numpy as np
 
 from srgan_jax.imaging import reading
 
-# What a source can be opened from.
-FORMS = 'tfds:NAME[:SPLIT], folder:DIR or tar:GLOB'
-
 
 class Entry(NamedTuple):
   """A picture: its name, how to open it, and what changes when it does."""
@@ -88,6 +85,10 @@ class Source:
     return Source(self.spec, entries, self.sizes[chosen], self.marks[chosen])
 
   def read(self, index: int) -> np.ndarray:
+    """The picture of `read_or_next`: uint8 [H, W, 3], 0..255."""
+    return self.read_or_next(index)[1]
+
+  def read_or_next(self, index: int) -> tuple[int, np.ndarray]:
     """Reads and decodes one picture; safe to call from several threads.
 
     A picture whose header was fine but whose pixels cannot be read is named in
@@ -100,7 +101,7 @@ class Source:
       index: 0 <= index < len(source).
 
     Returns:
-      uint8 [H, W, 3], 0..255.
+      The index of what was read, and uint8 [H, W, 3], 0..255.
 
     Raises:
       IndexError: no such index.
@@ -115,7 +116,7 @@ class Source:
       entry = self._entries[candidate]
       try:
         with _decoding.take(int(self.sizes[candidate].prod(dtype=np.int64))):
-          return reading.read_rgb(entry.open(), entry.name)
+          return candidate, reading.read_rgb(entry.open(), entry.name)
       except (ValueError, OSError) as error:
         with self._lock:
           is_news = candidate not in self._broken
@@ -126,3 +127,35 @@ class Source:
             stacklevel=2,
           )
     raise ValueError(f'{self.spec}: none of {len(self)} pictures can be read')
+
+
+class CachedSource(Source):
+  """A source that keeps decoded pictures in memory, within a budget.
+
+  The first that fit are kept; the rest are read every time. Training draws all
+  pictures equally often, so replacing kept ones would only cost time.
+
+  Attributes:
+    bytes_kept: of decoded pictures in memory.
+  """
+
+  def __init__(self, source: Source, gib: float) -> None:
+    """Wraps a source; `gib` is the budget in GiB (2**30 bytes)."""
+    super().__init__(source.spec, source._entries, source.sizes, source.marks)
+    self.bytes_kept = 0
+    self._source = source
+    self._budget = int(gib * 2**30)
+    self._kept: dict[int, np.ndarray] = {}
+
+  def read(self, index: int) -> np.ndarray:
+    """As `Source.read`; a picture that is kept is read-only."""
+    if index in self._kept:
+      return self._kept[index]
+    image = self._source.read(index)  # outside the lock: decoding is slow
+    image.flags.writeable = False  # what is kept is shared by all readers
+    with self._lock:
+      more = self.bytes_kept + image.nbytes
+      if index not in self._kept and more <= self._budget:
+        self._kept[index] = image
+        self.bytes_kept = more
+    return image

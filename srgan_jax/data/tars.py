@@ -7,35 +7,29 @@ import tarfile
 from typing import BinaryIO, cast
 
 from srgan_jax import cli, files
-from srgan_jax.data import image_files, object_store
-from srgan_jax.data.left_out import LeftOut
+from srgan_jax.data import image_files
+from srgan_jax.data.image_files import LeftOut
 from srgan_jax.data.source import Entry
-from srgan_jax.imaging.opening import is_image, suffixes
+from srgan_jax.imaging.opening import is_image
 
 _MAX_HEADER = 2**20  # bytes; of long names it has some hundred
 
 
-def find(spec: str, pattern: str, left_out: LeftOut) -> list[Entry]:
+def find(pattern: str, left_out: LeftOut) -> list[Entry]:
   """Every image in the tar files that match, file by file and by name.
 
-  They are of this machine or of an object store. `left_out` is told of links,
-  devices, tars inside, and what is no tar.
-
   Raises:
-    ValueError: one line with the spec: nothing found, a damaged or compressed
-      tar.
+    ValueError: one line: no file matches, a damaged or compressed tar.
   """
-  if not object_store.is_url(pattern):
-    pattern = os.path.abspath(os.path.expanduser(pattern))
   paths = image_files.match(pattern, left_out)
   if not paths:
-    raise ValueError(f'{spec}: no file matches {pattern}')
+    raise ValueError(f'no file matches {pattern}')
   entries: list[Entry] = []
   for path, short in zip(paths, _short_names(paths), strict=True):
     try:
       members = _members(path, short, left_out)
     except (*files.TAR_FAULTS, ValueError) as error:
-      raise ValueError(f'{spec}: {path}: {_fault(path, error)}') from error
+      raise ValueError(f'{path}: {_fault(path, error)}') from error
     stamp = image_files.stamp(path)
     entries.extend(
       Entry(
@@ -44,12 +38,6 @@ def find(spec: str, pattern: str, left_out: LeftOut) -> list[Entry]:
         stamp,
       )
       for name in sorted(members)
-    )
-  if not entries:
-    more = f'; left out: {left_out}' if left_out.count else ''
-    raise ValueError(
-      f'{spec}: no image file ({", ".join(suffixes())}) in '
-      f'{len(paths)} tar files{more}'
     )
   return entries
 
@@ -76,8 +64,6 @@ def _members(
           why = 'a later one has the same name'
           left_out.add(f'{name}/{member.name}', why)
         members[member.name] = (member.offset_data, member.size)
-      elif not member.isdir():
-        left_out.add_other(member.name)
       # Else tarfile keeps every header.
       archive.members = []  # type: ignore[attr-defined]
   if not count:
@@ -102,10 +88,8 @@ def _why_not(member: tarfile.TarInfo) -> str | None:
   """Why a member cannot be read where it lies, if it is worth a word."""
   if member.issym() or member.islnk():
     return 'a link'
-  if member.isfifo():
-    return 'a pipe'
   if member.isdev():
-    return 'a device'
+    return 'no regular file'
   if member.issparse():
     return 'a sparse file'
   if member.isreg() and '.tar' in os.path.basename(member.name).lower():

@@ -8,7 +8,7 @@ is made, not before.
 """
 
 import atexit
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 import functools
 import importlib.util
 import os
@@ -20,8 +20,6 @@ import numpy as np
 
 from srgan_jax import cli
 from srgan_jax.data import draw as draw_lib
-from srgan_jax.data.caching import RecentSource
-from srgan_jax.data.loader import host_batch
 from srgan_jax.data.source import Source
 from srgan_jax.imaging import resize
 
@@ -68,114 +66,74 @@ def batches(
   batch_size: int,
   crop_size: int,
   augment: bool = True,
-  edge: resize.Edge = 'clamp',
   crops_per_image: int = 1,
   shard_index: int = 0,
   shard_count: int = 1,
   threads: int | None = None,
-) -> Iterator[dict[str, np.ndarray]]:
+) -> '_Batches':
   """Batches of crops from `start_step` on, without end.
 
-  Process i of n gives rows [i*b, (i+1)*b) of the batch, b = batch_size / n, as
-  `host_batch` returns them.
-
-  Args as for `draw` and `cut`, and:
-    crops_per_image: see `draw`; the pictures are kept between the steps.
-    shard_index: this process.
-    shard_count: how many processes; divides `batch_size`.
-    threads: crops read at a time, by default two a core: some wait for disks.
+  Process `shard_index` of n gives rows [i*b, (i+1)*b) of the batch,
+  b = batch_size / n, as `loader.host_batch` returns them. The other arguments
+  are those of `draw`, and how many threads read, by default two a core: some
+  wait for disks.
 
   Raises:
-    ValueError: shards that do not divide the batch, or of `draw`, `host_batch`.
+    ValueError: of `draw`.
     ImportError: without TensorFlow.
   """
-  if not 0 <= shard_index < shard_count or batch_size % shard_count:
-    raise ValueError(
-      f'batch_size {batch_size} cannot be split for process {shard_index}'
-      f' of {shard_count}'
-    )
   rows = batch_size // shard_count
-  if crops_per_image > 1:
-    source = RecentSource(source, 2 * rows)
-  draw = functools.partial(
-    draw_lib.draw, seed, sizes=source.sizes, batch_size=batch_size,
-    crop_size=crop_size, augment=augment,
-    crops_per_image=crops_per_image,
-  )  # fmt: skip
-  draw(start_step)  # what is wrong with the arguments is said now
-  cut = functools.partial(host_batch, source, crop_size=crop_size, edge=edge)
-  side = crop_size + 2 * resize.CONTEXT
-  mine = slice(shard_index * rows, (shard_index + 1) * rows)
   threads = threads or 2 * (os.cpu_count() or 1)
-  return _Pipeline(draw, cut, side, mine).start(start_step, threads)
+  failures: list[Exception] = []
 
-
-class _Pipeline:
-  """From steps to crops, by tf.data.
-
-  `draw` gives the global batch of a step, `cut` the crops of a draw, of `side`
-  pixels with their context; `mine` are this process's rows of the batch.
-  """
-
-  def __init__(
-    self,
-    draw: Callable[[int], draw_lib.Draw],
-    cut: Callable[[draw_lib.Draw], dict[str, np.ndarray]],
-    side: int,
-    mine: slice,
-  ):
-    self._draw, self._cut = draw, cut
-    self._side, self._mine = side, mine
-    self._rows: int = mine.stop - mine.start
-    self._failures: list[Exception] = []
-    self._tf = _import_tensorflow()
-
-  def start(self, step: int, threads: int) -> '_Batches':
-    """The batches from a step on."""
-    tf = self._tf
-    dataset = tf.data.Dataset.range(step, np.iinfo(np.int64).max)
-    dataset = dataset.flat_map(self._to_rows)
-    dataset = dataset.map(
-      self._to_crop, num_parallel_calls=threads, deterministic=True
-    )
-    dataset = dataset.batch(self._rows, drop_remainder=True).prefetch(PREFETCH)
-    options = tf.data.Options()
-    options.threading.private_threadpool_size = threads
-    dataset = dataset.with_options(options)
-    result = _Batches(dataset.as_numpy_iterator(), self._failures)
-    # TensorFlow's threads call Python: a pipeline that is still running when
-    # the interpreter goes away would wait for it forever. Registered after
-    # TensorFlow's own import, so it runs before whatever that registers.
-    _running.add(result)
-    atexit.unregister(_close_all)
-    atexit.register(_close_all)
-    return result
-
-  def _to_rows(self, step: Any) -> Any:
-    tf = self._tf
-    drawn = tf.numpy_function(self._draw_rows, [step], tf.int32)
-    return tf.data.Dataset.from_tensor_slices(
-      tf.ensure_shape(drawn, [self._rows, 4])
+  @functools.lru_cache(2 + threads)  # of as many steps at most crops are read
+  def draw(step: int) -> draw_lib.Draw:
+    return draw_lib.draw(
+      seed,
+      step,
+      sizes=source.sizes,
+      batch_size=batch_size,
+      crop_size=crop_size,
+      augment=augment,
+      crops_per_image=crops_per_image,
     )
 
-  def _to_crop(self, row: Any) -> dict[str, Any]:
-    tf = self._tf
-    crop = tf.numpy_function(self._read_crop, [row], tf.uint8)
-    return {
-      'crop': tf.ensure_shape(crop, [self._side, self._side, 3]),
-      'symmetry': row[draw_lib.Draw._fields.index('symmetry')],
-    }
+  read = source.read
+  if crops_per_image > 1:
+    read = functools.lru_cache(2 * rows)(read)
 
-  def _draw_rows(self, step: int) -> np.ndarray:
-    return np.stack(self._draw(int(step)), axis=1)[self._mine]
-
-  def _read_crop(self, row: np.ndarray) -> np.ndarray:
+  def read_crop(number: int) -> tuple[np.ndarray, np.int32]:
+    """The crop and symmetry of a row, counted through all steps."""
     try:
-      return self._cut(draw_lib.Draw(*row[:, np.newaxis]))['crop'][0]
+      step, row = divmod(int(number), rows)
+      image, y, x, symmetry = (
+        field[shard_index * rows + row] for field in draw(step)
+      )
+      crop = draw_lib.cut(read(int(image)), y, x, crop_size=crop_size)
+      return crop, symmetry
     except Exception as error:
       # Raised by the iterator: TensorFlow would make a page of text of it.
-      self._failures.append(error)
-      return np.zeros((self._side, self._side, 3), np.uint8)
+      failures.append(error)
+      side = crop_size + 2 * resize.CONTEXT
+      return np.zeros((side, side, 3), np.uint8), np.int32(0)
+
+  draw(start_step)  # what is wrong with the arguments is said now
+  tf = _import_tensorflow()
+
+  def to_crop(number: Any) -> dict[str, Any]:
+    read = tf.numpy_function(read_crop, [number], (tf.uint8, tf.int32))
+    return dict(zip(('crop', 'symmetry'), read, strict=True))
+
+  options = tf.data.Options()
+  options.threading.private_threadpool_size = threads
+  dataset = (
+    tf.data.Dataset.range(start_step * rows, np.iinfo(np.int64).max)
+    .map(to_crop, num_parallel_calls=threads, deterministic=True)
+    .batch(rows, drop_remainder=True)
+    .prefetch(PREFETCH)
+    .with_options(options)
+  )
+  return _Batches(dataset.as_numpy_iterator(), failures)
 
 
 class _Batches(Iterator[dict[str, np.ndarray]]):
@@ -186,6 +144,12 @@ class _Batches(Iterator[dict[str, np.ndarray]]):
   ) -> None:
     self._batches: Iterator[dict[str, np.ndarray]] | None = batches
     self._failures = failures
+    # TensorFlow's threads call Python: a pipeline that is still running when
+    # the interpreter goes away would wait for it forever. Registered after
+    # TensorFlow's own import, so it runs before whatever that registers.
+    _running.add(self)
+    atexit.unregister(_close_all)
+    atexit.register(_close_all)
 
   def __next__(self) -> dict[str, np.ndarray]:
     if self._batches is None:

@@ -6,28 +6,22 @@ import re
 from typing import Any, BinaryIO
 
 from srgan_jax import cli
-from srgan_jax.data.left_out import LeftOut
-from srgan_jax.data.source import FORMS, Entry
+from srgan_jax.data.source import Entry
 
 
-def find(spec: str, rest: str, left_out: LeftOut) -> list[Entry]:
-  """Every record of NAME[:SPLIT], by its number; none is left out.
+def find(spec: str) -> list[Entry]:
+  """Every record of NAME[:SPLIT], by its number.
 
   Raises:
-    ValueError: one line with the spec: a set that is missing or has no random
-      access.
+    ValueError: one line: a set that is missing or has no random access.
     ImportError: without TensorFlow Datasets.
   """
-  del left_out
   # NAME may end in a version, which has a colon of its own.
-  match = re.fullmatch(
-    r'(?P<name>[^:]+(?::[\d*]+\.[\d*]+\.[\d*]+)?)(?::(?P<split>.+))?', rest
-  )
-  if not match:
-    raise ValueError(f'data source {spec!r} is not of the form {FORMS}')
-  name, split = match['name'], match['split'] or 'train'
-  builder = _prepared(spec, name)
-  key, records = _records(spec, builder, split)
+  match = re.fullmatch(r'([^:]+(?::[\d*]+\.[\d*]+\.[\d*]+)?)(?::(.*))?', spec)
+  assert match is not None
+  name, split = match[1], match[2] or 'train'
+  builder = _prepared(name)
+  key, records = _records(builder, split)
 
   def open_record(index: int) -> BinaryIO:
     return io.BytesIO(records[index][key])
@@ -42,14 +36,13 @@ def find(spec: str, rest: str, left_out: LeftOut) -> list[Entry]:
   ]
 
 
-def _prepared(spec: str, name: str) -> Any:
+def _prepared(name: str) -> Any:
   """The builder of a set that is on disk with random access."""
   try:
     import tensorflow_datasets as tfds
   except ImportError as error:
     raise ImportError(
-      f'{spec} needs TensorFlow Datasets: pip install tensorflow-datasets'
-      ' array-record'
+      f'a TFDS set takes TensorFlow Datasets: {cli.install("train")}'
     ) from error
   prepare = (
     'python -c "import tensorflow_datasets as tfds;'
@@ -60,25 +53,25 @@ def _prepared(spec: str, name: str) -> Any:
     builder = tfds.builder(name)
   except tfds.core.DatasetNotFoundError as error:
     raise ValueError(
-      f'{spec}: TFDS knows no data set {name!r}, and'
+      f'TFDS knows no data set {name!r}, and'
       f' {tfds.core.constants.DATA_DIR} (TFDS_DATA_DIR) holds none'
     ) from error
   except Exception as error:  # AssertionError for an unknown version, …
     why = cli.one_line(error)
-    raise ValueError(f'{spec}: TFDS cannot open {name!r}: {why}') from error
+    raise ValueError(f'TFDS cannot open {name!r}: {why}') from error
   if not builder.is_prepared():
-    raise ValueError(f'{spec} is not prepared; prepare it by: {prepare}')
+    raise ValueError(f'the set is not prepared; prepare it by: {prepare}')
   formats = {format.value for format in builder.info.available_file_formats()}
   if 'array_record' not in formats:
     raise ValueError(
-      f'{spec} is prepared as {", ".join(sorted(formats))}, without random'
+      f'the set is prepared as {", ".join(sorted(formats))}, without random'
       f' access; delete {builder.data_path} and prepare it as ArrayRecord by:'
       f' {prepare}'
     )
   return builder
 
 
-def _records(spec: str, builder: Any, split: str) -> tuple[str, Any]:
+def _records(builder: Any, split: str) -> tuple[str, Any]:
   """The image feature's name, and the records with its files undecoded."""
   import tensorflow_datasets as tfds
 
@@ -91,7 +84,7 @@ def _records(spec: str, builder: Any, split: str) -> tuple[str, Any]:
   key = next((key for key in ('hr', 'image') if key in images), None)
   if key is None:
     raise ValueError(
-      f"{spec} has no image feature 'hr' or 'image', only"
+      "the set has no image feature 'hr' or 'image', only"
       f' {", ".join(sorted(features))}'
     )
   try:
@@ -100,4 +93,4 @@ def _records(spec: str, builder: Any, split: str) -> tuple[str, Any]:
     )
   except Exception as error:  # no such split, an empty one, …
     why = cli.one_line(error)
-    raise ValueError(f'{spec}: TFDS cannot open {split!r}: {why}') from error
+    raise ValueError(f'TFDS cannot open {split!r}: {why}') from error

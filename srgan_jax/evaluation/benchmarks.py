@@ -6,12 +6,11 @@ the exact resize. All images are uint8 RGB; grayscale files have three equal
 channels.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 import dataclasses
 import os
 import pathlib
 import re
-from typing import overload
 import unicodedata
 
 import numpy as np
@@ -37,8 +36,13 @@ def make_pair(name: str, image: np.ndarray, edge: resize.Edge) -> Pair:
   return Pair(name, hr, resize.imresize(hr, 1 / SCALE, edge))
 
 
-class Benchmark(Sequence[Pair]):
-  """Pairs in files, each read when it is asked for."""
+class Benchmark:
+  """Pairs in files, each read when it is asked for.
+
+  Attributes:
+    files: the originals; `names` and `sizes` (height, width) are theirs.
+    left_out: a line on each file that is left out; None: none may be.
+  """
 
   def __init__(
     self,
@@ -64,51 +68,44 @@ class Benchmark(Sequence[Pair]):
         not of its partner's size.
     """
     self._edge = edge
-    self.left_out, self.max_megapixels = left_out, max_megapixels
-    self.all_files = list_images(hr, left_out)
-    names = _unique_names(self.all_files)
-    others = self.match(lr) if lr is not None else [None] * len(names)
+    self.left_out, self._max_megapixels = left_out, max_megapixels
+    self._originals = list_images(hr, left_out)
+    self._lr = self.match(lr) if lr is not None else {}
     self.files: list[pathlib.Path] = []
     self.names: list[str] = []
     self.sizes: list[tuple[int, int]] = []
-    self._lr: list[pathlib.Path | None] = []
-    for path, name, other in zip(self.all_files, names, others, strict=True):
+    for name, path in _by_name(self._originals).items():
       if (size := self.size(path)) is not None:
+        self._check_size(path, size)
         self.files.append(path)
         self.names.append(name)
         self.sizes.append(size)
-        self._lr.append(other)
     if not self.files:
       faults = '; '.join(left_out or ())
       raise ValueError(f'{hr} holds no image that can be read: {faults}')
-    for path, (height, width) in zip(self.files, self.sizes, strict=True):
-      if min(height, width) < SCALE:
-        raise ValueError(f'{path} has {height}x{width} pixels: too few')
-    for i, other in enumerate(self._lr):
-      if other is None or (size := self.size(other)) is None:
-        continue
-      path, (height, width) = other, self.sizes[i]
-      expected = (height // SCALE, width // SCALE)
-      if size != expected:
-        raise ValueError(
-          f'{path} has {size[0]}x{size[1]} pixels; a quarter of '
-          f'{self.files[i]} ({height}x{width}) has {expected[0]}x{expected[1]}'
-        )
+
+  def _check_size(self, path: pathlib.Path, size: tuple[int, int]) -> None:
+    height, width = size
+    if min(size) < SCALE:
+      raise ValueError(f'{path} has {height}x{width} pixels: too few')
+    if not (lr := self._lr.get(path)) or not (found := self.size(lr)):
+      return
+    expected = (height // SCALE, width // SCALE)
+    if found != expected:
+      raise ValueError(
+        f'{lr} has {found[0]}x{found[1]} pixels; a quarter of {path} '
+        f'({height}x{width}) has {expected[0]}x{expected[1]}'
+      )
 
   def __len__(self) -> int:
     return len(self.files)
 
-  @overload
-  def __getitem__(self, index: int) -> Pair: ...
-  @overload
-  def __getitem__(self, index: slice) -> list[Pair]: ...
-  def __getitem__(self, index: int | slice) -> Pair | list[Pair]:
-    if isinstance(index, slice):
-      return [self[i] for i in range(*index.indices(len(self)))]
-    image = self.read(self.files[index])
-    if (other := self._lr[index]) is None:
-      return make_pair(self.names[index], image, self._edge)
-    return Pair(self.names[index], _crop(image), self.read(other))
+  def __getitem__(self, index: int) -> Pair:
+    name, path = self.names[index], self.files[index]
+    image = self.read(path)
+    if path not in self._lr:
+      return make_pair(name, image, self._edge)
+    return Pair(name, _crop(image), self.read(self._lr[path]))
 
   def __iter__(self) -> Iterator[Pair]:
     """The pairs; one whose file cannot be read is left out, if any may be."""
@@ -116,31 +113,33 @@ class Benchmark(Sequence[Pair]):
       try:
         pair = self[index]
       except ValueError as error:
-        self._leave_out(error)
+        leave_out(error, self.left_out)
       else:
         yield pair
 
-  def match(self, folder: Path) -> list[pathlib.Path]:
-    """For each of `all_files` its version in a folder, or in one file."""
-    return match(self.all_files, list_images(folder, self.left_out))
+  def match(self, folder: Path) -> dict[pathlib.Path, pathlib.Path]:
+    """By original its version in a folder, or in one file."""
+    return match(self._originals, list_images(folder, self.left_out))
 
   def read(self, path: pathlib.Path) -> np.ndarray:
     """An image of the benchmark, or of its size."""
-    return reading.read_rgb(path, str(path), self.max_megapixels)
+    return reading.read_rgb(path, str(path), self._max_megapixels)
 
   def size(self, path: pathlib.Path) -> tuple[int, int] | None:
-    """Height and width; None of what is left out."""
+    """Height and width; None for a file that is left out."""
     try:
-      return reading.image_size(path, str(path), self.max_megapixels)
+      return reading.image_size(path, str(path), self._max_megapixels)
     except ValueError as error:
-      self._leave_out(error)
+      leave_out(error, self.left_out)
       return None
 
-  def _leave_out(self, error: ValueError) -> None:
-    if self.left_out is None:
-      raise error
-    if str(error) not in self.left_out:  # its header may have been met already
-      self.left_out.append(str(error))
+
+def leave_out(error: ValueError, left_out: list[str] | None) -> None:
+  """Notes what cannot be read, or raises it where nothing may be left out."""
+  if left_out is None:
+    raise error
+  if str(error) not in left_out:  # its header may have been met already
+    left_out.append(str(error))
 
 
 def set_name(hr: Path) -> str:
@@ -184,8 +183,8 @@ def list_images(
 
 def match(
   originals: Sequence[pathlib.Path], others: Sequence[pathlib.Path]
-) -> list[pathlib.Path]:
-  """For each original the one file of the others that is its version.
+) -> dict[pathlib.Path, pathlib.Path]:
+  """By original the one file of the others that is its version.
 
   Names are equal, or the other's goes on after the original's, as 'baby_SR',
   'babyx4' or 'baby.4x' after 'baby'; the endings of published originals, 'HR',
@@ -196,8 +195,8 @@ def match(
     ValueError: naming a file that has no partner, or two.
   """
   if len(originals) == len(others) == 1:
-    return list(others)
-  by_stem = {stem(path): path for path in originals}
+    return {originals[0]: others[0]}
+  by_stem = {_stem(path): path for path in originals}
   found: dict[pathlib.Path, pathlib.Path] = {}
   for other in others:
     # The longest: 'img_1_SR' is of 'img_1', though there is an 'img' too.
@@ -217,28 +216,26 @@ def match(
   for path in originals:
     if path not in found:
       raise ValueError(f'{others[0].parent} has no version of {path}')
-  return [found[path] for path in originals]
+  return found
 
 
-def stem(path: pathlib.Path) -> str:
+def _stem(path: pathlib.Path) -> str:
   """An original's name: its file's, without what says that it is one."""
   return re.sub(r'(_SRF_4)?_(HR|GT)$', '', _composed(path.stem))
 
 
 def _composed(name: str) -> str:
-  """A name in the one form of letters that Macs and others write in two."""
+  """A name in NFC, one of the two forms in which systems write letters."""
   return unicodedata.normalize('NFC', name)
 
 
-def _unique_names(paths: Iterable[pathlib.Path]) -> list[str]:
-  """The images' names; no two files may have one."""
-  taken: dict[str, pathlib.Path] = {}
+def _by_name(paths: Sequence[pathlib.Path]) -> dict[str, pathlib.Path]:
+  """The images by their names; no two files may have one."""
+  result: dict[str, pathlib.Path] = {}
   for path in paths:
-    name = stem(path)
-    if name in taken:
-      raise ValueError(f'{taken[name]} and {path} have one name')
-    taken[name] = path
-  return list(taken)
+    if (other := result.setdefault(_stem(path), path)) is not path:
+      raise ValueError(f'{other} and {path} have one name')
+  return result
 
 
 def _continues(name: str, stem: str) -> bool:

@@ -25,44 +25,33 @@ from PIL import Image
 from srgan_jax.evaluation.benchmarks import Pair
 
 
-@dataclasses.dataclass(frozen=True)
-class Step:
-  """One step: 'jpeg' of a quality, or 'noise' of so many levels."""
-
-  kind: str
-  amount: int
-
-  def __str__(self) -> str:
-    return f'{self.kind}{self.amount}'
-
-
-def parse(text: str) -> list[Step]:
+def parse(text: str) -> list[str]:
   """The steps of 'jpeg75,noise10', in order.
 
   Raises:
     ValueError: naming what is no step.
   """
-  steps = []
-  for part in text.split(','):
-    match = re.fullmatch(r'(jpeg|noise)(\d{1,3})', part)
-    low, high = (1, 95) if part.startswith('jpeg') else (1, 255)
-    if not match or not low <= int(match[2]) <= high:
+  steps = text.split(',')
+  for step in steps:
+    match = re.fullmatch(r'(?:jpeg|noise)(\d{1,3})', step)
+    most = 95 if step.startswith('jpeg') else 255
+    if not match or not 1 <= int(match[1]) <= most:
       raise ValueError(
-        f'{part!r} is not jpeg1 to jpeg95, or noise1 to noise255'
+        f'{step!r} is not jpeg1 to jpeg95, or noise1 to noise255'
       )
-    steps.append(Step(match[1], int(match[2])))
   return steps
 
 
-def degrade(pair: Pair, steps: Sequence[Step]) -> Pair:
-  """The pair with its LR sent through the steps."""
+def degrade(pair: Pair, steps: Sequence[str]) -> Pair:
+  """The pair with its LR sent through the steps that `parse` returns."""
   lr = pair.lr
   for i, step in enumerate(steps):
-    if step.kind == 'jpeg':
-      lr = _compress(lr, step.amount)
+    if step.startswith('jpeg'):
+      lr = _compress(lr, int(step.removeprefix('jpeg')))
     else:
       seed = [zlib.crc32(os.fsencode(pair.name)), i]
-      lr = _add_noise(lr, step.amount, np.random.default_rng(seed))
+      rng = np.random.default_rng(seed)
+      lr = _add_noise(lr, int(step.removeprefix('noise')), rng)
   return dataclasses.replace(pair, lr=lr)
 
 

@@ -61,12 +61,7 @@ class Dists:
     Raises:
       ValueError: for another dtype or shape, or images of different shapes.
     """
-    metrics.check_pair(sr, hr)
-    if min(sr.shape[:2]) < _LEAST:
-      raise ValueError(
-        f'dists needs images of at least {_LEAST}x{_LEAST} pixels, not '
-        f'{sr.shape[0]}x{sr.shape[1]}'
-      )
+    metrics.check_pair(sr, hr, self.name, _LEAST)
     return max(0.0, float(_distance(self.variables, np.stack([sr, hr]))))
 
 

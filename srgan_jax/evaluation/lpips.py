@@ -41,7 +41,6 @@ PREPROCESSING = vgg.Preprocessing(
 )
 
 _EPSILON = 1e-10  # added to the length that features are divided by
-_PROVENANCE = ('source', 'source_sha256', 'converter_version')
 
 # AlexNet's convolutions: channels, kernel size, stride, padding.
 _ALEXNET = {
@@ -145,7 +144,7 @@ class Lpips:
     """
     sr, hr = np.asarray(sr), np.asarray(hr)
     design = _DESIGNS[self.network]
-    _check(sr, hr, self.name, design.least)
+    metrics.check_pair(sr, hr, self.name, design.least)
     pair = np.stack([sr, hr])
     height, width = sr.shape[:2]
     means: dict[str, list[np.ndarray]] = {layer: [] for layer in design.strides}
@@ -174,11 +173,8 @@ def load(path: files.Path) -> Lpips:
   network = metadata['architecture']['network']
   if fault := find_fault(network, variables):
     raise container.fault_error(path, 'lpips', fault)
-  return Lpips(
-    network,
-    jax.tree.map(jnp.asarray, variables),
-    metadata['source'],
-  )
+  variables = jax.tree.map(jnp.asarray, variables)
+  return Lpips(network, variables, str(metadata.get('source')))
 
 
 def save(
@@ -188,13 +184,7 @@ def save(
   source_sha256: str,
   converter_version: str,
 ) -> None:
-  """Writes what `load` reads, and by which tool it was read from which file.
-
-  Raises:
-    ValueError: where the weights are not those of the network.
-  """
-  if fault := find_fault(metric.network, metric.variables):
-    raise ValueError(f'{path}: {fault}')
+  """Writes what `load` reads, and by which tool it was read from which file."""
   weights.save(
     path,
     'lpips',
@@ -242,15 +232,6 @@ def _find_file_fault(
 ) -> str | None:
   if (version := metadata.get('lpips_version')) != VERSION:
     return f'is of LPIPS version {version!r}, not {VERSION!r}'
-  try:
-    preprocessing = vgg.Preprocessing(**metadata.get('preprocessing', {}))
-  except (TypeError, ValueError, OverflowError) as error:
-    return f'has a wrong preprocessing: {error}'
-  if preprocessing != PREPROCESSING:
-    return f'has a preprocessing that is not LPIPS {VERSION}: {preprocessing}'
-  for key in _PROVENANCE:
-    if not (isinstance(metadata.get(key), str) and metadata[key]):
-      return f'does not record its {key}'
   return _find_shape_fault(metadata['architecture'].get('network'), shapes)
 
 
@@ -290,12 +271,3 @@ def _strips(height: int, width: int) -> Iterator[tuple[int, int]]:
     rows = max(rows, _GRID)
   for top in range(0, height, rows):
     yield top, min(top + rows, height)
-
-
-def _check(sr: np.ndarray, hr: np.ndarray, name: str, least: int) -> None:
-  metrics.check_pair(sr, hr)
-  if min(sr.shape[:2]) < least:
-    raise ValueError(
-      f'{name} needs images of at least {least}x{least} pixels, not '
-      f'{sr.shape[0]}x{sr.shape[1]}'
-    )

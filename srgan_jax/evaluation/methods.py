@@ -111,16 +111,12 @@ def finished(
   Raises:
     ValueError: naming a file that is missing, unmatched, or of another size.
   """
-  versions = dict(
-    zip(benchmark.all_files, benchmark.match(folder), strict=True)
-  )
+  versions = benchmark.match(folder)
   files = [versions[path] for path in benchmark.files]
   by_name = dict(zip(benchmark.names, files, strict=True))
   for file, size in zip(files, benchmark.sizes, strict=True):
-    if (found := benchmark.size(file)) is None:
-      continue
     cropped = tuple(length // SCALE * SCALE for length in size)
-    if found not in (size, cropped):
+    if (found := benchmark.size(file)) not in (None, size, cropped):
       raise ValueError(
         f'{file} has {found[0]}x{found[1]} pixels, its original '
         f'{size[0]}x{size[1]}'

@@ -48,7 +48,11 @@ def score(sr: np.ndarray, hr: np.ndarray, protocol: str) -> dict[str, float]:
       different shapes, or images too small for the protocol's window.
   """
   sr, hr = np.asarray(sr), np.asarray(hr)
-  _check(sr, hr, protocol)
+  if protocol not in PROTOCOLS:
+    names = ', '.join(PROTOCOLS)
+    raise ValueError(f'protocol must be one of {names}, not {protocol!r}')
+  window = 2 * _WINDOW_RADIUS + 1 if protocol == 'y' else 1
+  check_pair(sr, hr, f'protocol {protocol!r}', 2 * BORDER + window)
   sr, hr = (x[BORDER:-BORDER, BORDER:-BORDER] for x in (sr, hr))
   match protocol:
     case 'paper':
@@ -126,11 +130,14 @@ def daala_taps(height: int, width: int) -> np.ndarray:
   return taps
 
 
-def check_pair(sr: np.ndarray, hr: np.ndarray) -> None:
+def check_pair(
+  sr: np.ndarray, hr: np.ndarray, metric: str, least: int = 1
+) -> None:
   """Refuses what is not two uint8 images [H, W, 3] of one size.
 
   Raises:
-    ValueError: naming the dtype and the shape.
+    ValueError: naming the dtype and the shape, or the metric, where a side has
+      fewer than `least` pixels.
   """
   for name, image in (('sr', sr), ('hr', hr)):
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
@@ -142,19 +149,10 @@ def check_pair(sr: np.ndarray, hr: np.ndarray) -> None:
       'sr and hr must have the same shape, not '
       f'{list(sr.shape)} and {list(hr.shape)}'
     )
-
-
-def _check(sr: np.ndarray, hr: np.ndarray, protocol: str) -> None:
-  if protocol not in PROTOCOLS:
-    names = ', '.join(PROTOCOLS)
-    raise ValueError(f'protocol must be one of {names}, not {protocol!r}')
-  check_pair(sr, hr)
-  window = 2 * _WINDOW_RADIUS + 1 if protocol == 'y' else 1
-  least = 2 * BORDER + window
   if min(sr.shape[:2]) < least:
     raise ValueError(
-      f'protocol {protocol!r} needs images of at least {least}x{least} '
-      f'pixels, not {sr.shape[0]}x{sr.shape[1]}'
+      f'{metric} needs images of at least {least}x{least} pixels, not '
+      f'{sr.shape[0]}x{sr.shape[1]}'
     )
 
 

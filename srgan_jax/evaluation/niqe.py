@@ -64,7 +64,7 @@ class Niqe:
       ValueError: for another dtype or shape, or where fewer than two blocks
         have any texture.
     """
-    metrics.check_pair(sr, hr)
+    metrics.check_pair(sr, hr, self.name)
     luma = np.floor(color.luma_bt601(sr) + 0.5)
     rows, columns = (length // _BLOCK for length in luma.shape)
     luma = luma[: rows * _BLOCK, : columns * _BLOCK]

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from srgan_jax import tables
-from srgan_jax.evaluation import metrics
+from srgan_jax.evaluation import benchmarks, metrics
 from srgan_jax.evaluation.benchmarks import Pair
 from srgan_jax.evaluation.methods import Method
 
@@ -132,10 +132,7 @@ def evaluate(
     try:
       sr = method.upscale(pair)
     except ValueError as error:
-      if left_out is None:
-        raise
-      if str(error) not in left_out:  # its header may have been met already
-        left_out.append(str(error))
+      benchmarks.leave_out(error, left_out)
       continue
     try:
       images[pair.name] = _score(sr, pair.hr, protocols, distances)

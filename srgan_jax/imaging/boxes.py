@@ -1,7 +1,6 @@
-"""AVIF and HEIF files box by box: the colour that a picture states, its bits.
+"""Boxes of AVIF and HEIF files: stated colours, and bits a channel.
 
-ISO/IEC 14496-12 and 23008-12. Pillow gives the pixels in 8 bits and says
-nothing of either.
+ISO/IEC 14496-12 and 23008-12. Pillow reads neither and gives pixels of 8 bits.
 """
 
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ _MOST_META = 2**24  # bytes of the box of all that is no pixel
 
 @dataclasses.dataclass(frozen=True)
 class Properties:
-  """What the main picture states.
+  """Properties of the main picture.
 
   Attributes:
     cicp: its colour primaries and transfer function, by ITU-T H.273's numbers;
@@ -28,12 +27,12 @@ class Properties:
 
 
 def is_isobmff(head: bytes) -> bool:
-  """Whether a file's first 12 bytes are an AVIF's or HEIF's."""
+  """Whether a file's first bytes are an AVIF's or HEIF's."""
   return head[4:8] == b'ftyp'
 
 
 def read(stream: BinaryIO) -> Properties:
-  """The properties of the main picture; none of boxes that are damaged."""
+  """Reads the properties of the main picture; defaults if damaged."""
   try:
     return _read(stream)
   except (ValueError, IndexError, struct.error):
@@ -42,21 +41,15 @@ def read(stream: BinaryIO) -> Properties:
 
 def _read(stream: BinaryIO) -> Properties:
   meta = _find_meta(stream)
-  main = 0
-  of_items: dict[int, list[int]] = {}
-  properties: list[tuple[bytes, bytes]] = []
-  for kind, data in _boxes(meta[4:]):  # behind version and flags
-    if kind == b'pitm':
-      main = _number(data, 4, 4 if data[0] else 2)
-    elif kind == b'iprp':
-      for inner, content in _boxes(data):
-        if inner == b'ipco':
-          properties = list(_boxes(content))
-        elif inner == b'ipma':
-          of_items |= dict(_associations(content))
+  boxes = dict(_boxes(meta[4:]))  # behind version and flags
+  main_box = boxes.get(b'pitm', bytes(8))
+  main = _number(main_box, 4, 4 if main_box[0] else 2)
+  inner = list(_boxes(boxes.get(b'iprp', b'')))
+  properties = list(_boxes(dict(inner).get(b'ipco', b'')))
+  tables = [data for kind, data in inner if kind == b'ipma']
   cicp: tuple[int, int] | None = None
   bits, has_profile = 8, False
-  for index in of_items.get(main, ()):
+  for index in [i for table in tables for i in _associations(table, main)]:
     if not 0 < index <= len(properties):
       continue
     kind, data = properties[index - 1]
@@ -73,7 +66,7 @@ def _read(stream: BinaryIO) -> Properties:
 
 
 def with_cicp(data: bytes, cicp: tuple[int, int]) -> bytes:
-  """An AVIF of one picture that states other primaries and transfer.
+  """Changes the primaries and transfer of an AVIF of one picture.
 
   Args:
     data: as libavif writes it: all its nclx boxes are of that picture.
@@ -112,27 +105,21 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     position += length
 
 
-def _associations(data: bytes) -> Iterator[tuple[int, list[int]]]:
-  """Of each item the places of its properties, from 1 on."""
+def _associations(data: bytes, main: int) -> list[int]:
+  """The numbers of an item's properties, from 1 on."""
   size = 4 if data[0] else 2
-  is_wide = data[3] & 1
+  width, mask = (2, 0x7FFF) if data[3] & 1 else (1, 0x7F)
   position = 8
   for _ in range(_number(data, 4, 4)):
-    item, count = (
-      _number(data, position, size),
-      _number(data, position + size, 1),
-    )
-    position += size + 1
-    width = 2 if is_wide else 1
-    yield (
-      item,
-      [
-        _number(data, position + width * i, width)
-        & (0x7FFF if is_wide else 0x7F)
-        for i in range(count)
-      ],
-    )
-    position += width * count
+    item = _number(data, position, size)
+    first = position + size + 1
+    position = first + width * _number(data, position + size, 1)
+    if item == main:
+      return [
+        _number(data, place, width) & mask
+        for place in range(first, position, width)
+      ]
+  return []
 
 
 def _number(data: bytes, position: int, size: int) -> int:

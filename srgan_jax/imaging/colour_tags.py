@@ -102,25 +102,23 @@ class ColourTags:
 
 def of_png(metadata: png.Metadata) -> ColourTags | None:
   """What a PNG without a usable iCCP chunk states; cICP stands above all."""
-  chunks = {c.kind: c for c in reversed(metadata.chunks)}
-  find = lambda kind, length: (
-    chunks[kind].data
-    if kind in chunks and len(chunks[kind].data) == length
-    else None
-  )
   order = (b'cICP', b'sRGB', b'gAMA', b'cHRM')
-  own = tuple(chunks[kind] for kind in order if kind in chunks)
-  if cicp := find(b'cICP', 4):
+  found = {kind: metadata.find(kind) for kind in order}
+  own = tuple(
+    png.Chunk(k, data) for k, data in found.items() if data is not None
+  )
+  cicp, srgb, raw_gamma, raw_primaries = found.values()
+  if cicp and len(cicp) == 4:
     return ColourTags(cicp=(cicp[0], cicp[1]), chunks=own)
   if metadata.icc_profile or not own:
     return None
-  if b'sRGB' in chunks:
+  if srgb is not None:
     return ColourTags(chunks=own)
   gamma = chromaticities = None
-  if (raw := find(b'gAMA', 4)) and (value := struct.unpack('>I', raw)[0]):
-    gamma = 100_000 / value
-  if raw := find(b'cHRM', 32):
-    values = tuple(v / 100_000 for v in struct.unpack('>8I', raw))
+  if raw_gamma and len(raw_gamma) == 4 and any(raw_gamma):
+    gamma = 100_000 / int.from_bytes(raw_gamma)
+  if raw_primaries and len(raw_primaries) == 32:
+    values = tuple(v / 100_000 for v in struct.unpack('>8I', raw_primaries))
     if _is_a_triangle(values):
       chromaticities = values
   return ColourTags(gamma=gamma, chromaticities=chromaticities, chunks=own)
@@ -191,8 +189,5 @@ def _fixed(values: Sequence[float] | np.ndarray) -> bytes:
 
 def _text(text: str) -> bytes:
   data = text.encode('utf-16-be')
-  return (
-    b'mluc'
-    + struct.pack('>III2s2sII', 0, 1, 12, b'en', b'US', len(data), 28)
-    + data
-  )
+  head = struct.pack('>III2s2sII', 0, 1, 12, b'en', b'US', len(data), 28)
+  return b'mluc' + head + data

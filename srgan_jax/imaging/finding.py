@@ -43,11 +43,11 @@ def find(
   root = os.fspath(root)
   found = Found([], [])
 
+  def skip(path: str, why: str, is_fault: bool = True) -> None:
+    found.passed_over.append(PassedOver(path, why, is_fault))
+
   def locked(error: OSError) -> None:
-    path = str(error.filename or root)
-    found.passed_over.append(
-      PassedOver(path, error.strerror or str(error), True)
-    )
+    skip(str(error.filename or root), error.strerror or str(error))
 
   for folder, names in _walk(root, locked, leave):
     for name in sorted(names):
@@ -56,12 +56,11 @@ def find(
         if os.path.isfile(path):
           found.files.append(path)
         elif os.path.islink(path):
-          why = 'a link that leads nowhere'
-          found.passed_over.append(PassedOver(path, why, True))
+          skip(path, 'a link that leads nowhere')
         elif not os.path.isdir(path):
-          found.passed_over.append(PassedOver(path, 'no regular file', True))
+          skip(path, 'no regular file')
       elif (reader := opening.what_reads(name)) and os.path.isfile(path):
-        found.passed_over.append(PassedOver(path, reader, False))
+        skip(path, reader, is_fault=False)
     if not is_recursive:
       break
   return found

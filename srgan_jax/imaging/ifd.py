@@ -1,7 +1,7 @@
-"""Directories of fields, which TIFF files and EXIF blocks are made of.
+"""Directories of fields, as in TIFF files and EXIF blocks.
 
-Fields keep their bytes as they are: text in any encoding, rational numbers and
-makers' own fields pass through. Both byte orders are read, and BigTIFF.
+Fields keep their bytes: text in any encoding, rationals and makers' own fields
+pass through. Reads both byte orders, and BigTIFF.
 """
 
 from collections.abc import Mapping
@@ -27,194 +27,186 @@ _MOST_PAGES = 10_000
 
 
 class Form(NamedTuple):
-  """How numbers are written: '<' or '>' first, and whether it is a BigTIFF."""
+  """The byte order, '<' or '>', and whether the file is a BigTIFF."""
 
   order: str
   is_big: bool
 
   @property
-  def word(self) -> str:
-    """Struct's format of an offset."""
-    return self.order + ('Q' if self.is_big else 'I')
+  def structs(self) -> tuple[struct.Struct, struct.Struct, struct.Struct]:
+    """How the entry count, an entry and an offset are packed.
 
-  @property
-  def entry(self) -> str:
-    """Struct's format of an entry: tag, type, count, value or its offset."""
-    return self.order + ('HHQ8s' if self.is_big else 'HHI4s')
-
-  @property
-  def counter(self) -> str:
-    """Struct's format of the number of entries."""
-    return self.order + ('Q' if self.is_big else 'H')
+    An entry is tag, type, count and value; a value that is longer than an
+    offset lies elsewhere, and the entry has its offset.
+    """
+    formats = ('Q', 'HHQ8s', 'Q') if self.is_big else ('H', 'HHI4s', 'I')
+    counter, entry, offset = (struct.Struct(self.order + f) for f in formats)
+    return counter, entry, offset
 
 
 class Field(NamedTuple):
-  """A field: the number of its type, how many values, and their bytes."""
+  """A field: its type, how many values it has, their bytes and byte order."""
 
   kind: int
   number: int
   data: bytes
+  order: str = '<'
+
+  def in_order(self, order: str) -> bytes:
+    """The bytes in another byte order."""
+    # Fractions are of two numbers.
+    size = 4 if self.kind in (5, 10) else _BYTES[self.kind]
+    if size == 1 or order == self.order:
+      return self.data
+    return np.frombuffer(self.data, f'u{size}').byteswap().tobytes()
 
 
 Directory = Mapping[int, Union[Field, 'Directory']]
 
 
-class Head(NamedTuple):
-  """The beginning of a TIFF file or an EXIF block."""
+class Fields(dict[int, Field]):
+  """The fields of one directory by tag, without subdirectories."""
 
-  form: Form
-  first: int  # where the first directory is
+  def numbers(self, tag: int, *default: int) -> tuple[int, ...]:
+    """The integers of a field, or the default."""
+    field = self.get(tag)
+    if field is None or field.kind not in _LETTERS:
+      return default
+    letter = f'{field.order}{field.number}{_LETTERS[field.kind]}'
+    return struct.unpack(letter, field.data) or default
+
+  def number(self, tag: int, default: int = 0) -> int:
+    """The first integer of a field, or the default."""
+    return self.numbers(tag, default)[0]
+
+  def fraction(self, tag: int) -> float:
+    """The first rational of a field, or 0."""
+    field = self.get(tag)
+    if field is None or field.kind not in (5, 10) or not field.number:
+      return 0
+    letter = 'I' if field.kind == 5 else 'i'
+    above, below = struct.unpack(f'{field.order}2{letter}', field.data[:8])
+    return above / below if below else 0
+
+  def data(self, tag: int) -> bytes | None:
+    """The bytes of a field, if it is there."""
+    return self[tag].data if tag in self else None
 
 
-def head(stream: BinaryIO) -> Head | None:
-  """Reads the beginning; None where it is no TIFF's."""
+def head(stream: BinaryIO) -> tuple[Form, int] | None:
+  """Reads the form and the first directory's offset; None if no TIFF's."""
   stream.seek(0)
   start = stream.read(16)
   order = {b'II': '<', b'MM': '>'}.get(start[:2])
   if order and len(start) >= 8:
     if start[2:4] in (b'*\0', b'\0*'):
-      return Head(Form(order, False), struct.unpack(order + 'I', start[4:8])[0])
+      return Form(order, False), struct.unpack(order + 'I', start[4:8])[0]
     if start[2:4] in (b'+\0', b'\0+') and len(start) == 16:
-      return Head(Form(order, True), struct.unpack(order + 'Q', start[8:])[0])
+      return Form(order, True), struct.unpack(order + 'Q', start[8:])[0]
   return None
 
 
-def read(stream: BinaryIO, form: Form, offset: int) -> dict[int, Field]:
-  """The fields of the directory at an offset; those that are whole."""
-  return {
-    tag: field for tag, field, _ in entries(stream, form, offset) if field
-  }
+def beginning(form: Form, first: int) -> bytes:
+  """The header that `head` reads."""
+  order, mark = form.order, b'II' if form.order == '<' else b'MM'
+  if form.is_big:
+    return mark + struct.pack(order + 'HHHQ', 43, 8, 0, first)
+  return mark + struct.pack(order + 'HI', 42, first)
+
+
+def read(stream: BinaryIO, form: Form, offset: int) -> Fields:
+  """Reads the directory at an offset, without damaged fields."""
+  found = entries(stream, form, offset)
+  return Fields({tag: field for tag, field, _ in found if field})
 
 
 def entries(
   stream: BinaryIO, form: Form, offset: int
 ) -> list[tuple[int, Field | None, bytes]]:
-  """Tag, field (None where it is not whole) and raw entry, in order."""
+  """Reads a directory: tags, fields (None if damaged) and raw entries."""
+  counter, entry, word = form.structs
   end = stream.seek(0, os.SEEK_END)
-  stream.seek(offset)
-  raw_count = stream.read(struct.calcsize(form.counter))
-  if len(raw_count) < struct.calcsize(form.counter):
-    return []
-  (count,) = struct.unpack(form.counter, raw_count)
-  size = struct.calcsize(form.entry)
-  table = stream.read(min(count, 65535) * size)
+  count = _read_number(stream, counter, offset)
+  table = stream.read(min(count, 65535) * entry.size)
   found: list[tuple[int, Field | None, bytes]] = []
   left = _MOST_BYTES  # many fields may claim one place
-  for start in range(0, len(table) // size * size, size):
-    raw = table[start : start + size]
-    tag, kind, number, value = struct.unpack(form.entry, raw)
+  for start in range(0, len(table) // entry.size * entry.size, entry.size):
+    raw = table[start : start + entry.size]
+    tag, kind, number, value = entry.unpack(raw)
     length = _BYTES.get(kind, 0) * number
     field = None
     if kind not in _BYTES:
-      pass  # of no type that is known
+      pass  # an unknown type
     elif length <= len(value):
-      field = Field(kind, number, value[:length])
+      field = Field(kind, number, value[:length], form.order)
     elif length <= left:
-      place = struct.unpack(form.word, value)[0]
+      place = word.unpack(value)[0]
       if place + length <= end:
         stream.seek(place)
         left -= length
-        field = Field(kind, number, stream.read(length))
+        field = Field(kind, number, stream.read(length), form.order)
     found.append((tag, field, raw))
   return found
 
 
 def following(stream: BinaryIO, form: Form, offset: int) -> int:
-  """Where the next directory is after the one at an offset; 0 for none."""
+  """The offset of the directory after the one at an offset, or 0."""
+  counter, entry, word = form.structs
+  count = _read_number(stream, counter, offset)
+  end = offset + counter.size + count * entry.size
+  return _read_number(stream, word, end)
+
+
+def _read_number(stream: BinaryIO, form: struct.Struct, offset: int) -> int:
+  """Reads the number at an offset; 0 past the end of the file."""
   stream.seek(offset)
-  raw = stream.read(struct.calcsize(form.counter))
-  if len(raw) < struct.calcsize(form.counter):
-    return 0
-  size = struct.unpack(form.counter, raw)[0] * struct.calcsize(form.entry)
-  stream.seek(offset + len(raw) + size)
-  raw = stream.read(struct.calcsize(form.word))
-  if len(raw) < struct.calcsize(form.word):
-    return 0
-  return int(struct.unpack(form.word, raw)[0])
+  raw = stream.read(form.size)
+  return int(form.unpack(raw)[0]) if len(raw) == form.size else 0
 
 
-def pages(stream: BinaryIO, start: Head) -> int:
-  """The number of pictures that follow each other in a file."""
+def pages(stream: BinaryIO, form: Form, offset: int) -> int:
+  """Counts the directories of the chain that starts at an offset."""
   seen: set[int] = set()
-  offset = start.first
   while offset and offset not in seen and len(seen) < _MOST_PAGES:
     seen.add(offset)
-    offset = following(stream, start.form, offset)
+    offset = following(stream, form, offset)
   return len(seen)
 
 
-def numbers(form: Form, field: Field | None) -> tuple[int, ...]:
-  """The values of a field of whole numbers; none of another field."""
-  if field is None or field.kind not in _LETTERS:
-    return ()
-  return struct.unpack(
-    f'{form.order}{field.number}{_LETTERS[field.kind]}', field.data
-  )
-
-
-def rational(form: Form, field: Field | None) -> float | None:
-  """The first value of a field of fractions."""
-  if field is None or field.kind not in (5, 10) or not field.number:
-    return None
-  letter = 'I' if field.kind == 5 else 'i'
-  above, below = struct.unpack(f'{form.order}2{letter}', field.data[:8])
-  return above / below if below else None
-
-
-def of_numbers(form: Form, kind: int, *values: int) -> Field:
-  """A field of whole numbers."""
-  data = struct.pack(f'{form.order}{len(values)}{_LETTERS[kind]}', *values)
+def of_numbers(kind: int, *values: int) -> Field:
+  """A field of integers."""
+  data = struct.pack(f'<{len(values)}{_LETTERS[kind]}', *values)
   return Field(kind, len(values), data)
 
 
-def of_fraction(form: Form, value: float) -> Field:
-  """A field of one fraction, of at most 2**32."""
+def of_fraction(value: float) -> Field:
+  """A field of one rational, up to 2**32."""
   parts = 10_000 if value < 2**18 else 1
-  return Field(
-    5, 1, struct.pack(form.order + '2I', round(value * parts), parts)
-  )
-
-
-def reordered(directory: Directory, order: str, to: str) -> Directory:
-  """The same fields with their numbers' bytes in another order."""
-  if order == to:
-    return directory
-  found: dict[int, Field | Directory] = {}
-  for tag, item in directory.items():
-    if isinstance(item, Field):
-      # Fractions are of two numbers.
-      size = 4 if item.kind in (5, 10) else _BYTES[item.kind]
-      data = np.frombuffer(item.data, f'u{size}').byteswap().tobytes()
-      found[tag] = item._replace(data=data)
-    else:
-      found[tag] = reordered(item, order, to)
-  return found
+  return Field(5, 1, struct.pack('<2I', round(value * parts), parts))
 
 
 def build(form: Form, directory: Directory, offset: int) -> bytes:
-  """A directory, with those below it, as it stands at an offset of a file."""
-  count = len(directory)
-  size = struct.calcsize(form.counter) + count * struct.calcsize(form.entry)
-  size += struct.calcsize(form.word)
-  table, values = [struct.pack(form.counter, count)], io.BytesIO()
+  """Encodes a directory and its subdirectories for an offset in a file."""
+  counter, entry, word = form.structs
+  table, values = [counter.pack(len(directory))], io.BytesIO()
+  start = offset + counter.size + len(directory) * entry.size + word.size
 
   def append(data: bytes) -> bytes:
-    """The place of data behind the table."""
-    values.write(b'\0' * (-(offset + size + values.tell()) % 8))
-    place = struct.pack(form.word, offset + size + values.tell())
+    """Puts data behind the table; returns its offset, encoded."""
+    values.write(b'\0' * (-(start + values.tell()) % 8))
+    place = word.pack(start + values.tell())
     values.write(data)
     return place
 
   for tag, item in sorted(directory.items()):
     if isinstance(item, Field):
-      kind, number, data = item
+      kind, number, data = item.kind, item.number, item.in_order(form.order)
     else:
       append(b'')
-      data = build(form, item, offset + size + values.tell())
+      data = build(form, item, start + values.tell())
       kind, number = (16, 1) if form.is_big else (4, 1)
       data = append(data)
-    if len(data) > struct.calcsize(form.word):
+    if len(data) > word.size:
       data = append(data)
-    data = data.ljust(struct.calcsize(form.word), b'\0')
-    table.append(struct.pack(form.entry, tag, kind, number, data))
-  return b''.join([*table, struct.pack(form.word, 0), values.getvalue()])
+    table.append(entry.pack(tag, kind, number, data))
+  return b''.join([*table, word.pack(0), values.getvalue()])

@@ -1,9 +1,9 @@
-"""The one door to image files: which are read, from where, and how large.
+"""Opens image files: which formats are read, and up to which size.
 
 Every picture of this package is opened here, with a list of formats that
 Pillow decodes by itself: nothing reaches Ghostscript or another program,
-whatever a file is called. A PNG is handed on without its metadata, so that
-Pillow's checks of these refuse no picture; `Opened.png` has them.
+whatever a file's name. Pillow gets a PNG without its metadata, so that its
+checks of these refuse no picture; `Opened.png` has them.
 """
 
 from collections.abc import Iterator
@@ -28,49 +28,39 @@ ImageFile = str | os.PathLike[str] | bytes | BinaryIO
 MAX_MEGAPIXELS = 250  # of a picture that is read, unless a caller says so
 _MOST_ICON = 17  # megapixels; Pillow decodes an icon with its header
 
-# Pillow's names of the formats, and the suffixes of their files.
-_SUFFIXES = {
-  'AVIF': ('.avif', '.avifs'),
-  'BMP': ('.bmp', '.dib'),
-  'DDS': ('.dds',),
-  'GIF': ('.gif',),
-  'ICO': ('.ico',),
-  'JPEG': ('.jfif', '.jpe', '.jpeg', '.jpg', '.mpo'),
-  'JPEG2000': ('.j2c', '.j2k', '.jp2', '.jpc', '.jpf', '.jpx'),
-  'PCX': ('.pcx',),
-  'PNG': ('.apng', '.png'),
-  'PPM': ('.pbm', '.pfm', '.pgm', '.pnm', '.ppm'),
-  'PSD': ('.psd',),
-  'QOI': ('.qoi',),
-  'SGI': ('.bw', '.rgb', '.rgba', '.sgi'),
-  'TGA': ('.icb', '.tga', '.vda', '.vst'),
-  'TIFF': ('.tif', '.tiff'),
-  'WEBP': ('.webp',),
-  'XBM': ('.xbm',),
-}
-_FURTHER = ('DIB',)  # read as well, with no suffix of its own
-_HEIF = ('.heic', '.heics', '.heif', '.heifs', '.hif')
+# Pillow's names of the formats that are read.
+_FORMATS = (
+  *(
+    'AVIF',
+    'BMP',
+    'DDS',
+    'GIF',
+    'ICO',
+    'JPEG',
+    'JPEG2000',
+    'PCX',
+    'PNG',
+    'PPM',
+  ),
+  *('PSD', 'QOI', 'SGI', 'TGA', 'TIFF', 'WEBP', 'XBM', 'DIB'),
+)
+# Those that a Pillow may have been built without.
 _FEATURES = {'AVIF': 'avif', 'JPEG2000': 'jpg_2000', 'WEBP': 'webp'}
-# Pictures that are not read here, and what reads them.
-_RAW = 'a raw converter (darktable, RawTherapee) makes TIFFs of them'
-_OTHERS = {
-  **dict.fromkeys(('.jxl',), "libjxl's djxl makes PNGs of them"),
-  **dict.fromkeys(
-    (
-      *('.3fr', '.arw', '.cr2', '.cr3', '.crw', '.dng', '.erf', '.iiq'),
-      *('.kdc', '.mef', '.mos', '.mrw', '.nef', '.nrw', '.orf', '.pef'),
-      *('.raf', '.raw', '.rw2', '.rwl', '.sr2', '.srf', '.srw', '.x3f'),
-    ),
-    _RAW,
+# What reads pictures that are not read here, by their suffixes.
+_READERS = {
+  'pip install pillow-heif': '.heic .heics .heif .heifs .hif',
+  'a Pillow that was built with AVIF': '.avif .avifs',
+  'a Pillow that was built with WebP': '.webp',
+  'a Pillow that was built with JPEG 2000': '.j2c .j2k .jp2 .jpc .jpf .jpx',
+  "libjxl's djxl makes PNGs of them": '.jxl',
+  'a raw converter (darktable, RawTherapee) makes TIFFs of them': (
+    '.3fr .arw .cr2 .cr3 .crw .dng .erf .iiq .kdc .mef .mos .mrw .nef .nrw '
+    '.orf .pef .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f'
   ),
-  **dict.fromkeys(('.exr', '.hdr'), 'they are HDR: a TIFF or PNG is read'),
-  **dict.fromkeys(
-    ('.ai', '.eps', '.pdf', '.ps', '.svg', '.svgz', '.emf', '.wmf'),
-    'they are drawings: export a PNG',
-  ),
-  **dict.fromkeys(
-    ('.cur', '.fits', '.fts', '.icns', '.jls', '.jxr', '.wdp', '.xcf'),
-    'ImageMagick makes PNGs of them',
+  'they are HDR: a TIFF or PNG is read': '.exr .hdr',
+  'they are drawings: export a PNG': ('.ai .eps .pdf .ps .svg .svgz .emf .wmf'),
+  'ImageMagick makes PNGs of them': (
+    '.cur .fits .fts .icns .jls .jxr .wdp .xcf'
   ),
 }
 _HEIF_BRANDS = (b'heic', b'heix', b'heim', b'hevc', b'mif1', b'msf1')
@@ -96,82 +86,65 @@ class Opened:
     stream: the whole file.
     plain: what Pillow reads.
     png: a PNG's metadata.
-    tiff: how the pixels of a TIFF lie that Pillow would halve or refuse.
+    tiff: a TIFF's first page.
   """
 
   image: Image.Image
   stream: BinaryIO
   plain: BinaryIO
   png: png_lib.Metadata | None = None
-  tiff: tiff_lib.Layout | None = None
+  tiff: tiff_lib.Page | None = None
 
-
-class TooManyPixelsError(ValueError):
-  """A picture over the limit.
-
-  Attributes:
-    width: in pixels.
-    height: in pixels.
-  """
-
-  def __init__(self, message: str, width: int, height: int) -> None:
-    super().__init__(message)
-    self.width, self.height = width, height
+  @property
+  def size(self) -> tuple[int, int]:
+    """Width and height."""
+    layout = self.tiff and self.tiff.layout
+    return (layout.width, layout.height) if layout else self.image.size
 
 
 @functools.cache
 def formats() -> tuple[str, ...]:
-  """Pillow's names of what is read: what this machine's Pillow can."""
-  known = set(features.get_supported_modules())
-  known |= set(features.get_supported_codecs())
-  found = [f for f in _SUFFIXES if _FEATURES.get(f, '') in ('', *known)]
-  if 'HEIF' in _plugins():
-    found.append('HEIF')
-  return (*found, *_FURTHER)
-
-
-@functools.cache
-def _plugins() -> tuple[str, ...]:
-  try:
+  """The formats that the installed Pillow reads, by its names."""
+  parts = features.get_supported()
+  found = [f for f in _FORMATS if _FEATURES.get(f, 'pil') in parts]
+  with contextlib.suppress(ImportError):
     import pillow_heif
-  except ImportError:
-    return ()
-  pillow_heif.register_heif_opener()
-  return ('HEIF',)
+
+    pillow_heif.register_heif_opener()
+    found.append('HEIF')
+  return tuple(found)
 
 
 @functools.cache
 def suffixes() -> tuple[str, ...]:
-  """The suffixes, in lower case, of the files that are read."""
-  known = {**_SUFFIXES, 'HEIF': _HEIF}
-  return tuple(sorted(s for f in formats() for s in known.get(f, ())))
+  """The suffixes of files that are read, in lower case."""
+  known = (*formats(), 'MPO')
+  extensions = Image.registered_extensions()
+  return tuple(sorted(s for s, form in extensions.items() if form in known))
 
 
 def is_image(name: str) -> bool:
-  """Whether a file is a picture that is read, by its name."""
+  """Whether a file's name is that of a picture that is read."""
   base = os.path.basename(name)
   # '._x.jpg' is what macOS leaves beside x.jpg: metadata, no picture.
   return base.lower().endswith(suffixes()) and not base.startswith('.')
 
 
 def what_reads(name: str) -> str | None:
-  """Of a picture that is not read here: what would; None of all else."""
+  """What reads a picture that is not read here; None for other files."""
   suffix = os.path.splitext(name)[1].lower()
   if os.path.basename(name).startswith('.') or suffix in suffixes():
     return None
-  if suffix in _HEIF:
-    return 'pip install pillow-heif'
-  for form, endings in _SUFFIXES.items():
-    if suffix in endings:
-      return f'a Pillow that was built with {form}'
-  return _OTHERS.get(suffix)
+  return next(
+    (how for how, known in _READERS.items() if suffix in known.split()), None
+  )
 
 
 @contextlib.contextmanager
 def opened(
   file: ImageFile, name: str, max_megapixels: float | None = MAX_MEGAPIXELS
 ) -> Iterator[Opened]:
-  """The image; any failure inside becomes a ValueError.
+  """Opens an image; any failure inside becomes a ValueError.
 
   Args:
     file: a path, the file's bytes, or a binary file (closed afterwards).
@@ -180,40 +153,37 @@ def opened(
   """
   try:
     with _stream(file) as stream, _quiet_pillow():
-      metadata = layout = None
+      metadata = page = None
       plain = stream
-      if png_lib.is_png(stream):
-        metadata, plain = png_lib.split(stream)
-      elif tiff_lib.is_tiff(stream):
-        layout, plain = tiff_lib.split(stream)
-      for size in _icon_sizes(stream) if plain is stream else ():
+      if found := png_lib.split(stream):
+        metadata, plain = found
+      elif tiff := tiff_lib.split(stream):
+        page, plain = tiff
+      for size in _icon_sizes(stream):
         most = _MOST_ICON if max_megapixels is None else max_megapixels
         _check_size(size, min(most, _MOST_ICON))
-      if layout:
-        _check_size((layout.width, layout.height), max_megapixels)
-      with _open(plain, stream) as image:
-        if not layout:
-          _check_size(image.size, max_megapixels)
-        yield Opened(image, stream, plain, metadata, layout)
+      with _open(plain, stream, page) as image:
+        result = Opened(image, stream, plain, metadata, page)
+        _check_size(result.size, max_megapixels)
+        yield result
   except MemoryError:
     raise
-  except TooManyPixelsError as error:
-    message = f'{name}: not a readable image: {error}'
-    raise TooManyPixelsError(message, error.width, error.height) from None
   except Exception as error:  # Pillow's plugins raise all sorts on bad files
     raise ValueError(f'{name}: not a readable image: {_why(error)}') from error
 
 
-def _open(plain: BinaryIO, stream: BinaryIO) -> Image.Image:
+def _open(
+  plain: BinaryIO, stream: BinaryIO, page: tiff_lib.Page | None
+) -> Image.Image:
   try:
     return Image.open(plain, formats=formats())
   except UnidentifiedImageError:
-    why = tiff_lib.describe(stream) or _describe(stream)
+    why = page.describe() if page else _describe(stream)
     raise ValueError(why) from None
 
 
 def _describe(stream: BinaryIO) -> str:
-  """Why a file is not read, by how it begins."""
+  """Why a file is not read, by its first bytes."""
   stream.seek(0)
   start = stream.read(512)
   if not start:
@@ -244,11 +214,10 @@ def _stream(file: ImageFile) -> BinaryIO:
 def _check_size(size: tuple[int, int], max_megapixels: float | None) -> None:
   pixels = size[0] * size[1]
   if max_megapixels is not None and pixels > max_megapixels * 1e6:
-    message = (
+    raise ValueError(
       f'{size[0]}x{size[1]} pixels are over the limit of {max_megapixels:g} '
       'megapixels'
     )
-    raise TooManyPixelsError(message, *size)
 
 
 def _icon_sizes(stream: BinaryIO) -> list[tuple[int, int]]:
@@ -256,24 +225,17 @@ def _icon_sizes(stream: BinaryIO) -> list[tuple[int, int]]:
   stream.seek(0)
   head = stream.read(6)
   sizes = []
-  if len(head) == 6 and head.startswith(b'\0\0\1\0'):
-    for entry in struct.iter_unpack(
-      '<12xI', _whole(stream.read(16 * struct.unpack('<H', head[4:])[0]), 16)
-    ):
-      stream.seek(entry[0])
+  if head.startswith(b'\0\0\1\0'):
+    table = stream.read(16 * int.from_bytes(head[4:], 'little'))
+    for place in range(12, len(table) - 3, 16):
+      stream.seek(int.from_bytes(table[place : place + 4], 'little'))
       start = stream.read(24)
       if start.startswith(png_lib.SIGNATURE):
-        sizes.append(struct.unpack('>II', start[16:24]))
+        sizes.append(struct.unpack('>II', start[16:]))
       elif len(start) == 24:
         width, height = struct.unpack('<ii', start[4:12])
         sizes.append((abs(width), abs(height) // 2))
-  stream.seek(0)
   return sizes
-
-
-def _whole(data: bytes, unit: int) -> bytes:
-  """The data without a last piece that is cut off."""
-  return data[: len(data) // unit * unit]
 
 
 _lock = threading.Lock()
@@ -283,9 +245,9 @@ _count = 0
 
 @contextlib.contextmanager
 def _quiet_pillow() -> Iterator[None]:
-  """Holds back Pillow's own limit and its raw warnings while any file is open.
+  """Suspends Pillow's size limit and its warnings while any file is open.
 
-  Both are the process's: the first reader takes them, the last gives them back.
+  Both are global: the first reader changes them, the last restores them.
   """
   global _count
   with _lock:

@@ -1,10 +1,9 @@
-"""Pictures in, with all that people keep in them.
+"""Reads pictures with their metadata.
 
-Where training wants RGB of 8 bits (`srgan_jax.imaging.reading`), upscaling
-gives back what it was given: gray or colour, alpha, 16 bits, the colours that
-the file states, the resolution, EXIF, XMP, IPTC, comments and text. The EXIF
-orientation is applied to the pixels and its tag dropped.
-`srgan_jax.imaging.writing` is the way out.
+Training reads RGB of 8 bits (`srgan_jax.imaging.reading`); upscaling keeps gray
+or colour, alpha, 16 bits, the colours that the file states, the resolution,
+EXIF, XMP, IPTC, comments and text. The EXIF orientation is applied to the
+pixels and its tag dropped. `srgan_jax.imaging.writing` writes pictures.
 
 Pixels are uint8 or uint16 [H, W, C]; C is 1 (gray), 2 (gray and alpha), 3 (RGB)
 or 4 (RGB and alpha), alpha not premultiplied.
@@ -14,17 +13,23 @@ import contextlib
 import dataclasses
 import os
 import struct
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image
 
-from srgan_jax.imaging import boxes, png, reading, tiff
-from srgan_jax.imaging import colour_tags as colour_tags_lib
-from srgan_jax.imaging import exif as exif_lib
-from srgan_jax.imaging import further as further_lib
+from srgan_jax.imaging import (
+  boxes,
+  colour_tags,
+  exif,
+  ifd,
+  iptc,
+  png,
+  reading,
+  tiff,
+  xmp,
+)
 from srgan_jax.imaging.colour_tags import ColourTags
-from srgan_jax.imaging.further import Further
 from srgan_jax.imaging.opening import ImageFile, Opened, opened
 
 # Chunks of a PNG that are kept, stand elsewhere here, or say nothing of it.
@@ -34,20 +39,22 @@ _PNG_KNOWN = {
   *(b'sPLT', b'oFFs', b'pCAL', b'sCAL', b'sTER', b'vpAg', b'caNv', b'orNT'),
   *(b'iDOT', b'zxIf', b'mkBF', b'mkTS', b'mkBS', b'mkBT', b'prVW'),
 }
-_INCH = 0.0254  # metres
 
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-  """A picture and what came with it.
+  """A picture and its metadata.
 
   Attributes:
     pixels: uint8 or uint16 [H, W, C].
     format: Pillow's name of what it was read from, '' if from memory.
     icc_profile: of the pixels as they are here.
-    colour_tags: what was stated of its colours where there is no profile.
+    colour_tags: what the file states of its colours besides a profile.
     exif: a block with its prefix, without orientation.
-    further: XMP, IPTC, comments and text.
+    xmp: a packet.
+    iptc: IIM's records.
+    comments: a JPEG's or GIF's.
+    texts: a PNG's chunks of text.
     dpi: horizontally and vertically.
     lossless: whether it was a WebP without loss.
     notes: what was given up or left aside, each for a person to read.
@@ -58,28 +65,17 @@ class Picture:
   icc_profile: bytes | None = None
   colour_tags: ColourTags | None = None
   exif: bytes | None = None
-  further: Further = Further()
+  xmp: bytes | None = None
+  iptc: bytes | None = None
+  comments: tuple[bytes, ...] = ()
+  texts: tuple[png.Chunk, ...] = ()
   dpi: tuple[float, float] | None = None
   lossless: bool = False
   notes: tuple[str, ...] = ()
 
   def with_pixels(self, pixels: np.ndarray) -> 'Picture':
-    """The same with other pixels of the same kind."""
+    """The same picture with other pixels of the same kind."""
     return dataclasses.replace(self, pixels=pixels)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Metadata:
-  """What a file says, before it is set right for the pixels as they are."""
-
-  orientation: int = 1
-  icc_profile: bytes | None = None
-  tags: ColourTags | None = None
-  exif: exif_lib.Cleaned = exif_lib.Cleaned(None)
-  further: Further = Further()
-  dpi: tuple[float, float] | None = None
-  pages: int = 1
-  notes: tuple[str, ...] = ()
 
 
 def read(
@@ -101,20 +97,21 @@ def read(
   with opened(file, name, max_megapixels) as found:
     decoded = reading.decode(found)
     orientation = reading.orientation(found)
-    if found.png:
-      metadata = _of_png(found.png)
-    elif tiff.is_tiff(found.stream):
-      metadata = _of_tiff(found.stream)
-    else:
-      metadata = _of_image(found.image)
-      metadata = _with_stream(metadata, found)
-    metadata = dataclasses.replace(metadata, orientation=orientation)
     form = found.image.format or ''
-    picture = _picture(decoded, metadata, 'JPEG' if form == 'MPO' else form)
-    if form == 'WEBP':
-      lossless = _is_lossless_webp(found.stream)
-      picture = dataclasses.replace(picture, lossless=lossless)
-    return picture
+    picture = Picture(
+      decoded.pixels,
+      format='JPEG' if form == 'MPO' else form,
+      lossless=form == 'WEBP' and _is_lossless_webp(found.stream),
+      notes=decoded.notes,
+    )
+    if found.png:
+      picture = _with_png(picture, found.png)
+    elif found.tiff:
+      picture = _with_tiff(picture, found.tiff, found.stream)
+    else:
+      picture = _with_info(picture, found.image)
+      picture = _with_stream(picture, found)
+    return _settled(picture, orientation, decoded.is_srgb)
 
 
 def from_image(image: Image.Image) -> Picture:
@@ -124,35 +121,29 @@ def from_image(image: Image.Image) -> Picture:
     ValueError: for floating-point pixels, and integers beyond 16 bits.
   """
   image.load()
-  metadata = _of_image(image)
-  decoded = reading.of_image(image, metadata.icc_profile)
-  return _picture(decoded, metadata, image.format or '')
+  decoded = reading.of_image(image)
+  picture = Picture(decoded.pixels, image.format or '', notes=decoded.notes)
+  orientation = 1
+  with contextlib.suppress(Exception):  # broken metadata is no broken picture
+    orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
+  return _settled(_with_info(picture, image), orientation, decoded.is_srgb)
 
 
-def _picture(
-  decoded: reading.Decoded, metadata: _Metadata, form: str
-) -> Picture:
-  notes = [*decoded.notes, *metadata.notes]
-  if metadata.pages > 1:
-    notes.insert(0, f'the first of {metadata.pages} frames or pages')
-  profile, tags = metadata.icc_profile, metadata.tags
-  if decoded.is_srgb:
+def _settled(picture: Picture, orientation: int, is_srgb: bool) -> Picture:
+  """Turns the picture upright; drops profiles of other pixels."""
+  profile, tags, notes = picture.icc_profile, picture.colour_tags, picture.notes
+  if is_srgb:
     profile = tags = None
-  elif profile and not _fits(profile, decoded.pixels):
-    notes.append('its ICC profile is for another kind of pixels: dropped')
+  elif profile and not _fits(profile, picture.pixels):
+    notes += ('its ICC profile is for another kind of pixels: dropped',)
     profile = None
-  if metadata.exif.is_georeferenced:
-    notes.append('its georeference is for other pixels: dropped')
-  turned = reading.turn(decoded.pixels, metadata.orientation)
-  return Picture(
-    np.ascontiguousarray(turned),
-    format=form,
+  return dataclasses.replace(
+    picture,
+    pixels=np.ascontiguousarray(reading.turn(picture.pixels, orientation)),
     icc_profile=profile,
     colour_tags=tags,
-    exif=metadata.exif.block,
-    further=metadata.further.upright(),
-    dpi=metadata.dpi,
-    notes=tuple(notes),
+    xmp=picture.xmp and xmp.upright(picture.xmp),
+    notes=notes,
   )
 
 
@@ -161,8 +152,8 @@ def _fits(profile: bytes, pixels: np.ndarray) -> bool:
   return profile[16:20] == (b'GRAY' if pixels.shape[-1] < 3 else b'RGB ')
 
 
-def _of_png(chunks: png.Metadata) -> _Metadata:
-  notes = []
+def _with_png(picture: Picture, chunks: png.Metadata) -> Picture:
+  notes = _noted_pages(chunks.frames)
   if chunks.damaged:
     kinds = ', '.join(dict.fromkeys(chunks.damaged))
     notes.append(f'damaged chunks are left out ({kinds})')
@@ -173,102 +164,118 @@ def _of_png(chunks: png.Metadata) -> _Metadata:
   if others:
     names = ', '.join(sorted(kind.decode('latin-1') for kind in others))
     notes.append(f'chunks of an unknown kind are left out ({names})')
-  tags = colour_tags_lib.of_png(chunks)
-  block = chunks.find(b'eXIf') or further_lib.raw_profile(chunks, 'exif')
-  dpi = None
-  resolution = chunks.find(b'pHYs') or b''
-  if len(resolution) == 9 and resolution[8] == 1:
-    x, y, _ = struct.unpack('>IIB', resolution)
-    dpi = _true(x * _INCH, y * _INCH)
-  return _Metadata(
+  tags = colour_tags.of_png(chunks)
+  block, lost = exif.clean(chunks.exif or b'')
+  records = chunks.raw_profile('iptc', '8bim')
+  return dataclasses.replace(
+    picture,
     icc_profile=None if tags and tags.cicp else profile,
-    tags=tags,
-    exif=exif_lib.clean(block) if block else exif_lib.Cleaned(None),
-    further=further_lib.of_png(chunks),
-    dpi=dpi,
-    pages=_animation_frames(chunks),
-    notes=tuple(notes),
+    colour_tags=tags,
+    exif=block,
+    xmp=chunks.text(png.XMP) or None,
+    iptc=records and (iptc.find(records) or records),
+    texts=chunks.words,
+    dpi=_true(chunks.dpi),
+    notes=(*picture.notes, *notes, *lost),
   )
 
 
-def _animation_frames(chunks: png.Metadata) -> int:
-  control = chunks.find(b'acTL')
-  return struct.unpack('>I', control[:4])[0] if control else 1
-
-
-def _of_tiff(stream: BinaryIO) -> _Metadata:
-  found = tiff.read_metadata(stream)
-  return _Metadata(
-    icc_profile=found.icc_profile,
-    exif=found.exif,
-    further=Further(xmp=found.xmp, iptc=found.iptc),
-    dpi=_true(*found.dpi) if found.dpi else None,
-    pages=found.pages,
-    notes=found.notes,
+def _with_tiff(picture: Picture, page: tiff.Page, stream: BinaryIO) -> Picture:
+  fields = page.fields
+  records = fields.data(tiff.IPTC)
+  if records is None:
+    records = iptc.find(fields.data(tiff.PHOTOSHOP) or b'')
+  scale = {2: 1.0, 3: 2.54}.get(fields.number(tiff.UNIT, 2), 0.0)
+  x = fields.fraction(tiff.X_RESOLUTION)
+  y = fields.fraction(tiff.Y_RESOLUTION)
+  block, lost = exif.of_tiff(stream, page.form, page.first)
+  pages = _noted_pages(ifd.pages(stream, page.form, page.first))
+  return dataclasses.replace(
+    picture,
+    icc_profile=fields.data(tiff.PROFILE),
+    exif=block,
+    xmp=fields.data(tiff.XMP),
+    iptc=records,
+    dpi=_true((scale * x, scale * y)),
+    notes=(*picture.notes, *pages, *lost),
   )
 
 
-def _of_image(image: Image.Image) -> _Metadata:
-  """What Pillow says of an image."""
-  info, cleaned, orientation = image.info, exif_lib.Cleaned(None), 1
+def _with_info(picture: Picture, image: Image.Image) -> Picture:
+  """Adds the metadata that Pillow reads."""
+  info, block, dpi = image.info, None, None
+  notes = _noted_pages(_frames(image))
   with contextlib.suppress(Exception):  # broken metadata is no broken picture
-    orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    cleaned = exif_lib.clean(info.get('exif') or image.getexif().tobytes())
-  dpi = None
+    block, lost = exif.clean(info.get('exif') or image.getexif().tobytes())
+    notes += lost
   with contextlib.suppress(Exception):
-    dpi = _true(*(float(value) for value in info['dpi']))
-  pages = 1
-  with contextlib.suppress(Exception):  # counting them may meet damage
-    pages = getattr(image, 'n_frames', 1)
-  profile = info.get('icc_profile')
+    x, y = info['dpi']
+    dpi = _true((float(x), float(y)))
+  profile, packet, comment = map(info.get, ('icc_profile', 'xmp', 'comment'))
   tags = None
-  if 'gamma' in info or 'chromaticity' in info:
+  if ('gamma' in info or 'chromaticity' in info) and not (
+    profile or 'srgb' in info
+  ):
     tags = ColourTags(
       gamma=1 / info['gamma'] if info.get('gamma') else None,
       chromaticities=info.get('chromaticity'),
     )
-  return _Metadata(
-    orientation=orientation,
+  resources = info.get('photoshop')
+  records = resources.get(0x404) if isinstance(resources, dict) else None
+  return dataclasses.replace(
+    picture,
     icc_profile=profile if isinstance(profile, bytes) and profile else None,
-    tags=None if profile or 'srgb' in info else tags,
-    exif=cleaned,
-    further=further_lib.of_info(info),
+    colour_tags=tags,
+    exif=block,
+    xmp=packet.encode() if isinstance(packet, str) else packet,
+    iptc=records if isinstance(records, bytes) else None,
+    comments=(comment,) if isinstance(comment, bytes) and comment else (),
     dpi=dpi,
-    pages=pages,
+    notes=(*picture.notes, *notes),
   )
 
 
-def _with_stream(metadata: _Metadata, found: Opened) -> _Metadata:
-  """Adds what Pillow does not say of a JPEG, AVIF or HEIF."""
-  stream, notes, more = found.stream, [], metadata.further
+def _with_stream(picture: Picture, found: Opened) -> Picture:
+  """Adds metadata of JPEG, AVIF and HEIF that Pillow does not read."""
+  stream, notes = found.stream, []
+  changes: dict[str, Any] = {}
   stream.seek(0)
-  if boxes.is_isobmff(stream.read(12)) and not metadata.icc_profile:
-    tags = colour_tags_lib.of_cicp(boxes.read(stream).cicp)
-    metadata = dataclasses.replace(metadata, tags=tags)
+  if boxes.is_isobmff(stream.read(12)) and not picture.icc_profile:
+    changes['colour_tags'] = colour_tags.of_cicp(boxes.read(stream).cicp)
   if found.image.format == 'AVIF':
     with contextlib.suppress(Exception):
       # Where the file is to be turned, Pillow writes its EXIF anew, as ASCII.
       decoder = getattr(found.image, '_decoder')  # noqa: B009
-      cleaned = exif_lib.clean(decoder.get_info()[4] or b'')
-      metadata = dataclasses.replace(metadata, exif=cleaned)
-  if found.image.format in ('JPEG', 'MPO'):
-    more = dataclasses.replace(more, comments=further_lib.jpeg_comments(stream))
-  if b'hdrgm:Version' in (more.xmp or b'') and metadata.pages == 1:
+      changes['exif'] = exif.clean(decoder.get_info()[4] or b'')[0]
+  if picture.format == 'JPEG':  # Pillow's `comment` is the last of them
+    segments = getattr(found.image, 'applist')  # noqa: B009
+    texts = [data for kind, data in segments if kind == 'COM' and data]
+    changes['comments'] = tuple(texts)
+  packet = picture.xmp or b''
+  if b'hdrgm:Version' in packet and _frames(found.image) == 1:
     notes.append('its HDR gain map is left out')
-  if b'HasExtendedXMP' in (more.xmp or b''):
+  if b'HasExtendedXMP' in packet:
     notes.append('the second part of its XMP is left out')
-  return dataclasses.replace(
-    metadata, further=more, notes=(*metadata.notes, *notes)
-  )
+  return dataclasses.replace(picture, **changes, notes=(*picture.notes, *notes))
 
 
-def _true(x: float, y: float) -> tuple[float, float] | None:
-  """Dots an inch, where they can be true."""
-  return (x, y) if 1 < min(x, y) and max(x, y) < 1e6 else None
+def _frames(image: Image.Image) -> int:
+  with contextlib.suppress(Exception):  # counting them may meet damage
+    return getattr(image, 'n_frames', 1)
+  return 1
+
+
+def _noted_pages(count: int) -> list[str]:
+  return [f'the first of {count} frames or pages'] if count > 1 else []
+
+
+def _true(dpi: tuple[float, float]) -> tuple[float, float] | None:
+  """Dots an inch, if they are plausible."""
+  return dpi if 1 < min(dpi) and max(dpi) < 1e6 else None
 
 
 def _is_lossless_webp(stream: BinaryIO) -> bool:
-  """Whether a WebP's pixels, or its first frame's, are kept without loss."""
+  """Whether a WebP, or its first frame, is compressed without loss."""
   stream.seek(12)
   while len(header := stream.read(8)) == 8:
     kind, length = struct.unpack('<4sI', header)

@@ -1,16 +1,18 @@
-"""PNG files chunk by chunk: what they say of themselves, and 16-bit writing.
+"""PNG files chunk by chunk: metadata, and colour of 16 bits a channel.
 
-Pillow refuses a picture for text or a profile that is long, or for a damaged
-chunk that no pixel needs. So it is given the chunks that hold pixels alone,
-and the rest is read here.
+Pillow refuses a picture for long text, a long profile or a damaged chunk that
+no pixel needs. So it only gets the chunks that hold pixels; the rest is read
+here.
 
 Pixels are uint16 [H, W, C], 0..65535; C is 2 (gray and alpha), 3 (RGB) or 4
 (RGB and alpha).
 """
 
+import binascii
 from collections.abc import Iterator, Sequence
 import dataclasses
 import os
+import re
 import struct
 from typing import BinaryIO, NamedTuple
 import zlib
@@ -24,10 +26,16 @@ SIGNATURE = b'\x89PNG\r\n\x1a\n'
 
 # Besides the critical ones, whose first letter is a capital, and fdAT.
 OF_PIXELS = {b'tRNS', b'acTL', b'fcTL'}
+XMP = 'XML:com.adobe.xmp'  # keywords of text
+_RAW_PROFILE = 'Raw profile type '
+_NO_WORDS = {XMP} | {
+  _RAW_PROFILE + kind
+  for kind in ('exif', 'APP1', 'iptc', '8bim', 'icc', 'icm', 'xmp')
+}
 _MOST_BYTES = 2**26  # of one chunk of metadata, unpacked
 _COLOUR_TYPES = {2: 4, 3: 2, 4: 6}
 _BAND = 64  # rows that are filtered at a time
-_METRE_PER_INCH = 0.0254
+_METRES_PER_INCH = 0.0254
 
 
 class Chunk(NamedTuple):
@@ -54,7 +62,7 @@ class Metadata:
     return next((c.data for c in self.chunks if c.kind == kind), None)
 
   def texts(self) -> list[tuple[str, Chunk]]:
-    """The chunks of text under their keywords."""
+    """The chunks of text with their keywords."""
     return [
       (chunk.data.partition(b'\0')[0].decode('latin-1'), chunk)
       for chunk in self.chunks
@@ -62,21 +70,56 @@ class Metadata:
     ]
 
   def text(self, keyword: str) -> bytes | None:
-    """A text as its bytes."""
+    """The bytes of the text with a keyword."""
     for key, chunk in self.texts():
       if key == keyword:
         return text_of(chunk)
     return None
 
+  def raw_profile(self, *kinds: str) -> bytes | None:
+    """Decodes metadata that ImageMagick and others write as hexadecimal."""
+    for kind in kinds:
+      text = self.text(_RAW_PROFILE + kind) or b''
+      found = re.match(rb'\s*[^\n]*\n\s*\d+\s*\n([0-9A-Fa-f\s]+)$', text)
+      if found:
+        digits = b''.join(found[1].split())
+        if len(digits) % 2 == 0:
+          return binascii.unhexlify(digits)
+    return None
+
+  @property
+  def frames(self) -> int:
+    """How many frames there are."""
+    return int.from_bytes((self.find(b'acTL') or b'\0\0\0\1')[:4])
+
+  @property
+  def dpi(self) -> tuple[float, float]:
+    """Dots an inch; 0 where they are not stated."""
+    body = self.find(b'pHYs') or b''
+    if len(body) != 9 or body[8] != 1:
+      return 0, 0
+    x, y = struct.unpack('>II', body[:8])
+    return x * _METRES_PER_INCH, y * _METRES_PER_INCH
+
+  @property
+  def exif(self) -> bytes | None:
+    """The EXIF block."""
+    return self.find(b'eXIf') or self.raw_profile('exif', 'APP1')
+
+  @property
+  def words(self) -> tuple[Chunk, ...]:
+    """The chunks of text, without those of XMP and raw profiles."""
+    return tuple(c for key, c in self.texts() if key not in _NO_WORDS)
+
   @property
   def icc_profile(self) -> bytes | None:
-    """The profile of the iCCP chunk; None where it cannot be unpacked."""
+    """The ICC profile; None if it is missing or cannot be unpacked."""
     name, _, rest = (self.find(b'iCCP') or b'').partition(b'\0')
     return (unpack(rest[1:]) or None) if name and rest else None
 
 
 def unpack(data: bytes) -> bytes:
-  """What zlib packed, up to a bound; nothing where that fails."""
+  """Decompresses zlib data of bounded size; b'' if that fails."""
   unpacker = zlib.decompressobj()
   try:
     unpacked = unpacker.decompress(data, _MOST_BYTES)
@@ -97,16 +140,11 @@ def text_of(chunk: Chunk) -> bytes:
   return unpack(text) if is_packed else text
 
 
-def is_png(stream: BinaryIO) -> bool:
-  """Whether a file, rewound afterwards, begins as a PNG does."""
+def split(stream: BinaryIO) -> tuple[Metadata, BinaryIO] | None:
+  """Splits a PNG into metadata and the rest; None for other files."""
   stream.seek(0)
-  found = stream.read(len(SIGNATURE)) == SIGNATURE
-  stream.seek(0)
-  return found
-
-
-def split(stream: BinaryIO) -> tuple[Metadata, BinaryIO]:
-  """A PNG's metadata, and the file without it."""
+  if stream.read(len(SIGNATURE)) != SIGNATURE:
+    return None
   end = stream.seek(0, os.SEEK_END)
   position = len(SIGNATURE)
   pieces = [(0, position)]
@@ -134,76 +172,69 @@ def split(stream: BinaryIO) -> tuple[Metadata, BinaryIO]:
 
 
 def is_deep(image: Image.Image) -> bool:
-  """Whether a PNG just opened has colour of 16 bits, which Pillow halves."""
+  """Whether an image just opened is a PNG with colour of 16 bits."""
   return (
     isinstance(image, PngImagePlugin.PngImageFile)
     and bool(image.tile)
-    and all(_raw_mode(tile.args) in _DEEP_MODES for tile in image.tile)
+    and all(tile.args in _LOW_BYTES for tile in image.tile)
   )
 
 
-def low_bytes(image: Image.Image) -> np.ndarray:
-  """Decodes a deep PNG that was just opened for its low bytes.
+def read_deep(stream: BinaryIO) -> np.ndarray:
+  """Decodes a PNG with colour of 16 bits.
 
-  Pillow's decoder undoes compression, filters and interlacing in full and only
-  then keeps the high byte of each sample, because the raw mode of its last step
-  says so. The raw mode of the other byte order keeps the low one.
+  In its last step, Pillow keeps the high byte of each sample, as a raw mode
+  says; that of the other byte order keeps the low one. So it decodes twice.
 
   Returns:
-    uint8 [H, W, C].
+    uint16 [H, W, C], with alpha if a colour is transparent.
   """
-  assert isinstance(image, PngImagePlugin.PngImageFile)
-  is_gray = any(_raw_mode(tile.args).startswith('LA') for tile in image.tile)
-  image.tile = [
-    tile._replace(args=_DEEP_MODES[_raw_mode(tile.args)])
-    if isinstance(tile.args, str)
-    else tile._replace(
-      args=(_DEEP_MODES[_raw_mode(tile.args)], *(tile.args or ())[1:])
-    )
-    for tile in image.tile
-  ]
-  samples = np.asarray(image)
-  return samples[..., 1::2] if is_gray else samples
+  decoded = []
+  for is_low in (False, True):
+    stream.seek(0)
+    image = Image.open(stream, formats=['PNG'])
+    raw_mode = str(image.tile[0].args)
+    if is_low:
+      raw = _LOW_BYTES[raw_mode]
+      image.tile = [tile._replace(args=raw) for tile in image.tile]
+    decoded.append(np.asarray(image))
+  high, low = decoded
+  if raw_mode == 'LA;16B':  # Pillow opens it as RGBA
+    high, low = high[..., [0, 3]], low[..., 1::2]
+  values = high.astype(np.uint16) << 8 | low
+  # Pillow compares a transparent colour by its high bytes.
+  transparent = image.info.get('transparency')
+  if isinstance(transparent, tuple) and values.shape[-1] == 3:
+    is_key = (values == np.array(transparent)).all(axis=2)
+    opacity = np.where(is_key, 0, 65535).astype(np.uint16)
+    values = np.concatenate([values, opacity[..., None]], axis=2)
+  return values
 
 
 # Gray and alpha have no such raw mode: four bytes, taken as they are.
-_DEEP_MODES = {'RGB;16B': 'RGB;16L', 'RGBA;16B': 'RGBA;16L', 'LA;16B': 'RGBA'}
+_LOW_BYTES = {'RGB;16B': 'RGB;16L', 'RGBA;16B': 'RGBA;16L', 'LA;16B': 'RGBA'}
 
 
-def _raw_mode(args: object) -> str:
-  first = args[0] if isinstance(args, tuple) and args else args
-  return first if isinstance(first, str) else ''
-
-
-def write(
-  file: BinaryIO,
-  pixels: np.ndarray,
-  *,
-  before: Sequence[Chunk] = (),
+def write_deep(
+  file: BinaryIO, pixels: np.ndarray, chunks: Sequence[Chunk] = ()
 ) -> None:
   """Writes a PNG of uint16 [H, W, C], with chunks before the pixels."""
   height, width, channels = pixels.shape
   colour_type = _COLOUR_TYPES[channels]
-
-  def write_chunk(kind: bytes, data: bytes) -> None:
-    file.write(encode_chunk(Chunk(kind, data)))
-
+  head = struct.pack('>IIBBBBB', width, height, 16, colour_type, 0, 0, 0)
   file.write(SIGNATURE)
-  write_chunk(
-    b'IHDR', struct.pack('>IIBBBBB', width, height, 16, colour_type, 0, 0, 0)
-  )
-  for chunk in before:
-    write_chunk(*chunk)
+  for chunk in (Chunk(b'IHDR', head), *chunks):
+    file.write(encode_chunk(chunk))
   compressor = zlib.compressobj()
   for rows in _filtered(pixels):
     if data := compressor.compress(rows):
-      write_chunk(b'IDAT', data)
-  write_chunk(b'IDAT', compressor.flush())
-  write_chunk(b'IEND', b'')
+      file.write(encode_chunk(Chunk(b'IDAT', data)))
+  file.write(encode_chunk(Chunk(b'IDAT', compressor.flush())))
+  file.write(encode_chunk(Chunk(b'IEND', b'')))
 
 
 class Inserting:
-  """A file that puts chunks behind the first of a PNG written to it."""
+  """A file that inserts chunks behind the first of a PNG written to it."""
 
   def __init__(self, file: BinaryIO, chunks: Sequence[Chunk]) -> None:
     self._file, self._chunks = file, chunks
@@ -211,7 +242,7 @@ class Inserting:
     self.flush = file.flush
 
   def write(self, data: bytes) -> int:
-    """Writes data, and the chunks where they belong."""
+    """Writes data, with the chunks in their place."""
     if 0 < self._left <= len(data):
       self._file.write(data[: self._left])
       for chunk in self._chunks:
@@ -224,19 +255,15 @@ class Inserting:
 
 
 def encode_chunk(chunk: Chunk) -> bytes:
-  """A chunk with its length and checksum."""
-  checksum = zlib.crc32(chunk.kind + chunk.data)
-  return (
-    struct.pack('>I', len(chunk.data))
-    + chunk.kind
-    + chunk.data
-    + (struct.pack('>I', checksum))
-  )
+  """Encodes a chunk with its length and checksum."""
+  body = chunk.kind + chunk.data
+  checksum = zlib.crc32(body)
+  return struct.pack('>I', len(chunk.data)) + body + struct.pack('>I', checksum)
 
 
 def resolution_chunk(dpi: tuple[float, float]) -> Chunk:
   """Dots an inch as a pHYs chunk."""
-  x, y = (round(value / _METRE_PER_INCH) for value in dpi)
+  x, y = (round(value / _METRES_PER_INCH) for value in dpi)
   return Chunk(b'pHYs', struct.pack('>IIB', x, y, 1))
 
 
@@ -250,8 +277,15 @@ def text_chunk(keyword: str, text: bytes) -> Chunk:
   return Chunk(b'iTXt', keyword.encode('latin-1') + b'\0\0\0\0\0' + text)
 
 
+def raw_profile_chunk(kind: str, data: bytes) -> Chunk:
+  """Encodes metadata as `Metadata.raw_profile` reads them."""
+  lines = binascii.hexlify(data, b'\n', 36)
+  text = b'\n%s\n%8d\n%s\n' % (kind.encode(), len(data), lines)
+  return text_chunk(_RAW_PROFILE + kind, text)
+
+
 def _filtered(pixels: np.ndarray) -> Iterator[bytes]:
-  """A PNG's rows, each behind the filter with the smallest residuals."""
+  """Filters rows, some at a time, by the Paeth filter (number 4)."""
   height, width, channels = pixels.shape
   step = 2 * channels
   above = np.zeros((1, step * (width + 1)), np.uint8)
@@ -261,19 +295,13 @@ def _filtered(pixels: np.ndarray) -> Iterator[bytes]:
     padded = np.pad(raw, ((0, 0), (step, 0)))
     upper = np.concatenate([above, padded[:-1]])
     above = padded[-1:]
-    left, up, corner = padded[:, :-step], upper[:, step:], upper[:, :-step]
-    residuals = np.stack(
-      [raw, raw - left, raw - up, raw - _paeth(left, up, corner)]
-    )
-    cost = np.abs(residuals.view(np.int8).astype(np.int16)).sum(axis=2)
-    best = cost.argmin(axis=0)
-    kinds = np.array([0, 1, 2, 4], np.uint8)[best]
-    chosen = residuals[best, np.arange(len(band))]
-    yield np.concatenate([kinds[:, None], chosen], axis=1).tobytes()
+    paeth = _paeth(padded[:, :-step], upper[:, step:], upper[:, :-step])
+    rows = np.pad(raw - paeth, ((0, 0), (1, 0)), constant_values=4)
+    yield rows.tobytes()
 
 
 def _paeth(left: np.ndarray, up: np.ndarray, corner: np.ndarray) -> np.ndarray:
-  """The one of the three that is nearest to left + up - corner."""
+  """Of the three, the nearest to left + up - corner."""
   a, b, c = (x.astype(np.int16) for x in (left, up, corner))
   from_left, from_up = np.abs(b - c), np.abs(a - c)
   from_corner = np.abs(a + b - 2 * c)

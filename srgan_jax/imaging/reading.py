@@ -10,12 +10,12 @@ from collections.abc import Callable
 import contextlib
 import dataclasses
 import io
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms
 
-from srgan_jax.imaging import alpha, depth, exif, further, png, tiff
+from srgan_jax.imaging import alpha, boxes, exif, png, tiff, xmp
 from srgan_jax.imaging.opening import (
   MAX_MEGAPIXELS,
   ImageFile,
@@ -25,6 +25,7 @@ from srgan_jax.imaging.opening import (
 
 _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 _PLAIN_MODES = {'1': 'L', 'La': 'LA', 'RGBa': 'RGBA'}
+_CODESTREAM = b'\xff\x4f\xff\x51'  # the start of a JPEG 2000's, and its sizes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,30 +86,21 @@ def image_size(
     ValueError: no header that can be read; one line with `name`.
   """
   with opened(file, name, max_megapixels) as found:
-    if tiff.is_tiff(found.stream):
-      # Some versions of Pillow have already turned a TIFF's `size`.
-      size = tiff.size(found.stream)
-    else:
-      size = found.image.size
-    width, height = size
+    width, height = found.size
     if orientation(found) in _SIDEWAYS:
       width, height = height, width
     return height, width
 
 
 def orientation(found: Opened) -> int:
-  """EXIF orientation 1..8 of pixels as `decode` gives them.
-
-  Before that, of pixels as the file has them.
-  """
+  """EXIF orientation 1..8 of pixels as `decode` gives them."""
   with contextlib.suppress(Exception):  # broken metadata: as stored
     if found.png:
-      block = found.png.find(b'eXIf') or further.raw_profile(found.png, 'exif')
-      if block:
+      if block := found.png.exif:
         return exif.orientation(block)
-      return further.of_png(found.png).orientation
-    if found.tiff:
-      return tiff.read_metadata(found.stream).orientation
+      return xmp.orientation(found.png.text(png.XMP) or b'')
+    if found.tiff:  # Pillow turns pixels that it knows, and their size
+      return found.tiff.orientation if found.tiff.layout else 1
     return int(found.image.getexif().get(ExifTags.Base.Orientation, 1))
   return 1
 
@@ -116,58 +108,61 @@ def orientation(found: Opened) -> int:
 def decode(found: Opened) -> Decoded:
   """The pixels of an image that was just opened."""
   image = found.image
-  if found.tiff:
-    image.load()
-    pixels, notes = tiff.samples(found.tiff, image)
-    if found.tiff.photometric != 5:
-      return Decoded(pixels, tuple(notes))
-    if pixels.dtype == np.uint16:
-      notes.append(f'CMYK of {found.tiff.bits} bits became 8')
-    pixels = to_8_bit(pixels)
-    profile = tiff.read_metadata(found.stream).icc_profile
-    cmyk = Image.fromarray(np.ascontiguousarray(pixels[..., :4]), 'CMYK')
-    colours, remark = _to_srgb(cmyk, profile)
-    pixels = np.concatenate([np.asarray(colours), pixels[..., 4:]], axis=-1)
-    return Decoded(pixels, (*notes, remark), is_srgb=True)
-  low = None
+  if found.tiff and found.tiff.layout:
+    return _decode_tiff(found.tiff, found.tiff.layout, image)
   if png.is_deep(image):
-    # Decoded twice: Pillow keeps one byte of each sample.
-    found.plain.seek(0)
-    low = png.low_bytes(Image.open(found.plain, formats=['PNG']))
-    found.plain.seek(0)
-    image = Image.open(found.plain, formats=['PNG'])
+    return Decoded(png.read_deep(found.plain))
   image.load()
-  decoded = of_image(image, profile_of(found), low)
-  bits = depth.of_file(image, found.stream)
+  decoded = of_image(image)
+  bits = _stored_bits(image, found.stream)
   if bits > 8 and decoded.pixels.dtype == np.uint8:
     note = f'its {bits} bits a channel became 8'
     decoded = dataclasses.replace(decoded, notes=(*decoded.notes, note))
   return decoded
 
 
-def profile_of(found: Opened) -> bytes | None:
-  """The ICC profile of a file."""
-  if found.png:
-    return found.png.icc_profile
-  profile = found.image.info.get('icc_profile')
-  return profile if isinstance(profile, bytes) else None
-
-
-def of_image(
-  image: Image.Image, profile: bytes | None, low: np.ndarray | None = None
+def _decode_tiff(
+  page: tiff.Page, layout: tiff.Layout, image: Image.Image
 ) -> Decoded:
-  """The pixels of a loaded Pillow image of any mode that has a known range.
+  """The pixels of a TIFF that Pillow sees as bytes."""
+  pixels, notes = tiff.samples(layout, image)
+  if layout.photometric != 5:
+    return Decoded(pixels, tuple(notes))
+  if pixels.dtype == np.uint16:
+    notes.append(f'CMYK of {layout.bits} bits became 8')
+  pixels = to_8_bit(pixels)
+  cmyk = Image.fromarray(np.ascontiguousarray(pixels[..., :4]), 'CMYK')
+  colours, remark = _to_srgb(cmyk, page.fields.data(tiff.PROFILE))
+  pixels = np.concatenate([np.asarray(colours), pixels[..., 4:]], axis=-1)
+  return Decoded(pixels, (*notes, remark), is_srgb=True)
 
-  `low` are the low bytes of the samples of a deep image, uint8 [H, W, C].
+
+def of_image(image: Image.Image) -> Decoded:
+  """The pixels of a loaded Pillow image of any mode that has a known range.
 
   Raises:
     ValueError: for floating-point pixels, and integers beyond 16 bits.
   """
-  plain, remark = _to_plain_mode(image, profile)
-  pixels = _to_array(plain, low, image.info.get('transparency'))
-  return Decoded(
-    np.ascontiguousarray(pixels), (remark,) * bool(remark), bool(remark)
-  )
+  mode, remark = image.mode, ''
+  if mode == 'F':
+    raise ValueError('floating-point pixels have no known range')
+  if mode.startswith('I'):
+    return Decoded(_of_integers(image))
+  if mode in ('CMYK', 'LAB'):
+    image, remark = _to_srgb(image, image.info.get('icc_profile'))
+  elif mode in ('P', 'PA'):
+    image = image.convert('RGBA' if image.has_transparency_data else 'RGB')
+    colours = np.asarray(image)
+    if np.ptp(colours[..., :3], axis=2).max() == 0:
+      image = image.convert('LA' if image.mode == 'RGBA' else 'L')
+  elif mode in ('L', 'RGB') and image.has_transparency_data:
+    image = image.convert(mode + 'A')
+  elif mode not in ('L', 'LA', 'RGB', 'RGBA'):
+    image = image.convert(_PLAIN_MODES.get(mode, 'RGB'))
+  pixels = np.asarray(image)
+  if pixels.ndim == 2:
+    pixels = pixels[..., None]
+  return Decoded(pixels, (remark,) * bool(remark), bool(remark))
 
 
 def to_8_bit(pixels: np.ndarray) -> np.ndarray:
@@ -193,30 +188,7 @@ _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def _to_plain_mode(
-  image: Image.Image, profile: bytes | None
-) -> tuple[Image.Image, str]:
-  """An image in L, LA, RGB, RGBA or of 16 bits, and what its profile became."""
-  mode, plain, remark = image.mode, image, ''
-  if mode == 'F':
-    raise ValueError('floating-point pixels have no known range')
-  if mode in ('CMYK', 'LAB'):
-    plain, remark = _to_srgb(image, profile)
-  elif mode in ('P', 'PA'):
-    plain = image.convert('RGBA' if image.has_transparency_data else 'RGB')
-    colours = np.asarray(plain)
-    if np.ptp(colours[..., :3], axis=2).max() == 0:
-      plain = plain.convert('LA' if plain.mode == 'RGBA' else 'L')
-  elif mode in ('L', 'RGB') and image.has_transparency_data:
-    plain = image.convert(mode + 'A')
-  elif mode not in ('L', 'LA', 'RGB', 'RGBA') and not mode.startswith('I'):
-    plain = image.convert(_PLAIN_MODES.get(mode, 'RGB'))
-  return plain, remark
-
-
-def _to_srgb(
-  image: Image.Image, profile: bytes | None
-) -> tuple[Image.Image, str]:
+def _to_srgb(image: Image.Image, profile: Any) -> tuple[Image.Image, str]:
   """CMYK or Lab to sRGB: by its profile where it has one that works."""
   mode = image.mode
   try:
@@ -224,7 +196,7 @@ def _to_srgb(
     if mode == 'LAB':
       source: Any = ImageCms.createProfile('LAB')
     else:
-      source = io.BytesIO(profile or b'')
+      source = io.BytesIO(profile if isinstance(profile, bytes) else b'')
     converted = ImageCms.profileToProfile(image, source, srgb, outputMode='RGB')
     assert converted is not None
     return converted, f'{mode} became sRGB by its ICC profile'
@@ -234,33 +206,33 @@ def _to_srgb(
     return image.convert('RGB'), f'{mode} became RGB without an ICC profile'
 
 
-def _to_array(
-  image: Image.Image, low: np.ndarray | None, transparent: Any
-) -> np.ndarray:
-  """The pixels of an image in a plain mode, [H, W, C]."""
-  if image.mode.startswith('I'):
-    values = _of_16_bits(np.asarray(image))
-    if isinstance(transparent, int):
-      opacity = np.where(values == transparent, 0, 65535).astype(np.uint16)
-      return np.stack([values, opacity], axis=-1)
-  else:
-    values = np.asarray(image)
-  if values.ndim == 2:
-    values = values[..., None]
-  if low is None:
-    return values
-  if low.shape[-1] == 2:  # gray and alpha, which Pillow opens as RGBA
-    values = values[..., [0, 3]]
-  # Pillow compares a transparent colour by its high bytes: done again below.
-  values = values[..., : low.shape[-1]].astype(np.uint16) << 8 | low
-  if isinstance(transparent, tuple) and values.shape[-1] == 3:
-    is_key = (values == np.array(transparent)).all(axis=2)
-    opacity = np.where(is_key, 0, 65535).astype(np.uint16)
-    values = np.concatenate([values, opacity[..., None]], axis=2)
-  return values
-
-
-def _of_16_bits(values: np.ndarray) -> np.ndarray:
+def _of_integers(image: Image.Image) -> np.ndarray:
+  """Gray of 16 bits, [H, W, C], with alpha where one level is transparent."""
+  values = np.asarray(image)
   if values.min() < 0 or values.max() > 65535:
     raise ValueError('32-bit integer pixels have no known range')
-  return values.astype(np.uint16)
+  values = values.astype(np.uint16)
+  transparent = image.info.get('transparency')
+  if not isinstance(transparent, int):
+    return values[..., None]
+  opacity = np.where(values == transparent, 0, 65535).astype(np.uint16)
+  return np.stack([values, opacity], axis=-1)
+
+
+def _stored_bits(image: Image.Image, stream: BinaryIO) -> int:
+  """The bits of a channel of a file; 8 for formats that have no more."""
+  stream.seek(0)
+  head = stream.read(4096)
+  if boxes.is_isobmff(head):
+    return boxes.read(stream).bits
+  if image.format == 'JPEG2000':
+    place = head.find(_CODESTREAM)
+    size = head[place + 42 : place + 43] if place >= 0 else b''
+    return (size[0] & 0x7F) + 1 if size else 8
+  if image.format == 'SGI':
+    return 8 * head[3]
+  if image.format == 'PPM' and head[:2] in (b'P2', b'P3', b'P5', b'P6'):
+    lines = [line.split(b'#')[0] for line in head.split(b'\n')]
+    words = b' '.join(lines).split()
+    return int(words[3]).bit_length() if words[3:] else 8
+  return 8

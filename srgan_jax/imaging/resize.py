@@ -55,7 +55,7 @@ def imresize(
     raise ValueError(f'scale must be a positive number, not {scale}')
   for axis in (0, 1):
     taps = _taps(image.shape[axis], float(scale), edge)
-    image = _resize_image_axis(image, taps, axis)
+    image = _resize_axis(image, *taps, axis)
   return image
 
 
@@ -74,7 +74,7 @@ def imresize_to(
     if length < 1:
       raise ValueError(f'a length must be at least 1, not {length}')
     taps = _taps(image.shape[axis], length / image.shape[axis], edge, length)
-    image = _resize_image_axis(image, taps, axis)
+    image = _resize_axis(image, *taps, axis)
   return image
 
 
@@ -84,24 +84,26 @@ def _checked(image: np.ndarray) -> np.ndarray:
     raise ValueError(
       f'imresize takes [H, W] or [H, W, C], not an array of shape {image.shape}'
     )
-  if not np.issubdtype(image.dtype, np.unsignedinteger) and not np.issubdtype(
-    image.dtype, np.floating
-  ):
+  if image.dtype.kind not in 'uf':
     raise ValueError(
       f'imresize takes unsigned integers or floats, not {image.dtype}'
     )
   return image
 
 
-def _resize_image_axis(
-  image: np.ndarray, taps: tuple[np.ndarray, np.ndarray], axis: int
+def _resize_axis(
+  image: np.ndarray, indices: np.ndarray, weights: np.ndarray, axis: int
 ) -> np.ndarray:
   """One pass, rounded where the image has whole numbers."""
-  resized = _resize_axis(image, *taps, axis)
-  if np.issubdtype(image.dtype, np.unsignedinteger):
-    top = np.iinfo(image.dtype).max
-    resized = np.clip(np.floor(resized + 0.5), 0, top)
-  return resized.astype(image.dtype)
+  shape = [1] * image.ndim
+  shape[axis] = -1
+  result = np.zeros(1)
+  for tap in range(indices.shape[1]):  # memory stays that of the output
+    weight = weights[:, tap].reshape(shape)
+    result = result + weight * np.take(image, indices[:, tap], axis)
+  if image.dtype.kind == 'u':
+    result = np.clip(np.floor(result + 0.5), 0, np.iinfo(image.dtype).max)
+  return result.astype(image.dtype)
 
 
 def downscale_crops(crops: jax.Array) -> jax.Array:
@@ -242,19 +244,6 @@ def _taps(
     indices = np.minimum(indices, 2 * length - 1 - indices)
   used = np.any(weights != 0, axis=0)
   return indices[:, used], weights[:, used]
-
-
-def _resize_axis(
-  image: np.ndarray, indices: np.ndarray, weights: np.ndarray, axis: int
-) -> np.ndarray:
-  """One pass; a sum over taps, so that memory stays that of the output."""
-  shape = [1] * image.ndim
-  shape[axis] = -1
-  result = np.zeros(1)
-  for tap in range(indices.shape[1]):
-    weight = weights[:, tap].reshape(shape)
-    result = result + weight * np.take(image, indices[:, tap], axis)
-  return result
 
 
 @functools.lru_cache(maxsize=8)

@@ -1,22 +1,19 @@
-"""TIFF files of more than 8 bits a channel or with odd channels, read.
+"""Reads TIFF files of more than 8 bits a channel or with extra channels.
 
-Pillow decodes every compression, but knows few layouts of samples and halves
-most deep ones. So it is shown such a file's rows as gray pixels of 8 bits, one
-a byte, and the samples are put together here.
+Pillow decodes every compression, but knows few layouts of samples and keeps
+8 bits of most deep ones. So it gets a directory that calls each byte of a row
+an 8-bit gray pixel, and the samples are put together here.
 """
 
-from collections.abc import Mapping
 import dataclasses
 import os
-import struct
 from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 
 from srgan_jax import files
-from srgan_jax.imaging import exif as exif_lib
-from srgan_jax.imaging import ifd, photoshop
+from srgan_jax.imaging import exif, ifd
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
 FILL_ORDER, OFFSETS, SAMPLES, ROWS, SIZES = 266, 273, 277, 278, 279
@@ -25,6 +22,11 @@ TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES = 322, 323, 324, 325
 X_RESOLUTION, Y_RESOLUTION, UNIT = 282, 283, 296
 XMP, IPTC, PHOTOSHOP, PROFILE = 700, 33723, 34377, 34675
 
+# Fields that stay valid where every byte is a pixel.
+_OF_BYTES_TOO = (
+  *(HEIGHT, COMPRESSION, FILL_ORDER, OFFSETS, SIZES, ROWS),
+  *(TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES),
+)
 _BYTEWISE = (1, 5, 8, 32773, 32946, 34925, 50000)  # compressions of bytes
 _COLOURS = {0: 1, 1: 1, 2: 3, 5: 4}  # channels: gray, RGB, CMYK
 _UNSPECIFIED, _ASSOCIATED, UNASSOCIATED = 0, 1, 2
@@ -34,12 +36,11 @@ _BAND = 256  # rows whose bits are taken apart at a time
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-  """How the samples of a file lie.
+  """The layout of a file's samples.
 
-  Photometric is 0 or 1 (gray), 2 (RGB) or 5 (CMYK); `extra` says what samples
-  beyond the colours are: 0 unspecified, 1 alpha that is multiplied in already,
-  2 alpha. Planar: the channels lie apart. A predictor of 2 means differences, a
-  tile width of 0 no tiles; the order is '<' or '>'.
+  Photometric is 0 or 1 (gray), 2 (RGB) or 5 (CMYK); `extra` has the kinds of
+  the samples beyond the colours: 0 unspecified, 1 premultiplied alpha, 2 alpha.
+  A predictor of 2 means differences; the order is '<' or '>'.
   """
 
   width: int
@@ -48,160 +49,126 @@ class Layout:
   samples: int
   photometric: int
   extra: tuple[int, ...]
-  is_planar: bool
   predictor: int
   tile_width: int
   order: str
 
 
-def is_tiff(stream: BinaryIO) -> bool:
-  """Whether a file, rewound afterwards, begins as a TIFF does."""
-  found = ifd.head(stream) is not None
-  stream.seek(0)
-  return found
+@dataclasses.dataclass(frozen=True)
+class Page:
+  """The first page of a file.
+
+  Attributes:
+    form: of the file.
+    first: the directory's offset.
+    fields: of the directory.
+    layout: of samples that Pillow would truncate or refuse; else None.
+  """
+
+  form: ifd.Form
+  first: int
+  fields: ifd.Fields
+  layout: Layout | None
+
+  @property
+  def orientation(self) -> int:
+    """As EXIF's, 1..8."""
+    return self.fields.number(exif.ORIENTATION, 1)
+
+  def describe(self) -> str:
+    """Describes the kind of pixels, for an error."""
+    bits, photometric, compression = (
+      '/'.join(map(str, self.fields.numbers(tag)))
+      for tag in (BITS, PHOTOMETRIC, COMPRESSION)
+    )
+    return (
+      f'a TIFF of another kind than those that are read: bits {bits}, '
+      f'photometric {photometric}, compression {compression}'
+    )
 
 
-def size(stream: BinaryIO) -> tuple[int, int]:
-  """Width and height of the first page, as stored."""
-  start = ifd.head(stream)
-  assert start
-  fields = ifd.read(stream, start.form, start.first)
-  width, height = (
-    next(iter(ifd.numbers(start.form, fields.get(tag))), 0)
-    for tag in (WIDTH, HEIGHT)
-  )
-  return width, height
+def split(stream: BinaryIO) -> tuple[Page, BinaryIO] | None:
+  """Reads the first page; returns it and the file as Pillow can decode it.
 
-
-def describe(stream: BinaryIO) -> str:
-  """A file's kind of pixels, for an error; '' of no TIFF."""
-  start = ifd.head(stream)
-  if not start:
-    return ''
-  fields = ifd.read(stream, start.form, start.first)
-  numbers = lambda tag: '/'.join(
-    map(str, ifd.numbers(start.form, fields.get(tag)))
-  )
-  return (
-    f'a TIFF of another kind than those that are read: bits {numbers(BITS)}, '
-    f'photometric {numbers(PHOTOMETRIC)}, compression {numbers(COMPRESSION)}'
-  )
-
-
-def split(stream: BinaryIO) -> tuple[Layout | None, BinaryIO]:
-  """The layout, and the file as Pillow can decode it, of what needs both.
+  Returns None for other files than TIFFs.
 
   Raises:
-    ValueError: for samples without a known range or a layout not known.
+    ValueError: for samples of no known range or an unknown layout.
   """
   start = ifd.head(stream)
-  assert start
-  form = start.form
-  fields = ifd.read(stream, form, start.first)
-  stream.seek(0)
+  if not start:
+    return None
+  form, first = start
+  fields = ifd.read(stream, form, first)
+  page = Page(form, first, fields, _find_layout(fields, form.order))
+  return page, _as_bytes(stream, page, page.layout) if page.layout else stream
 
-  def values(tag: int, *default: int) -> tuple[int, ...]:
-    return ifd.numbers(form, fields.get(tag)) or default
 
-  bits, kinds = values(BITS, 1), values(FORMAT, 1)
-  layout = Layout(
-    width=values(WIDTH, 0)[0],
-    height=values(HEIGHT, 0)[0],
-    bits=max(bits),
-    samples=values(SAMPLES, 1)[0],
-    photometric=values(PHOTOMETRIC, -1)[0],
-    extra=values(EXTRA),
-    is_planar=values(PLANES, 1)[0] == 2,
-    predictor=values(PREDICTOR, 1)[0],
-    tile_width=values(TILE_WIDTH, 0)[0],
-    order=form.order,
-  )
-  if not min(layout.width, layout.height):
-    return None, stream
-  is_bytewise = values(COMPRESSION, 1)[0] in _BYTEWISE
+def _find_layout(fields: ifd.Fields, order: str) -> Layout | None:
+  """The layout of samples that Pillow would truncate or refuse, or None."""
+  bits, kinds = fields.numbers(BITS, 1), fields.numbers(FORMAT, 1)
+  depth, samples = max(bits), fields.number(SAMPLES, 1)
+  width, height = fields.number(WIDTH), fields.number(HEIGHT)
+  photometric = fields.number(PHOTOMETRIC, -1)
+  if not min(width, height):
+    return None
+  is_bytewise = fields.number(COMPRESSION, 1) in _BYTEWISE
   if 3 in kinds and is_bytewise:
     raise ValueError('floating-point pixels have no known range')
-  if 2 in kinds and max(bits) <= 16:
+  if 2 in kinds and depth <= 16:
     raise ValueError('signed pixels have no known range')
-  if max(bits) > (16 if layout.samples > 1 else 32):
-    raise ValueError(f'integer pixels of {max(bits)} bits have no known range')
-  if layout.samples > _MOST_SAMPLES:
-    raise ValueError(f'a TIFF of {layout.samples} channels')
-  extra = layout.samples - _COLOURS.get(layout.photometric, layout.samples)
-  layout = dataclasses.replace(
-    layout,
-    extra=(layout.extra + (_UNSPECIFIED,) * extra)[: max(0, extra)],
-  )
+  if depth > (16 if samples > 1 else 32):
+    raise ValueError(f'integer pixels of {depth} bits have no known range')
+  if samples > _MOST_SAMPLES:
+    raise ValueError(f'a TIFF of {samples} channels')
+  count = samples - _COLOURS.get(photometric, samples)
+  extra = (fields.numbers(EXTRA) + (_UNSPECIFIED,) * count)[: max(0, count)]
   is_odd = (
-    8 < max(bits) <= 16
-    or max(bits) not in (1, 2, 4, 8, 16, 32)
-    or layout.extra not in ((), (UNASSOCIATED,))
-    or (layout.photometric == 5 and extra > 0)
+    8 < depth <= 16
+    or depth not in (1, 2, 4, 8, 16, 32)
+    or extra not in ((), (UNASSOCIATED,))
+    or (photometric == 5 and count > 0)
   )
-  if not is_odd or layout.photometric not in _COLOURS or not is_bytewise:
-    return None, stream
-  if set(kinds) != {1} or len(set(bits)) > 1 or extra < 0:
+  if not is_odd or photometric not in _COLOURS or not is_bytewise:
+    return None
+  if set(kinds) != {1} or len(set(bits)) > 1 or count < 0:
     raise ValueError(
       f'a TIFF of samples of {"/".join(map(str, bits))} bits, '
       f'kind {"/".join(map(str, kinds))}'
     )
-  return layout, _as_bytes(stream, start, layout, fields)
+  if samples > 1 and fields.number(PLANES, 1) == 2:
+    raise ValueError('a TIFF with its channels in separate planes')
+  return Layout(
+    width, height, depth, samples, photometric, extra,
+    fields.number(PREDICTOR, 1), fields.number(TILE_WIDTH), order,
+  )  # fmt: skip
 
 
-def _as_bytes(
-  stream: BinaryIO,
-  start: ifd.Head,
-  layout: Layout,
-  fields: Mapping[int, ifd.Field],
-) -> BinaryIO:
-  """The file with a directory that tells of a gray pixel for each byte."""
+def _as_bytes(stream: BinaryIO, page: Page, layout: Layout) -> BinaryIO:
+  """The file with a directory in which each byte is a gray pixel."""
+  fields = page.fields
   # Little first, which is all that Pillow reads of BigTIFF.
-  form = ifd.Form('<', start.form.is_big)
-  values = lambda tag: ifd.numbers(start.form, fields.get(tag))
-  number = lambda tag: next(iter(values(tag)), 0)
-  whole = lambda *values: ifd.of_numbers(
-    form, 16 if form.is_big else 4, *values
-  )
-  together = 1 if layout.is_planar else layout.samples
-  height = layout.height
-  if layout.is_planar:  # the planes below each other
-    piece = number(TILE_HEIGHT) or min(number(ROWS) or height, height)
-    if height % piece:
-      raise ValueError(
-        'a TIFF with its channels in separate planes, whose last strips differ'
-      )
-    height *= layout.samples
+  form = ifd.Form('<', page.form.is_big)
   plain = {
-    WIDTH: whole(_row_bytes(layout.width * together, layout.bits)),
-    HEIGHT: whole(height),
-    BITS: ifd.of_numbers(form, 3, 8),
-    COMPRESSION: ifd.of_numbers(form, 3, number(COMPRESSION) or 1),
-    PHOTOMETRIC: ifd.of_numbers(form, 3, 1),
-    SAMPLES: ifd.of_numbers(form, 3, 1),
+    tag: fields.numbers(tag) for tag in _OF_BYTES_TOO if fields.numbers(tag)
   }
-  for tag in (OFFSETS, SIZES, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES):
-    if tag in fields:
-      plain[tag] = whole(*values(tag))
-  if FILL_ORDER in fields:
-    plain[FILL_ORDER] = ifd.of_numbers(form, 3, number(FILL_ORDER))
-  if ROWS in fields:
-    plain[ROWS] = whole(min(number(ROWS), layout.height))
-  if tile := number(TILE_WIDTH):
-    plain[TILE_WIDTH] = whole(_row_bytes(tile * together, layout.bits))
+  plain[WIDTH] = (_row_bytes(layout.width * layout.samples, layout.bits),)
+  if layout.tile_width:
+    row = layout.tile_width * layout.samples
+    plain[TILE_WIDTH] = (_row_bytes(row, layout.bits),)
+  plain |= {BITS: (8,), PHOTOMETRIC: (1,), SAMPLES: (1,)}
   end = stream.seek(0, os.SEEK_END)
-  offsets = values(OFFSETS) or values(TILE_OFFSETS)
-  sizes = values(SIZES) or values(TILE_SIZES)
+  offsets = plain.get(OFFSETS) or plain.get(TILE_OFFSETS, ())
+  sizes = plain.get(SIZES) or plain.get(TILE_SIZES, ())
   if len(offsets) != len(sizes):
     raise ValueError('a TIFF without the sizes of its strips')
   # What follows the file here would be taken for its pixels.
   if any(o + s > end for o, s in zip(offsets, sizes, strict=True)):
     raise ValueError('image file is truncated')
   place = end + -end % 16
-  if form.is_big:
-    head = b'II' + struct.pack('<HHHQ', 43, 8, 0, place)
-  else:
-    head = b'II' + struct.pack('<HI', 42, place)
-  directory = ifd.build(form, plain, place)
+  kind, head = 16 if form.is_big else 4, ifd.beginning(form, place)
+  table = {tag: ifd.of_numbers(kind, *values) for tag, values in plain.items()}
+  directory = ifd.build(form, table, place)
   return files.joined(
     stream, [head, (len(head), end), bytes(place - end), directory]
   )
@@ -212,63 +179,46 @@ def _row_bytes(samples: int, bits: int) -> int:
 
 
 def samples(layout: Layout, image: Image.Image) -> tuple[np.ndarray, list[str]]:
-  """The pixels of a file that `split` showed to Pillow.
+  """Decodes the pixels of an image whose bytes Pillow sees as pixels.
 
   Returns:
-    uint8 or uint16 [H, W, C]: gray, RGB or CMYK, and alpha where there is one;
-    and notes on what else there was.
+    uint8 or uint16 [H, W, C]: gray, RGB or CMYK, with alpha if there is one;
+    and notes on further channels.
   """
-  rows = np.asarray(image)
-  if layout.is_planar:
-    planes = np.split(rows, layout.samples)
-    values = np.stack(
-      [_unpack(layout, plane, 1)[..., 0] for plane in planes], -1
-    )
-  else:
-    values = _unpack(layout, rows, layout.samples)
-  top = 255 if layout.bits <= 8 else 65535
-  values = _scale(values, layout.bits)
-  colours = _COLOURS[layout.photometric]
+  values = _scale(_unpack(layout, np.asarray(image)), layout.bits)
+  colours, notes = _COLOURS[layout.photometric], []
+  top = np.iinfo(values.dtype).max
   if layout.photometric == 0:
     values[..., 0] = top - values[..., 0]
-  notes = []
-  kept, alpha = colours, None
-  for index, meaning in enumerate(layout.extra):
-    is_alpha = alpha is None and (
-      meaning in (_ASSOCIATED, UNASSOCIATED)
-      # Most programs write alpha so; nobody hides a whole picture.
-      or (len(layout.extra) == 1 and values[..., colours + index].any())
-    )
-    if is_alpha:
-      alpha, kept = values[..., colours + index], colours + 1
-      if meaning == _ASSOCIATED:
-        whole = np.maximum(alpha, 1).astype(np.uint32)[..., None]
-        colour = values[..., :colours].astype(np.uint32)
-        values[..., :colours] = np.minimum(
-          (colour * top + whole // 2) // whole, top
-        )
-      elif meaning == _UNSPECIFIED:
-        notes.append('its extra channel is taken as alpha')
-  if colours + len(layout.extra) > kept:
-    count = colours + len(layout.extra) - kept
-    notes.append(f'{count} extra channel{"s" * (count > 1)} left out')
+  alphas = (_ASSOCIATED, UNASSOCIATED)
+  alpha = next((i for i, e in enumerate(layout.extra) if e in alphas), None)
+  if layout.extra == (_UNSPECIFIED,) and values[..., colours].any():
+    # Most programs write alpha so; nobody hides a whole picture.
+    alpha = 0
+    notes.append('its extra channel is taken as alpha')
   result = values[..., :colours]
   if alpha is not None:
-    result = np.concatenate([result, alpha[..., None]], axis=-1)
+    opacity = values[..., colours + alpha, None]
+    if layout.extra[alpha] == _ASSOCIATED:
+      whole = np.maximum(opacity, 1).astype(np.uint32)
+      divided = (result.astype(np.uint32) * top + whole // 2) // whole
+      result = np.minimum(divided, top).astype(values.dtype)
+    result = np.concatenate([result, opacity], axis=-1)
+  if left_out := layout.samples - result.shape[-1]:
+    notes.append(f'{left_out} extra channel{"s" * (left_out > 1)} left out')
   return np.ascontiguousarray(result), notes
 
 
-def _unpack(layout: Layout, rows: np.ndarray, samples: int) -> np.ndarray:
-  """Rows of bytes as uint8 or uint16 [H, W, samples]."""
-  shape = len(rows), layout.width, samples
+def _unpack(layout: Layout, rows: np.ndarray) -> np.ndarray:
+  """Unpacks rows of bytes to uint8 or uint16 [H, W, samples]."""
+  shape = len(rows), layout.width, layout.samples
   if layout.bits == 8:
     values = rows.reshape(shape).copy()
   elif layout.bits == 16:
-    order = np.dtype(f'{layout.order}u2')
-    values = np.ascontiguousarray(rows).view(order).astype(np.uint16)
-    values = values.reshape(shape)
+    values = np.ascontiguousarray(rows).view(f'{layout.order}u2')
+    values = values.astype(np.uint16).reshape(shape)
   else:
-    count = layout.width * samples
+    count = layout.width * layout.samples
     values = np.zeros((len(rows), count), np.uint16)
     for first in range(0, len(rows), _BAND):
       bits = np.unpackbits(rows[first : first + _BAND], axis=1)
@@ -286,59 +236,10 @@ def _unpack(layout: Layout, rows: np.ndarray, samples: int) -> np.ndarray:
 
 
 def _scale(values: np.ndarray, bits: int) -> np.ndarray:
-  """Levels of some bits as uint8 or uint16, white as white."""
+  """Scales levels to the full range of uint8 or uint16."""
   if bits in (8, 16):
     return values
   top = 255 if bits < 8 else 65535
   most = (1 << bits) - 1
   scaled = (values.astype(np.uint32) * top + most // 2) // most
   return scaled.astype(np.uint8 if bits < 8 else np.uint16)
-
-
-@dataclasses.dataclass(frozen=True)
-class Metadata:
-  """What a TIFF says of itself; None and () where it does not."""
-
-  icc_profile: bytes | None = None
-  exif: exif_lib.Cleaned = exif_lib.Cleaned(None)
-  xmp: bytes | None = None
-  iptc: bytes | None = None
-  dpi: tuple[float, float] | None = None
-  orientation: int = 1
-  pages: int = 1
-  notes: tuple[str, ...] = ()
-
-
-def read_metadata(stream: BinaryIO) -> Metadata:
-  """What a TIFF says of its first page."""
-  start = ifd.head(stream)
-  assert start
-  form = start.form
-  fields = ifd.read(stream, form, start.first)
-  data = lambda tag: fields[tag].data if tag in fields else None
-  iptc = data(IPTC)
-  if iptc is None and (resources := data(PHOTOSHOP)):
-    iptc = photoshop.find_iptc(resources)
-  scale = {2: 1.0, 3: 2.54}.get(
-    next(iter(ifd.numbers(form, fields.get(UNIT))), 2)
-  )
-  x, y = (
-    ifd.rational(form, fields.get(t)) for t in (X_RESOLUTION, Y_RESOLUTION)
-  )
-  description = fields.get(exif_lib.DESCRIPTION)
-  is_plan = exif_lib.describes_pixels(description) and (
-    # A few words of tifffile's own are no loss.
-    not fields[exif_lib.DESCRIPTION].data.startswith(b'{')
-  )
-  return Metadata(
-    icc_profile=data(PROFILE),
-    exif=exif_lib.of_tiff(stream, start),
-    xmp=data(XMP),
-    iptc=iptc,
-    dpi=(x * scale, y * scale) if scale and x and y else None,
-    orientation=next(
-      iter(ifd.numbers(form, fields.get(exif_lib.ORIENTATION))), 1
-    ),
-    pages=ifd.pages(stream, start),
-    notes=('its description is a plan of other pixels: dropped',) * is_plan,
-  )

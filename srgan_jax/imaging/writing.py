@@ -1,16 +1,18 @@
-"""Pictures out: as files of the usual formats, or as Pillow's images.
+"""Writes pictures as files, or makes Pillow images of them.
 
 docs/upscaling.md has the table of what each format keeps.
 """
 
+from collections.abc import Iterable
 import dataclasses
 import io
+import struct
 from typing import Any, BinaryIO, cast
 
 import numpy as np
 from PIL import Image, features
 
-from srgan_jax.imaging import alpha, boxes, further, png, tiff_writing
+from srgan_jax.imaging import alpha, boxes, iptc, png, tiff_writing, xmp
 from srgan_jax.imaging.pictures import Picture
 from srgan_jax.imaging.reading import to_8_bit
 
@@ -33,15 +35,18 @@ SUFFIXES = {
 _LARGEST = {'JPEG': 65500, 'WEBP': 16383, 'AVIF': 32768}
 _MOST_AVIF = 2**28  # pixels; libavif reads no more
 _QUALITY = {'JPEG': 95, 'WEBP': 95, 'AVIF': 90}
+_MOST_SEGMENT = 65533  # bytes in a segment of a JPEG
+_XMP_MARKER = 29  # bytes before XMP in a segment
+_COMMENT, _APP13 = 0xFE, 0xED  # kinds of segments
 
 
 def output_format(suffix: str) -> str:
-  """The format in which a picture with that suffix is written."""
+  """The format that a suffix stands for."""
   return SUFFIXES.get(suffix.lower(), 'PNG')
 
 
 def check_format(form: str, height: int, width: int) -> None:
-  """Raises a ValueError where a format cannot hold a size, or is missing."""
+  """Raises a ValueError if a format is missing or cannot hold a size."""
   if form == 'AVIF' and 'avif' not in features.get_supported_modules():
     raise ValueError('this Pillow was built without AVIF: --format png')
   largest = _LARGEST.get(form)
@@ -58,7 +63,7 @@ def check_format(form: str, height: int, width: int) -> None:
 
 
 def check_colour(picture: Picture, form: str) -> None:
-  """Raises a ValueError where a format would show other colours."""
+  """Raises a ValueError if a format would show other colours."""
   if picture.colour_tags and (hdr := picture.colour_tags.hdr):
     if form not in ('PNG', 'AVIF'):
       raise ValueError(
@@ -84,20 +89,16 @@ def write(
     form: 'JPEG', 'PNG', 'WEBP', 'TIFF', 'BMP' or 'AVIF'.
     quality: 1..100 for JPEG, WebP and AVIF; 95 (AVIF 90) by default, and
       without loss for a WebP that came so.
-    scale: by how much the pixels are more than those that the metadata are of.
+    scale: from the size that the metadata describe to that of the pixels.
 
   Returns:
-    What was given up, each for a person to read.
+    Notes on what was lost, each for a person to read.
 
   Raises:
     ValueError: the format cannot hold the picture's colours.
   """
   check_colour(picture, form)
   pixels, channels = picture.pixels, picture.pixels.shape[-1]
-  height, width = pixels.shape[:2]
-  picture = dataclasses.replace(
-    picture, further=picture.further.resized(height, width, scale)
-  )
   notes = []
   if form not in ('PNG', 'TIFF') and pixels.dtype == np.uint16:
     notes.append(f'its 16 bits a channel became 8: {form} has no more')
@@ -113,18 +114,32 @@ def write(
       # The colours of a gray profile are not those of RGB.
       notes.append('its ICC profile is of gray: dropped')
       profile = None
-  write_as = {
-    'PNG': _write_png,
-    'TIFF': _write_tiff,
-    'JPEG': _write_jpeg,
-    'BMP': _write_bmp,
-  }.get(form, _write_modern)
-  picture = dataclasses.replace(picture, pixels=pixels, icc_profile=profile)
-  return notes + write_as(picture, file, form, quality)
+  height, width, _ = pixels.shape
+  packet = picture.xmp and xmp.resized(picture.xmp, height, width, scale)
+  picture = dataclasses.replace(
+    picture, pixels=pixels, icc_profile=profile, xmp=packet
+  )
+  if form == 'PNG':
+    _write_png(picture, file)
+    return notes
+  if form == 'JPEG':
+    return notes + _write_jpeg(picture, file, quality or _QUALITY[form])
+  if form == 'TIFF':
+    tiff_writing.write(picture, file)
+  elif form == 'BMP':
+    _image(pixels).save(file, form, **_given(dpi=picture.dpi))
+  else:
+    _write_modern(picture, file, form, quality)
+  return notes + _without_place(picture, form)
+
+
+def _given(**options: Any) -> dict[Any, Any]:
+  """The options that have a value."""
+  return {key: value for key, value in options.items() if value}
 
 
 def _profile(picture: Picture, form: str) -> bytes | None:
-  """The ICC profile to write: the picture's own or one of its tags."""
+  """The ICC profile to write: the picture's own, or one made of its tags."""
   tags = picture.colour_tags
   if picture.icc_profile or not tags:
     return picture.icc_profile
@@ -135,12 +150,9 @@ def _profile(picture: Picture, form: str) -> bytes | None:
   return tags.icc_profile(is_gray)
 
 
-def _write_png(
-  picture: Picture, file: BinaryIO, form: str, quality: int | None
-) -> list[str]:
-  del form, quality
+def _write_png(picture: Picture, file: BinaryIO) -> None:
+  tags, pixels = picture.colour_tags, picture.pixels
   chunks: list[png.Chunk] = []
-  tags = picture.colour_tags
   if tags and tags.chunks:
     chunks += tags.chunks
   elif tags and tags.hdr and tags.cicp:
@@ -149,71 +161,72 @@ def _write_png(
     chunks.append(png.profile_chunk(picture.icc_profile))
   if picture.dpi:
     chunks.append(png.resolution_chunk(picture.dpi))
-  chunks += further.png_chunks(picture.further, picture.exif)
-  if picture.pixels.dtype == np.uint16 and picture.pixels.shape[-1] > 1:
-    png.write(file, picture.pixels, before=chunks)
+  chunks += picture.texts
+  if picture.exif:
+    chunks.append(png.Chunk(b'eXIf', picture.exif.removeprefix(b'Exif\0\0')))
+  if picture.xmp:
+    chunks.append(png.text_chunk(png.XMP, picture.xmp))
+  if picture.iptc:
+    resource = iptc.resource(picture.iptc)
+    chunks.append(png.raw_profile_chunk('iptc', resource))
+  for comment in picture.comments:
+    chunks.append(png.text_chunk('Comment', _utf8(comment)))
+  if pixels.dtype == np.uint16 and pixels.shape[-1] > 1:
+    png.write_deep(file, pixels, chunks)
   else:
-    target = cast(BinaryIO, png.Inserting(file, chunks))
-    _image(picture.pixels).save(target, 'PNG')
-  return []
+    _image(pixels).save(cast(BinaryIO, png.Inserting(file, chunks)), 'PNG')
 
 
-def _write_tiff(
-  picture: Picture, file: BinaryIO, form: str, quality: int | None
-) -> list[str]:
-  del quality
-  tiff_writing.write(
-    file,
-    picture.pixels,
-    icc_profile=picture.icc_profile,
-    exif=picture.exif,
-    dpi=picture.dpi,
-    xmp=picture.further.xmp,
-    iptc=picture.further.iptc,
-  )
-  return further.without_place(picture.further, form)
+def _utf8(text: bytes) -> bytes:
+  try:
+    return text.decode().encode()
+  except UnicodeDecodeError:
+    return text.decode('latin-1').encode()
 
 
-def _write_jpeg(
-  picture: Picture, file: BinaryIO, form: str, quality: int | None
-) -> list[str]:
-  quality = quality or _QUALITY[form]
-  options, notes = further.jpeg_options(picture.further, picture.exif)
-  if picture.icc_profile:
-    options['icc_profile'] = picture.icc_profile
-  if picture.dpi:
-    options['dpi'] = picture.dpi
+def _write_jpeg(picture: Picture, file: BinaryIO, quality: int) -> list[str]:
+  """Writes a JPEG; returns notes on what its segments cannot hold."""
+  options = _given(icc_profile=picture.icc_profile, dpi=picture.dpi)
+  notes, extra = [], b''
+  too_long = 'its {} is too long for a JPEG: left out'
+  for name, data, most in (
+    ('EXIF', picture.exif, _MOST_SEGMENT),
+    ('XMP', picture.xmp, _MOST_SEGMENT - _XMP_MARKER),
+  ):
+    if data and len(data) > most:
+      notes.append(too_long.format(name))
+    elif data:
+      options[name.lower()] = data
+  as_comments = [c for c in picture.texts if c.data.startswith(b'Comment\0')]
+  segments = [
+    ('comment', _COMMENT, text)
+    for text in (*picture.comments, *map(png.text_of, as_comments))
+  ]
+  if picture.iptc:
+    resource = iptc.MARKER + iptc.resource(picture.iptc)
+    segments.append(('IPTC', _APP13, resource))
+  for name, marker, body in segments:
+    if len(body) > _MOST_SEGMENT:
+      notes.append(too_long.format(name))
+    else:
+      extra += struct.pack('>BBH', 0xFF, marker, len(body) + 2) + body
+  if lost := _keywords(c for c in picture.texts if c not in as_comments):
+    notes.append(f'JPEG has no place for {lost}')
   subsampling = 0 if quality >= 90 else 2
   _image(picture.pixels).save(
-    file, form, quality=quality, subsampling=subsampling, **options
-  )
+    file, 'JPEG', quality=quality, subsampling=subsampling, extra=extra,
+    **options,
+  )  # fmt: skip
   return notes
-
-
-def _write_bmp(
-  picture: Picture, file: BinaryIO, form: str, quality: int | None
-) -> list[str]:
-  del quality
-  options = {'dpi': picture.dpi} if picture.dpi else {}
-  _image(picture.pixels).save(file, form, **options)
-  lost = further.without_place(picture.further, form)
-  if picture.icc_profile:
-    lost.append('its ICC profile is left out: BMP has no place for it')
-  if picture.exif:
-    lost.append('its EXIF is left out: BMP has no place for it')
-  return lost
 
 
 def _write_modern(
   picture: Picture, file: BinaryIO, form: str, quality: int | None
-) -> list[str]:
-  """WebP and AVIF."""
-  kept: dict[str, Any] = {
-    'icc_profile': picture.icc_profile,
-    'exif': picture.exif,
-    'xmp': picture.further.xmp,
-  }
-  options = {key: value for key, value in kept.items() if value}
+) -> None:
+  """Writes a WebP or an AVIF."""
+  options = _given(
+    icc_profile=picture.icc_profile, exif=picture.exif, xmp=picture.xmp
+  )
   if form == 'WEBP' and picture.lossless and quality is None:
     options['lossless'] = True
   else:
@@ -226,7 +239,25 @@ def _write_modern(
     file.write(boxes.with_cicp(encoded.getvalue(), tags.cicp))
   else:
     image.save(file, form, **options)
-  return further.without_place(picture.further, form)
+
+
+def _without_place(picture: Picture, form: str) -> list[str]:
+  """A note on what TIFF, WebP, AVIF or BMP have no place for."""
+  lost = {
+    _keywords(picture.texts): picture.texts,
+    'its comment': picture.comments,
+    'its IPTC': form != 'TIFF' and picture.iptc,
+    'its XMP': form == 'BMP' and picture.xmp,
+    'its ICC profile': form == 'BMP' and picture.icc_profile,
+    'its EXIF': form == 'BMP' and picture.exif,
+  }
+  names = ' and '.join(name for name, value in lost.items() if value)
+  return [f'{form} has no place for {names}'] if names else []
+
+
+def _keywords(texts: Iterable[png.Chunk]) -> str:
+  keys = [c.data.partition(b'\0')[0].decode('latin-1') for c in texts]
+  return f'its text ({", ".join(dict.fromkeys(keys))})' if keys else ''
 
 
 def _image(pixels: np.ndarray) -> Image.Image:
@@ -234,30 +265,29 @@ def _image(pixels: np.ndarray) -> Image.Image:
 
 
 def own_format(form: str) -> str:
-  """The format for a picture that was read from one, by Pillow's names."""
+  """The format to write for a picture that was read from a format."""
   return form if form in SUFFIXES.values() else 'PNG'
 
 
 def to_image(picture: Picture) -> Image.Image:
-  """A Pillow image with the picture's metadata in its `info`.
+  """Makes a Pillow image with the picture's metadata in its `info`.
 
   Its mode is L, LA, RGB, RGBA or I;16; Pillow has no other of 16 bits, so those
   are rounded to 8.
   """
   pixels = picture.pixels
   image = _image(to_8_bit(pixels) if pixels.shape[-1] > 1 else pixels)
-  kept = {
-    'icc_profile': _profile(picture, ''),
-    'exif': picture.exif,
-    'dpi': picture.dpi,
-    'xmp': picture.further.xmp,
-  }
-  image.info |= {key: value for key, value in kept.items() if value}
+  image.info |= _given(
+    icc_profile=_profile(picture, ''),
+    exif=picture.exif,
+    dpi=picture.dpi,
+    xmp=picture.xmp,
+  )
   return image
 
 
 def _to_rgb(pixels: np.ndarray) -> np.ndarray:
-  """Gray, with or without alpha, as equal channels; colour as it is."""
+  """Repeats gray, with or without alpha, to RGB; colour as it is."""
   if pixels.shape[-1] > 2:
     return pixels
   return np.concatenate(

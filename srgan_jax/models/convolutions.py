@@ -5,6 +5,7 @@ kernels HWIO with an odd height and width, and zeros surround an image.
 docs/performance.md says what each way brings.
 """
 
+from collections.abc import Callable
 import functools
 from typing import Any
 
@@ -44,15 +45,7 @@ _WINOGRAD_OUTPUT = (
 
 
 def conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
-  """A convolution of stride 1.
-
-  Args:
-    x: [N, H, W, C].
-    kernel: [h, w, C, K].
-
-  Returns:
-    [N, H, W, K].
-  """
+  """A convolution of stride 1: [N, H, W, C] by [h, w, C, K] to [N, H, W, K]."""
   if x.shape[-1] <= _FEW:
     return conv_from_few(x, kernel)
   if (
@@ -78,24 +71,25 @@ def plain(
   )
 
 
-@jax.custom_vjp
-def conv_from_few(x: jax.Array, kernel: jax.Array) -> jax.Array:
-  """`conv` from a few channels; its gradient by x is a `conv_to_few`."""
-  return plain(x, kernel)
+_Conv = Callable[[jax.Array, jax.Array], jax.Array]
 
 
-def _conv_from_few_backward(
-  inputs: tuple[jax.Array, jax.Array], gradient: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-  x, kernel = inputs
-  (by_kernel,) = jax.vjp(lambda kernel: plain(x, kernel), kernel)[1](gradient)
-  return conv_to_few(gradient, kernel[::-1, ::-1].swapaxes(2, 3)), by_kernel
+def _with_gradient(forward: _Conv, backward: _Conv) -> _Conv:
+  """A convolution whose gradient by x is another one, with the kernel turned.
 
+  The gradient by the kernel is a plain convolution's.
+  """
+  conv = jax.custom_vjp(forward)
 
-conv_from_few.defvjp(
-  lambda x, kernel: (conv_from_few(x, kernel), (x, kernel)),
-  _conv_from_few_backward,
-)
+  def pull_back(
+    inputs: tuple[jax.Array, jax.Array], gradient: jax.Array
+  ) -> tuple[jax.Array, jax.Array]:
+    x, kernel = inputs
+    (by_kernel,) = jax.vjp(lambda kernel: plain(x, kernel), kernel)[1](gradient)
+    return backward(gradient, kernel[::-1, ::-1].swapaxes(2, 3)), by_kernel
+
+  conv.defvjp(lambda x, kernel: (conv(x, kernel), (x, kernel)), pull_back)
+  return conv
 
 
 def conv_to_few(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -116,29 +110,6 @@ def _by_rows(x: jax.Array, kernel: jax.Array) -> jax.Array:
   return functools.reduce(
     jnp.add, [y[:, row : row + height, :, row] for row in range(rows)]
   )
-
-
-@jax.custom_vjp
-def conv_of_many(x: jax.Array, kernel: jax.Array) -> jax.Array:
-  """`conv` by a 3x3 kernel from and to many channels, on CPU by `_by_winograd`.
-
-  So is its gradient by x. The one by the kernel gains nothing by it.
-  """
-  return jax.lax.platform_dependent(x, kernel, cpu=_by_winograd, default=plain)
-
-
-def _conv_of_many_backward(
-  inputs: tuple[jax.Array, jax.Array], gradient: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-  x, kernel = inputs
-  (by_kernel,) = jax.vjp(lambda kernel: plain(x, kernel), kernel)[1](gradient)
-  return conv_of_many(gradient, kernel[::-1, ::-1].swapaxes(2, 3)), by_kernel
-
-
-conv_of_many.defvjp(
-  lambda x, kernel: (conv_of_many(x, kernel), (x, kernel)),
-  _conv_of_many_backward,
-)
 
 
 def _by_winograd(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -180,6 +151,19 @@ def _combinations(
     )
     for row in matrix
   ]
+
+
+def _of_many(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  return jax.lax.platform_dependent(x, kernel, cpu=_by_winograd, default=plain)
+
+
+# `conv` from a few channels.
+conv_from_few = _with_gradient(plain, conv_to_few)
+# `conv` by a 3x3 kernel from and to many channels, on CPU by `_by_winograd`; so
+# is its gradient by x. The one by the kernel gains nothing by it.
+conv_of_many: _Conv = _with_gradient(
+  _of_many, lambda *args: conv_of_many(*args)
+)
 
 
 @jax.custom_vjp

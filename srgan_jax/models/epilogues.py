@@ -26,11 +26,8 @@ _TILE = 192
 def sums(*terms: jax.Array) -> tuple[jax.Array, ...]:
   """The terms' sums over images and pixels, in one pass on GPUs.
 
-  Args:
-    terms: float32 [N, H, W, C], or [N, groups, H, W, C]; all of one shape.
-
-  Returns:
-    float32 [C] each, or [groups, 1, 1, C].
+  From float32 [N, H, W, C] to [C], from [N, groups, H, W, C] to
+  [groups, 1, 1, C].
   """
   return _on_gpus(_sums_by_loops, _sums_apart, *terms)
 
@@ -126,13 +123,8 @@ def normalize(
 ) -> jax.Array:
   """(x - mean) / sqrt(variance) * scale + bias; what is negative, times slope.
 
-  Args:
-    x: float32 [N, H, W, C].
-    mean: float32 [C], as are those that follow; it has no gradient.
-    variance: `EPSILON` is added to it; it has no gradient.
-    scale: see above.
-    bias: see above.
-    slope: has no gradient where it is a number; 1: no activation.
+  x is float32 [N, H, W, C], the others float32 [C]; `EPSILON` is added to the
+  variance. Mean, variance and a slope that is a number have no gradient.
   """
   return _normalize(*_leak(slope), None, x, mean, variance, scale, bias)
 
@@ -237,10 +229,8 @@ def add_bias(
 ) -> jax.Array:
   """X + bias in x's type; what is negative, times slope.
 
-  Args:
-    x: float [N, H, W, C].
-    bias: float32 [C].
-    slope: float32 [C], or a number, which has no gradient.
+  x is float [N, H, W, C], the bias float32 [C], the slope float32 [C] or a
+  number, which has no gradient.
   """
   return _add_bias(*_leak(slope), x, bias)
 

@@ -47,14 +47,9 @@ def halo(generator: Generator) -> int:
 
 
 def fold(generator: Generator, variables: Any) -> Params:
-  """The parameters for `upscale`, on the host.
+  """The parameters for `upscale`, of the generator's own {'params', ...}.
 
-  Args:
-    generator: the network.
-    variables: {'params', 'batch_stats'} of its own.
-
-  Returns:
-    float32 NumPy arrays; those of the residual blocks stacked.
+  They are float32 NumPy arrays; those of the residual blocks are stacked.
   """
   tree = jax.tree.map(lambda x: np.asarray(x, np.float64), dict(variables))
   params, stats = tree['params'], tree.get('batch_stats', {})

@@ -123,20 +123,8 @@ def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
 
   Channel c*r*r + i*r + j goes to channel c of the pixel at row i and column j
   of its r by r block: PyTorch's order (TensorFlow's depth_to_space has c last).
-
-  Args:
-    x: any dtype, [N, H, W, C*r*r].
-    factor: r.
-
-  Raises:
-    ValueError: where r*r does not divide the number of channels.
   """
   n, height, width, channels = x.shape
-  if channels % factor**2:
-    raise ValueError(
-      f'pixel_shuffle by {factor} takes a multiple of {factor**2} channels, '
-      f'not {channels}'
-    )
   x = x.reshape(n, height, width, channels // factor**2, factor, factor)
   x = x.transpose(0, 1, 4, 2, 5, 3)
   return x.reshape(n, height * factor, width * factor, -1)
@@ -149,10 +137,7 @@ def icnr(
 
   The shuffled map begins as one upscaled by nearest neighbours, in which no
   pixel of a block differs from the others (Aitken et al. 2017, ICNR).
-
-  Args:
-    kernel_init: of a kernel to the channels behind the shuffle.
-    factor: r.
+  `kernel_init` makes a kernel to the channels behind the shuffle.
   """
 
   def initialize(key: Any, shape: Any, *rest: Any) -> jax.Array:

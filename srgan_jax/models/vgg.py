@@ -39,34 +39,21 @@ LAYERS = {
 }
 
 
-def content_layer(content: str, depth: int) -> str:
+def content_layer(content: Literal['vgg22', 'vgg54'], depth: int) -> str:
   """The layer that a content loss of the paper compares.
 
-  Args:
-    content: 'vgg22' (the 2nd convolution before the 2nd max-pool) or 'vgg54'
-      (the last one before the 5th: the 4th of VGG19, the 3rd of VGG16).
-    depth: 16 or 19.
-
-  Raises:
-    ValueError: for another content or depth.
+  'vgg22' is the 2nd convolution before the 2nd max-pool, 'vgg54' the last one
+  before the 5th: the 4th of VGG19, the 3rd of VGG16.
   """
-  _check_depth(depth)
-  if content == 'vgg22':
-    return 'conv2_2'
-  if content == 'vgg54':
-    return LAYERS[depth][-1]
-  raise ValueError(
-    f"the content with VGG features is 'vgg22' or 'vgg54', not {content!r}"
-  )
+  return 'conv2_2' if content == 'vgg22' else LAYERS[depth][-1]
 
 
 def layers_up_to(depth: int, layer: str) -> tuple[str, ...]:
   """The convolutions that the features of `layer` need, itself the last.
 
   Raises:
-    ValueError: for another depth than 16 and 19, or a layer that it lacks.
+    ValueError: for a layer that the depth, 16 or 19, lacks.
   """
-  _check_depth(depth)
   names = LAYERS[depth]
   if layer not in names:
     raise ValueError(
@@ -256,15 +243,9 @@ class PerceptualNetwork:
   feature_scale: tuple[tuple[str, float], ...] = struct.field(pytree_node=False)
   source: str = struct.field(pytree_node=False, default='')
 
-  def features(
-    self,
-    images: jax.Array,
-    layer: str,
-    *,
-    dtype: jax.typing.DTypeLike = jnp.float32,
-  ) -> jax.Array:
+  def features(self, images: jax.Array, layer: str) -> jax.Array:
     """See `features`."""
-    return features(self, images, layer, dtype=dtype)
+    return features(self, images, layer)
 
 
 def features(
@@ -290,8 +271,8 @@ def features(
     float32 [N, h, w, C]: the layer's features after its ReLU, times its scale.
 
   Raises:
-    ValueError: for a layer that the depth lacks, that the network has no
-      parameters or no scale for, or images that are too small for it.
+    ValueError: for a layer that the depth lacks, or that the network has no
+      parameters or no scale for.
   """
   needed = layers_up_to(network.depth, layer)
   missing = [name for name in needed if name not in network.params]
@@ -305,14 +286,6 @@ def features(
     raise ValueError(
       f'this VGG{network.depth} has no feature scale for {layer}; it has '
       f'one for {", ".join(scales)}'
-    )
-  smallest = 2 ** (int(layer.removeprefix('conv')[0]) - 1)
-  if images.ndim != 4 or images.shape[3] != 3 or min(images.shape) < 1:
-    raise ValueError(f'features take [N, H, W, 3], not {images.shape}')
-  if min(images.shape[1:3]) < smallest:
-    raise ValueError(
-      f'features of {layer} take images of at least {smallest} by {smallest} '
-      f'pixels, not {images.shape[1]} by {images.shape[2]}'
     )
   x = network.preprocessing(images.astype(jnp.float32)).astype(dtype)
   params = {name: network.params[name] for name in needed}
@@ -335,8 +308,3 @@ def features_of_both(
   both = features(network, images, layer, dtype=dtype, every=2)
   both = both.reshape(-1, 2, *both.shape[1:])
   return both[:, 0], jax.lax.stop_gradient(both[:, 1])
-
-
-def _check_depth(depth: int) -> None:
-  if depth not in LAYERS:
-    raise ValueError(f'VGG comes with 16 or 19 layers, not {depth!r}')

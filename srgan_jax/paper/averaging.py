@@ -7,8 +7,8 @@
 During a GAN stage G circles about what D lets pass; the mean of its weights at
 several times is often better than any of them (Izmailov et al. 2018, stochastic
 weight averaging). Generators that were trained apart have no such mean. The
-mean of their batch statistics is not that of the mean's own feature maps: with
-`--data` these are measured anew (there, section 3.2).
+mean's own feature maps have other batch statistics than the mean of theirs:
+`--data` measures them anew (there, section 3.2).
 """
 
 from collections.abc import Sequence
@@ -50,16 +50,14 @@ def average(
   """
   if len(files) < 2:
     raise ValueError(f'a mean takes two generators or more, not {files[0]}')
-  loaded = [weights.load_generator(pretrained.find(name)) for name in files]
-  generator, _, first = loaded[0]
-  mean = weights.mix(
-    [
-      (name, variables, metadata)
-      for name, (_, variables, metadata) in zip(files, loaded, strict=True)
-    ],
-    [1 / len(files)] * len(files),
-  )
-  records = [metadata['training'] for *_, metadata in loaded]
+  parts = []
+  for name in files:
+    generator, variables, metadata = weights.load_generator(
+      pretrained.find(name)
+    )
+    parts.append((name, variables, metadata))
+  mean = weights.mix(parts, [1 / len(files)] * len(files))
+  records = [metadata['training'] for *_, metadata in parts]
   labels = [str(record.get('label', '')) for record in records]
   training: dict[str, Any] = {
     'label': ' + '.join(dict.fromkeys(labels)),
@@ -76,7 +74,7 @@ def average(
   weights.save_generator(
     output,
     mean,
-    architecture=first['architecture'],
+    architecture=metadata['architecture'],
     training=training,
     dtype=dtype,
   )
@@ -88,8 +86,7 @@ def measure(
 ) -> Any:
   """A generator's batch statistics, float32, over one batch.
 
-  The batch is as `batch.make_batch` takes it; of the variables the values of
-  'batch_stats' are not read.
+  The batch is as `batch.make_batch` takes it.
   """
   lr = batch.make_batch(crop, symmetry).lr
   zeros = jax.tree.map(jnp.zeros_like, variables['batch_stats'])

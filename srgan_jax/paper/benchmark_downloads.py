@@ -4,8 +4,8 @@
 
 NAME: Set5, Set14, BSD100 or Urban100; without one, all four. The images go to
 data/NAME/HR, which is what `python -m srgan_jax.evaluate --hr` takes; it makes
-LR itself. A folder that has images already is only verified. Where the home of
-a set is not reached, fetch its archive elsewhere:
+LR itself. A folder that has images already is only verified. Where a set's home
+cannot be reached, fetch its archive elsewhere:
 
   python -m srgan_jax.paper.benchmark_downloads Set5 -o data --archive Set5.zip
 
@@ -23,7 +23,7 @@ Set5: Bevilacqua et al. 2012; Set14: Zeyde et al. 2010; BSD100: Martin et al.
 2001; Urban100: Huang et al. 2015. For research; see their pages for the terms.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 import contextlib
 import dataclasses
 import functools
@@ -31,10 +31,9 @@ import hashlib
 import os
 import pathlib
 import re
-import shutil
-import stat
 import tarfile
-from typing import Any, BinaryIO
+import tempfile
+from typing import Any
 import zipfile
 
 from srgan_jax import SCALE, cli, files, weights
@@ -44,7 +43,7 @@ from srgan_jax.imaging import reading
 
 _SUFFIXES = ('.png', '.bmp', '.jpg', '.jpeg', '.tif', '.tiff')
 # Urban100's largest file has a few MB, all of them 135 MB.
-_MAX_MEMBERS, _MAX_FILE_BYTES, _MAX_BYTES = 10_000, 2**26, 2**30
+_MAX_MEMBERS, _MAX_BYTES = 10_000, 2**29
 _HOME = (
   'https://huggingface.co/datasets/eugenesiow/{0}/resolve/main/data/'
   '{0}_HR.tar.gz'
@@ -55,9 +54,6 @@ _UNREADABLE = (
   zipfile.BadZipFile,
   RuntimeError,  # an encrypted or unknown .zip
 )
-# A member's name, whether it is a regular file, and how it is opened.
-_Entry = tuple[str, bool, Callable[[], Any]]
-
 
 # SHA-256 of each image's pixels, computed from the public x4 pairs: their LR is
 # the exact resize of these pixels, byte for byte, and nearest and bicubic get
@@ -89,29 +85,21 @@ _SET14 = """
 
 @dataclasses.dataclass(frozen=True)
 class Benchmark:
-  """A set of images, where it is, and how it is recognised.
+  """A set of images, and how it is recognised.
 
   Attributes:
     name: as in papers.
     count: how many images it has.
-    url: of an archive of its originals.
-    pixels: SHA-256 of each image's pixels by its usual name, if pinned.
-    files_md5: of the files in the archive, as `_unpack` gives it; '' where
-      pixels are pinned, which says more.
+    pixels: a line an image: its usual name and the SHA-256 of its pixels; ''
+      where they are not pinned.
+    files_md5: of the files in its home's archive, as `_unpack` gives it; ''
+      where pixels are pinned, which says more.
   """
 
   name: str
   count: int
-  url: str
-  pixels: Mapping[str, str]
+  pixels: str = ''
   files_md5: str = ''
-
-
-def _benchmark(
-  name: str, count: int, pixels: str = '', files_md5: str = ''
-) -> Benchmark:
-  table = dict(line.split() for line in pixels.split('\n') if line)
-  return Benchmark(name, count, _HOME.format(name), table, files_md5)
 
 
 # The MD5s are `_checksums` of BSD100HR and `checksums` of Urban100HR in
@@ -119,10 +107,10 @@ def _benchmark(
 BENCHMARKS = {
   benchmark.name.lower(): benchmark
   for benchmark in (
-    _benchmark('Set5', 5, _SET5),
-    _benchmark('Set14', 14, _SET14),
-    _benchmark('BSD100', 100, files_md5='2288d442262c1c26343fda3b36f05b03'),
-    _benchmark('Urban100', 100, files_md5='6e0640850d436a359e0a9baf5eabd27b'),
+    Benchmark('Set5', 5, _SET5),
+    Benchmark('Set14', 14, _SET14),
+    Benchmark('BSD100', 100, files_md5='2288d442262c1c26343fda3b36f05b03'),
+    Benchmark('Urban100', 100, files_md5='6e0640850d436a359e0a9baf5eabd27b'),
   )
 }
 
@@ -143,31 +131,51 @@ def fetch(
   """
   target = directory / benchmark.name / 'HR'
   if target.is_dir() and any(target.iterdir()):
-    line = _say(benchmark, target)
+    line = f'{_say(benchmark, target)} (there before), '
     try:
-      return f'{line} (there before), {_verify(benchmark, target, str(target))}'
+      return line + _verify(benchmark, target, str(target))
     except ValueError as error:
-      return f'{line} (there before), used as they are. WARNING: {error}'
+      return f'{line}used as they are. WARNING: {error}'
   directory.mkdir(parents=True, exist_ok=True)
-  staging = directory / f'.{benchmark.name}.{os.getpid()}.tmp'
-  downloaded = None
+  if archive is not None:
+    return _install(benchmark, archive, target)
+  url = _HOME.format(benchmark.name)
+  archive = directory / url.rpartition('/')[2]
+  if archive.exists():
+    return _install(benchmark, archive, target)
   try:
-    if archive is None:
-      archive = directory / benchmark.url.rsplit('/', 1)[-1]
-      if not archive.exists():
-        _download(benchmark, archive)
-        downloaded = archive
-    staging.mkdir()
-    files_md5 = _unpack(archive, staging)
-    verdict = _verify(benchmark, staging, str(archive))
+    downloads.download(url, archive)
+  except ValueError as error:
+    raise ValueError(
+      f'{error} and run this again, or say --archive FILE with a copy of '
+      f'{benchmark.name} that you have'
+    ) from error
+  try:
+    return _install(benchmark, archive, target)
+  finally:
+    archive.unlink()
+
+
+def _say(benchmark: Benchmark, target: pathlib.Path) -> str:
+  count = len(benchmarks.list_images(target))
+  return f'{benchmark.name}: {count} images in {target}'
+
+
+def _install(
+  benchmark: Benchmark, archive: pathlib.Path, target: pathlib.Path
+) -> str:
+  """Unpacks an archive, verifies it and puts it in place; `fetch`'s line."""
+  with tempfile.TemporaryDirectory(
+    dir=target.parent.parent, prefix=f'.{benchmark.name}.'
+  ) as staging:
+    folder = pathlib.Path(staging, 'HR')
+    folder.mkdir()
+    files_md5 = _unpack(archive, folder)
+    verdict = _verify(benchmark, folder, str(archive))
     target.parent.mkdir(exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
       target.rmdir()  # it is empty
-    os.replace(staging, target)
-  finally:
-    shutil.rmtree(staging, ignore_errors=True)
-    if downloaded:
-      downloaded.unlink(missing_ok=True)
+    os.replace(folder, target)
   if benchmark.files_md5 == files_md5:
     verdict += ', MD5 of the files as DeepInverse publishes it'
   elif benchmark.files_md5:
@@ -178,21 +186,6 @@ def fetch(
   return f'{_say(benchmark, target)}, {verdict}'
 
 
-def _say(benchmark: Benchmark, target: pathlib.Path) -> str:
-  count = len(benchmarks.list_images(target))
-  return f'{benchmark.name}: {count} images in {target}'
-
-
-def _download(benchmark: Benchmark, archive: pathlib.Path) -> None:
-  try:
-    downloads.download(benchmark.url, archive)
-  except ValueError as error:
-    raise ValueError(
-      f'{error} and run this again, or say --archive FILE with a copy of '
-      f'{benchmark.name} that you have'
-    ) from error
-
-
 def _verify(benchmark: Benchmark, folder: pathlib.Path, name: str) -> str:
   """Says how a folder's images are known to be the set.
 
@@ -200,15 +193,17 @@ def _verify(benchmark: Benchmark, folder: pathlib.Path, name: str) -> str:
     ValueError: one line that begins with `name`, for a wrong number, an image
       that does not open, or pixels that are not the set's.
   """
-  files = benchmarks.list_images(folder)
-  if len(files) != benchmark.count:
+  images = benchmarks.list_images(folder)
+  if len(images) != benchmark.count:
     raise ValueError(
-      f'{name} has {len(files)} images; {benchmark.name} has {benchmark.count}'
+      f'{name} has {len(images)} images; {benchmark.name} has {benchmark.count}'
     )
-  known = set(benchmark.pixels.values())
+  known = set(benchmark.pixels.split()[1::2])
   found: dict[str, str] = {}
-  for file in files:
-    digest = _hash_pixels(file, f'{name}: {file.name}')
+  for file in images:
+    image = reading.read_rgb(file, f'{name}: {file.name}')
+    height, width = (n // SCALE * SCALE for n in image.shape[:2])
+    digest = hashlib.sha256(image[:height, :width].tobytes()).hexdigest()
     if known and digest not in known:
       raise ValueError(
         f'{name}: {file.name} has the pixels of none of the images of '
@@ -221,12 +216,6 @@ def _verify(benchmark: Benchmark, folder: pathlib.Path, name: str) -> str:
     return 'all known by their pixels'
   combined = hashlib.sha256(''.join(sorted(found)).encode()).hexdigest()
   return f'pixels not pinned, SHA-256 of the set {combined[:16]}'
-
-
-def _hash_pixels(file: pathlib.Path, name: str) -> str:
-  image = reading.read_rgb(file, name)
-  height, width = (n // SCALE * SCALE for n in image.shape[:2])
-  return hashlib.sha256(image[:height, :width].tobytes()).hexdigest()
 
 
 def _unpack(archive: pathlib.Path, folder: pathlib.Path) -> str:
@@ -242,83 +231,73 @@ def _unpack(archive: pathlib.Path, folder: pathlib.Path) -> str:
       images, two of one name, a path that leads outside, or is too large.
   """
   weights.reject_placeholder(archive)
-  digests: dict[pathlib.PurePosixPath, str] = {}
-  images: list[pathlib.PurePosixPath] = []
-  total = 0
   try:
-    for path, file in _members(archive):
-      content = file.read(_MAX_FILE_BYTES + 1)
-      total += len(content)
-      if len(content) > _MAX_FILE_BYTES or total > _MAX_BYTES:
-        raise ValueError(f'{path} makes it larger than a benchmark can be')
-      digests[path] = hashlib.md5(content, usedforsecurity=False).hexdigest()
-      # '._x.png' is what macOS leaves beside x.png: metadata, no picture.
-      hidden = path.name.startswith('.')
-      if path.suffix.lower() in _SUFFIXES and not hidden:
-        images.append(path)
-        (folder / str(len(images))).write_bytes(content)
+    contents = _read(archive)
   except _UNREADABLE as error:
     detail = cli.one_line(error)
     raise ValueError(f'{archive} is not a whole archive ({detail})') from error
   except ValueError as error:
     raise ValueError(f'{archive}: {error}') from error
-  marked = [path for path in images if _MARK.search(str(path))]
+  # '._x.png' is what macOS leaves beside x.png: metadata, no picture.
+  images = [
+    path
+    for path in contents
+    if path.suffix.lower() in _SUFFIXES and not path.name.startswith('.')
+  ]
   names: dict[str, pathlib.PurePosixPath] = {}
-  for number, path in enumerate(images, start=1):
-    part = folder / str(number)
-    if marked and path not in marked:
-      part.unlink()
-    elif path.name in names:
-      raise ValueError(f'{archive} has both {names[path.name]} and {path}')
-    else:
-      names[path.name] = path
-      part.rename(folder / path.name)
+  for path in [p for p in images if _MARK.search(str(p))] or images:
+    if (other := names.setdefault(path.name, path)) is not path:
+      raise ValueError(f'{archive} has both {other} and {path}')
+    (folder / path.name).write_bytes(contents[path])
   if not names:
     raise ValueError(f'{archive} has no images')
   folders = {path.parent for path in names.values()}
-  beside = sorted(
-    (p.name, d) for p, d in digests.items() if p.parent in folders
+  text = ''.join(
+    hashlib.md5(contents[path], usedforsecurity=False).hexdigest()
+    for path in sorted(contents, key=lambda path: path.name)
+    if path.parent in folders
   )
-  text = ''.join(digest for _, digest in beside)
   return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def _read(archive: pathlib.Path) -> dict[pathlib.PurePosixPath, bytes]:
+  """The regular files of an archive.
+
+  Raises:
+    ValueError: for a path that leads outside, too many members or bytes.
+  """
+  contents: dict[pathlib.PurePosixPath, bytes] = {}
+  left = _MAX_BYTES
+  for count, (name, open_member) in enumerate(_members(archive)):
+    if count >= _MAX_MEMBERS:
+      raise ValueError(f'it has more than {_MAX_MEMBERS} members')
+    path = pathlib.PurePosixPath(name)
+    if path.is_absolute() or '..' in path.parts or '\\' in name:
+      raise ValueError(f'{name!r} leads outside: not unpacked')
+    if open_member is not None:
+      with open_member() as file:
+        contents[path] = file.read(left + 1)
+      left -= len(contents[path])
+      if left < 0:
+        raise ValueError(f'{path} makes it larger than a benchmark can be')
+  return contents
 
 
 def _members(
   archive: pathlib.Path,
-) -> Iterator[tuple[pathlib.PurePosixPath, BinaryIO]]:
-  """The regular files of a .zip or .tar: their paths, and open to be read.
-
-  Raises:
-    ValueError: for a path that leads outside, or too many members.
-  """
-  with contextlib.ExitStack() as stack:
-    entries: Iterator[_Entry]
-    if zipfile.is_zipfile(archive):
-      entries = _zip_entries(stack.enter_context(zipfile.ZipFile(archive)))
-    else:
-      entries = _tar_entries(stack.enter_context(tarfile.open(archive)))
-    for count, (name, regular, open_member) in enumerate(entries):
-      if count >= _MAX_MEMBERS:
-        raise ValueError(f'it has more than {_MAX_MEMBERS} members')
-      path = pathlib.PurePosixPath(name)
-      if path.is_absolute() or '..' in path.parts or '\\' in name:
-        raise ValueError(f'{name!r} leads outside: not unpacked')
-      if regular and (file := open_member()):
-        with file:
-          yield path, file
-
-
-def _zip_entries(archive: zipfile.ZipFile) -> Iterator[_Entry]:
-  for info in archive.infolist():
-    mode = info.external_attr >> 16  # 0 where it was not written on Unix
-    regular = not info.is_dir() and stat.S_IFMT(mode) in (0, stat.S_IFREG)
-    yield info.filename, regular, functools.partial(archive.open, info)
-
-
-def _tar_entries(archive: tarfile.TarFile) -> Iterator[_Entry]:
-  for member in archive:
-    open_member = functools.partial(archive.extractfile, member)
-    yield member.name, member.isfile(), open_member
+) -> Iterator[tuple[str, Callable[[], Any] | None]]:
+  """The names in a .zip or .tar, and how a regular file is opened, or None."""
+  opener: Callable[[], Any]
+  if zipfile.is_zipfile(archive):
+    with zipfile.ZipFile(archive) as zipped:
+      for info in zipped.infolist():
+        opener = functools.partial(zipped.open, info)
+        yield info.filename, None if info.is_dir() else opener
+  else:
+    with tarfile.open(archive) as tar:
+      for member in tar:
+        opener = functools.partial(tar.extractfile, member)
+        yield member.name, opener if member.isfile() else None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -21,8 +21,8 @@ prints its curves, on BSD100, as a figure alone.
 """
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
-import dataclasses
+from collections.abc import Mapping, Sequence
+import itertools
 import json
 import pathlib
 import time
@@ -46,33 +46,13 @@ _PROTOCOLS = ('paper', 'y')  # those with an SSIM
 _WEIGHTS = 'generator.safetensors'
 
 
-@dataclasses.dataclass(frozen=True)
-class Point:
-  """One network of the figure, by the digest of its weights file.
-
-  PSNR (dB) and SSIM are means over the benchmark; seconds are of one
-  reconstruction, mean and median: there other work on the machine shows less.
-  """
-
-  blocks: int
-  skip_connections: bool
-  steps: int
-  parameters: int
-  psnr: float
-  ssim: float
-  seconds: float
-  seconds_median: float
-  sha256: str
-
-
 def sweep(
-  make_config: Callable[[], ConfigDict],
+  config: ConfigDict,
   blocks: Sequence[int],
   output: pathlib.Path,
   benchmark: benchmarks.Benchmark,
   *,
   protocol: str,
-  say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
   """Trains, scores and times every network that is not finished yet.
 
@@ -80,12 +60,11 @@ def sweep(
   network.
 
   Args:
-    make_config: gives a run's config, but for its depth and its connections.
+    config: a run's, whose depth and connections are replaced.
     blocks: the depths.
     output: the folder.
     benchmark: what PSNR is measured on.
     protocol: 'paper' or 'y'.
-    say: is told a line for every network.
 
   Returns:
     What `results.json` holds.
@@ -94,7 +73,7 @@ def sweep(
     ValueError: as `run.Run`.
     interruption.Interrupted: after SIGTERM or Ctrl-C, once the run is saved.
   """
-  results = {
+  results: dict[str, Any] = {
     'version': srgan_jax.__version__,
     'hr': str(benchmark.files[0].parent),
     'images': len(benchmark),
@@ -102,28 +81,20 @@ def sweep(
     'device': jax.devices()[0].device_kind,
     'bicubic': _score(methods.BASELINES['bicubic'], benchmark, protocol)[0],
   }
-  networks = [
-    (depth, skip, output / f'blocks_{depth:02d}{"" if skip else "_plain"}')
-    for depth in blocks
-    for skip in (True, False)
-  ]
   known = _read_points(output / 'results.json', results)
-  points = {
-    folder: known[digest]
-    for *_, folder in networks
-    if (digest := _digest(folder / _WEIGHTS)) in known
-  }
-  for depth, skip, folder in networks:
-    config = make_config()
+  points = []
+  for depth, skip in itertools.product(blocks, (True, False)):
+    config = config.copy_and_resolve_references()
     config.model.blocks = depth
     config.model.skip_connections = skip
-    path = _train(config, folder)
-    if folder not in points or points[folder].sha256 != _digest(path):
-      points[folder] = _measure(path, benchmark, protocol)
-      _write(output, results, [points[f] for *_, f in networks if f in points])
-    say(_describe(points[folder], protocol))
-  final = [points[folder] for *_, folder in networks]
-  return _write(output, results, final)
+    name = f'blocks_{depth:02d}{"" if skip else "_plain"}'
+    path = _train(config, output / name)
+    before = known.get(files.digest(path))
+    points.append(before or _measure(path, benchmark, protocol))
+    results['points'] = points
+    _write(output, results)
+    print(_describe(points[-1], protocol), flush=True)
+  return results
 
 
 def draw(results: Mapping[str, Any], path: pathlib.Path) -> None:
@@ -140,6 +111,7 @@ def draw(results: Mapping[str, Any], path: pathlib.Path) -> None:
       f'{cli.install("figures")} and run this again'
     ) from error
   points = results['points']
+  steps = ' and '.join(f'{n:,}' for n in sorted({p['steps'] for p in points}))
   # Without pyplot: nothing global, and no display is looked for.
   figure = figure_lib.Figure(figsize=(9, 3.6), layout='constrained')
   left, right = figure.subplots(1, 2)
@@ -154,7 +126,7 @@ def draw(results: Mapping[str, Any], path: pathlib.Path) -> None:
     right.plot(depths, times, label=label, **style)
   left.axhline(results['bicubic'], color='0.5', linestyle='--', label='bicubic')
   left.set_ylabel(f'PSNR in dB (protocol {results["protocol"]})')
-  left.set_title(f'{benchmarks.set_name(results["hr"])}, {_steps(points)}')
+  left.set_title(f'{benchmarks.set_name(results["hr"])}, {steps} steps')
   right.set_ylabel('time in ms')
   right.set_title(
     f'{_SIDE}x{_SIDE} to {4 * _SIDE}x{4 * _SIDE}, {results["device"]}, '
@@ -168,11 +140,6 @@ def draw(results: Mapping[str, Any], path: pathlib.Path) -> None:
     axes.legend()
   with files.replacing(path) as beside:
     figure.savefig(beside, format='png', dpi=150)
-
-
-def _steps(points: Sequence[Mapping[str, Any]]) -> str:
-  steps = sorted({point['steps'] for point in points})
-  return ' and '.join(f'{count:,}' for count in steps) + ' steps'
 
 
 def _train(config: ConfigDict, folder: pathlib.Path) -> pathlib.Path:
@@ -189,25 +156,30 @@ def _train(config: ConfigDict, folder: pathlib.Path) -> pathlib.Path:
 
 def _measure(
   path: pathlib.Path, benchmark: benchmarks.Benchmark, protocol: str
-) -> Point:
+) -> dict[str, Any]:
+  """A point of the figure: one network, by the digest of its weights file.
+
+  PSNR (dB) and SSIM are means over the benchmark; seconds are of one
+  reconstruction: the mean, and the median, in which other work shows less.
+  """
   generator, variables, metadata = weights.load_generator(path)
   upscaler = upscaling.Upscaler(generator, variables)
   psnr, ssim = _score(methods.of_upscaler('', upscaler), benchmark, protocol)
-  seconds = time_upscaler(upscaler)
-  return Point(
-    blocks=generator.blocks,
-    skip_connections=generator.skip_connections,
-    steps=metadata['training']['steps'],
-    parameters=layers.parameter_count(variables['params']),
-    psnr=psnr,
-    ssim=ssim,
-    seconds=float(np.mean(seconds)),
-    seconds_median=float(np.median(seconds)),
-    sha256=_digest(path),
-  )
+  seconds = _time(upscaler)
+  return {
+    'blocks': generator.blocks,
+    'skip_connections': generator.skip_connections,
+    'steps': metadata['training']['steps'],
+    'parameters': layers.parameter_count(variables['params']),
+    'psnr': psnr,
+    'ssim': ssim,
+    'seconds': float(np.mean(seconds)),
+    'seconds_median': float(np.median(seconds)),
+    'sha256': files.digest(path),
+  }
 
 
-def time_upscaler(upscaler: upscaling.Upscaler) -> list[float]:
+def _time(upscaler: upscaling.Upscaler) -> list[float]:
   """Seconds of each of the reconstructions of a random LR image."""
   rng = np.random.default_rng(0)
   lr = rng.integers(0, 256, (_SIDE, _SIDE, 3), np.uint8)
@@ -227,50 +199,39 @@ def _score(
   return mean[protocol, 'psnr'], mean[protocol, 'ssim']
 
 
-def _digest(path: pathlib.Path) -> str:
-  """SHA-256 of a file, '' where there is none."""
-  return files.digest(path) if path.exists() else ''
-
-
 def _read_points(
   path: pathlib.Path, setting: Mapping[str, Any]
-) -> dict[str, Point]:
+) -> dict[str, dict[str, Any]]:
   """The points measured before in the same setting, by their weights.
 
-  None where that cannot be read: they are measured again.
+  None where they cannot be read: they are measured again.
   """
   try:
     before = files.read_json(path)
-    if any(before[key] != value for key, value in setting.items()):
-      return {}
-    points = [Point(**fields) for fields in before['points']]
-  except (OSError, ValueError, TypeError, KeyError):
+  except (OSError, ValueError):
     return {}
-  return {point.sha256: point for point in points}
+  if any(before.get(key) != value for key, value in setting.items()):
+    return {}
+  return {point['sha256']: point for point in before['points']}
 
 
-def _write(
-  output: pathlib.Path, setting: Mapping[str, Any], points: Sequence[Point]
-) -> dict[str, Any]:
-  rows = [dataclasses.asdict(point) for point in points]
-  results = {**setting, 'points': rows}
+def _write(output: pathlib.Path, results: Mapping[str, Any]) -> None:
   files.write_json(output / 'results.json', results)
   # The protocol's name stands with every figure.
   head = [
-    f'{name}_{setting["protocol"]}' if name in ('psnr', 'ssim') else name
-    for name in rows[0]
+    f'{name}_{results["protocol"]}' if name in ('psnr', 'ssim') else name
+    for name in results['points'][0]
   ]
-  table = tables.as_csv([head, *(list(row.values()) for row in rows)])
-  files.write_text(output / 'results.csv', table)
-  return results
+  rows = [list(point.values()) for point in results['points']]
+  files.write_text(output / 'results.csv', tables.as_csv([head, *rows]))
 
 
-def _describe(point: Point, protocol: str) -> str:
+def _describe(point: Mapping[str, Any], protocol: str) -> str:
   return (
-    f'{point.blocks} blocks '
-    f'{"with" if point.skip_connections else "without"} skip connections, '
-    f'{point.steps} steps: PSNR {point.psnr:.3f} dB ({protocol}), '
-    f'{1000 * point.seconds:.2f} ms'
+    f'{point["blocks"]} blocks '
+    f'{"with" if point["skip_connections"] else "without"} skip connections, '
+    f'{point["steps"]} steps: PSNR {point["psnr"]:.3f} dB ({protocol}), '
+    f'{1000 * point["seconds"]:.2f} ms'
   )
 
 
@@ -299,23 +260,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
   add('--steps', type=int, default=100_000, help='of every run')
   add('--protocol', choices=_PROTOCOLS, default='y')
   options, overrides = parser.parse_known_args(arguments)
-
-  def make_config() -> ConfigDict:
+  with interruption.command('depth_sweep'):
     config = config_files.load('srresnet_mse')
     config.stages.pretrain.steps = options.steps
     for text in overrides:
       config_files.override(config, text)
-    return config
-
-  with interruption.command('depth_sweep'):
-    make_config()
     results = sweep(
-      make_config,
+      config,
       options.blocks,
       options.output,
       benchmarks.Benchmark(options.hr),
       protocol=options.protocol,
-      say=lambda line: print(line, flush=True),
     )
     draw(results, options.output / 'figure7.png')
 

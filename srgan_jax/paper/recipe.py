@@ -39,8 +39,7 @@ from srgan_jax import cli, files, runtime, weights
 from srgan_jax.evaluation import benchmarks, panels
 from srgan_jax.paper import curves as curves_lib
 from srgan_jax.paper import pieces, table1
-from srgan_jax.paper.budget import PLAN, Budget, parse_plan
-from srgan_jax.paper.variants import RESNET, VARIANTS
+from srgan_jax.paper.plan import PLAN, RESNET, VARIANTS, Budget, parse_plan
 from srgan_jax.speed import timed_calls
 from srgan_jax.training import config_files, interruption, stages
 from srgan_jax.training.inputs import Inputs
@@ -68,8 +67,8 @@ class Recipe:
   def train(self, name: str, budget: Budget) -> None:
     """Trains a variant to its end, unless it has ended.
 
-    Where there is nothing to take at its minutes' end, or to start from, a line
-    on stderr says so.
+    A line on stderr says where it has nothing to start from, or has no
+    generator when its minutes end.
 
     Raises:
       interruption.Interrupted: after SIGTERM or Ctrl-C, once that is saved.
@@ -83,8 +82,8 @@ class Recipe:
       _warn(f'{name} starts from {first}, which there is not')
       return
     began, spent = time.monotonic(), record['seconds']
-    deadline = began + budget.seconds - spent
-    # Its lengths are for want of a plan; `Setup.reschedule` gives it others.
+    deadline = began + 60 * budget.minutes - spent
+    # Until there is a plan, which `Setup.reschedule` then follows.
     setup = Setup(self._config(name, record.get('steps', _UNPLANNED)))
     inputs = Inputs(setup.config, setup.mesh)
     if 'steps' not in record:
@@ -175,9 +174,12 @@ class Recipe:
       return self.options.start / f'{before["label"]}.safetensors'
     return self.output / f'{RESNET}.safetensors' if name != RESNET else None
 
-  def _before(self, name: str) -> dict[str, Any] | None:
-    """What the folder that is gone on from says of a variant."""
-    return self.options.start and _record(self.options.start, name)
+  def _before(self, name: str) -> dict[str, Any]:
+    """The record of a variant that --start has; {} where it has not ended."""
+    if self.options.start is None:
+      return {}
+    record = files.read_json(self.options.start / 'recipe.json').get(name, {})
+    return record if record.get('ended') else {}
 
   def _start(self, name: str, config: ConfigDict) -> None:
     """Says which networks a variant starts from."""
@@ -276,12 +278,6 @@ def _time_validation(
 
 def _warn(text: str) -> None:
   print(f'train_recipe: {text}', file=sys.stderr, flush=True)
-
-
-def _record(folder: pathlib.Path, name: str) -> dict[str, Any] | None:
-  """What a finished recipe says of a variant, if it has it."""
-  record = files.read_json(folder / 'recipe.json').get(name)
-  return record if record and record['ended'] else None
 
 
 def check(options: argparse.Namespace) -> None:

@@ -20,8 +20,11 @@ from srgan_jax import cli, files, tables
 from srgan_jax.evaluation import benchmarks, methods, report
 from srgan_jax.paper import printed
 
-_MOS_COLUMNS = ('set', 'method', 'mean', 'low', 'high', 'significant')
-_TRUE, _FALSE = ('true', '1', 'yes', '*'), ('false', '0', 'no', '')
+_STARS = {'true': True, 'false': False}  # as `srgan_jax.mos` writes them
+_LEGEND = (
+  "Ours (the paper's, difference); PSNR in dB and SSIM by the named protocol. "
+  "MOS: * significantly above the category's other losses."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,17 +56,9 @@ class Cell:
     return text
 
 
-@dataclasses.dataclass(frozen=True)
-class Block:
-  """One table on one set: its columns, and cells by row."""
-
-  title: str
-  columns: tuple[str, ...]
-  rows: Mapping[str, list[Cell]]
-
-
 Key = tuple[str, str]  # a set and a method
 Figures = Mapping[str, float]  # e.g. {'psnr_paper': 29.4}
+Table = dict[str, dict[str, Cell]]  # cells by row and method
 
 
 def open_benchmarks(
@@ -74,11 +69,11 @@ def open_benchmarks(
   Raises:
     ValueError: one line: it holds none, or a file in one is unfit.
   """
-  sets = sorted(
-    (path for path in folder.glob('*') if (path / 'HR').is_dir()), key=_order
-  )
-  if not sets:
+  found = sorted(path.parent for path in folder.glob('*/HR') if path.is_dir())
+  if not found:
     raise ValueError(f'{folder} holds no benchmark (a folder NAME/HR)')
+  known = [folder / name for name in printed.SETS if folder / name in found]
+  sets = [*known, *(path for path in found if path not in known)]
   return {
     path: benchmarks.Benchmark(path / 'HR', benchmarks.beside(path / 'HR'))
     for path in sets
@@ -109,10 +104,10 @@ def measure(
   return figures, origins
 
 
-def read_mos(
-  path: pathlib.Path,
-) -> tuple[dict[tuple[str, str], float], set[tuple[str, str]]]:
+def read_mos(path: pathlib.Path) -> tuple[dict[Key, float], set[Key]]:
   """Mean opinion scores by (set, method), and which have a star.
+
+  The file is `mos.csv` of `srgan_jax.mos`.
 
   Raises:
     ValueError: naming the line that is not as it should be.
@@ -124,25 +119,17 @@ def read_mos(
   scores, starred = {}, set()
   for number, line in enumerate(lines, 2):
     try:
-      values = [line[column].strip() for column in _MOS_COLUMNS]
-      key = (values[0], printed.canonical(values[1]))
-      mean = float(values[2])
-      if not 1 <= mean <= 5:
-        raise ValueError(f'a mean of {mean}')
-      if values[5].lower() not in (*_TRUE, *_FALSE):
-        raise ValueError(f'significant is {values[5]!r}')
+      key = (line['set'], printed.canonical(line['method']))
+      scores[key] = float(line['mean'])
+      if not 1 <= scores[key] <= 5:
+        raise ValueError(f'a mean of {scores[key]}')
+      if _STARS[line['significant'].lower()]:
+        starred.add(key)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
       raise ValueError(
-        f'{path}, line {number}: {error}; the columns are '
-        f'{", ".join(_MOS_COLUMNS)}, means 1 to 5, significant true or false'
+        f'{path}, line {number}: {error}; the columns are set, method, mean '
+        '(1 to 5) and significant (true or false)'
       ) from error
-    if key in scores:
-      raise ValueError(f'{path}, line {number}: {key[1]} on {key[0]} again')
-    scores[key] = mean
-    if values[5].lower() in _TRUE:
-      starred.add(key)
-  if not scores:
-    raise ValueError(f'{path} holds no scores')
   return scores, starred
 
 
@@ -150,17 +137,14 @@ def tabulate(
   figures: Mapping[Key, Figures],
   mos: Mapping[Key, float],
   starred: set[Key],
-) -> list[Block]:
-  """Both tables, a block a set; methods that the paper lacks join table 2."""
+) -> dict[str, Table]:
+  """Both tables, one a set; methods that the paper lacks join table 2."""
   sets = list(dict.fromkeys(name for name, _ in figures))
-  rows = list(
-    dict.fromkeys(row for scores in figures.values() for row in scores)
-  )
+  rows = dict.fromkeys(row for scores in figures.values() for row in scores)
   known = {name for names in printed.TABLES.values() for name in names}
   others = dict.fromkeys(n for _, n in [*figures, *mos] if n not in known)
 
-  def cell(set_name: str, method: str, row: str) -> Cell:
-    key = (set_name, method)
+  def cell(key: Key, row: str) -> Cell:
     # What the paper prints is the protocol `paper`'s, and the MOS.
     paper = printed.PRINTED.get((*key, row.removesuffix('_paper')))
     if row == 'mos':
@@ -170,66 +154,53 @@ def tabulate(
     digits = 2 if row.startswith('psnr') else 4
     return Cell(figures.get(key, {}).get(row), paper, digits)
 
-  blocks = []
-  for title, names in printed.TABLES.items():
-    columns = (*names, *(others if title == 'Table 2' else ()))
-    for set_name in sets:
-      cells = {
-        _heading(row): [cell(set_name, name, row) for name in columns]
-        for row in (*rows, 'mos')
+  return {
+    f'{title}: {name}': {
+      _heading(row): {
+        method: cell((name, method), row)
+        for method in (*columns, *(others if title == 'Table 2' else ()))
       }
-      if title == 'Table 2' or set_name in printed.TABLE_1_SETS:
-        blocks.append(Block(f'{title}: {set_name}', columns, cells))
-  return blocks
+      for row in (*rows, 'mos')
+    }
+    for title, columns in printed.TABLES.items()
+    for name in sets
+    if title == 'Table 2' or name in printed.TABLE_1_SETS
+  }
 
 
-def as_markdown(blocks: Sequence[Block], notes: Sequence[str]) -> str:
+def as_markdown(blocks: Mapping[str, Table], notes: Sequence[str]) -> str:
   """The tables with what their columns are."""
   parts = [_LEGEND]
-  for block in blocks:
-    rows = ([row, *map(str, cells)] for row, cells in block.rows.items())
-    table = tables.as_markdown(['', *block.columns], rows)
-    parts += [f'## {block.title}', table]
+  for title, table in blocks.items():
+    rows = ([row, *map(str, cells.values())] for row, cells in table.items())
+    text = tables.as_markdown(['', *next(iter(table.values()))], rows)
+    parts += [f'## {title}', text]
   parts.append('\n'.join(f'- {note}' for note in notes))
   return '\n\n'.join(parts) + '\n'
 
 
-def as_csv(blocks: Sequence[Block]) -> str:
+def as_csv(blocks: Mapping[str, Table]) -> str:
   """A line a cell: table and set, method, row, and the cell's figures."""
   lines = [
     ['table', 'method', 'row', 'ours', 'paper', 'difference', 'significant']
   ]
-  for block in blocks:
-    for row, cells in block.rows.items():
-      for method, cell in zip(block.columns, cells, strict=True):
+  for title, table in blocks.items():
+    for row, cells in table.items():
+      for method, cell in cells.items():
         if str(cell):
           numbers = (
             '' if value is None else f'{value:.6g}'
             for value in (cell.ours, cell.paper, cell.difference)
           )
           star = '*' * cell.is_starred
-          lines.append([block.title, method, row, *numbers, star])
+          lines.append([title, method, row, *numbers, star])
   return tables.as_csv(lines)
-
-
-_LEGEND = (
-  "Ours (the paper's, difference); PSNR in dB and SSIM by the named protocol. "
-  "MOS: * significantly above the category's other losses."
-)
 
 
 def _heading(row: str) -> str:
   """'psnr_paper' as 'PSNR paper', 'lpips_alex' as 'LPIPS alex'."""
   measure, _, protocol = row.partition('_')
   return f'{measure.upper()} {protocol}'.strip()
-
-
-def _order(path: pathlib.Path) -> tuple[int, str]:
-  sets = printed.SETS
-  return (
-    sets.index(path.name) if path.name in sets else len(sets),
-    path.name,
-  )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -256,13 +227,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
   blocks = tabulate(figures, mos, starred)
   notes = [f'{name}: {origin}' for name, origin in origins.items()]
-  for suffix, text in (
-    ('.md', as_markdown(blocks, notes)),
-    ('.csv', as_csv(blocks)),
-  ):
-    files.write_text(
-      options.output.with_name(options.output.name + suffix), text
-    )
+  texts = {'.md': as_markdown(blocks, notes), '.csv': as_csv(blocks)}
+  for suffix, text in texts.items():
+    files.write_text(f'{options.output}{suffix}', text)
     print(f'wrote {options.output}{suffix}')
 
 

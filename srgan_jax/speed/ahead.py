@@ -170,7 +170,6 @@ def _abstract_input(
       pictures,
       rows,
       crop_size=config.crop_size,
-      edge=config.data.edge,
     )
     return {'crop': crop, 'symmetry': rows.symmetry}
 

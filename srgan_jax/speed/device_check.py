@@ -75,9 +75,7 @@ def compare(config: ConfigDict, cpu: jax.Device) -> Iterator[Check]:
   exact = Setup(config, perceptual)
   inputs = Inputs(exact.config, exact.mesh)
   drawn = next(inputs.loader.batches())
-  rows = loader.host_batch(
-    inputs.source, drawn, crop_size=config.crop_size, edge=config.data.edge
-  )
+  rows = loader.host_batch(inputs.source, drawn, crop_size=config.crop_size)
   yield from _compare_crops(exact.mesh, inputs.loader, drawn, rows, reference)
   expected = {
     stage.name: _update(exact, stage, rows, reference) for stage in exact.stages

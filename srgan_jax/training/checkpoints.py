@@ -10,7 +10,6 @@ writes beside and renames, so that a checkpoint exists whole or not at all. Its
 from collections.abc import Iterator
 import contextlib
 import json
-import logging
 import os
 import pathlib
 import re
@@ -25,8 +24,6 @@ import orbax.checkpoint as ocp
 from srgan_jax import cli, files, sharding
 
 State = TypeVar('State')
-
-logger = logging.getLogger('srgan_jax')
 
 _KEPT = 3
 _CHECKSUMS = 'checksums.json'
@@ -77,7 +74,7 @@ class Checkpoints:
 
   def __init__(self, directory: pathlib.Path, placement: sharding.Placement):
     self._directory, self._placement = directory.absolute(), placement
-    self._saving: tuple[int, Any, dict[str, Any]] | None = None
+    self._saving: int | None = None
     options = ocp.CheckpointManagerOptions(
       max_to_keep=_KEPT,
       cleanup_tmp_directories=True,
@@ -96,11 +93,17 @@ class Checkpoints:
     Raises:
       OSError: one line: this or the save before it failed.
     """
-    try:
-      self._wait()
-    except TimeoutError as error:
-      self._report_timeout(error)
-    self._start(step, state, note)
+    self._wait()
+    self._saving = step
+    with self._failing_as_line(f'of step {step} cannot be saved'):
+      self._manager.save(
+        step,
+        args=ocp.args.Composite(
+          state=ocp.args.StandardSave(state),
+          note=ocp.args.JsonSave(note | {'devices': self._placement.mesh.size}),
+        ),
+        force=True,
+      )
 
   def restore(self, step: int, like: State) -> tuple[State, dict[str, Any]]:
     """Restores a state, placed as `like` is, and the note.
@@ -125,15 +128,7 @@ class Checkpoints:
     Raises:
       OSError: one line, where it could not be saved.
     """
-    try:
-      self._wait()
-    except TimeoutError as error:
-      self._report_timeout(error)
-      assert self._saving is not None
-      if find_fault(self._directory / str(self._saving[0])) is not None:
-        self._manager.reload()  # it may count what is not there
-        self._start(*self._saving)
-        self._wait()
+    self._wait()
     self._manager.close()
 
   def __enter__(self) -> Self:
@@ -151,24 +146,12 @@ class Checkpoints:
     waiting.start()
     waiting.join(_PATIENCE)
 
-  def _start(self, step: int, state: Any, note: dict[str, Any]) -> None:
-    self._saving = step, state, note
-    with self._failing_as_line(f'of step {step} cannot be saved'):
-      self._manager.save(
-        step,
-        args=ocp.args.Composite(
-          state=ocp.args.StandardSave(state),
-          note=ocp.args.JsonSave(note | {'devices': self._placement.mesh.size}),
-        ),
-        force=True,
-      )
-
   def _wait(self) -> None:
     if self._saving is None:
       return
-    with self._failing_as_line(f'of step {self._saving[0]} was not saved'):
+    with self._failing_as_line(f'of step {self._saving} was not saved'):
       self._manager.wait_until_finished()
-      self._complete_checksums(self._directory / str(self._saving[0]))
+      self._complete_checksums(self._directory / str(self._saving))
 
   def _wait_silently(self) -> None:
     with contextlib.suppress(Exception):
@@ -179,20 +162,10 @@ class Checkpoints:
     if str(unraisable.exc_value) != 'Event loop is closed':
       self._hook(unraisable)
 
-  def _report_timeout(self, error: TimeoutError) -> None:
-    """Orbax's time-outs follow the clock of the day, which may jump."""
-    logger.warning(
-      '%s: a save was taken for too slow (%s); it is made again',
-      self._directory,
-      cli.one_line(error),
-    )
-
   @contextlib.contextmanager
   def _failing_as_line(self, what: str) -> Iterator[None]:
     try:
       yield
-    except TimeoutError:
-      raise
     except Exception as error:  # whatever Orbax and TensorStore raise
       raise OSError(
         f'{self._directory}: the checkpoint {what}: {_shortened(error)}'
@@ -200,8 +173,7 @@ class Checkpoints:
 
   def _write_checksums(self) -> None:
     """Called by Orbax, in its thread, before a checkpoint is renamed."""
-    assert self._saving is not None
-    [checkpoint] = self._directory.glob(f'{self._saving[0]}.*-tmp*')
+    [checkpoint] = self._directory.glob(f'{self._saving}.*-tmp*')
     digests = {
       path.relative_to(checkpoint).as_posix(): files.digest(path, _ALGORITHM)
       for path in sorted(checkpoint.rglob('*'))

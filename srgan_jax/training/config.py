@@ -1,30 +1,19 @@
 """Checks of a run's configuration (fields: configs/default.py)."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from collections.abc import Callable, Iterator, Mapping
+import operator
+from typing import Any, Literal, get_args
+
+from flax import traverse_util
 
 from srgan_jax import losses, sharding
 from srgan_jax.data import degradation, loader, resident
-from srgan_jax.imaging import resize
 from srgan_jax.models import generator
 from srgan_jax.training import optimizers, stages
 
 Precision = Literal['auto', 'float32', 'bfloat16']
 Resume = Literal['newest', 'whole']
 
-# What the compiled program and the data do not depend on.
-SCHEDULE = (
-  *(
-    f'stages.{stage}.{field}'
-    for stage in (stages.PRETRAIN, stages.GAN)
-    for field in ('steps', 'learning_rate', 'warmup')
-  ),
-  'stages.pretrain.schedule',
-  'stages.gan.boundaries',
-  'save_every',
-  'log_every',
-  'validate_every',
-)
 # What may differ when a run goes on: its length, its reports, how data is
 # loaded, and where things lie.
 _CHANGEABLE = (
@@ -48,26 +37,21 @@ _CHANGEABLE = (
 )
 
 
-class _Rule(NamedTuple):
-  """What a field must be."""
-
-  field: str
-  holds: Callable[[Any], bool]
-  expected: str
+# A field, what holds of its value, and that in words.
+_Rule = tuple[str, Callable[[Any], bool], str]
 
 
 def _word(field: str, words: Any) -> _Rule:
   """One of a Literal's words."""
   known = get_args(words)
-  return _Rule(field, known.__contains__, f'one of {", ".join(known)}')
+  return field, known.__contains__, f'one of {", ".join(known)}'
 
 
 def _at_least(least: int, *fields: str) -> list[_Rule]:
-  expected = f'at least {least}'
-  return [_Rule(f, lambda value: value >= least, expected) for f in fields]
+  return [(f, lambda x: x >= least, f'at least {least}') for f in fields]
 
 
-_RULES = (
+_RULES: tuple[_Rule, ...] = (
   *_at_least(
     1,
     'batch_size',
@@ -81,12 +65,12 @@ _RULES = (
     'data.crops_per_image',
   ),
   *_at_least(0, 'stages.pretrain.steps', 'stages.gan.steps'),
-  _Rule('crop_size', lambda x: x >= 16 and x % 16 == 0, 'a multiple of 16'),
-  _Rule('seed', lambda x: 0 <= x < 2**32, 'in 0..2**32-1'),
-  _Rule('ema_decay', lambda x: 0 <= x < 1, 'in [0, 1)'),
-  _Rule('data.max_megapixels', lambda x: x > 0, '> 0'),
-  _Rule('stages.pretrain.learning_rate', lambda x: x > 0, '> 0'),
-  _Rule('stages.gan.learning_rate', lambda x: x > 0, '> 0'),
+  ('crop_size', lambda x: x >= 16 and x % 16 == 0, 'a multiple of 16'),
+  ('seed', lambda x: 0 <= x < 2**32, 'in 0..2**32-1'),
+  ('ema_decay', lambda x: 0 <= x < 1, 'in [0, 1)'),
+  ('data.max_megapixels', lambda x: x > 0, '> 0'),
+  ('stages.pretrain.learning_rate', lambda x: x > 0, '> 0'),
+  ('stages.gan.learning_rate', lambda x: x > 0, '> 0'),
   _word('precision', Precision),
   _word('resume', Resume),
   _word('batch_norm', sharding.BatchNorm),
@@ -98,7 +82,6 @@ _RULES = (
   _word('data.loader', loader.LoaderName),
   _word('data.placement', resident.Placement),
   _word('data.degradation', degradation.Degradation),
-  _word('data.edge', resize.Edge),
 )
 
 
@@ -109,32 +92,22 @@ def check(config: Any) -> None:
     ValueError: one line naming the field and its value.
   """
   for rule in _RULES:
-    _require(config, rule)
+    _require(config, *rule)
   for name in (stages.PRETRAIN, stages.GAN):
-    _check_warmup(config, name)
+    if steps := config.stages[name].steps:
+      holds = lambda x, steps=steps: 0 <= x < steps
+      _require(config, f'stages.{name}.warmup', holds, f'in 0..{steps - 1}')
   for is_wrong, why in _contradictions(config):
     if is_wrong:
       raise ValueError(why)
 
 
-def _check_warmup(config: Any, name: str) -> None:
-  steps = config.stages[name].steps
-  expected = f'in 0..{steps - 1}'
-  if steps:
-    _require(
-      config,
-      _Rule(f'stages.{name}.warmup', lambda x: 0 <= x < steps, expected),
-    )
-
-
-def _require(config: Any, rule: _Rule) -> None:
-  value = config
-  for part in rule.field.split('.'):
-    value = value[part]
-  if not rule.holds(value):
-    raise ValueError(
-      f'config.{rule.field} must be {rule.expected}, not {value!r}'
-    )
+def _require(
+  config: Any, field: str, holds: Callable[[Any], bool], expected: str
+) -> None:
+  value = operator.attrgetter(field)(config)
+  if not holds(value):
+    raise ValueError(f'config.{field} must be {expected}, not {value!r}')
 
 
 def _contradictions(config: Any) -> Iterator[tuple[bool, str]]:
@@ -180,32 +153,20 @@ def _contradictions(config: Any) -> Iterator[tuple[bool, str]]:
 
 
 def changed_fields(
-  before: Mapping[str, Any],
-  now: Mapping[str, Any],
-  may_change: Sequence[str] = _CHANGEABLE,
+  before: Mapping[str, Any], now: Mapping[str, Any]
 ) -> list[str]:
-  """The fields that differ between two configs and may not.
-
-  Args:
-    before: a config, as JSON gives it or as it is.
-    now: another.
-    may_change: fields, or their beginnings, that may differ; by default those
-      that may when a run goes on.
-  """
-  old, new = dict(_flatten(before)), dict(_flatten(now))
+  """The fields that differ between two configs and may not in one run."""
+  old, new = _flatten(before), _flatten(now)
   return [
     f'{name} ({old.get(name)!r} before, {new.get(name)!r} now)'
     for name in sorted(old.keys() | new.keys())
-    if old.get(name) != new.get(name) and not name.startswith(tuple(may_change))
+    if old.get(name) != new.get(name) and not name.startswith(_CHANGEABLE)
   ]
 
 
-def _flatten(
-  config: Mapping[str, Any], prefix: str = ''
-) -> Iterator[tuple[str, Any]]:
-  for key, value in config.items():
-    if isinstance(value, Mapping):
-      yield from _flatten(value, f'{prefix}{key}.')
-    else:
-      # As JSON reads it back.
-      yield prefix + key, list(value) if isinstance(value, tuple) else value
+def _flatten(config: Mapping[str, Any]) -> dict[str, Any]:
+  """The fields by their full names; tuples are lists, as JSON reads them."""
+  return {
+    name: list(value) if isinstance(value, tuple) else value
+    for name, value in traverse_util.flatten_dict(config, sep='.').items()
+  }

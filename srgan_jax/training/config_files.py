@@ -5,8 +5,7 @@ in an installation; a config imports from `configs` in both.
 """
 
 import ast
-from collections.abc import Callable, Iterator, Mapping, Sequence
-import functools
+from collections.abc import Callable, Sequence
 import importlib.util
 import operator
 import os
@@ -14,9 +13,9 @@ import pathlib
 import re
 import sys
 import types
-from typing import Any
 
 from absl import app, flags
+from flax import traverse_util
 from ml_collections import ConfigDict, config_flags
 
 from srgan_jax import cli
@@ -91,10 +90,9 @@ def flags_parser(command: str) -> Callable[[Sequence[str]], list[str]]:
 
   def parse(arguments: Sequence[str]) -> list[str]:
     try:
-      left: list[str] = flags.FLAGS(_with_path(arguments))
+      return flags.FLAGS(_with_path(arguments))
     except (flags.Error, TypeError, ValueError) as error:
       cli.fail(command, error)
-    return left
 
   return parse
 
@@ -105,13 +103,9 @@ def run(
   doc: str | None,
   **given: flags.FlagHolder,
 ) -> None:
-  """A tool's main function: `report` by a config and flags.
+  """Runs a tool: `report(config, NAME=value, ...)` of the flags `given`.
 
-  Args:
-    command: the tool's name, in front of the line that bad input ends it with.
-    report: called with the config and, by their names here, the flags' values.
-    doc: what --help shows.
-    **given: all flags but --config, which is defined here.
+  --config is defined here; `doc` is what --help shows.
   """
   config = config_flags.DEFINE_config_file(
     'config', None, 'A config: its name or file.'
@@ -171,33 +165,17 @@ def override(config: ConfigDict, text: str) -> None:
   field, value = match.groups()
   _check_field(config, field)
   try:
-    *parents, name = field.split('.')
-    part = functools.reduce(operator.getitem, parents, config)
-    part[name] = value if isinstance(part[name], str) else _literal(value)
-  except (TypeError, ValueError) as error:
+    if not isinstance(operator.attrgetter(field)(config), str):
+      value = ast.literal_eval(value)
+    config.update_from_flattened_dict({field: value})
+  except (SyntaxError, TypeError, ValueError) as error:
     raise ValueError(f'{text}: not of the type of the field') from error
 
 
 def _check_field(config: ConfigDict, field: str) -> None:
-  fields = list(_fields(config))
+  fields = traverse_util.flatten_dict(config.to_dict(), sep='.')
   if field not in fields:
     raise ValueError(
       f'there is no field config.{field}{cli.did_you_mean(field, fields)} '
       '(configs/default.py explains all)'
     )
-
-
-def _fields(config: Mapping[str, Any], prefix: str = '') -> Iterator[str]:
-  """The full names of all fields that hold a value."""
-  for name, value in config.items():
-    if isinstance(value, Mapping | ConfigDict):
-      yield from _fields(value, f'{prefix}{name}.')
-    else:
-      yield prefix + name
-
-
-def _literal(text: str) -> Any:
-  try:
-    return ast.literal_eval(text)
-  except SyntaxError as error:
-    raise ValueError(text) from error

@@ -60,12 +60,7 @@ def pack(tree: Any, dtype: jnp.dtype, packs_statistics: bool = True) -> Any:
 
 
 def unpack(tree: Any, step: jax.Array) -> Any:
-  """The reverse of `pack`.
-
-  Args:
-    tree: a state.
-    step: int32, any number that is not negative and that XLA does not know.
-  """
+  """The reverse of `pack`; `step` is any number >= 0 unknown to XLA."""
   # XLA's GPU backend cuts arrays of one size out of one by a kernel for all
   # where it first computes something of the whole, else by one for each.
   one = jnp.where(step < 0, jnp.nan, 1.0)

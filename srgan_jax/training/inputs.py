@@ -7,9 +7,9 @@ from typing import Any
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from srgan_jax.data import caching, opening, resident, tfdata
+from srgan_jax.data import opening, resident, tfdata
 from srgan_jax.data.loader import Loader
-from srgan_jax.data.source import Source
+from srgan_jax.data.source import CachedSource, Source
 from srgan_jax.evaluation import report
 from srgan_jax.training import validation
 
@@ -33,7 +33,7 @@ class Inputs:
     self.source, held_out = _open_sources(config)
     data = config.data
     distances = report.load_distances([data.lpips] if data.lpips else [])
-    self.validation = validation.Validation(held_out, data.edge, distances)
+    self.validation = validation.Validation(held_out, distances)
     if (best_by := config.keep_best_by) not in ('', *self.validation.names):
       raise ValueError(
         f'config.keep_best_by must be one of {", ".join(self.validation.names)}'
@@ -42,26 +42,20 @@ class Inputs:
 
   @functools.cached_property
   def loader(self) -> Loader:
-    """The loader of crops; resident pictures are decoded here.
-
-    Raises:
-      ValueError: one line, where the loader refuses the pictures.
-      ImportError: where it takes a package that is not installed.
-    """
+    """The loader of crops; resident pictures are decoded here."""
     config = self._config
     settings = {
       'seed': config.seed,
       'batch_size': config.batch_size,
       'crop_size': config.crop_size,
       'augment': config.data.augment,
-      'edge': config.data.edge,
       'crops_per_image': config.data.crops_per_image,
     }
     if config.data.loader == 'resident':
       return resident.ResidentLoader(
         self.source, self._mesh, placement=config.data.placement, **settings
       )
-    cached = caching.CachedSource(self.source, gib=config.data.cache_gib)
+    cached = CachedSource(self.source, gib=config.data.cache_gib)
     return tfdata.TfDataLoader(cached, **settings)
 
   @property

@@ -8,14 +8,11 @@ import signal
 import stat
 import sys
 import time
-from types import TracebackType
 from typing import Any
 
 import jax
-from jax.experimental import multihost_utils
-import numpy as np
 
-from srgan_jax import cli
+from srgan_jax import cli, sharding
 
 _HANG_UP = getattr(signal, 'SIGHUP', None)  # Windows has none
 
@@ -45,12 +42,7 @@ class StopSignal:
       self._previous[number] = signal.signal(number, self._request)
     return self
 
-  def __exit__(
-    self,
-    kind: type[BaseException] | None,
-    error: BaseException | None,
-    traceback: TracebackType | None,
-  ) -> None:
+  def __exit__(self, *error: object) -> None:
     for number, handler in self._previous.items():
       signal.signal(number, handler)
 
@@ -68,11 +60,9 @@ class StopSignal:
     and only where `may_wait` (the same in all of them) says that it is time.
     """
     own = self._requested or time.monotonic() >= self._deadline
-    if jax.process_count() == 1:
-      return own
-    if not may_wait:
+    if jax.process_count() > 1 and not may_wait:
       return False
-    return bool(np.any(multihost_utils.process_allgather(np.asarray(own))))
+    return sharding.in_any_process(own)
 
 
 def _leave_terminal() -> None:

@@ -51,7 +51,7 @@ class StageLoop:
   def train(
     self, variables: step_lib.Variables | None, deadline: float
   ) -> tuple[step_lib.Variables, dict[str, float]]:
-    """Trains the stage.
+    """Trains the stage; `Run.train` says what it raises.
 
     Args:
       variables: G's at the stage's beginning; None: from random weights.
@@ -59,10 +59,6 @@ class StageLoop:
 
     Returns:
       The generator's variables, and their figures on the validation images.
-
-    Raises:
-      interruption.Interrupted: where it is stopped, once that is saved.
-      FloatingPointError: naming the first step and term that is not finite.
     """
     stage = self._stage
     self._state = self._setup.place_state(stage, variables)
@@ -80,7 +76,6 @@ class StageLoop:
           stage.name,
           start=self._start,
           steps=stage.steps,
-          drop_foreign=self._workdir.keeps_whole_only,
           active=jax.process_index() == 0,
         )
       )
@@ -133,7 +128,6 @@ class StageLoop:
     return int(min(config.steps_per_call, left, until_special))
 
   def _do_what_is_due(self, stop: interruption.StopSignal) -> None:
-    self._workdir.require()
     logs = self._is_due('log_every')
     is_stopping = stop.requested(may_wait=logs)
     validates = bool(self._inputs.validation) and self._is_due('validate_every')
@@ -177,7 +171,7 @@ class StageLoop:
         self._stage, self._step, variables, self._figures, best_by
       )
     self._report.metrics(self._step, self._figures)
-    self._report.images(self._step, 'samples', samples)
+    self._report.images(self._step, samples)
     self._clock.reset()
 
   def _score(

@@ -37,18 +37,11 @@ def pretrain_schedule(
 
   'constant' is the paper's, 'cosine' decays to 0 at `steps`; both rise linearly
   from 0 to the peak in `warmup` updates.
-
-  Raises:
-    ValueError: for another name.
   """
   if name == 'constant':
     main = optax.constant_schedule(peak)
-  elif name == 'cosine':
-    main = optax.cosine_decay_schedule(peak, steps - warmup)
   else:
-    raise ValueError(
-      f"stages.pretrain.schedule must be 'constant' or 'cosine', not {name!r}"
-    )
+    main = optax.cosine_decay_schedule(peak, steps - warmup)
   return _after_warmup(main, peak, warmup)
 
 
@@ -57,11 +50,8 @@ def gan_schedule(
 ) -> optax.Schedule:
   """The GAN stage's learning rate, for both networks.
 
-  Args:
-    initial: the rate after the warm-up, 1e-4 in the paper.
-    boundaries: the updates after each of which it falls to a tenth; in the
-      paper 1e5.
-    warmup: updates over which the rate first rises linearly from 0.
+  It rises linearly from 0 to `initial` (1e-4 in the paper) in `warmup` updates
+  and falls to a tenth after each of the `boundaries` (1e5 in the paper).
   """
   main = optax.piecewise_constant_schedule(
     initial, {int(step) - warmup: 0.1 for step in boundaries}

@@ -5,9 +5,13 @@ import logging
 import pathlib
 from typing import Any
 
+import jax
+
 from srgan_jax import weights
 from srgan_jax.training import stages, validation
 from srgan_jax.training import step as step_lib
+from srgan_jax.training.setup import Setup
+from srgan_jax.weights import architecture
 
 logger = logging.getLogger('srgan_jax')
 
@@ -16,27 +20,16 @@ class RunWeights:
   """Writes networks with how they came to be; silent but in one process."""
 
   def __init__(
-    self,
-    workdir: pathlib.Path,
-    *,
-    generator: Mapping[str, Any],
-    discriminator: Mapping[str, Any],
-    training: Mapping[str, Any],
-    active: bool = True,
+    self, workdir: pathlib.Path, setup: Setup, inputs: Mapping[str, Any]
   ):
-    """Says what all files of the run share.
-
-    Args:
-      workdir: the run's folder.
-      generator: G's architecture, by `weights.architecture`.
-      discriminator: D's.
-      training: what is said beside the stage and its steps: config, data, ...
-      active: False in all processes but the first.
-    """
-    self._workdir = workdir
-    self._generator, self._discriminator = generator, discriminator
-    self._training = training
-    self._active = active
+    """Notes what all files say: of the setup, and of its pictures."""
+    self._workdir, self._setup = workdir, setup
+    self._facts = {
+      'precision': setup.dtype.name,
+      'inputs': dict(inputs),
+      'config': setup.config.to_dict(),
+    }
+    self._active = jax.process_index() == 0
 
   def write_generator(
     self,
@@ -52,7 +45,10 @@ class RunWeights:
     path = self._workdir / name
     training = self._describe(stage, steps) | {'figures': dict(figures)}
     weights.save_generator(
-      path, variables, architecture=self._generator, training=training
+      path,
+      variables,
+      architecture=architecture.of_generator(self._setup.generator),
+      training=training,
     )
     logger.info('wrote %s', path)
 
@@ -84,11 +80,11 @@ class RunWeights:
       weights.save_discriminator(
         self._workdir / 'discriminator.safetensors',
         variables,
-        architecture=self._discriminator,
+        architecture=self._setup.discriminator_fields,
         training=self._describe(stage, steps),
         dtype='bfloat16',
       )
 
   def _describe(self, stage: stages.Stage, steps: int) -> dict[str, Any]:
     described = {'label': stage.label, 'stage': stage.name, 'steps': steps}
-    return described | dict(self._training)
+    return described | self._facts

@@ -12,7 +12,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
-import numpy as np
 
 from srgan_jax import sharding
 from srgan_jax.data.batch import Batch, as_floats, make_pictures
@@ -23,16 +22,7 @@ from srgan_jax.training import step as step_lib
 
 # A state after some updates, and their metrics.
 Advanced = tuple[step_lib.PretrainState, step_lib.Metrics]
-Update = Callable[
-  [
-    step_lib.PretrainState,
-    Any,
-    np.ndarray,
-    Any,
-    vgg.PerceptualNetwork | None,
-  ],
-  Advanced,
-]
+Update = Callable[..., Advanced]  # see `make_update`
 
 # YNNPACK, XLA's default on CPU, makes reductions several times faster, but
 # Eigen's convolutions are faster at this step's (docs/performance.md).
@@ -76,174 +66,146 @@ def make_update(
     by `sharding.shard_batches`), their learning rates [K], the loader's
     `pictures` and the VGG network: the state after K updates, metrics [K].
   """
-  advance: Callable = stage.step
-  if batch_norm == 'per_device':
-    advance = functools.partial(_advance_per_device, stage.step, mesh)
-
-  make = functools.partial(_make_batch, cut, degradation_seed)
-  step = functools.partial(_step, advance, precision, stage.objective)
+  platform = mesh.devices.flat[0].platform
   if is_flat is None:
-    is_flat = mesh.devices.flat[0].platform == 'gpu'
-  loop = _loop
-  if is_flat:
-    loop = functools.partial(
-      _loop_of_few_kernels,
-      dtype=stage.objective.dtype,
-      packs_statistics=batch_norm == 'global',
-      makes_all_first=degradation_seed is None,
-    )
-  return _compile_several(make, step, loop, mesh, batch_norm)
-
-
-def _make_batch(
-  cut: Cut,
-  degradation_seed: int | None,
-  pictures: Any,
-  rows: Any,
-  number: jax.Array,
-) -> Batch:
-  """The uint8 batch of the step of that number."""
-  crops, key = cut(pictures, rows), None
-  if degradation_seed is not None:
-    key = jax.random.fold_in(jax.random.key(degradation_seed), number)
-  return make_pictures(crops['crop'], crops['symmetry'], key)
-
-
-def _step(
-  advance: Callable,
-  precision: str,
-  objective: step_lib.Objective,
-  state: step_lib.PretrainState,
-  made: Batch,
-  rate: jax.Array,
-  perceptual: vgg.PerceptualNetwork | None,
-) -> Advanced:
-  """One update at a learning rate."""
-  with jax.default_matmul_precision(precision):
-    state = state.with_learning_rate(rate)
-    advanced: Advanced = advance(state, as_floats(made), perceptual, objective)
-  return advanced
-
-
-def _compile_several(
-  make: Callable[[Any, Any, jax.Array], Batch],
-  step: Callable[..., Advanced],
-  loop: Callable[..., Advanced],
-  mesh: Mesh,
-  batch_norm: sharding.BatchNorm,
-) -> Update:
-  """One program of K steps, one after the other."""
-
-  @functools.partial(
-    jax.jit,
-    donate_argnums=0,
-    compiler_options=_COMPILER_OPTIONS.get(mesh.devices.flat[0].platform),
+    is_flat = platform == 'gpu'
+  program = _Program(
+    stage, cut, mesh, precision, batch_norm, degradation_seed, is_flat
   )
+  return jax.jit(
+    program.update,
+    donate_argnums=0,
+    compiler_options=_COMPILER_OPTIONS.get(platform),
+  )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Program:
+  """The parts of an update; see `make_update`."""
+
+  stage: stages.Stage
+  cut: Cut
+  mesh: Mesh
+  precision: str
+  batch_norm: sharding.BatchNorm
+  degradation_seed: int | None
+  is_flat: bool
+
   def update(
+    self,
     state: step_lib.PretrainState,
     rows: Any,
-    rates: np.ndarray,
+    rates: jax.Array,
     pictures: Any,
     perceptual: vgg.PerceptualNetwork | None,
   ) -> Advanced:
+    """K steps, one after the other."""
     numbers = state.generator.step + jnp.arange(len(rates))
-    make_one = functools.partial(make, pictures)
+    make = functools.partial(self._make_batch, pictures)
     if len(rates) > 1:
+      loop = self._loop_of_few_kernels if self.is_flat else self._loop
       state, metrics = loop(
-        make_one, step, state, (rows, numbers), rates, perceptual
+        make, self._step, state, (rows, numbers), rates, perceptual
       )
     else:
       # Without the loop, in which XLA's CPU backend is slow.
-      made = make_one(*jax.tree.map(lambda x: x[0], (rows, numbers)))
-      state, metrics = step(state, made, rates[0], perceptual)
+      made = make(*jax.tree.map(lambda x: x[0], (rows, numbers)))
+      state, metrics = self._step(state, made, rates[0], perceptual)
       metrics = jax.tree.map(lambda x: x[None], metrics)
-    if batch_norm == 'global':
-      state = jax.lax.with_sharding_constraint(state, sharding.replicated(mesh))
-    return state, jax.lax.with_sharding_constraint(
-      metrics, sharding.replicated(mesh)
-    )
+    whole = sharding.replicated(self.mesh)
+    if self.batch_norm == 'global':
+      state = jax.lax.with_sharding_constraint(state, whole)
+    return state, jax.lax.with_sharding_constraint(metrics, whole)
 
-  return update
+  def _make_batch(self, pictures: Any, rows: Any, number: jax.Array) -> Batch:
+    """The uint8 batch of the step of that number."""
+    crops, key = self.cut(pictures, rows), None
+    if self.degradation_seed is not None:
+      key = jax.random.fold_in(jax.random.key(self.degradation_seed), number)
+    return make_pictures(crops['crop'], crops['symmetry'], key)
 
+  def _step(
+    self,
+    state: step_lib.PretrainState,
+    made: Batch,
+    rate: jax.Array,
+    perceptual: vgg.PerceptualNetwork | None,
+  ) -> Advanced:
+    """One update at a learning rate."""
+    with jax.default_matmul_precision(self.precision):
+      state, batch = state.with_learning_rate(rate), as_floats(made)
+      if self.batch_norm == 'per_device':
+        return self._advance_per_device(state, batch, perceptual)
+      advanced: Advanced = self.stage.step(
+        state, batch, perceptual, self.stage.objective
+      )
+    return advanced
 
-def _loop(
-  make: Callable[..., Batch],
-  step: Callable[..., Advanced],
-  state: step_lib.PretrainState,
-  inputs: Any,
-  rates: np.ndarray,
-  perceptual: vgg.PerceptualNetwork | None,
-) -> Advanced:
-  """Steps in turn; a step's metrics are kept as one array."""
-  names: list[str] = []
-
-  def body(
-    state: step_lib.PretrainState, given: tuple[Any, Any]
-  ) -> tuple[step_lib.PretrainState, jax.Array]:
-    inputs, rate = given
-    state, metrics = step(state, make(*inputs), rate, perceptual)
-    names[:] = metrics
-    return state, jnp.stack(list(metrics.values()))
-
-  state, columns = jax.lax.scan(body, state, (inputs, rates))
-  return state, dict(zip(names, columns.T, strict=True))
-
-
-def _loop_of_few_kernels(
-  make: Callable[..., Batch],
-  step: Callable[..., Advanced],
-  state: step_lib.PretrainState,
-  inputs: Any,
-  rates: np.ndarray,
-  perceptual: vgg.PerceptualNetwork | None,
-  *,
-  dtype: jnp.dtype,
-  packs_statistics: bool,
-  makes_all_first: bool,
-) -> Advanced:
-  """The same for GPUs: crops are cut and VGG's parameters cast before the loop.
-
-  In it states are packed. Degraded crops take too much memory to be made for
-  all steps at once.
-  """
-  first = inputs[1][0]
-  if makes_all_first:
-    inputs, make = jax.vmap(make)(*inputs), Batch
-  state = flat.pack(state, dtype, packs_statistics)
-  turned_step = lambda state, made, rate, perceptual: step(
-    state, made, rate, flat.turned_back(perceptual)
-  )
-  turned = flat.turned(perceptual, dtype)
-  state, metrics = _loop(make, turned_step, state, inputs, rates, turned)
-  return flat.unpack(state, first), metrics
-
-
-def _advance_per_device(
-  step: Callable,
-  mesh: Mesh,
-  state: step_lib.PretrainState,
-  batch: Batch,
-  perceptual: vgg.PerceptualNetwork | None,
-  objective: step_lib.Objective,
-) -> Advanced:
-  """One update in which a device sees its own rows and statistics alone."""
-  objective = dataclasses.replace(objective, axis=sharding.AXIS)
-  specs = sharding.state_specs(state)
-
-  def advance(
+  def _advance_per_device(
+    self,
     state: step_lib.PretrainState,
     batch: Batch,
     perceptual: vgg.PerceptualNetwork | None,
   ) -> Advanced:
-    own = sharding.take_own(state)
-    new, metrics = step(own, batch, perceptual, objective)
-    return sharding.put_back(new), metrics
+    """One update in which a device sees its own rows and statistics alone."""
+    objective = dataclasses.replace(self.stage.objective, axis=sharding.AXIS)
+    specs = sharding.state_specs(state)
 
-  return jax.shard_map(
-    advance,
-    mesh=mesh,
-    in_specs=(specs, PartitionSpec(sharding.AXIS), PartitionSpec()),
-    out_specs=(specs, PartitionSpec()),
-    # Gradients are averaged by the step, once, and not where they arise.
-    check_vma=False,
-  )(state, batch, perceptual)
+    def advance(state: Any, batch: Any, perceptual: Any) -> Advanced:
+      own = sharding.take_own(state)
+      new, metrics = self.stage.step(own, batch, perceptual, objective)
+      return sharding.put_back(new), metrics
+
+    return jax.shard_map(
+      advance,
+      mesh=self.mesh,
+      in_specs=(specs, PartitionSpec(sharding.AXIS), PartitionSpec()),
+      out_specs=(specs, PartitionSpec()),
+      # Gradients are averaged by the step, once, and not where they arise.
+      check_vma=False,
+    )(state, batch, perceptual)
+
+  def _loop(
+    self,
+    make: Callable[..., Batch],
+    step: Callable[..., Advanced],
+    state: step_lib.PretrainState,
+    inputs: Any,
+    rates: jax.Array,
+    perceptual: vgg.PerceptualNetwork | None,
+  ) -> Advanced:
+    """Steps in turn; a step's metrics are kept as one array."""
+    names: list[str] = []
+
+    def body(state: Any, given: Any) -> tuple[Any, jax.Array]:
+      inputs, rate = given
+      state, metrics = step(state, make(*inputs), rate, perceptual)
+      names[:] = metrics
+      return state, jnp.stack(list(metrics.values()))
+
+    state, columns = jax.lax.scan(body, state, (inputs, rates))
+    return state, dict(zip(names, columns.T, strict=True))
+
+  def _loop_of_few_kernels(
+    self,
+    make: Callable[..., Batch],
+    step: Callable[..., Advanced],
+    state: step_lib.PretrainState,
+    inputs: Any,
+    rates: jax.Array,
+    perceptual: vgg.PerceptualNetwork | None,
+  ) -> Advanced:
+    """The same for GPUs: packed states, VGG's parameters cast before the loop.
+
+    Crops are cut before it as well; degraded ones take too much memory.
+    """
+    first, dtype = inputs[1][0], self.stage.objective.dtype
+    if self.degradation_seed is None:
+      inputs, make = jax.vmap(make)(*inputs), Batch
+    state = flat.pack(state, dtype, self.batch_norm == 'global')
+    turned_step = lambda state, made, rate, perceptual: step(
+      state, made, rate, flat.turned_back(perceptual)
+    )
+    turned = flat.turned(perceptual, dtype)
+    state, metrics = self._loop(make, turned_step, state, inputs, rates, turned)
+    return flat.unpack(state, first), metrics

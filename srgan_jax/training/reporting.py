@@ -40,16 +40,11 @@ class Reporter:
     *,
     start: int,
     steps: int,
-    drop_foreign: bool = False,
     active: bool = True,
   ):
     """Opens the reports at step `start`, cutting what a lost run wrote after.
 
-    Active is the first process alone; `drop_foreign` is `cut_metrics`'s.
-
-    Raises:
-      ValueError: see `cut_metrics`.
-      OSError: naming the file that cannot be written.
+    Active is the first process alone.
     """
     self._stage = stage
     self._active = active
@@ -61,7 +56,7 @@ class Reporter:
     self._samples = workdir / 'samples'
     workdir.mkdir(parents=True, exist_ok=True)
     path = workdir / 'metrics.jsonl'
-    cut_metrics(path, stage, start, drop_foreign=drop_foreign)
+    cut_metrics(path, stage, start)
     self._lines = path.open('a', encoding='utf-8')
     self._board = tensorboard.Board(
       workdir / 'tensorboard' / stage, purge_step=start + 1
@@ -90,18 +85,30 @@ class Reporter:
       self._lines.flush()
     self._board.scalars(step, values)
     text = ' '.join(f'{name}={value:.4g}' for name, value in values.items())
-    if self._bar.disable:
-      self._print_progress(step, text)
-    else:
+    if not self._bar.disable:
       self._bar.write(f'{self._stage} {step}: {text}')
+      return
+    seconds = time.monotonic() - self._started
+    logger.info(
+      '%s %s',
+      tqdm.tqdm.format_meter(
+        step,
+        self._steps,
+        seconds,
+        ncols=0,
+        prefix=self._stage,
+        unit='step',
+        initial=self._start,
+      ),
+      text,
+    )
 
-  def images(self, step: int, name: str, image: np.ndarray) -> None:
+  def images(self, step: int, image: np.ndarray) -> None:
     """Writes uint8 [H, W, 3] to `samples/STAGE_STEP.png` and TensorBoard."""
     if not self._active:
       return
-    path = self._samples / f'{self._stage}_{step:07d}.png'
-    write_image(path, image)
-    self._board.image(step, name, image)
+    write_image(self._samples / f'{self._stage}_{step:07d}.png', image)
+    self._board.image(step, 'samples', image)
 
   def __enter__(self) -> Self:
     return self
@@ -118,21 +125,6 @@ class Reporter:
         stack.callback(self._bar.close)
         stack.callback(self._board.close)
         stack.callback(self._lines.close)
-
-  def _print_progress(self, step: int, text: str) -> None:
-    """A line for log files, where a progress bar is no use."""
-    seconds = time.monotonic() - self._started
-    rate = (step - self._start) / seconds if seconds else 0.0
-    left = (self._steps - step) / rate if rate else float('inf')
-    logger.info(
-      '%s %d/%d (%.2f steps/s, %s left) %s',
-      self._stage,
-      step,
-      self._steps,
-      rate,
-      tqdm.tqdm.format_interval(left) if rate else '?',
-      text,
-    )
 
 
 class Clock:
@@ -226,32 +218,26 @@ def write_image(path: pathlib.Path, image: np.ndarray) -> None:
     Image.fromarray(image).save(beside, format='PNG')
 
 
-def cut_metrics(
-  path: pathlib.Path, stage: str, step: int, *, drop_foreign: bool = False
-) -> None:
+def cut_metrics(path: pathlib.Path, stage: str, step: int) -> None:
   """Drops the lines of a JSON-lines file past `step` of `stage`.
 
   Those, and a last line cut off in the middle, come from a run that was killed
   after its last checkpoint; the resumed run writes them again. Lines that no
-  run has written are dropped where `drop_foreign`, else they are refused.
-
-  Raises:
-    ValueError: one line naming the file and the first foreign line.
+  run has written are dropped too, with a warning.
   """
   if not path.exists():
     return
-  kept = []
+  kept, foreign = [], []
   lines = path.read_bytes().split(b'\n')
   # The last one is empty, or was cut off.
   for number, line in enumerate(lines[:-1], 1):
     place = _place(line)
-    if place is None and not drop_foreign:
-      raise ValueError(
-        f'{path} is damaged: no run has written its line {number}. '
-        '--config.resume=whole drops it'
-      )
-    if place is not None and place <= (_STAGES.index(stage), step):
+    if place is None:
+      foreign.append(number)
+    elif place <= (_STAGES.index(stage), step):
       kept.append(line + b'\n')
+  if foreign:
+    logger.warning('%s: dropped damaged lines: %s', path, foreign)
   with files.replacing(path) as beside:
     beside.write_bytes(b''.join(kept))
 

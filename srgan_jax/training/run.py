@@ -11,7 +11,6 @@ from srgan_jax import upscaling
 from srgan_jax.training import loop, outputs, reporting, stages, workdir
 from srgan_jax.training.inputs import Inputs
 from srgan_jax.training.setup import Setup
-from srgan_jax.weights import architecture
 
 logger = logging.getLogger('srgan_jax')
 
@@ -39,17 +38,7 @@ class Run:
     }
     self._workdir = workdir.Workdir(folder, setup.config, fingerprint)
     self._workdir.check()
-    self._weights = outputs.RunWeights(
-      folder,
-      generator=architecture.of_generator(setup.generator),
-      discriminator=setup.discriminator_fields,
-      training={
-        'precision': setup.dtype.name,
-        'inputs': fingerprint,
-        'config': setup.config.to_dict(),
-      },
-      active=jax.process_index() == 0,
-    )
+    self._weights = outputs.RunWeights(folder, setup, fingerprint)
     last = setup.stages[-1]
     if self._workdir.trained_steps(last.name) < last.steps:
       _ = self.inputs.loader  # what it refuses is said before any update

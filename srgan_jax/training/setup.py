@@ -70,17 +70,13 @@ class Setup:
   def reschedule(self, config: ConfigDict) -> 'Setup':
     """The same networks and programs for other lengths, rates and intervals.
 
-    Nothing is read again, and what `update` has compiled stays compiled.
+    Nothing is read again, and what `update` has compiled stays compiled: no
+    other field of the config may differ.
 
     Raises:
-      ValueError: one line: a wrong value, or another field differs.
+      ValueError: one line: a wrong value.
     """
     config_lib.check(config)
-    changed = config_lib.changed_fields(
-      self.config.to_dict(), config.to_dict(), config_lib.SCHEDULE
-    )
-    if changed:
-      raise ValueError(f'a schedule does not change {"; ".join(changed)}')
     other = copy.copy(self)
     other.config = config.copy_and_resolve_references()
     other.stages = other._make_stages()
@@ -110,17 +106,14 @@ class Setup:
     """The VGG network, read when a stage's content loss first needs it."""
     return weights.load_vgg(self.config.perceptual.weights)
 
-  @functools.cached_property
-  def _placed_perceptual(self) -> vgg.PerceptualNetwork:
-    return sharding.replicate(self.perceptual, self.mesh)
-
   def placed_perceptual(
     self, stage: stages.Stage
   ) -> vgg.PerceptualNetwork | None:
     """The VGG network of a stage on every device; None where it has none."""
-    if stage.content.perceptual is None:
-      return None
-    return self._placed_perceptual
+    placed: vgg.PerceptualNetwork | None = sharding.replicate(
+      stage.content.perceptual, self.mesh
+    )
+    return placed
 
   def create_state(
     self, stage: stages.Stage, variables: step_lib.Variables | None
@@ -180,11 +173,7 @@ class Setup:
   ) -> program.Update:
     """A new program of a stage (`program.make_update`).
 
-    Args:
-      stage: of this setup.
-      cut: a loader's `crops`.
-      mesh: by default the setup's.
-      batch_norm: by default the config's.
+    Mesh and `batch_norm` are by default the setup's.
     """
     config = self.config
     is_photo = config.data.degradation == 'photo'

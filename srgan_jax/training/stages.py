@@ -42,8 +42,6 @@ class Stage:
     steps: its length in updates.
     schedule: the learning rate by step.
     step: `step.pretrain_step` or `gan_step`.
-    objective: the loss.
-    content: the content loss in it.
   """
 
   name: str
@@ -77,36 +75,6 @@ class Stage:
     return self.file_name.replace('.', '_best.')
 
 
-def make_content(
-  name: ContentName,
-  load_perceptual: Callable[[], vgg.PerceptualNetwork],
-  *,
-  layer: str = '',
-  crop_size: int,
-) -> Content:
-  """Resolves a content loss by its name and checks that its VGG fits.
-
-  Args:
-    name: the MSE, or the paper's name of a VGG loss.
-    load_perceptual: gives the VGG network; called for the VGG losses alone.
-    layer: a layer in place of the paper's.
-    crop_size: of the HR crops.
-
-  Raises:
-    ValueError: where the network lacks the layer, or as it is loaded.
-  """
-  if name == 'mse':
-    return Content(name)
-  network = load_perceptual()
-  layer = layer or vgg.content_layer(name, network.depth)
-  crops = jax.ShapeDtypeStruct((1, crop_size, crop_size, 3), jnp.float32)
-  jax.eval_shape(functools.partial(network.features, layer=layer), crops)
-  is_papers = network.depth == 19 and layer == vgg.content_layer(name, 19)
-  return Content(
-    name if is_papers else f'vgg{network.depth}-{layer}', layer, network
-  )
-
-
 def from_config(
   config: Any,
   load_perceptual: Callable[[], vgg.PerceptualNetwork],
@@ -117,60 +85,64 @@ def from_config(
   The VGG network is loaded where a stage needs it.
 
   Raises:
-    ValueError: see `make_content`.
+    ValueError: where that fails, or the network lacks the layer.
   """
-
-  def resolve(name: ContentName) -> Content:
-    return make_content(
-      name,
-      load_perceptual,
-      layer=config.perceptual.layer,
-      crop_size=config.crop_size,
-    )
-
   result = []
-  if config.stages.pretrain.steps and not config.init_generator:
-    content = resolve(config.stages.pretrain.content)
-    result.append(_pretrain_stage(config, content, dtype))
-  if config.stages.gan.steps:
-    content = resolve(config.stages.gan.content)
-    result.append(_gan_stage(config, content, dtype))
-  return result
-
-
-def _pretrain_stage(config: Any, content: Content, dtype: jnp.dtype) -> Stage:
   own = config.stages.pretrain
-  return Stage(
-    name=PRETRAIN,
-    steps=own.steps,
-    schedule=optimizers.pretrain_schedule(
+  if own.steps and not config.init_generator:
+    content = _content(config, own.content, load_perceptual)
+    schedule = optimizers.pretrain_schedule(
       own.schedule, own.learning_rate, own.steps, own.warmup
-    ),
-    step=step_lib.pretrain_step,
-    objective=_objective(
+    )
+    objective = _objective(
       config, content, dtype, tv_weight=config.loss.tv_weight
-    ),
-    content=content,
-  )
-
-
-def _gan_stage(config: Any, content: Content, dtype: jnp.dtype) -> Stage:
+    )
+    result.append(
+      Stage(
+        PRETRAIN,
+        own.steps,
+        schedule,
+        step_lib.pretrain_step,
+        objective,
+        content,
+      )
+    )
   own = config.stages.gan
-  return Stage(
-    name=GAN,
-    steps=own.steps,
-    schedule=optimizers.gan_schedule(
+  if own.steps:
+    content = _content(config, own.content, load_perceptual)
+    schedule = optimizers.gan_schedule(
       own.learning_rate, own.boundaries, own.warmup
-    ),
-    step=step_lib.gan_step,
-    objective=_objective(
+    )
+    objective = _objective(
       config,
       content,
       dtype,
       adversarial_weight=config.loss.adversarial_weight,
       freeze_batch_norm=own.freeze_batch_norm,
-    ),
-    content=content,
+    )
+    result.append(
+      Stage(GAN, own.steps, schedule, step_lib.gan_step, objective, content)
+    )
+  return result
+
+
+def _content(
+  config: Any,
+  name: ContentName,
+  load_perceptual: Callable[[], vgg.PerceptualNetwork],
+) -> Content:
+  """A content loss by its name, whose VGG network is known to fit."""
+  if name == 'mse':
+    return Content(name)
+  network = load_perceptual()
+  layer = config.perceptual.layer or vgg.content_layer(name, network.depth)
+  crops = jax.ShapeDtypeStruct(
+    (1, config.crop_size, config.crop_size, 3), jnp.float32
+  )
+  jax.eval_shape(functools.partial(vgg.features, network, layer=layer), crops)
+  is_papers = network.depth == 19 and layer == vgg.content_layer(name, 19)
+  return Content(
+    name if is_papers else f'vgg{network.depth}-{layer}', layer, network
   )
 
 

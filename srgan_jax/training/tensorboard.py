@@ -19,61 +19,42 @@ from srgan_jax import files
 
 
 class Board:
-  """The curves and images of one folder."""
+  """The curves and images of one folder; OSErrors name it."""
 
   def __init__(self, folder: pathlib.Path, *, purge_step: int):
     """Opens a new event file in the folder, which is made where it is missing.
 
     TensorBoard drops what earlier files have of `purge_step` or a later one.
-
-    Raises:
-      OSError: naming the folder.
     """
     self._folder = folder
     with files.naming(folder):
       folder.mkdir(parents=True, exist_ok=True)
       name = f'events.out.tfevents.{time.time():.6f}.{socket.gethostname()}'
       self._writer = record_writer.RecordWriter(open(folder / name, 'xb'))
-      self._write(0, file_version='brain.Event:2')
-      started = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-      self._write(purge_step, session_log=started)
+    self._write(0, file_version='brain.Event:2')
+    started = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+    self._write(purge_step, session_log=started)
 
   def scalars(self, step: int, values: Mapping[str, float]) -> None:
-    """Adds a point to each curve.
-
-    Raises:
-      OSError: naming the folder.
-    """
-    with files.naming(self._folder):
-      for name, value in values.items():
-        self._add(step, tag=name, simple_value=value)
-      self._writer.flush()
+    """Adds a point to each curve."""
+    for name, value in values.items():
+      self._add(step, tag=name, simple_value=value)
 
   def image(self, step: int, name: str, image: np.ndarray) -> None:
-    """Adds an image, uint8 [H, W, 3].
-
-    Raises:
-      OSError: naming the folder.
-    """
-    with files.naming(self._folder):
-      height, width, channels = image.shape
-      encoded = io.BytesIO()
-      Image.fromarray(image).save(encoded, 'PNG')
-      shown = summary_pb2.Summary.Image(
-        height=height,
-        width=width,
-        colorspace=channels,
-        encoded_image_string=encoded.getvalue(),
-      )
-      self._add(step, tag=name, image=shown)
-      self._writer.flush()
+    """Adds an image, uint8 [H, W, 3]."""
+    height, width, channels = image.shape
+    encoded = io.BytesIO()
+    Image.fromarray(image).save(encoded, 'PNG')
+    shown = summary_pb2.Summary.Image(
+      height=height,
+      width=width,
+      colorspace=channels,
+      encoded_image_string=encoded.getvalue(),
+    )
+    self._add(step, tag=name, image=shown)
 
   def close(self) -> None:
-    """Ends the file.
-
-    Raises:
-      OSError: naming the folder.
-    """
+    """Ends the file."""
     with files.naming(self._folder):
       self._writer.close()
 
@@ -83,4 +64,6 @@ class Board:
 
   def _write(self, step: int, **content: object) -> None:
     event = event_pb2.Event(step=step, wall_time=time.time(), **content)
-    self._writer.write(event.SerializeToString())
+    with files.naming(self._folder):
+      self._writer.write(event.SerializeToString())
+      self._writer.flush()

@@ -7,7 +7,6 @@ import numpy as np
 from srgan_jax.data.source import Source
 from srgan_jax.evaluation import methods, panels, report
 from srgan_jax.evaluation.benchmarks import make_pair
-from srgan_jax.imaging import resize
 from srgan_jax.upscaling.upscaler import Upscaler
 
 MIN_SIZE = 48  # of an image, in pixels: the protocols' windows have to fit
@@ -49,10 +48,7 @@ class Validation:
   """Images with their LR, and what is measured on them; false without any."""
 
   def __init__(
-    self,
-    source: Source | None,
-    edge: resize.Edge,
-    distances: Sequence[report.Distance],
+    self, source: Source | None, distances: Sequence[report.Distance]
   ):
     """Reads the HR images of a source, if any, and makes their LR.
 
@@ -61,7 +57,7 @@ class Validation:
     self._pairs = []
     if source is not None:
       self._pairs = [
-        make_pair(name, source.read(i), edge)
+        make_pair(name, source.read(i), 'clamp')
         for i, name in enumerate(source.names)
       ]
     self._distances = distances

@@ -11,9 +11,8 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
-import numpy as np
 
-from srgan_jax import files
+from srgan_jax import files, sharding
 from srgan_jax.training import checkpoints, lock, stages
 from srgan_jax.training import config as config_lib
 
@@ -31,10 +30,9 @@ class Workdir:
     `inputs` tell the run's pictures and networks from others.
     """
     self.path = path
-    self.keeps_whole_only = config.resume == 'whole'
+    self._keeps_whole_only = config.resume == 'whole'
     self._config = config
     self._described = config.to_dict() | {'inputs': dict(inputs)}
-    self._lock = lock.Lock(path)
     self._trained: dict[str, int] = {}
 
   def checkpoint_folder(self, stage_name: str) -> pathlib.Path:
@@ -58,8 +56,11 @@ class Workdir:
       raise FileExistsError(
         errno.EEXIST, os.strerror(errno.EEXIST), str(self.path)
       )
-    if jax.process_index() == 0:  # whose lock it is that the others find
-      self._lock.check()
+    if jax.process_index() == 0:
+      lock.check(self.path)
+    self._check_trained()
+
+  def _check_trained(self) -> None:
     self._check_config()
     self._trained = {
       name: self._find_step(name) for name in (stages.PRETRAIN, stages.GAN)
@@ -68,19 +69,14 @@ class Workdir:
 
   @contextlib.contextmanager
   def claim(self) -> Iterator[None]:
-    """Makes the folder this run's, and no other's meanwhile.
-
-    Raises:
-      ValueError: as `check`.
-      OSError: where the folder cannot be written.
-    """
+    """Makes the folder this run's, and no other's meanwhile; see `check`."""
     with contextlib.ExitStack() as stack:
       with self._failing_together():
         if jax.process_index() == 0:
           self.path.mkdir(parents=True, exist_ok=True)
-          stack.enter_context(self._lock)
+          stack.enter_context(lock.held(self.path))
       with self._failing_together():
-        self.check()
+        self._check_trained()
       if jax.process_index() == 0:
         self._set_aside()
         files.write_json(self._config_file, self._described)
@@ -95,18 +91,10 @@ class Workdir:
       yield
     except (OSError, ValueError) as error:
       fault = error
-    if _is_anywhere(fault is not None):
+    if sharding.in_any_process(fault is not None):
       raise fault or ValueError(
         f'{self.path} cannot be used: see what another process says'
       )
-
-  def require(self) -> None:
-    """Refuses to go on in a folder that another run has taken over.
-
-    Raises:
-      ValueError: one line naming that run.
-    """
-    self._lock.require()
 
   @property
   def _config_file(self) -> pathlib.Path:
@@ -117,16 +105,17 @@ class Workdir:
       return
     try:
       before = files.read_json(self._config_file)
-      changed = config_lib.changed_fields(before, self._described)
-    except (ValueError, AttributeError) as error:
-      if self.keeps_whole_only:
+      if not isinstance(before, dict):
+        raise ValueError(f'{before!r} is no config')
+    except ValueError as error:
+      if self._keeps_whole_only:
         logger.warning('%s is damaged: written anew', self._config_file)
         return
       raise ValueError(
         f'{self._config_file} is damaged: it is no config. Give the one that '
         'the run began with, and --config.resume=whole to write it anew'
       ) from error
-    if changed:
+    if changed := config_lib.changed_fields(before, self._described):
       raise ValueError(
         f'{self.path} holds a run with another config: {"; ".join(changed)}. '
         'Choose another --workdir, or the same config'
@@ -139,13 +128,13 @@ class Workdir:
     for step in checkpoints.steps(folder):
       why = checkpoints.find_fault(folder / str(step))
       if why is None:
-        if fault is None or self.keeps_whole_only:
+        if fault is None or self._keeps_whole_only:
           return step
         raise ValueError(
           f'{fault}. --config.resume=whole goes on from step {step}'
         )
       fault = fault or f'{folder / str(step)} (step {step}) is damaged: {why}'
-    if fault is not None and not self.keeps_whole_only:
+    if fault is not None and not self._keeps_whole_only:
       raise ValueError(
         f'{fault}, and no older one of the stage is whole. '
         '--config.resume=whole starts the stage again'
@@ -175,10 +164,3 @@ class Workdir:
           f'{self.checkpoint_folder(name)} is at step {trained} already'
           + (' and the next stage has begun' if is_closed else '')
         )
-
-
-def _is_anywhere(here: bool) -> bool:
-  """Whether something is so in any process of the run."""
-  if jax.process_count() == 1:
-    return here
-  return bool(np.any(multihost_utils.process_allgather(np.asarray(here))))

@@ -1,20 +1,35 @@
 """Upscaling: a generator on pictures of any size, many of them, and videos.
 
-Importing it imports no JAX: what it offers is imported when it is first used.
+Importing it imports no JAX: what can be asked for stands here, for the
+commands' help, and the rest is imported when it is first used.
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
   from srgan_jax.upscaling.loading import load, read_generator
-  from srgan_jax.upscaling.options import Precision
   from srgan_jax.upscaling.upscaler import Upscaler
 
 __all__ = ['Precision', 'Upscaler', 'load', 'read_generator']
 
+Precision = Literal['float32', 'bfloat16']
+
+MAX_MEGAPIXELS = 1000  # of a result: 3 GB of 8-bit RGB
+MAX_SCALE = 64  # three times x4
+
+# The suffix of each format that can be asked for.
+FORMATS = {
+  'jpg': '.jpg',
+  'jpeg': '.jpg',
+  'png': '.png',
+  'webp': '.webp',
+  'tif': '.tif',
+  'tiff': '.tif',
+  'bmp': '.bmp',
+  'avif': '.avif',
+}
 _MODULES = {
-  'Precision': 'options',
   'Upscaler': 'upscaler',
   'load': 'loading',
   'read_generator': 'loading',

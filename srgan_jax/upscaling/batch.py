@@ -1,4 +1,4 @@
-"""Many pictures: read ahead, upscaled one by one, written behind."""
+"""Upscales many pictures: reading and writing run in threads."""
 
 from collections.abc import Callable, Sequence
 from concurrent import futures
@@ -14,8 +14,8 @@ from typing import Any, BinaryIO, cast
 import tqdm
 
 from srgan_jax import cli, files
-from srgan_jax.imaging import opening, pictures, reading, writing
-from srgan_jax.upscaling.options import MAX_MEGAPIXELS
+from srgan_jax.imaging import pictures, reading, writing
+from srgan_jax.upscaling import MAX_MEGAPIXELS
 from srgan_jax.upscaling.planning import STANDARD, Job
 from srgan_jax.upscaling.upscaler import Upscaler
 
@@ -23,7 +23,7 @@ _SHORT = 10  # seconds: a picture that takes no longer needs no estimate
 
 
 class Batch:
-  """The pictures of one command: read ahead, upscaled, written behind."""
+  """The pictures of one command."""
 
   def __init__(
     self,
@@ -34,14 +34,14 @@ class Batch:
     max_megapixels: int = MAX_MEGAPIXELS,
     origin: str = '',
   ):
-    """Takes the pictures; what becomes of each is noted in its job.
+    """Takes the pictures.
 
     Args:
-      jobs: of `planning.plan`.
-      say: called with a line on what went wrong or was left aside.
-      quality: of JPEG, WebP and AVIF, 1 to 100; None for the format's usual.
-      max_megapixels: of a result, at most.
-      origin: what made the results, to be noted at each (`files.origin`).
+      jobs: of `planning.plan`; they get status, sizes, seconds and notes.
+      say: called with a line on what went wrong or was lost.
+      quality: of JPEG, WebP and AVIF, 1 to 100; None for the default.
+      max_megapixels: of a result.
+      origin: of the results, noted at each file (`files.set_origin`).
     """
     self._jobs = jobs
     self._say = say
@@ -52,10 +52,10 @@ class Batch:
     self._to_stdout = any(job.target == STANDARD for job in jobs)
 
   def run(self, upscaler: Upscaler) -> None:
-    """Goes through the pictures; what fails is said and passed over.
+    """Upscales the pictures; failures are said and skipped.
 
     Raises:
-      OSError: in the end, where the results' names could not be written.
+      OSError: in the end, if the results' names could not be written.
     """
     waiting = [job for job in self._jobs if job.status == 'waiting']
     for job in waiting:
@@ -111,10 +111,7 @@ class Batch:
 
   def _read(self, job: Job) -> pictures.Picture:
     name, data = str(job.source), _source(job)
-    try:
-      height, width = reading.image_size(data, name, self._max_megapixels)
-    except opening.TooManyPixelsError as error:
-      height, width = error.height, error.width
+    height, width = reading.image_size(data, name, None)
     megapixels = job.size.most_pixels(height, width) / 1e6
     if megapixels > self._max_megapixels:
       raise ValueError(
@@ -156,18 +153,19 @@ class Batch:
 
   def _write(self, job: Job, picture: pictures.Picture) -> None:
     form = _form(job, picture)
+    save = lambda file: writing.write(
+      picture, file, form, self._quality, job.scale
+    )
     if job.target == STANDARD:
       encoded = io.BytesIO()
-      notes = writing.write(picture, encoded, form, self._quality, job.scale)
-      job.note = '; '.join([job.note, *notes] if job.note else notes)
+      notes = save(encoded)
       sys.stdout.buffer.write(encoded.getbuffer())
       sys.stdout.buffer.flush()
-      return
-    job.target.parent.mkdir(parents=True, exist_ok=True)
-    with files.replacing(job.target) as beside, open(beside, 'wb') as file:
-      stoppable = cast(BinaryIO, _Stoppable(file, self._stop))
-      notes = writing.write(picture, stoppable, form, self._quality, job.scale)
-      files.set_origin(beside, self._origin)
+    else:
+      job.target.parent.mkdir(parents=True, exist_ok=True)
+      with files.replacing(job.target) as beside, open(beside, 'wb') as file:
+        notes = save(cast(BinaryIO, _Stoppable(file, self._stop)))
+        files.set_origin(beside, self._origin)
     job.note = '; '.join([job.note, *notes] if job.note else notes)
 
   def _finish(self, job: Job, written: futures.Future[None]) -> None:
@@ -186,7 +184,7 @@ class Batch:
 
   @contextlib.contextmanager
   def _may_fail(self, job: Job) -> Any:
-    """What goes wrong with one picture is one line, and the rest go on."""
+    """Turns an error into one line, and the job's failure."""
     try:
       yield
     except (ValueError, OSError, FloatingPointError, MemoryError) as error:
@@ -202,7 +200,7 @@ class Batch:
 
 
 class _Stoppable:
-  """A file that can no longer be written to once the command is to stop."""
+  """A file whose writes fail once the command is stopping."""
 
   def __init__(self, file: BinaryIO, stop: threading.Event):
     self._file = file
@@ -223,7 +221,7 @@ def _interval(seconds: float) -> str:
 
 
 def _source(job: Job) -> pathlib.Path | bytes:
-  """What to read, twice: of a pipe, its bytes."""
+  """The picture's path; of a pipe, which is read once, the bytes."""
   if job.source == STANDARD:
     return sys.stdin.buffer.read()
   if os.path.exists(job.source) and not os.path.isfile(job.source):

@@ -1,4 +1,4 @@
-"""Pictures of one size, cut into tiles and put together again, on the host."""
+"""Cuts pictures of one size into tiles, on the host, and joins results."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -19,12 +19,12 @@ class Tile(NamedTuple):
   columns: tiling.Span
 
   def of(self, image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Its pixels, of at most that shape, of [H, W, ...]."""
+    """The tile's pixels, at most of a shape, of an image [H, W, ...]."""
     y, x = self.rows.start, self.columns.start
     return image[y : y + shape[0], x : x + shape[1]]
 
   def kept(self, row: int, column: int) -> tuple[slice, slice]:
-    """Where its result stands in an HR array that begins at an LR pixel."""
+    """The place of its result in an HR array that starts at an LR pixel."""
     y, x = self.rows, self.columns
     return (
       slice(SCALE * (y.first - row), SCALE * (y.last - row)),
@@ -33,13 +33,13 @@ class Tile(NamedTuple):
 
   @property
   def pixels(self) -> int:
-    """How many LR pixels it gives the result of."""
+    """The number of LR pixels whose result it gives."""
     y, x = self.rows, self.columns
     return (y.last - y.first) * (x.last - x.first)
 
 
 class Cut:
-  """Pictures in tiles of one shape, and their result as it is filled.
+  """Pictures in tiles of one shape, and their result.
 
   Attributes:
     tiles: of all pictures.
@@ -69,18 +69,18 @@ class Cut:
     )
 
   def batches(self, size: int) -> Iterator[list[Tile]]:
-    """The tiles, so many at a time."""
+    """The tiles in batches."""
     for first in range(0, len(self.tiles), size):
       yield self.tiles[first : first + size]
 
   def gather(
     self, batch: Sequence[Tile], size: int
   ) -> tuple[np.ndarray, np.ndarray]:
-    """Tiles in the top left of buffers, which are zero elsewhere.
+    """Puts tiles into the top left of buffers, which are zero elsewhere.
 
     Returns:
       lr, float32 [size, height, width, 3] in [0, 1], and sizes, int32 [size,
-      2]; what has no tile is a pixel.
+      2]; a buffer without a tile has size 1.
     """
     lr = np.zeros((size, *self._shape, 3), np.float32)
     sizes = np.ones((size, 2), np.int32)
@@ -91,7 +91,7 @@ class Cut:
     return lr, sizes
 
   def put(self, batch: Sequence[Tile], values: np.ndarray) -> int:
-    """Fills in the buffers' results; returns how many LR pixels they are of."""
+    """Copies the buffers' results; returns the number of their LR pixels."""
     for slot, tile in enumerate(batch):
       place = self.result[tile.image][tile.kept(0, 0)]
       inside = tile.kept(tile.rows.start, tile.columns.start)
@@ -103,7 +103,7 @@ class Cut:
 
 
 def _visible_colour(image: np.ndarray, has_alpha: bool) -> np.ndarray:
-  """[H, W, 1] or [H, W, 3], with nothing hidden under transparency."""
+  """The colours, [H, W, 1] or [H, W, 3], filled in where transparent."""
   if not has_alpha:
     return image
   return alpha_lib.fill_hidden(image[..., :-1], image[..., -1])

@@ -5,7 +5,7 @@ from typing import Any
 
 from srgan_jax import pretrained, weights
 from srgan_jax.models.generator import Generator
-from srgan_jax.upscaling.options import Precision
+from srgan_jax.upscaling import Precision
 from srgan_jax.upscaling.upscaler import Tile, Upscaler
 
 

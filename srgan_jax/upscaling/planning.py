@@ -1,4 +1,4 @@
-"""Which pictures a command goes through, where each goes, what became of it."""
+"""Plans which pictures a command upscales, where results go; the report."""
 
 import collections
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import pathlib
 
 from srgan_jax import files, tables
 from srgan_jax.imaging import finding, opening, writing
-from srgan_jax.upscaling.options import FORMATS
+from srgan_jax.upscaling import FORMATS
 from srgan_jax.upscaling.sizes import Size
 
 # Standard input or output.
@@ -19,24 +19,24 @@ STANDARD = pathlib.Path('-')
 
 @dataclasses.dataclass
 class Job:
-  """One picture, and what became of it.
+  """One picture, its result's place and its status.
 
   Attributes:
-    source: where it comes from, - for standard input.
-    target: where it goes to, - for standard output.
-    form: Pillow's name of the format that is written; '' for its own.
+    source: - for standard input.
+    target: - for standard output.
+    form: Pillow's name of the result's format; '' for the picture's own.
     size: of the result.
-    height: of the picture, 0 where that is not known.
+    height: of the picture, 0 if unknown.
     width: likewise.
     seconds: that the network took.
     status: 'waiting', 'done', 'skipped' or 'failed'.
-    note: why it failed, or what was left aside.
+    note: why it failed, or what was lost.
   """
 
   source: pathlib.Path
   target: pathlib.Path
   form: str
-  size: Size = Size()
+  size: Size
   height: int = 0
   width: int = 0
   seconds: float = 0.0
@@ -46,6 +46,11 @@ class Job:
   def fail(self, why: str) -> None:
     """Notes why there is no result."""
     self.status, self.note = 'failed', why
+
+  @property
+  def is_there(self) -> bool:
+    # A device or a pipe is there to be written to, and - is no file.
+    return self.target != STANDARD and os.path.isfile(self.target)
 
   @property
   def result_pixels(self) -> int:
@@ -61,9 +66,9 @@ class Job:
 
 @dataclasses.dataclass
 class Plan:
-  """What a command is to do: its pictures, and lines on inputs without any.
+  """The pictures of a command, and lines on inputs without any.
 
-  Pictures that can have no place of their own have failed.
+  Pictures without a place of their own have failed.
   """
 
   jobs: list[Job]
@@ -76,87 +81,71 @@ def plan(
   output: pathlib.Path | None,
   form: str | None,
   *,
+  size: Size,
   tail: str = '',
-  size: Size | None = None,
 ) -> Plan:
-  """Where each picture goes; no picture takes another's place.
+  """Plans where each result goes; no picture takes another's place.
 
   Args:
     inputs: pictures, folders, or standard input.
     output: a file, a folder or standard output; None: beside the inputs.
     form: of `FORMATS`; None for each picture's own.
+    size: of the results.
     tail: what names get in front of their ending. Beside its input, a folder's
       results lie in a folder whose name gets it.
-    size: of the results; 4 times the pictures' by default.
 
   Raises:
     ValueError: naming an output that cannot be written to or holds no such
       pictures, or standard input without an output.
   """
-  if output is not None:
-    result = _plan(inputs, output, form, tail)
-  else:
-    result = _plan_beside(inputs, form, tail)
-  for job in result.jobs:
-    job.size = size or job.size
-  return result
-
-
-def _plan_beside(
-  inputs: Sequence[pathlib.Path], form: str | None, tail: str
-) -> Plan:
-  """The plan of each input in its own folder, put together."""
   result = Plan([], [], [])
-  taken: dict[pathlib.Path, pathlib.Path] = {}
-  for path in inputs:
+  if output is not None:
+    _add(result, inputs, output, form, tail, size)
+  for path in inputs if output is None else ():
     if path == STANDARD:
       raise ValueError('standard input takes an output: -o FILE, or -o -')
     if os.path.isdir(path):
       folder = pathlib.Path(os.path.abspath(path))
-      part = _plan([path], folder.with_name(folder.name + tail), form, '')
+      beside = folder.with_name(folder.name + tail)
+      _add(result, [path], beside, form, '', size)
     else:
-      part = _plan([path], path.parent, form, tail)
-    for job in part.jobs:
-      if job.target in taken:
-        job.fail(
-          f'{job.source}: {job.target} is the result of {taken[job.target]}'
-        )
-      taken.setdefault(job.target, job.source)
-    result.jobs += part.jobs
-    result.passed_over += part.passed_over
-    result.faults += part.faults
+      _add(result, [path], path.parent, form, tail, size)
+  taken: dict[pathlib.Path, pathlib.Path] = {}
+  for job in result.jobs:
+    if job.target in taken and job.status == 'waiting':
+      first = taken[job.target]
+      job.fail(f'{job.source}: {job.target} is the result of {first}')
+    taken.setdefault(job.target, job.source)
   return result
 
 
-def _plan(
+def _add(
+  plan: Plan,
   inputs: Sequence[pathlib.Path],
   output: pathlib.Path,
   form: str | None,
   tail: str,
-) -> Plan:
+  size: Size,
+) -> None:
+  """Adds pictures that go to one folder or file."""
   is_single = len(inputs) == 1 and not os.path.isdir(inputs[0])
   if output == STANDARD and not is_single:
     raise ValueError('standard output takes a single picture')
   is_file = output == STANDARD or _is_file(output, is_single, form)
   if output != STANDARD:
     _check_output(output.parent if is_file else output)
-  relative, passed_over, faults = _find(inputs, output)
+  relative = _find(plan, inputs, output)
   suffix = FORMATS[form] if form else None
   places = _places(relative, suffix)
   sources = {os.path.realpath(path) for path, _ in relative if path != STANDARD}
-  taken: dict[pathlib.Path, pathlib.Path] = {}
-  jobs = []
   for (path, _), name in zip(relative, places, strict=True):
     target = output if is_file else output / _with_tail(name, tail)
     ending = suffix or ('' if output == STANDARD else target.suffix)
-    job = Job(path, target, writing.output_format(ending) if ending else '')
+    pillow_form = writing.output_format(ending) if ending else ''
+    job = Job(path, target, pillow_form, size)
     if target != STANDARD and os.path.realpath(target) in sources:
       job.fail(f'{path}: its result {target} would overwrite an input')
-    elif target in taken:
-      job.fail(f'{path}: {target} is the result of {taken[target]}')
-    taken.setdefault(target, path)
-    jobs.append(job)
-  return Plan(jobs, passed_over, faults)
+    plan.jobs.append(job)
 
 
 def _with_tail(name: pathlib.Path, tail: str) -> pathlib.Path:
@@ -185,21 +174,17 @@ def _is_of_a_picture(suffix: str) -> bool:
   name = f'picture{suffix}'
   kind = mimetypes.guess_type(name)[0] or ''
   return (
-    suffix in writing.SUFFIXES
-    or opening.is_image(name)
+    opening.is_image(name)
     or opening.what_reads(name) is not None
     or kind.startswith(('image/', 'video/'))
   )
 
 
 def _find(
-  inputs: Sequence[pathlib.Path], output: pathlib.Path
-) -> tuple[
-  list[tuple[pathlib.Path, pathlib.Path]], list[finding.PassedOver], list[str]
-]:
-  """The pictures, each with its place below the output, and what else."""
+  plan: Plan, inputs: Sequence[pathlib.Path], output: pathlib.Path
+) -> list[tuple[pathlib.Path, pathlib.Path]]:
+  """Finds the pictures, each with its path below the output."""
   pairs: dict[pathlib.Path, pathlib.Path] = {}
-  passed_over, faults = [], []
   for path in inputs:
     if path == STANDARD:
       pairs[path] = pathlib.Path('stdin.png')
@@ -208,22 +193,22 @@ def _find(
       real = os.path.realpath(output)
       is_inside = output != STANDARD and real != os.path.realpath(path)
       found = finding.find(path, leave=real if is_inside else None)
-      passed_over += found.passed_over
+      plan.passed_over += found.passed_over
       if not found.files:
-        faults.append(f'{path} has no pictures')
+        plan.faults.append(f'{path} has no pictures')
       for file in map(pathlib.Path, found.files):
         pairs[file] = file.relative_to(path)
     else:
       pairs[path] = pathlib.Path(path.name)
-  return list(pairs.items()), passed_over, faults
+  return list(pairs.items())
 
 
 def _places(
   relative: Sequence[tuple[pathlib.Path, pathlib.Path]], suffix: str | None
 ) -> list[pathlib.Path]:
-  """The names of results: with the ending of what is written.
+  """Names the results, with the suffix of their format.
 
-  Where another has that name, the old ending stays: shot.gif.png.
+  Where two have the same name, the old suffix stays: shot.gif.png.
   """
 
   def ending(name: pathlib.Path) -> str:
@@ -242,7 +227,7 @@ def _places(
 
 
 def _check_output(folder: pathlib.Path) -> None:
-  """Refuses a folder that is not there and could not be made."""
+  """Refuses a folder that does not exist and cannot be made."""
   nearest = next(
     path
     for path in (folder, *pathlib.Path(os.path.abspath(folder)).parents)

@@ -1,4 +1,4 @@
-"""Results of any size: x4 as often as needed, then the exact resize."""
+"""Results of any size: upscaled x4 repeatedly, then resized exactly."""
 
 from collections.abc import Callable
 import dataclasses
@@ -26,7 +26,7 @@ class Size:
   height: int | None = None
 
   def __str__(self) -> str:
-    """As names show it: 'x4', 'w1920', 'h1080', '1920x1080'."""
+    """For file names: 'x4', 'w1920', 'h1080', '1920x1080'."""
     if self.width and self.height:
       return f'{self.width}x{self.height}'
     if self.width or self.height:
@@ -43,7 +43,7 @@ class Size:
     )
 
   def passes(self, height: int, width: int) -> int:
-    """How often a picture goes through the network: at least once."""
+    """How often a picture goes through the network, at least once."""
     ratio = max(
       a / b
       for a, b in zip(self.of(height, width), (height, width), strict=True)
@@ -51,7 +51,7 @@ class Size:
     return max(1, math.ceil(math.log(ratio, SCALE) - 1e-9))
 
   def most_pixels(self, height: int, width: int) -> int:
-    """Of the largest image on the way, the result included."""
+    """Pixels of the largest intermediate image or the result."""
     network = SCALE ** (2 * self.passes(height, width)) * height * width
     return max(network, math.prod(self.of(height, width)))
 

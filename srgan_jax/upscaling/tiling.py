@@ -1,9 +1,9 @@
-"""Pictures cut into tiles of one shape, and how large these should be.
+"""Places tiles of one shape in pictures, and chooses the shape.
 
-Every tile lies inside the picture, shifted inward where it would reach past the
-edge, so the network's zero padding is the picture's own at its edges and, with
-the halo cut off, is never seen elsewhere. A side shorter than a tile's is its
-only tile's, in the top left of a buffer.
+Every tile lies inside the picture, shifted inward at the edges. So the
+network's zero padding acts at the picture's own edges and, with the halo cut
+off, nowhere else. A side shorter than a tile has one tile, in the top left of
+a buffer.
 
 Lengths are in LR pixels.
 """
@@ -67,9 +67,9 @@ _DEVICE_BATCH = 1024**2
 
 @dataclasses.dataclass(frozen=True)
 class Span:
-  """One tile along one axis: its first pixel, and those it gives the result of.
+  """One tile along one axis, from `start` on.
 
-  The latter are the pixels from `first` to the one before `last`.
+  It gives the result of the pixels from `first` to `last`, exclusive.
   """
 
   start: int
@@ -90,11 +90,7 @@ def spans(length: int, side: int, halo: int) -> list[Span]:
   """
   if length <= side:
     return [Span(0, 0, length)]
-  if side <= 2 * halo:
-    raise ValueError(
-      f'a tile of {side} pixels is too small: this network sees {halo} to each '
-      f'side, so a tile must be larger than {2 * halo}'
-    )
+  check_side(side, halo)
   gaps = math.ceil((length - side) / (side - 2 * halo))
   starts = [i * (length - side) // gaps for i in range(gaps + 1)]
   # Each result is taken from the tile that has it further inside.
@@ -105,17 +101,26 @@ def spans(length: int, side: int, halo: int) -> list[Span]:
   ]
 
 
+def check_side(side: int, halo: int) -> None:
+  """Raises a ValueError if a tile has nothing between its halos."""
+  if side <= 2 * halo:
+    raise ValueError(
+      f'a tile of {side} pixels is too small: this network sees {halo} to each '
+      f'side, so a tile must be larger than {2 * halo}'
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class Limit:
-  """How large a tile may be: a side that is kept to, or an area that is filled.
+  """How large a tile may be: a fixed side, or an area.
 
   Attributes:
-    side: of every tile, where the picture is not shorter.
-    pixels: where there is no side: of a tile of whatever shape does least work.
+    side: of every tile, unless the picture is shorter.
+    pixels: of a tile without a fixed side; its shape does least work.
     grid: of the tiles' sides.
     batch: the most pixels of all tiles of one call.
-    program: how many pixels are computed while a program is compiled; infinite
-      where only the side counts.
+    program: what compiling a program costs, in computed pixels; infinite for a
+      fixed side.
   """
 
   side: int | None
@@ -124,8 +129,12 @@ class Limit:
   batch: int
   program: float
 
+  def of_side(self, side: int) -> 'Limit':
+    """The limit for tiles of a fixed side."""
+    return dataclasses.replace(self, side=side, program=math.inf)
+
   def halved(self, shape: tuple[int, int]) -> 'Limit':
-    """The limit for tiles of half the area of one that was too large."""
+    """The limit for half the area of a tile that was too large."""
     half = math.prod(shape) // 2
     side = self.side and max(_SMALLEST, math.isqrt(half) // 8 * 8)
     return dataclasses.replace(
@@ -136,10 +145,9 @@ class Limit:
 class Shapes:
   """Chooses the shapes of many pictures' tiles, so that programs are few.
 
-  At first all sizes share common shapes. What a size computes in vain by them
-  is counted, and once that is more than a program costs, the size gets the
-  shape that does least work: pictures of many sizes are not compiled for one by
-  one, and a video's frames fit.
+  At first all sizes share common shapes. Once the pixels that a size computes
+  in vain cost more than a program, it gets the shape that does least work:
+  many sizes do not take a program each, and a video's frames fit.
   """
 
   def __init__(self, limit: Limit, halo: int):
@@ -149,7 +157,7 @@ class Shapes:
     self._in_vain: collections.Counter[tuple[int, int]] = collections.Counter()
 
   def choose(self, count: int, height: int, width: int) -> tuple[int, int]:
-    """The tiles' height and width for so many pictures of a size."""
+    """The tiles' height and width for `count` pictures of a size."""
     common = shape(height, width, self._halo, self.limit)
     own = dataclasses.replace(self.limit, side=None, grid=_FITTED)
     fitted = shape(height, width, self._halo, own)
@@ -161,7 +169,7 @@ class Shapes:
     return common
 
   def shrink(self, shape: tuple[int, int]) -> bool:
-    """Goes on with half a shape that was too large, if that is worth it."""
+    """Halves a shape that was too large, if the half is worth computing."""
     smaller = self.limit.halved(shape)
     if smaller.pixels < smallest(self._halo) ** 2 or smaller == self.limit:
       return False
@@ -171,7 +179,7 @@ class Shapes:
 
 @functools.lru_cache(maxsize=256)
 def shape(height: int, width: int, halo: int, limit: Limit) -> tuple[int, int]:
-  """The tiles' height and width for a picture, by a limit alone."""
+  """The tiles' height and width for a picture by a limit."""
   grid = limit.grid
   if limit.side is not None:
     lengths = (height, width)
@@ -189,7 +197,7 @@ def shape(height: int, width: int, halo: int, limit: Limit) -> tuple[int, int]:
 
 
 def computed(height: int, width: int, halo: int, shape: tuple[int, int]) -> int:
-  """The pixels of all tiles of a shape that a picture takes."""
+  """The pixels of all tiles of a picture."""
   rows, columns = (
     len(spans(length, side, halo))
     for length, side in zip((height, width), shape, strict=True)
@@ -203,7 +211,7 @@ def smallest(halo: int) -> int:
 
 
 def _sides(length: int, halo: int, grid: Grid) -> dict[int, int]:
-  """The sides worth trying along one axis, and how many tiles each takes."""
+  """The sides to try along one axis, with the number of tiles of each."""
   most = math.ceil((length - 2 * halo) / max(halo, _SMALLEST))
   sides: dict[int, int] = {}
   for count in range(1, max(1, most) + 1):
@@ -217,23 +225,16 @@ def batch_size(
 ) -> int:
   """How many tiles go into one call.
 
-  As many as are worth it where there are so many; else the power of two within
-  the number of images, which says nothing of their size: then the sizes of a
-  run's pictures do not change the program.
+  With fewer tiles than a call takes it depends on the number of images alone,
+  so that the sizes of a run's pictures do not change the program.
   """
   fits = _power_of_two(max(1, limit.batch // math.prod(shape)))
   return fits if tiles >= fits else _power_of_two(min(images, fits))
 
 
 def _power_of_two(number: int) -> int:
-  """The largest one within a number."""
+  """The largest power of two within a number."""
   return 2 ** (number.bit_length() - 1)
-
-
-def fixed(side: int, device: jax.Device) -> Limit:
-  """Tiles of one side, as asked for."""
-  limit = automatic(device, channels=64, halo=0)
-  return dataclasses.replace(limit, side=side, program=math.inf)
 
 
 def automatic(device: jax.Device, channels: int, halo: int) -> Limit:

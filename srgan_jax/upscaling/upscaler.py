@@ -3,9 +3,8 @@
   upscale = srgan_jax.load('generator.safetensors')
   sr = upscale(lr)
 
-A picture goes through the network in tiles (see `tiling`), which lie
-on the host, so neither memory holds more than the picture, the result and the
-tiles under way.
+A picture is cut into tiles on the host (see `tiling`); the device only holds
+those that it computes.
 """
 
 import collections
@@ -24,8 +23,7 @@ from srgan_jax import SCALE
 from srgan_jax.imaging import color, pictures, writing
 from srgan_jax.models import folded
 from srgan_jax.models.generator import Generator
-from srgan_jax.upscaling import back_projection, cutting, tiling
-from srgan_jax.upscaling.options import Precision
+from srgan_jax.upscaling import Precision, back_projection, cutting, tiling
 
 Tile = int | Literal['auto']
 AnyImage = TypeVar('AnyImage', np.ndarray, jax.Array, Image.Image)
@@ -95,11 +93,8 @@ class Upscaler:
     if isinstance(tile, str):
       if tile != 'auto':
         raise ValueError(f"tile must be a number or 'auto', not {tile!r}")
-    elif tile <= 2 * self.halo:
-      raise ValueError(
-        f'a tile of {tile} pixels is too small: this network sees {self.halo} '
-        f'to each side, so it must be larger than {2 * self.halo}'
-      )
+    else:
+      tiling.check_side(tile, self.halo)
     training = training or {}
     self.generator, self.variables = generator, variables
     self.label = str(training.get('label', ''))
@@ -110,7 +105,14 @@ class Upscaler:
     self._params = jax.device_put(folded.fold(generator, variables))
     self._tile = tile
     self._back_project = back_project
-    self._shapes: tiling.Shapes | None = None
+
+  @functools.cached_property
+  def _shapes(self) -> tiling.Shapes:
+    device = jax.local_devices()[0]
+    limit = tiling.automatic(device, self.generator.channels, self.halo)
+    if self._tile != 'auto':
+      limit = limit.of_side(self._tile)
+    return tiling.Shapes(limit, self.halo)
 
   @overload
   def __call__(
@@ -171,9 +173,7 @@ class Upscaler:
     return jnp.asarray(result) if isinstance(image, jax.Array) else result
 
   def _upscale(self, images: np.ndarray, progress: Progress) -> np.ndarray:
-    """[N, H, W, C] to [N, 4H, 4W, C], with smaller tiles if need be."""
-    if self._shapes is None:
-      self._shapes = tiling.Shapes(self._find_limit(), self.halo)
+    """Upscales [N, H, W, C], with smaller tiles after running out of memory."""
     reported = 0
     while True:
       shape = self._shapes.choose(*images.shape[:3])
@@ -198,17 +198,10 @@ class Upscaler:
       if not self._shapes.shrink(shape):
         raise MemoryError('out of memory with the smallest tiles') from failure
 
-  def _find_limit(self) -> tiling.Limit:
-    device = jax.local_devices()[0]
-    if self._tile == 'auto':
-      return tiling.automatic(device, self._generator.channels, self.halo)
-    return tiling.fixed(self._tile, device)
-
   def _run(
     self, cut: cutting.Cut, shape: tuple[int, int], images: np.ndarray
   ) -> Iterator[int]:
-    """Fills the result; yields how many LR pixels each call finished."""
-    assert self._shapes is not None
+    """Fills the result; yields the number of LR pixels of each call."""
     count, *_, channels = images.shape
     size = tiling.batch_size(shape, len(cut.tiles), count, self._shapes.limit)
     strips = tiling.strips(shape, size, jax.local_devices()[0])
@@ -247,7 +240,7 @@ class Upscaler:
       waiting.shutdown(wait=False, cancel_futures=True)
 
   def _traced(self, image: jax.Array) -> jax.Array:
-    """The whole picture in one go, as part of a program of the caller's."""
+    """Upscales a whole picture inside a program of the caller's."""
     if image.ndim > 2 and image.shape[-1] in (2, 4):
       raise ValueError(
         'inside jit an image has 1 or 3 channels: upscale alpha outside'
@@ -269,7 +262,7 @@ class Upscaler:
 def _network(
   generator: Generator, strips: int, back_project: int, shape: tuple[int, ...]
 ) -> Callable[..., jax.Array]:
-  """The compiled network for LR buffers of one shape, and back-projection."""
+  """Compiles network and back-projection for LR buffers of one shape."""
 
   def run(params: Any, lr: jax.Array, sizes: jax.Array) -> jax.Array:
     sr = folded.upscale(generator, params, lr, sizes, strips)
@@ -285,7 +278,7 @@ def _network(
 def _finish(
   dtype: str, is_gray: bool, shape: tuple[int, ...]
 ) -> Callable[[jax.Array], tuple[jax.Array, jax.Array]]:
-  """From the network's output to pixels, and whether it is finite."""
+  """Compiles the step from output to pixels, and whether it is finite."""
 
   def run(sr: jax.Array) -> tuple[jax.Array, jax.Array]:
     if is_gray:
@@ -313,7 +306,7 @@ def _check(image: Any) -> None:
 
 
 def _check_values(image: np.ndarray) -> None:
-  """Floats in another range are a mistake that would only show as white."""
+  """Refuses floats of another range, which would only show as white."""
   if image.dtype in (np.uint8, np.uint16):
     return
   low, high = float(image.min()), float(image.max())
@@ -324,7 +317,7 @@ def _check_values(image: np.ndarray) -> None:
 
 
 def _batch_shape(image: Any) -> tuple[int, ...]:
-  """[N, H, W, C], of whatever rank it is."""
+  """[N, H, W, C] for an image of any rank."""
   if image.ndim == 4:
     return tuple(image.shape)
   return (1, *image.shape, 1)[: 4 if image.ndim == 3 else None]

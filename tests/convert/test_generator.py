@@ -211,7 +211,10 @@ def test_other_scales_are_refused(torch_generators, tmp_path, capsys):
     (b'\x89HDF\r\n\x1a\n' + bytes(99), 'cut off or damaged'),
     (b'\x20\0\0\0\0\0\0\0{"a":', 'cut off or damaged'),
     (b'PK\x03\x04' + bytes(99), 'cut off or damaged'),
-    (b'\x80\x04\x95' + bytes(99), 'cut off or damaged'),
+    (
+      b'\x80\x02\x8a\x0al\xfc\x9cF\xf9' + bytes(99),
+      'cut off or damaged',
+    ),
   ],
 )
 def test_other_files_are_refused(tmp_path, capsys, content, expected):

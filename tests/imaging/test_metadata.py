@@ -8,9 +8,8 @@ import numpy as np
 from PIL import ExifTags, Image, PngImagePlugin, features
 import pytest
 
-from srgan_jax.imaging import exif, ifd, photoshop, pictures, png, writing
-from srgan_jax.imaging.further import Further
-from tests.support.image_files import deep, encode, noise
+from srgan_jax.imaging import exif, ifd, iptc, pictures, png, writing
+from tests.support.image_files import deep, encode, noise, read, with_chunks
 
 ARTIST = 'Jörg Größe 写真'.encode()
 RECORDS = b'\x1c\x02\x19\x00\x07holiday\x1c\x02\x00\x00\x02\x00\x04'
@@ -37,20 +36,18 @@ def block(order: str = '>') -> bytes:
     0x13B: text(ARTIST),
     0x8298: text(b'\xa9 latin-1'),
     ifd.EXIF: {
-      0x829A: ifd.Field(5, 1, struct.pack(order + '2I', 1, 250)),
+      0x829A: ifd.Field(5, 1, struct.pack(order + '2I', 1, 250), order),
       0x927C: ifd.Field(7, 10, b'maker note'),
-      0xA002: ifd.of_numbers(form, 4, 24),
+      0xA002: ifd.Field(4, 1, struct.pack(order + 'I', 24), order),
       0xA430: text(ARTIST),
       ifd.INTEROP: {1: text(b'R98')},
     },
-    ifd.GPS: {1: text(b'N')},
+    ifd.GPS: {
+      1: text(b'N'),
+      2: ifd.Field(5, 3, struct.pack(order + '6I', 52, 1, 31, 1, 25, 2), order),
+    },
   }
-  start = (b'II' if order == '<' else b'MM') + struct.pack(order + 'HI', 42, 8)
-  return exif.PREFIX + start + ifd.build(form, fields, 8)
-
-
-def read(data: bytes) -> pictures.Picture:
-  return pictures.read(data, 'a picture')
+  return exif.PREFIX + ifd.beginning(form, 8) + ifd.build(form, fields, 8)
 
 
 def write(picture: pictures.Picture, form: str, **options):
@@ -81,6 +78,7 @@ def test_exif_passes_byte_for_byte(source, target, order):
   assert field(data, ifd.EXIF, 0xA430) == ARTIST
   assert float(field(data, ifd.EXIF, 0x829A)) == pytest.approx(1 / 250)
   assert field(data, ifd.GPS, 1) == b'N'
+  assert field(data, ifd.GPS, 2) == (52, 31, 12.5)
   assert field(data, ifd.EXIF, 0x927C) == b'maker note'
   with Image.open(io.BytesIO(data)) as image:
     assert 0xA002 not in image.getexif().get_ifd(ifd.EXIF)  # a width
@@ -89,7 +87,7 @@ def test_exif_passes_byte_for_byte(source, target, order):
 
 def test_a_makers_note_stays_where_it_is():
   source = block()
-  cleaned = exif.clean(source).block
+  cleaned, _ = exif.clean(source)
   assert cleaned != source
   assert cleaned.index(b'maker note') == source.index(b'maker note')
 
@@ -114,7 +112,7 @@ def test_a_thumbnail_is_not_kept():
   table += struct.pack('<HHII', 0x202, 4, 1, len(thumbnail)) + bytes(4)
   data[following : following + 4] = struct.pack('<I', place)
   data += table + thumbnail
-  cleaned = exif.clean(bytes(data)).block
+  cleaned, _ = exif.clean(bytes(data))
   assert thumbnail[:40] not in cleaned and ARTIST in cleaned
 
 
@@ -142,9 +140,11 @@ def full(form: str) -> bytes:
   """A picture with all that a format can hold."""
   texts = (png.Chunk(b'tEXt', b'Author\0\xe9'),) if form == 'PNG' else ()
   comments = (b'made by me', 'zweitens ü'.encode()) if form == 'JPEG' else ()
-  iptc = RECORDS if form in ('JPEG', 'PNG', 'TIFF') else None
-  further = Further(XMP, iptc, comments, texts)
-  return write(pictures.Picture(noise(16, 24), further=further), form)[0]
+  records = RECORDS if form in ('JPEG', 'PNG', 'TIFF') else None
+  picture = pictures.Picture(
+    noise(16, 24), xmp=XMP, iptc=records, comments=comments, texts=texts
+  )
+  return write(picture, form)[0]
 
 
 @pytest.mark.parametrize('target', [*FORMS, 'BMP'])
@@ -153,17 +153,17 @@ def test_what_has_no_place_is_named(source, target):
   picture = read(full(source))
   assert not picture.notes
   data, notes = write(picture, target)
-  again = read(data).further
+  again = read(data)
   said = ' '.join(notes)
   for name, before, after in (
-    ('XMP', picture.further.xmp, again.xmp),
-    ('IPTC', picture.further.iptc, again.iptc),
+    ('XMP', picture.xmp, again.xmp),
+    ('IPTC', picture.iptc, again.iptc),
   ):
     assert (before is None or before == after) != (name in said)
   if source == 'PNG':
-    assert (again.texts == picture.further.texts) != ('(Author)' in said)
+    assert (again.texts == picture.texts) != ('(Author)' in said)
   if source == 'JPEG':
-    kept = again.comments == picture.further.comments
+    kept = again.comments == picture.comments
     kept |= target == 'PNG' and len(again.texts) == 2
     assert kept != ('comment' in said)
 
@@ -177,19 +177,19 @@ def test_another_reader_finds_what_was_kept():
     assert image.tag_v2[33723] in (RECORDS, (RECORDS,))
   with Image.open(io.BytesIO(full('PNG'))) as image:
     profile = image.text['Raw profile type iptc'].split('\n')
-    assert int(profile[2]) == len(photoshop.of_iptc(RECORDS))
+    assert int(profile[2]) == len(iptc.resource(RECORDS))
     assert RECORDS.hex() in ''.join(profile[3:])
     assert image.text['Author'] == 'é'
 
 
 def test_sizes_and_orientation_in_xmp_are_the_new_pictures():
   turned = XMP.replace(b"tiff:Orientation='1'", b"tiff:Orientation='6'")
-  picture = pictures.Picture(noise(24, 16), further=Further(turned))
+  picture = pictures.Picture(noise(24, 16), xmp=turned)
   picture = read(write(picture, 'PNG')[0])
   assert picture.pixels.shape == (16, 24, 3)
   picture = picture.with_pixels(noise(64, 96))
   for form in FORMS:
-    xmp = read(write(picture, form, scale=4)[0]).further.xmp
+    xmp = read(write(picture, form, scale=4)[0]).xmp
     assert b'tiff:ImageWidth="96"' in xmp and b"tiff:Orientation='1'" in xmp
     assert b'exif:PixelYDimension="64"' in xmp
     assert b'<tiff:ImageLength>64</tiff:ImageLength>' in xmp
@@ -202,7 +202,9 @@ def test_too_much_for_a_jpeg_is_named():
   picture = pictures.Picture(
     noise(16, 24),
     exif=block() + long,
-    further=Further(xmp=XMP + long, iptc=RECORDS + long, comments=(long,)),
+    xmp=XMP + long,
+    iptc=RECORDS + long,
+    comments=(long,),
   )
   data, notes = write(picture, 'JPEG')
   assert [note.split()[1] for note in notes] == [
@@ -215,10 +217,7 @@ def test_too_much_for_a_jpeg_is_named():
 
 
 def chunked(*chunks: png.Chunk) -> bytes:
-  stream = io.BytesIO()
-  target = png.Inserting(stream, chunks)
-  Image.fromarray(noise(16, 24)).save(target, 'PNG')
-  return stream.getvalue()
+  return with_chunks(Image.fromarray(noise(16, 24)), *chunks)
 
 
 def test_long_text_and_profiles_refuse_no_png():
@@ -253,7 +252,7 @@ def test_text_behind_the_pixels_of_a_deep_png_is_kept():
   info.add_text('parameters', 'Steps: 40')
   text = png.Chunk(b'tEXt', b'parameters\0Steps: 40')
   stream = io.BytesIO()
-  png.write(stream, deep(8, 8, 3))
+  png.write_deep(stream, deep(8, 8, 3))
   data = stream.getvalue()
   picture = read(data[:-12] + png.encode_chunk(text) + data[-12:])
   again, _ = png.split(io.BytesIO(write(picture, 'PNG')[0]))

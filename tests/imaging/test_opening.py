@@ -5,7 +5,6 @@ import os
 import struct
 import threading
 import warnings
-import zlib
 
 import numpy as np
 from PIL import EpsImagePlugin, Image
@@ -17,24 +16,16 @@ from srgan_jax.imaging import (
   ifd,
   opening,
   pictures,
-  png,
   reading,
 )
-from tests.support.image_files import encode, noise
+from tests.support.image_files import encode, noise, png_of
 
 READERS = [pictures.read, reading.read_rgb, reading.image_size]
 
 
 def large(side: int) -> bytes:
   """A PNG of one bit, small as a file."""
-  packer = zlib.compressobj()
-  row = bytes(side // 8 + 1)
-  rows = b''.join(packer.compress(row) for _ in range(side)) + packer.flush()
-  header = struct.pack('>IIBBBBB', side, side, 1, 0, 0, 0, 0)
-  chunks = ((b'IHDR', header), (b'IDAT', rows), (b'IEND', b''))
-  return png.SIGNATURE + b''.join(
-    png.encode_chunk(png.Chunk(*chunk)) for chunk in chunks
-  )
+  return png_of(side, side, 1, 0, bytes((side // 8 + 1) * side))
 
 
 def icon(data: bytes) -> bytes:
@@ -50,13 +41,11 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(
 ):
   data = wrap(large(20_000))
   monkeypatch.setattr('PIL.ImageFile.ImageFile.load', None)
-  limit = pytest.raises(
-    opening.TooManyPixelsError,
+  with pytest.raises(
+    ValueError,
     match='^x: .*20000x20000 pixels are over the limit of .* megapixels',
-  )
-  with limit as error:
+  ):
     read(data, 'x', opening.MAX_MEGAPIXELS)
-  assert (error.value.width, error.value.height) == (20_000, 20_000)
 
 
 def test_a_limit_can_be_lifted():
@@ -244,7 +233,7 @@ def test_fields_that_share_one_place_take_no_more_memory(monkeypatch):
   found = ifd.read(io.BytesIO(data), form, 8)
   assert len(found) == 11
   ring = b'II*\0\x08\0\0\0' + struct.pack('<HI', 0, 8)  # follows itself
-  assert ifd.pages(io.BytesIO(ring), ifd.Head(form, 8)) == 1
+  assert ifd.pages(io.BytesIO(ring), form, 8) == 1
 
 
 def test_a_stream_is_closed_in_every_case():

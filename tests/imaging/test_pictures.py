@@ -49,14 +49,11 @@ def test_every_mode_keeps_its_kind(name):
   np.testing.assert_array_equal(again, shown)
 
 
-def test_exif_profile_and_resolution_are_kept():
+@pytest.mark.parametrize('form', ['JPEG', 'PNG', 'TIFF', 'WEBP', 'AVIF'])
+def test_profile_and_resolution_are_kept(form):
+  skip_unless_written(form)
   exif = Image.Exif()
-  exif[ExifTags.Base.Make] = 'A maker'
   exif[ExifTags.Base.XResolution] = 1.0  # of the file: not kept as EXIF
-  exif[ExifTags.IFD.Exif] = {
-    ExifTags.Base.FNumber: 2.8,
-    ExifTags.Base.ExifImageWidth: 24,
-  }
   source = encode(
     Image.fromarray(noise(16, 24)),
     'JPEG',
@@ -64,35 +61,10 @@ def test_exif_profile_and_resolution_are_kept():
     icc_profile=profile(),
     dpi=(300, 300),
   )
-  picture = read(source)
-  for form in ('JPEG', 'PNG', 'TIFF', 'WEBP'):
-    again = read(write(picture, form))
-    assert again.icc_profile == profile(), form
-    with Image.open(io.BytesIO(write(picture, form))) as image:
-      fields = image.getexif()
-      assert fields[ExifTags.Base.Make] == 'A maker', form
-      camera = fields.get_ifd(ExifTags.IFD.Exif)
-    assert float(camera[ExifTags.Base.FNumber]) == pytest.approx(2.8), form
-    assert ExifTags.Base.ExifImageWidth not in camera, form
-    if form != 'WEBP':
-      assert again.dpi == pytest.approx((300, 300), rel=1e-3), form
-
-
-@pytest.mark.parametrize('form', ['JPEG', 'PNG', 'TIFF', 'WEBP', 'AVIF'])
-def test_a_cameras_gps_position_is_kept(form):
-  skip_unless_written(form)
-  position = {
-    ExifTags.GPS.GPSLatitudeRef: 'N',
-    ExifTags.GPS.GPSLatitude: (52.0, 31.0, 12.5),
-    ExifTags.GPS.GPSLongitudeRef: 'W',
-    ExifTags.GPS.GPSLongitude: (13.0, 24.0, 18.25),
-  }
-  exif = Image.Exif()
-  exif[ExifTags.IFD.GPSInfo] = position
-  picture = read(encode(Image.fromarray(noise(16, 24)), 'JPEG', exif=exif))
-  assert not picture.notes
-  with Image.open(io.BytesIO(write(picture, form))) as image:
-    assert image.getexif().get_ifd(ExifTags.IFD.GPSInfo) == position
+  again = read(write(read(source), form))
+  assert (again.format, again.icc_profile) == (form, profile())
+  if form not in ('WEBP', 'AVIF'):
+    assert again.dpi == pytest.approx((300, 300), rel=1e-3)
 
 
 @pytest.mark.parametrize('channels', [1, 3, 4])
@@ -102,23 +74,6 @@ def test_a_bmp_keeps_its_resolution(channels):
   again = read(write(picture, 'BMP'))
   assert again.format == 'BMP'
   assert again.dpi == pytest.approx((300, 200), rel=1e-3)
-
-
-def test_an_avif_keeps_its_profile_and_exif():
-  skip_unless_written('AVIF')
-  exif = Image.Exif()
-  exif[ExifTags.Base.Make] = 'A maker'
-  source = encode(
-    Image.fromarray(noise(16, 24)), 'AVIF', icc_profile=profile(), exif=exif
-  )
-  again = read(write(read(source), 'AVIF'))
-  assert again.format == 'AVIF' and again.icc_profile == profile()
-  kept = Image.Exif()
-  kept.load(again.exif)
-  assert dict(kept) == {ExifTags.Base.Make: 'A maker'}
-  # Gray becomes RGB, of which a gray profile says nothing.
-  gray = pictures.Picture(noise(8, 8)[..., :1], icc_profile=profile('GRAY'))
-  assert read(write(gray, 'AVIF')).icc_profile != profile('GRAY')
 
 
 def test_what_is_true_of_the_old_pixels_alone_is_dropped():
@@ -160,14 +115,16 @@ def test_exif_too_long_for_a_jpeg_does_not_fail(form):
       assert (ExifTags.Base.Make in image.getexif()) == is_kept
 
 
-def test_a_profile_for_other_pixels_is_dropped_and_said():
+@pytest.mark.parametrize('form', ['WEBP', 'AVIF'])
+def test_a_profile_for_other_pixels_is_dropped_and_said(form):
+  skip_unless_written(form)
   gray = Image.fromarray(noise(16, 16)[..., 0])
   kept = read(encode(gray, icc_profile=profile('GRAY')))
   assert kept.icc_profile and not kept.notes
   dropped = read(encode(gray, icc_profile=profile()))
   assert dropped.icc_profile is None and 'ICC profile' in dropped.notes[0]
   # Gray becomes colour where the format has no gray: not with gray's profile.
-  assert read(write(kept, 'WEBP')).icc_profile is None
+  assert read(write(kept, form)).icc_profile is None
 
 
 def test_cmyk_becomes_rgb_and_does_not_keep_its_profile():
@@ -253,14 +210,6 @@ def test_every_kind_goes_into_every_format(form, channels, dtype):
     assert again.dtype == dtype
 
 
-def test_what_a_format_cannot_hold_is_refused():
-  with pytest.raises(
-    ValueError, match='WEBP holds at most 16383.*--format png'
-  ):
-    writing.check_format('WEBP', 10, 16400)
-  writing.check_format('PNG', 10, 70000)
-
-
 @pytest.mark.parametrize(
   ('form', 'side'), [('JPEG', 65500), ('WEBP', 16383), ('AVIF', 32768)]
 )
@@ -270,8 +219,10 @@ def test_the_largest_side_can_be_written_and_read(form, side):
     writing.check_format(form, *shape)
     picture = pictures.Picture(np.zeros((*shape, 3), np.uint8))
     assert read(write(picture, form)).pixels.shape == (*shape, 3)
-  with pytest.raises(ValueError, match=f'at most {side} pixels a side'):
+  why = f'{form} holds at most {side} pixels a side.*--format png'
+  with pytest.raises(ValueError, match=why):
     writing.check_format(form, 1, side + 1)
+  writing.check_format('PNG', 1, side + 1)
   if form == 'AVIF':
     with pytest.raises(ValueError, match='pixels, not 20000x20000'):
       writing.check_format(form, 20000, 20000)

@@ -27,78 +27,66 @@ def inputs():
   return jax.tree.map(jnp.float32, (x, *vectors, dy))
 
 
-def assert_gradients_equal(ours, theirs, arguments, dy):
-  y, pull_back = jax.vjp(ours, *arguments)
-  expected, expected_pull_back = jax.vjp(theirs, *arguments)
+def assert_gradients_equal(function, arguments, slope, dy):
+  """Of a module's function, ours and plain; by a learned slope as well."""
+  fixed = () if isinstance(slope, np.ndarray) else (slope,)
+  if not fixed:
+    arguments = (*arguments, jnp.array(slope))
+  (y, pull_back), (expected, expected_pull_back) = (
+    jax.vjp(lambda *args, m=module: function(m, *args, *fixed), *arguments)
+    for module in (epilogues, plain)
+  )
   np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
   for a, b in zip(pull_back(dy), expected_pull_back(dy), strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * np.abs(b).max())
 
 
+by_slope = pytest.mark.parametrize(
+  'slope', SLOPES, ids=['none', 'leaky', 'learned']
+)
+
+
 @pytest.mark.usefixtures('sums')
-@pytest.mark.parametrize('slope', SLOPES, ids=['none', 'leaky', 'learned'])
+@by_slope
 def test_normalising_by_a_batch_has_the_plain_gradients(slope):
   x, scale, _, bias, _, dy = inputs()
-  slopes = () if isinstance(slope, float) else (jnp.array(slope),)
-  more = (slope,) if isinstance(slope, float) else ()
-  assert_gradients_equal(
-    lambda *args: epilogues.normalize_batch(*args, *more)[0],
-    lambda *args: plain.normalize_batch(*args, *more)[0],
-    (x, scale, bias, *slopes),
-    dy,
-  )
+  normalize = lambda module, *args: module.normalize_batch(*args)[0]
+  assert_gradients_equal(normalize, (x, scale, bias), slope, dy)
 
 
 @pytest.mark.usefixtures('sums')
-@pytest.mark.parametrize('slope', SLOPES, ids=['none', 'leaky', 'learned'])
+@by_slope
 def test_each_group_is_normalised_by_itself(slope):
   x, scale, _, bias, _, dy = inputs()
   x, dy = (jnp.concatenate([x, 2 * x + 1]), jnp.concatenate([dy, 1 - dy]))
-  slopes = () if isinstance(slope, float) else (jnp.array(slope),)
-  more = (slope,) if isinstance(slope, float) else ()
+  normalize = lambda module, *args: module.normalize_batch(*args, groups=3)
   assert_gradients_equal(
-    lambda *args: epilogues.normalize_batch(*args, *more, groups=3)[0],
-    lambda *args: plain.normalize_batch(*args, *more, groups=3)[0],
-    (x, scale, bias, *slopes),
-    dy,
+    lambda *args: normalize(*args)[0], (x, scale, bias), slope, dy
   )
   for ours, theirs in zip(
-    epilogues.normalize_batch(x, scale, bias, groups=3)[1:],
-    plain.normalize_batch(x, scale, bias, groups=3)[1:],
+    normalize(epilogues, x, scale, bias)[1:],
+    normalize(plain, x, scale, bias)[1:],
     strict=True,
   ):
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.usefixtures('sums')
-@pytest.mark.parametrize('slope', SLOPES, ids=['none', 'leaky', 'learned'])
+@by_slope
 def test_normalising_by_given_statistics_has_the_plain_gradients(slope):
   x, mean, variance, scale, bias, dy = inputs()
-  slopes = () if isinstance(slope, float) else (jnp.array(slope),)
-  more = (slope,) if isinstance(slope, float) else ()
-  given = lambda normalize: (
-    lambda x, *args: normalize(x, mean, variance, *args, *more)
+  normalize = lambda module, x, *args: module.normalize(
+    x, mean, variance, *args
   )
-  assert_gradients_equal(
-    given(epilogues.normalize),
-    given(plain.normalize),
-    (x, scale, bias, *slopes),
-    dy,
-  )
+  assert_gradients_equal(normalize, (x, scale, bias), slope, dy)
 
 
 @pytest.mark.usefixtures('sums')
-@pytest.mark.parametrize('slope', SLOPES, ids=['none', 'leaky', 'learned'])
+@by_slope
 def test_adding_a_bias_has_the_plain_gradients(slope):
   x, bias, *_, dy = inputs()
-  slopes = () if isinstance(slope, float) else (jnp.array(slope),)
-  more = (slope,) if isinstance(slope, float) else ()
-  assert_gradients_equal(
-    lambda *args: epilogues.add_bias(*args, *more),
-    lambda *args: plain.add_bias(*args, *more),
-    (x, bias, *slopes),
-    dy,
-  )
+  add = lambda module, *args: module.add_bias(*args)
+  assert_gradients_equal(add, (x, bias), slope, dy)
 
 
 def test_the_statistics_are_the_batchs_and_pass_no_gradient_on():

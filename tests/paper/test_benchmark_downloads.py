@@ -77,13 +77,13 @@ def tiny(monkeypatch):
   with socket.socket() as free:
     free.bind(('127.0.0.1', 0))
     port = free.getsockname()[1]
-  pinned = {name: sha256(pixels) for name, pixels in PIXELS.items()}
+  home = f'http://127.0.0.1:{port}/{{}}_HR.tar.gz'
+  pinned = '\n'.join(f'{name} {sha256(x)}' for name, x in PIXELS.items())
   sets = {
-    name.lower(): benchmark_downloads.Benchmark(
-      name, 2, f'http://127.0.0.1:{port}/Tiny_HR.tar.gz', pixels
-    )
-    for name, pixels in (('Tiny', pinned), ('Free', {}))
+    name.lower(): benchmark_downloads.Benchmark(name, 2, pixels)
+    for name, pixels in (('Tiny', pinned), ('Free', ''))
   }
+  monkeypatch.setattr(benchmark_downloads, '_HOME', home)
   monkeypatch.setattr(benchmark_downloads, 'BENCHMARKS', sets)
   return sets
 
@@ -106,11 +106,11 @@ def files(folder):
   return sorted(str(p.relative_to(folder)) for p in folder.rglob('*.*'))
 
 
-def test_fetches_from_its_home(home, tmp_path, tiny, capsys):
+def test_fetches_from_its_home(home, tmp_path, monkeypatch, capsys):
   folder, address = home
   make_tar(folder / 'Tiny_HR.tar.gz', GOOD)
-  url = f'{address}/Tiny_HR.tar.gz'
-  tiny['tiny'] = benchmark_downloads.dataclasses.replace(tiny['tiny'], url=url)
+  url = f'{address}/{{}}_HR.tar.gz'
+  monkeypatch.setattr(benchmark_downloads, '_HOME', url)
   output = tmp_path / 'data'
 
   said = run(capsys, 'tINY', '-o', output)
@@ -226,7 +226,6 @@ def test_only_regular_files_are_taken(tmp_path):
   ('limit', 'value', 'expected'),
   [
     ('_MAX_BYTES', 400, 'makes it larger than a benchmark can be'),
-    ('_MAX_FILE_BYTES', 100, 'makes it larger than a benchmark can be'),
     ('_MAX_MEMBERS', 1, 'it has more than 1 members'),
   ],
 )
@@ -264,7 +263,7 @@ def test_a_set_without_pinned_pixels(tmp_path, tiny, capsys):
   text = ''.join(hashlib.md5(content).hexdigest() for content in in_order)
   md5 = hashlib.md5(text.encode()).hexdigest()
   for published, expected in ((md5, ', MD5 of the files as'), ('0', 'WARNING')):
-    tiny['free'] = benchmark_downloads.Benchmark('Free', 2, '', {}, published)
+    tiny['free'] = benchmark_downloads.Benchmark('Free', 2, '', published)
     output = tmp_path / published
     assert expected in run(capsys, 'free', '-o', output, '--archive', archive)
 

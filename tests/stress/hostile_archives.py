@@ -1,12 +1,9 @@
-"""Hostile zips as PyTorch would write them, and hostile packages of tar."""
+"""Hostile zips as PyTorch would write them."""
 
 import base64
 from collections.abc import Callable
-import gzip
-import io
 import pathlib
 import struct
-import tarfile
 import zipfile
 import zlib
 
@@ -109,49 +106,6 @@ def zeros_deflated(count: int) -> bytes:
   return one * count + zlib.compressobj(9, zlib.DEFLATED, -15).flush()
 
 
-def _bomb(path: pathlib.Path) -> None:
-  """20 GiB of zeros in front of the file that is looked for."""
-  count = 20 * 1024
-  head = io.BytesIO()
-  with tarfile.open(fileobj=head, mode='w', format=tarfile.GNU_FORMAT) as tar:
-    tar.addfile(_entry('x-1/zeros', count * _MIB))
-  engine = zlib.compressobj(9, zlib.DEFLATED, -15)
-  first = engine.compress(head.getvalue()[: tarfile.BLOCKSIZE])
-  first += engine.flush(zlib.Z_FULL_FLUSH)
-  gzip_head = b'\x1f\x8b\x08\0\0\0\0\0\0\xff'
-  path.write_bytes(gzip_head + first + zeros_deflated(count) + bytes(8))
-
-
-def _entry(name: str, size: int) -> tarfile.TarInfo:
-  entry = tarfile.TarInfo(name)
-  entry.size = size
-  return entry
-
-
-def _sparse(path: pathlib.Path) -> None:
-  """A sparse file of 2^40 bytes, none of which is there."""
-  entry = _entry('x-1/weights/alexnet.ckpt', 0)
-  entry.type = tarfile.GNUTYPE_SPARSE
-  block = bytearray(entry.tobuf(tarfile.GNU_FORMAT))
-  block[483:495] = b'\x80' + (2**40).to_bytes(11, 'big')
-  block[148:156] = b' ' * 8
-  block[148:156] = b'%06o\0 ' % sum(block)
-  path.write_bytes(gzip.compress(bytes(block) + bytes(1024)))
-
-
-def _large_member(path: pathlib.Path) -> None:
-  block = _entry('x-1/weights/alexnet.ckpt', 2**40).tobuf(tarfile.GNU_FORMAT)
-  path.write_bytes(gzip.compress(block + bytes(1024)))
-
-
-def _names(path: pathlib.Path) -> None:
-  """3,000 names, each of the next."""
-  entry = _entry('x', 5)
-  entry.type = tarfile.GNUTYPE_LONGNAME
-  name = entry.tobuf(tarfile.GNU_FORMAT) + b'x.txt' + bytes(507)
-  path.write_bytes(gzip.compress(name * 3000))
-
-
 # Found by fuzzing: a directory that says it lies before the file.
 _BEFORE = (
   'c-jl_W@Zs#V9+bb&S_w&Eo6w`Vqjn>E=ep&jZeu;F3Dgh)(h}vWD;QpDgpvYq3YN@&kPbIfN'
@@ -175,10 +129,4 @@ ZIPS: dict[str, Callable[[pathlib.Path], None]] = {
   'a member of 3.9 GiB in 4 MB': _compressed,
   'a directory before its beginning': _before,
   '60,000 members': _many_members,
-}
-TARS: dict[str, Callable[[pathlib.Path], None]] = {
-  '20 GiB in front': _bomb,
-  'a sparse member of 2^40 bytes': _sparse,
-  'a member of 2^40 bytes': _large_member,
-  '3,000 names in front': _names,
 }

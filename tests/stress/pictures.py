@@ -28,8 +28,8 @@ _CASES = pathlib.Path(
 
 
 def _encode(mode: str, form: str, size: tuple[int, int] = (6, 5)) -> bytes:
-  noise = Image.fromarray(image_files.noise(*size[::-1]))
-  return image_files.encode(noise.convert(mode), form)
+  noise = image_files.noise(size[1], size[0])
+  return image_files.encode(Image.fromarray(noise).convert(mode), form)
 
 
 _PNG = _encode('RGB', 'PNG')

@@ -122,7 +122,7 @@ def _readers() -> dict[str, Callable[[str], None]]:
   import jax
 
   from srgan_jax import weights
-  from srgan_jax.convert import generator, lpips, vgg
+  from srgan_jax.convert import generator, vgg
 
   jax.config.update('jax_platforms', 'cpu')
   jax.numpy.zeros(1).block_until_ready()
@@ -133,7 +133,6 @@ def _readers() -> dict[str, Callable[[str], None]]:
   return {
     'generator': lambda text: _drop(generator.convert(*path(text))),
     'vgg': lambda text: _drop(vgg.convert(*path(text))),
-    'lpips': lambda text: _drop(lpips.convert(*path(text), 'alex')),
     'our generator': lambda text: _drop(weights.load_generator(text)),
     'our VGG': lambda text: _drop(weights.load_vgg(text)),
   }

@@ -34,8 +34,7 @@ def attack(short: bool) -> Iterator[Row]:
   """Upscales pictures and films that grow."""
   with tempfile.TemporaryDirectory() as name:
     folder = pathlib.Path(name)
-    generator = small.save_generator(folder / 'generator.safetensors')
-    model = f'--model={generator}'
+    model = f'--model={small.save_generator(folder / "g.safetensors")}'
     for megapixels in () if short else (25, 100, 400):
       side = math.isqrt(megapixels * 10**6) // SCALE
       source, output = folder / 'picture.jpg', folder / 'large.jpg'

@@ -7,10 +7,10 @@ from typing import Any
 import zlib
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 import pytest
 
-from srgan_jax.imaging import pictures, writing
+from srgan_jax.imaging import pictures, png, writing
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
@@ -22,20 +22,46 @@ def encode(image: Image.Image, form: str = 'PNG', **options) -> bytes:
   return stream.getvalue()
 
 
+def with_chunks(image: Image.Image, *chunks: png.Chunk) -> bytes:
+  """A PNG with chunks before its pixels."""
+  stream = io.BytesIO()
+  target: Any = png.Inserting(stream, chunks)
+  image.save(target, 'PNG')
+  return stream.getvalue()
+
+
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
   rng = np.random.default_rng(seed)
   return rng.integers(0, 256, (height, width, 3), np.uint8)
 
 
+def png_of(
+  width: int,
+  height: int,
+  bits: int,
+  colour_type: int,
+  rows: bytes,
+  *chunks: png.Chunk,
+  interlaced: bool = False,
+) -> bytes:
+  """A PNG of rows, each behind its filter; `chunks` before them."""
+  header = struct.pack(
+    '>IIBBBBB', width, height, bits, colour_type, 0, 0, interlaced
+  )
+  return png.SIGNATURE + b''.join(
+    png.encode_chunk(chunk)
+    for chunk in (
+      png.Chunk(b'IHDR', header),
+      *chunks,
+      png.Chunk(b'IDAT', zlib.compress(rows)),
+      png.Chunk(b'IEND', b''),
+    )
+  )
+
+
 def claim(width: int, height: int) -> bytes:
   """A PNG of a few bytes that says it is as large."""
-  head = b'IHDR' + struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
-  data = b'IDAT' + zlib.compress(b'')
-  chunks = (
-    struct.pack('>I', len(c) - 4) + c + struct.pack('>I', zlib.crc32(c))
-    for c in (head, data, b'IEND')
-  )
-  return b'\x89PNG\r\n\x1a\n' + b''.join(chunks)
+  return png_of(width, height, 8, 2, b'')
 
 
 def huge() -> bytes:
@@ -60,17 +86,10 @@ def palette(transparency: bytes | int | None = None) -> bytes:
   return encode(image, **options)
 
 
-# What a viewer shows for each EXIF orientation.
-TURNED = {
-  1: lambda a: a,
-  2: lambda a: a[:, ::-1],
-  3: lambda a: a[::-1, ::-1],
-  4: lambda a: a[::-1],
-  5: lambda a: a.swapaxes(0, 1),
-  6: lambda a: np.rot90(a, -1),
-  7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
-  8: lambda a: np.rot90(a),
-}
+def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+  """What Pillow shows for an EXIF orientation."""
+  with Image.open(io.BytesIO(oriented(pixels, 'PNG', orientation))) as image:
+    return np.asarray(ImageOps.exif_transpose(image))
 
 
 def oriented(pixels: np.ndarray, form: str, orientation: int) -> bytes:

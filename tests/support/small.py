@@ -12,7 +12,7 @@ from srgan_jax.evaluation import lpips
 from srgan_jax.models import vgg
 from srgan_jax.models.discriminator import Discriminator
 from srgan_jax.models.generator import Generator
-from srgan_jax.training import optimizers
+from srgan_jax.training import optimizers, stages
 from srgan_jax.training import step as step_lib
 from srgan_jax.weights import architecture
 
@@ -76,6 +76,44 @@ def gan_state(ema=False):
     generator=generator,
     ema=generator.variables if ema else None,
     discriminator=network_state(DISCRIMINATOR, 1),
+  )
+
+
+def stage(name, objective=VGG_OBJECTIVE):
+  """A stage of a run by its name, with the small VGG where it needs one."""
+  is_gan = name == stages.GAN
+  layer = objective.content_layer
+  return stages.Stage(
+    name=name,
+    steps=100,
+    schedule=lambda count: 1e-3,
+    step=step_lib.gan_step if is_gan else step_lib.pretrain_step,
+    objective=objective,
+    content=stages.Content('vgg22', layer, perceptual() if layer else None),
+  )
+
+
+def rows(steps, size):
+  """Steps' crops, as a loader gives them."""
+  rng = np.random.default_rng(0)
+  side = SIDE + 16
+  return [
+    {
+      'crop': rng.integers(0, 256, (size, side, side, 3), np.uint8),
+      'symmetry': rng.integers(0, 8, size, np.int32),
+    }
+    for _ in range(steps)
+  ]
+
+
+def assert_close(ours, theirs, tolerance=1e-5):
+  """Of trees: by each value's size, or its array's largest."""
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(
+      a, b, rtol=tolerance, atol=tolerance * (np.abs(b).max() + 1e-6)
+    ),
+    ours,
+    theirs,
   )
 
 

@@ -7,6 +7,7 @@ import tarfile
 import numpy as np
 from PIL import Image
 
+from srgan_jax.data import draw, loader
 from srgan_jax.data.source import Entry, Source
 
 
@@ -43,9 +44,22 @@ class Pictures(Source):
     super().__init__('memory:', entries, sizes, np.arange(count))
     self.reads = []
 
-  def read(self, index):
+  def read_or_next(self, index):
     self.reads.append(index)
-    return self.pictures[index]
+    return index, self.pictures[index]
+
+
+def plain_batches(source, count, start_step=0, **settings):
+  """What every loader must give, drawn and cut crop by crop."""
+  crop_size = settings['crop_size']
+  return [
+    loader.host_batch(
+      source,
+      draw.draw(step=step, sizes=source.sizes, **settings),
+      crop_size=crop_size,
+    )
+    for step in range(start_step, start_step + count)
+  ]
 
 
 def assert_same(some, others):

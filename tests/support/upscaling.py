@@ -25,15 +25,14 @@ def network(**fields):
   return generator, variables
 
 
-def save_small_generator(folder):
-  """A file of `network`, in a folder."""
-  path = folder / 'generator.safetensors'
-  generator, variables = network()
+def save_generator(path, variables=None, **training):
+  """Writes `network`, by default with its own variables, as a file."""
+  generator, own = network()
   weights.save_generator(
     path,
-    variables,
+    own if variables is None else variables,
     architecture=architecture.of_generator(generator),
-    training={'steps': 0},
+    training=training,
   )
   return path
 

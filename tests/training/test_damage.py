@@ -147,16 +147,12 @@ def test_a_damaged_config_is_named(damaged, inputs, text):
   ],
   ids=range(7),
 )
-def test_a_foreign_line_of_metrics_is_named(damaged, inputs, line):
+def test_a_foreign_line_of_metrics_is_dropped(damaged, inputs, line, caplog):
   path = damaged / 'metrics.jsonl'
   lines = path.read_bytes().splitlines()
   path.write_bytes(b'\n'.join([lines[0], line, *lines[1:]]) + b'\n')
-  with pytest.raises(ValueError) as caught:
-    Run(make_setup(), damaged, inputs).train()
-  assert f'{path} is damaged: no run has written its line 2' in str(
-    caught.value
-  )
-  Run(make_setup(resume='whole'), damaged, inputs).train()
+  Run(make_setup(), damaged, inputs).train()
+  assert f'{path}: dropped damaged lines: [2]' in caplog.text
   assert path.read_bytes().splitlines() == lines
 
 
@@ -170,26 +166,6 @@ def test_a_checkpoint_of_another_shape_is_one_line(tmp_path):
     with pytest.raises(ValueError, match='1 cannot be restored: ') as caught:
       saved.restore(1, other)
   assert '\n' not in str(caught.value) and len(str(caught.value)) < 600
-
-
-def test_a_jumping_clock_costs_no_checkpoint(tmp_path, monkeypatch, caplog):
-  placement = sharding.Placement(sharding.make_mesh(4), 'global')
-  state = placement.place(small.pretrain_state())
-  saved = checkpoints.Checkpoints(tmp_path, placement)
-  wait, jumps = saved._manager.wait_until_finished, [True]
-
-  def jump():
-    wait()
-    if jumps and (tmp_path / '5').exists():
-      jumps.pop()
-      shutil.rmtree(tmp_path / '5')
-      raise TimeoutError('3,000,000 s have passed')
-
-  monkeypatch.setattr(saved._manager, 'wait_until_finished', jump)
-  saved.save(5, state, {'window': []})
-  saved.close()
-  assert checkpoints.find_fault(tmp_path / '5') is None
-  assert 'it is made again' in caplog.text
 
 
 def test_a_failed_run_does_not_wait_for_a_save_that_never_ends(

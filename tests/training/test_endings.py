@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from srgan_jax.training import checkpoints
+from srgan_jax.training import checkpoints, lock
 from srgan_jax.training.run import Run
 from srgan_jax.training.setup import Setup
 from tests.support import repository, signals
@@ -64,7 +64,7 @@ def test_a_second_run_is_refused_and_harms_nothing(tmp_path):
   [step, *_] = checkpoints.steps(workdir / 'checkpoints' / 'pretrain')
   folder = workdir / 'checkpoints' / 'pretrain' / str(step)
   assert checkpoints.find_fault(folder) is None
-  assert not (workdir / 'run.lock').exists()
+  lock.check(workdir)
 
 
 _ON_TERMINAL = """

@@ -13,29 +13,9 @@ from srgan_jax.models import epilogues
 from srgan_jax.training import flat, program, stages
 from srgan_jax.training import step as step_lib
 from tests.support import plain, small
+from tests.support.small import assert_close, stage
 
-
-def stage(name, content='conv2_2'):
-  is_gan = name == stages.GAN
-  objective = step_lib.Objective(content_layer=content, ema_decay=0.9)
-  network = small.perceptual() if content else None
-  return stages.Stage(
-    name=name,
-    steps=100,
-    schedule=lambda count: 1e-3,
-    step=step_lib.gan_step if is_gan else step_lib.pretrain_step,
-    objective=objective,
-    content=stages.Content('vgg22', content, network),
-  )
-
-
-def rows(steps, size=4):
-  rng = np.random.default_rng(0)
-  side = small.SIDE + 16
-  return {
-    'crop': rng.integers(0, 256, (steps, size, side, side, 3), np.uint8),
-    'symmetry': rng.integers(0, 8, (steps, size), np.int32),
-  }
+OBJECTIVE = step_lib.Objective(content_layer='conv2_2', ema_decay=0.9)
 
 
 def train(state, stage, *, steps, per_call, is_flat):
@@ -50,26 +30,14 @@ def train(state, stage, *, steps, per_call, is_flat):
   state, perceptual = sharding.replicate(
     jax.device_get((state, stage.content.perceptual)), mesh
   )
-  history, drawn = [], rows(steps)
+  history, rows = [], small.rows(steps, 4)
   for first in range(0, steps, per_call):
-    part = jax.tree.map(
-      lambda x, first=first: x[first : first + per_call], drawn
-    )
+    part = sharding.shard_batches(rows[first : first + per_call], mesh)
     rates = np.full(per_call, 1e-3, np.float32)
     state, metrics = update(state, part, rates, None, perceptual)
     history.append(metrics)
   columns = jax.tree.map(lambda *x: np.concatenate(x), *history)
   return jax.device_get(state), columns
-
-
-def assert_close(ours, theirs, tolerance):
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(
-      a, b, rtol=tolerance, atol=tolerance * (np.abs(b).max() + 1e-6)
-    ),
-    ours,
-    theirs,
-  )
 
 
 def test_a_packed_state_comes_back_as_it_was():
@@ -114,7 +82,9 @@ def test_kernels_lie_as_cudnn_reads_them():
 def test_the_packed_loop_trains_as_single_plain_steps(name, monkeypatch):
   """Six updates by a GPU's program and by the plainest, on the same CPU."""
   make = small.gan_state if name == stages.GAN else small.pretrain_state
-  run = functools.partial(train, make(ema=True), stage(name), steps=6)
+  run = functools.partial(
+    train, make(ema=True), stage(name, OBJECTIVE), steps=6
+  )
   with monkeypatch.context() as patch:
     plain.add_as_gpus(patch)
     ours, metrics = run(per_call=3, is_flat=True)
@@ -134,7 +104,10 @@ def test_the_packed_loop_trains_as_single_plain_steps(name, monkeypatch):
 
 def test_forty_updates_end_where_plain_ones_do(monkeypatch):
   run = functools.partial(
-    train, small.pretrain_state(), stage(stages.PRETRAIN, None), steps=40
+    train,
+    small.pretrain_state(),
+    stage(stages.PRETRAIN, step_lib.Objective()),
+    steps=40,
   )
   with monkeypatch.context() as patch:
     plain.add_as_gpus(patch)

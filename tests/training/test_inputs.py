@@ -7,7 +7,7 @@ import pytest
 from srgan_jax import sharding
 from srgan_jax.data import draw as draw_lib
 from srgan_jax.data.loader import host_batch
-from srgan_jax.imaging import imresize, reading
+from srgan_jax.imaging import reading
 from srgan_jax.training.inputs import Inputs
 from tests.support.repository import tiny_config
 
@@ -25,7 +25,6 @@ def test_the_crops_are_the_configs(kind, placement):
     **{
       'data.loader': kind,
       'data.augment': False,
-      'data.edge': 'mirror',
       'data.crops_per_image': 3,
       'data.placement': placement,
     },
@@ -43,7 +42,7 @@ def test_the_crops_are_the_configs(kind, placement):
     augment=False,
     crops_per_image=3,
   )
-  expected = host_batch(inputs.source, drawn, crop_size=32, edge='mirror')
+  expected = host_batch(inputs.source, drawn, crop_size=32)
   for name, values in expected.items():
     np.testing.assert_array_equal(ours[name], values)
 
@@ -65,15 +64,6 @@ def test_pictures_are_kept_within_the_configs_memory(monkeypatch, gib, decodes):
     next(batches)
   batches.close()
   assert len(read) == decodes if gib else len(read) >= decodes
-
-
-@pytest.mark.parametrize('edge', ['clamp', 'mirror'])
-def test_validation_resizes_with_the_configs_edge(edge):
-  config = tiny_config(**{'data.validation': 'hold-out:1', 'data.edge': edge})
-  [pair] = open_inputs(config).validation._pairs
-  np.testing.assert_array_equal(pair.lr, imresize(pair.hr, 1 / 4, edge))
-  other = {'clamp': 'mirror', 'mirror': 'clamp'}[edge]
-  assert np.any(pair.lr != imresize(pair.hr, 1 / 4, other))
 
 
 def test_photos_held_out_are_validated_on_and_not_trained_on():

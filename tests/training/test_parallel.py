@@ -51,12 +51,8 @@ def test_four_devices_give_the_gradients_of_one(stage):
       lambda network: network.opt_state.inner_state[0].mu,
       lambda network: network.batch_stats,
     ):
-      jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(
-          a, b, rtol=TOLERANCE, atol=TOLERANCE * np.abs(b).max()
-        ),
-        part(getattr(four, name)),
-        part(getattr(one, name)),
+      small.assert_close(
+        part(getattr(four, name)), part(getattr(one, name)), TOLERANCE
       )
   for name, value in one_metrics.items():
     np.testing.assert_allclose(
@@ -185,9 +181,9 @@ def test_processes_with_resident_photos_train_as_one_with_their_devices(
 
 
 def test_where_the_first_process_is_refused_all_end(tmp_path):
-  with lock.Lock(tmp_path):
+  with lock.held(tmp_path):
     running = _start(tmp_path, '--config.data.loader=resident')
     said = [process.communicate(timeout=400)[0] for process in running]
   assert all(process.returncode not in (0, None) for process in running), said
   assert 'is in use by process' in said[0]
-  assert not list(tmp_path.iterdir())
+  assert [path.name for path in tmp_path.iterdir()] == [lock.NAME]

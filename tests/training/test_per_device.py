@@ -11,7 +11,6 @@ import pytest
 from srgan_jax import sharding
 from srgan_jax.data.batch import make_batch
 from srgan_jax.training import checkpoints, optimizers, program, stages
-from srgan_jax.training import step as step_lib
 from tests.support import small
 
 DEVICES = 4
@@ -22,39 +21,15 @@ def _placement(devices=DEVICES):
   return sharding.Placement(mesh, 'per_device')
 
 
-def _stage(name):
-  is_gan = name == stages.GAN
-  return stages.Stage(
-    name=name,
-    steps=1,
-    schedule=lambda count: 1e-3,
-    step=step_lib.gan_step if is_gan else step_lib.pretrain_step,
-    objective=small.VGG_OBJECTIVE,
-    content=stages.Content('vgg22', 'conv2_2', small.perceptual()),
-  )
-
-
 def _host_state(name):
   state = small.gan_state if name == stages.GAN else small.pretrain_state
   return jax.device_get(state(ema=True))
 
 
-def _rows(steps=1):
-  rng = np.random.default_rng(0)
-  shape = (8, small.SIDE + 16, small.SIDE + 16, 3)
-  return [
-    {
-      'crop': rng.integers(0, 256, shape, np.uint8),
-      'symmetry': rng.integers(0, 8, 8, np.int32),
-    }
-    for _ in range(steps)
-  ]
-
-
 @functools.cache
 def _update(name):
   """One update on four devices: the program, the new state, the metrics."""
-  placement, stage = _placement(), _stage(name)
+  placement, stage = _placement(), small.stage(name)
   step = program.make_update(
     stage,
     lambda pictures, rows: rows,
@@ -62,7 +37,7 @@ def _update(name):
     precision='highest',
     batch_norm='per_device',
   )
-  rows = sharding.shard_batches(_rows(), placement.mesh)
+  rows = sharding.shard_batches(small.rows(1, 8), placement.mesh)
   perceptual = sharding.replicate(stage.content.perceptual, placement.mesh)
   state = placement.place(_host_state(name))
   rates = optimizers.rates(stage.schedule, 1)
@@ -74,7 +49,7 @@ def _update(name):
 @pytest.mark.parametrize('name', [stages.PRETRAIN, stages.GAN])
 def test_gradients_are_the_mean_of_the_devices_own(name):
   _, state, metrics = _update(name)
-  stage, (rows,) = _stage(name), _rows()
+  stage, (rows,) = small.stage(name), small.rows(1, 8)
   step = jax.jit(functools.partial(stage.step, objective=stage.objective))
   alone = []
   for device in range(DEVICES):
@@ -90,13 +65,7 @@ def test_gradients_are_the_mean_of_the_devices_own(name):
   mean = jax.tree.map(
     lambda *x: np.mean(x, axis=0), *(moments(new) for new, _ in alone)
   )
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(
-      a, b, rtol=2e-5, atol=2e-5 * np.abs(b).max()
-    ),
-    jax.device_get(moments(state)),
-    mean,
-  )
+  small.assert_close(jax.device_get(moments(state)), mean, 2e-5)
   # Every device's statistics are those of its own two crops.
   statistics = jax.device_get(getattr(state, network).batch_stats)
   for device, (new, _) in enumerate(alone):

@@ -40,7 +40,7 @@ def test_tensorboard_is_told_the_step_of_everything(tmp_path):
   reporter = reporting.Reporter(tmp_path, 'gan', start=0, steps=9)
   reporter.metrics(3, {'loss': 0.5, 'psnr_y': 25.0})
   reporter.metrics(7, {'loss': 0.25})
-  reporter.images(7, 'samples', np.full((4, 6, 3), 200, np.uint8))
+  reporter.images(7, np.full((4, 6, 3), 200, np.uint8))
   reporter.close()
   events = read_events(tmp_path / 'tensorboard' / 'gan')
   values = [(e.step, value) for e in events for value in e.summary.value]
@@ -103,7 +103,7 @@ def test_processes_but_the_first_write_nothing(tmp_path):
   reporter = reporting.Reporter(tmp_path, 'gan', start=0, steps=9, active=False)
   reporter.advance(1)
   reporter.metrics(1, {'loss': 0.5})
-  reporter.images(1, 'samples', np.zeros((4, 6, 3), np.uint8))
+  reporter.images(1, np.zeros((4, 6, 3), np.uint8))
   reporter.close()
   assert not list(tmp_path.iterdir())
 

@@ -19,6 +19,12 @@ from srgan_jax.training.setup import Setup
 from tests.support import repository, small
 
 
+def assert_within(ours, theirs, tolerance):
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=tolerance), ours, theirs
+  )
+
+
 @pytest.fixture
 def photos(tmp_path):
   folder = tmp_path / 'photos'
@@ -115,52 +121,29 @@ def test_what_each_stage_leaves_is_the_average(two_stages):
     assert np.any(ours['params']['conv_in']['kernel'] != last)
 
 
-def test_a_gan_config_shares_a_trained_srresnet(tmp_path):
-  first = tmp_path / 'srresnet'
-  Run(Setup(repository.tiny_config(**{'stages.gan.steps': 0})), first).train()
-  shared = first / 'generator_pretrain.safetensors'
-  workdir = tmp_path / 'gan'
-  config = repository.tiny_config(
-    init_generator=str(shared), **{'stages.gan.learning_rate': 1e-12}
-  )
-  Run(Setup(config), workdir).train()
-  assert not (workdir / 'generator_pretrain.safetensors').exists()
-  _, ours, _ = weights.load_generator(workdir / 'generator.safetensors')
-  _, theirs, _ = weights.load_generator(shared)
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-9),
-    ours['params'],
-    theirs['params'],
-  )
-  with pytest.raises(ValueError, match='has 4 channels, .* is 8'):
-    Setup(
-      repository.tiny_config(
-        init_generator=str(shared), **{'model.channels': 8}
-      )
-    )
-
-
-def test_an_srresnet_stage_goes_on_from_a_trained_generator(tmp_path):
-  first = tmp_path / 'first'
-  Run(Setup(repository.tiny_config(**{'stages.gan.steps': 0})), first).train()
-  path = first / 'generator.safetensors'
-  workdir = tmp_path / 'second'
-  config = repository.tiny_config(
-    seed=1,
-    **{
-      'stages.gan.steps': 0,
-      'stages.pretrain.init_generator': str(path),
-      'stages.pretrain.learning_rate': 1e-12,
-    },
-  )
-  Run(Setup(config), workdir).train()
-  _, ours, _ = weights.load_generator(workdir / 'generator.safetensors')
+@pytest.mark.parametrize(
+  ('field', 'changes'),
+  [
+    ('init_generator', {'stages.gan.learning_rate': 1e-12}),
+    (
+      'stages.pretrain.init_generator',
+      {'stages.gan.steps': 0, 'stages.pretrain.learning_rate': 1e-12},
+    ),
+  ],
+)
+def test_a_stage_goes_on_from_a_trained_generator(
+  two_stages, tmp_path, field, changes
+):
+  path = two_stages[0].folder / 'generator_pretrain.safetensors'
+  changes = changes | {field: str(path), 'seed': 1}
+  Run(Setup(repository.tiny_config(**changes)), tmp_path).train()
+  has_srresnet = (tmp_path / 'generator_pretrain.safetensors').exists()
+  assert has_srresnet == (field != 'init_generator')
+  _, ours, _ = weights.load_generator(tmp_path / 'generator.safetensors')
   _, theirs, _ = weights.load_generator(path)
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-9),
-    ours['params'],
-    theirs['params'],
-  )
+  assert_within(ours['params'], theirs['params'], 1e-9)
+  with pytest.raises(ValueError, match='has 4 channels, .* is 8'):
+    Setup(repository.tiny_config(**changes, **{'model.channels': 8}))
 
 
 def _logged(workdir):
@@ -190,9 +173,7 @@ def test_resident_images_and_several_steps_a_call_train_the_same(tmp_path):
     for name in ('fast', 'plain')
   )
   # Adam's first updates have the size of the rate, whatever the gradient's.
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), ours, theirs
-  )
+  assert_within(ours, theirs, 1e-4)
 
 
 def test_several_steps_a_call_resume_exactly(tmp_path, monkeypatch):

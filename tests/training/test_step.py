@@ -11,6 +11,7 @@ import pytest
 from srgan_jax import losses
 from srgan_jax.training import step as step_lib
 from tests.support import plain, small
+from tests.support.small import assert_close
 
 
 @functools.cache
@@ -19,16 +20,6 @@ def compiled(step, objective):
 
 
 _apply = jax.jit(step_lib._apply)
-
-
-def assert_close(ours, theirs, tolerance=1e-5):
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(
-      a, b, rtol=tolerance, atol=tolerance * (np.abs(b).max() + 1e-6)
-    ),
-    ours,
-    theirs,
-  )
 
 
 def _plain_gan_gradients(state, batch, perceptual, objective):

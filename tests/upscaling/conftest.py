@@ -2,10 +2,11 @@
 
 import pytest
 
-from tests.support.upscaling import save_small_generator
+from tests.support.upscaling import save_generator
 
 
 @pytest.fixture(scope='module')
 def model(tmp_path_factory):
   """A generator file of a small network with random weights."""
-  return save_small_generator(tmp_path_factory.mktemp('model'))
+  folder = tmp_path_factory.mktemp('model')
+  return save_generator(folder / 'generator.safetensors')

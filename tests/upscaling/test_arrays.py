@@ -1,4 +1,4 @@
-"""The upscaling call on arrays of every kind, and what it refuses."""
+"""The upscaling call: what it takes, what it refuses, what it says."""
 
 import jax
 import jax.numpy as jnp
@@ -7,13 +7,11 @@ from PIL import Image
 import pytest
 
 import srgan_jax
+from srgan_jax import pretrained
 from srgan_jax.imaging import color, resize
 from srgan_jax.upscaling import upscaler
 from tests.support.image_files import profile
-from tests.support.upscaling import (
-  network,
-  noise,
-)
+from tests.support.upscaling import network, noise
 
 
 @pytest.fixture(scope='module')
@@ -136,3 +134,28 @@ def test_bfloat16_is_for_8_bits_alone(model, upscaler_):
   assert 0 < difference.max() <= 8
   for other in (image.astype(np.uint16) * 257, color.to_unit(image)):
     np.testing.assert_array_equal(fast(other), upscaler_(other))
+
+
+def test_paths_and_lists_are_taken(upscaler_, tmp_path):
+  pixels = noise(5, 7, 3)
+  Image.fromarray(pixels).save(tmp_path / 'a.png')
+  array = upscaler_(pixels)
+  for path in (tmp_path / 'a.png', str(tmp_path / 'a.png')):
+    image = upscaler_(path)
+    assert isinstance(image, Image.Image)
+    np.testing.assert_array_equal(np.asarray(image), array)
+  both = upscaler_([pixels, tmp_path / 'a.png', pixels[:3]])
+  np.testing.assert_array_equal(both[0], array)
+  assert both[1].size == (28, 20) and both[2].shape == (12, 28, 3)
+  with pytest.raises(ValueError, match=r'no\.png'):
+    upscaler_(tmp_path / 'no.png')
+
+
+def test_an_upscaler_says_what_it_is(upscaler_):
+  shipped = srgan_jax.load()
+  (told,) = [m for m in srgan_jax.list_models() if m.name == pretrained.DEFAULT]
+  assert shipped.scale == 4 and shipped.generator.blocks == 16
+  assert (shipped.label, shipped.licence) == (told.label, told.licence)
+  assert shipped.figures == told.figures
+  assert set(shipped.variables) == {'params', 'batch_stats'}
+  assert upscaler_.label == ''

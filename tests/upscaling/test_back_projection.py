@@ -12,8 +12,12 @@ from srgan_jax.evaluation import benchmarks, methods, report
 from srgan_jax.imaging import resize
 from srgan_jax.models import folded
 from srgan_jax.upscaling import upscaler
-from srgan_jax.weights import architecture
-from tests.support.upscaling import nearest_neighbour, network, noise
+from tests.support.upscaling import (
+  nearest_neighbour,
+  network,
+  noise,
+  save_generator,
+)
 
 
 def expected(lr, steps):
@@ -106,13 +110,7 @@ def test_other_steps_are_refused(steps):
 
 def test_a_file_recommends_it_and_a_caller_decides(tmp_path):
   generator, variables = network()
-  path = tmp_path / 'generator.safetensors'
-  weights.save_generator(
-    path,
-    variables,
-    architecture=architecture.of_generator(generator),
-    training={'back_project': 1},
-  )
+  path = save_generator(tmp_path / 'generator.safetensors', back_project=1)
   image = noise(9, 12, 3)
   off, on = (
     upscaler.Upscaler(generator, variables, back_project=n)(image)

@@ -11,23 +11,14 @@ from srgan_jax import imaging, upscale, upscaling
 from srgan_jax.imaging import resize
 from srgan_jax.upscaling import batch, planning
 from srgan_jax.upscaling.sizes import Size
-from tests.support import repository, small
-
-
-@pytest.fixture
-def model(tmp_path):
-  return small.save_generator(tmp_path / 'small.safetensors')
-
-
-def noise(height, width):
-  rng = np.random.default_rng(0)
-  return rng.integers(0, 256, (height, width, 3), np.uint8)
+from tests.support import repository
+from tests.support.upscaling import noise
 
 
 @pytest.fixture
 def photo(tmp_path):
   path = tmp_path / 'photo.png'
-  Image.fromarray(noise(6, 9)).save(path)
+  Image.fromarray(noise(6, 9, 3)).save(path)
   return path
 
 
@@ -55,7 +46,7 @@ def test_a_size_says_what_becomes_of_a_picture(size, expected, passes):
 
 def test_other_sizes_are_the_exact_resize_of_the_networks(model):
   upscaler = upscaling.load(model)
-  image, shares = noise(6, 9), []
+  image, shares = noise(6, 9, 3), []
   x3 = Size(3).upscale(upscaler, image, shares.append)
   np.testing.assert_array_equal(x3, imaging.imresize(upscaler(image), 3 / 4))
   x8 = Size(8).upscale(upscaler, image, shares.append)
@@ -68,7 +59,7 @@ def test_other_sizes_are_the_exact_resize_of_the_networks(model):
 
 @pytest.mark.parametrize('dtype', [np.uint8, np.uint16, np.float32])
 def test_a_resize_to_lengths_is_that_by_their_scale(dtype):
-  image = noise(13, 17).astype(dtype)
+  image = noise(13, 17, 3).astype(dtype)
   for scale in (1 / 4, 3 / 4, 1, 2, 4):
     by_scale = imaging.imresize(image, scale)
     to = resize.imresize_to(image, *by_scale.shape[:2])
@@ -136,7 +127,7 @@ def test_what_cannot_be_is_one_line(
 
 def test_the_limit_counts_what_lies_between(photo, model, tmp_path, capsys):
   big = tmp_path / 'big.png'
-  Image.fromarray(noise(100, 100)).save(big)
+  Image.fromarray(noise(100, 100, 3)).save(big)
   arguments = [str(big), '--model', str(model), '--max-megapixels', '1']
   assert upscale.main([*arguments, '--scale', '5']) == 1
   assert '--max-megapixels 3 lifts it' in capsys.readouterr().err
@@ -163,7 +154,7 @@ def test_help_imports_no_jax(command, option):
 
 
 def test_a_picture_of_several_tiles_says_how_long_it_takes(photo, tmp_path):
-  plan = planning.plan([photo], tmp_path / 'out', None)
+  plan = planning.plan([photo], tmp_path / 'out', None, size=Size())
   said, moments = [], iter([0.0, 100.0, 130.0, 160.0, 190.0])
 
   def upscaler(image, progress):

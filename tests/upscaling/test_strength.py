@@ -6,21 +6,9 @@ from PIL import Image
 import pytest
 
 import srgan_jax
-from srgan_jax import evaluate, upscale, upscaling, weights
+from srgan_jax import evaluate, upscale, upscaling
 from srgan_jax.upscaling import Upscaler
-from srgan_jax.weights import architecture
-from tests.support.upscaling import network, noise
-
-
-def save(path, variables, **training):
-  generator, _ = network()
-  weights.save_generator(
-    path,
-    variables,
-    architecture=architecture.of_generator(generator),
-    training=training,
-  )
-  return path
+from tests.support.upscaling import network, noise, save_generator
 
 
 @pytest.fixture
@@ -30,8 +18,12 @@ def run(tmp_path):
   rng = np.random.default_rng(0)
   change = lambda x: x * (1 + 0.2 * rng.standard_normal(x.shape))
   srgan = jax.tree.map(change, srresnet)
-  save(tmp_path / 'generator_pretrain.safetensors', srresnet)
-  return save(tmp_path / 'generator.safetensors', srgan), srgan, srresnet
+  save_generator(tmp_path / 'generator_pretrain.safetensors', srresnet)
+  return (
+    save_generator(tmp_path / 'generator.safetensors', srgan),
+    srgan,
+    srresnet,
+  )
 
 
 def test_the_weights_lie_between(run):
@@ -60,7 +52,7 @@ def test_what_was_trained_apart_has_nothing_between(run):
   other = jax.jit(lambda k, x: generator.init(k, x, train=False))(
     jax.random.key(9), np.zeros((1, 4, 4, 3), np.float32)
   )
-  save(path.with_name('generator_pretrain.safetensors'), other)
+  save_generator(path.with_name('generator_pretrain.safetensors'), other)
   with pytest.raises(ValueError, match='were trained apart'):
     srgan_jax.load(path, strength=0.5)
   # Without a first stage of its own, the shipped one; of another size, here.

