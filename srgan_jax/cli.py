@@ -54,14 +54,7 @@ def add_information(command: argparse.ArgumentParser) -> None:
 class _ListModels(argparse.Action):
   """Prints the shipped generators."""
 
-  def __call__(
-    self,
-    parser: argparse.ArgumentParser,
-    namespace: argparse.Namespace,
-    values: Any,
-    option_string: str | None = None,
-  ) -> None:
-    del namespace, values, option_string
+  def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
     from srgan_jax.pretrained import catalogue
 
     print(catalogue.describe())
