@@ -1,8 +1,8 @@
-"""A page's server: it stays up and closed, whoever connects.
+"""Serves a page safely to a network.
 
-`Guard` is around an application: it refuses names and origins other than the
-server's own, large bodies and too many requests, and adds security headers.
-`run` drops slow and idle connections.
+`Guard` wraps an application: it refuses foreign host names and origins, large
+bodies and too many requests, and adds security headers. `run` drops slow and
+idle connections.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ def is_local(host: str) -> bool:
 
 
 class Guard:
-  """An application's door."""
+  """Middleware that refuses what no page of ours would ask."""
 
   def __init__(
     self,
@@ -54,10 +54,10 @@ class Guard:
     headers: Mapping[str, str],
     objection: Callable[[Request], str],
   ):
-    """Closes an application.
+    """Wraps an application.
 
     Args:
-      application: what is behind it.
+      application: the one to guard.
       body: the most bytes of a request's body.
       local: whether it answers to names of the loopback interface alone. That
         keeps out sites that point their own name at this machine.
@@ -75,7 +75,7 @@ class Guard:
     self._requests = 0
 
   async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers a request, with the headers."""
+    """Answers a request."""
 
     async def secured(message: Message) -> None:
       if message['type'] == 'http.response.start':
@@ -109,7 +109,7 @@ def refusal(status: int, why: str) -> JSONResponse:
 
 
 def _foreign(request: Request) -> str:
-  """Why a request comes from another site's page, or ''.
+  """Why a request is refused as another site's, or ''.
 
   A form or a script there could send this page's cookies along.
   """
@@ -184,9 +184,9 @@ class _Server(uvicorn.Server):
 
 
 class _Connection(h11_impl.H11Protocol):
-  """A connection that is dropped where it is slow, idle or one too many.
+  """A connection that is dropped when it is slow, idle or one too many.
 
-  uvicorn itself times only the pause between two requests.
+  uvicorn itself limits only the pause between two requests.
   """
 
   def __init__(self, request_seconds: float, *arguments: Any, **options: Any):

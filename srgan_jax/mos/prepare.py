@@ -149,7 +149,7 @@ def _examples(
   secret: str,
   rng: np.random.Generator,
 ) -> Iterator[study_lib.Example]:
-  """Photo by photo first the worst, then the best."""
+  """Each photo twice: by nearest, then as it is."""
   for index in rng.permutation(len(photos))[:count]:
     pair = benchmarks.Benchmark(photos[index])[0]
     left, top, width, height = panels.centre(pair, _EXAMPLE_SIDE)
@@ -172,7 +172,7 @@ def _photos() -> list[pathlib.Path]:
 def _save(
   folder: pathlib.Path, image: np.ndarray, secret: str, *what: str
 ) -> str:
-  """Writes an image under a name that tells nothing; the name."""
+  """Writes an image; returns its name, which reveals nothing."""
   name = f'{study_lib.keyed(secret, *what).hex()[:32]}.png'
   path = folder / IMAGES / name
   Image.fromarray(image).save(path, format='PNG', compress_level=0)
@@ -199,7 +199,7 @@ def _check_names(
 
 
 def _check_output(folder: pathlib.Path) -> None:
-  """Refuses what must not be replaced."""
+  """Raises ValueError where the folder must not be replaced."""
   files.require_folder(folder)
   if not folder.exists():
     return
@@ -222,7 +222,7 @@ def _check_output(folder: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def _replacing_folder(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-  """A folder beside it to fill, which then takes its place, or nothing."""
+  """Yields a temporary folder that replaces `folder` if all goes well."""
   beside = folder.with_name(f'.{folder.name}.{os.getpid()}.tmp')
   old = folder.with_name(f'.{folder.name}.{os.getpid()}.old')
   try:

@@ -1,4 +1,4 @@
-"""What a study's scores say of its methods and of its raters.
+"""Evaluates a study's scores, per set and over its raters.
 
 A version's first showing counts for everything but the reliability.
 """
@@ -22,11 +22,11 @@ class SetResult:
 
   Attributes:
     name: the set's.
-    methods: their names, of those that have scores.
-    images: how many.
+    methods: names of those that have scores.
+    images: their number.
     scores: float [rater, image, method], 1..5, NaN where there is none.
-    means: a method's MOS.
-    comparisons: of every two methods.
+    means: each method's MOS.
+    comparisons: every two methods.
     starred: indices of the methods that are best in their category.
   """
 
@@ -41,11 +41,12 @@ class SetResult:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-  """All sets that have scores, and what is said of the raters over all of them.
+  """All sets that have scores, and their raters.
 
-  Raters are numbers: those who scored anything, of whom so many are complete,
-  and those left out (`without`). Agreement is Krippendorff's alpha; reliability
-  is None where no version was shown twice; `pairing` is what the tests compare.
+  `raters` are the numbers of those who scored anything, `complete` of them
+  everything; `without` were left out. Agreement is Krippendorff's alpha;
+  reliability is None where no version was shown twice; `pairing` is what the
+  tests compare.
   """
 
   study: Study
@@ -69,8 +70,7 @@ def evaluate(
   """Evaluates scores of a study; `pairing` is of `statistics.compare`.
 
   Raises:
-    ValueError: where nothing is left, or nobody has a number of `without`, the
-      raters who are left out.
+    ValueError: where no ratings are left, or a rater to leave out has none.
   """
   everybody = {rating.rater for rating in ratings}
   for number in without:

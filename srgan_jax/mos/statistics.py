@@ -1,12 +1,12 @@
-"""What scores say: means, tests, reliability, agreement, odd raters.
+"""Statistics of scores: means, tests, reliability, agreement, outliers.
 
 Scores of one set are an array [rater, image, method] of float, 1..5, NaN where
-a rater did not come to an image. Whoever stopped half-way counts for what they
-scored.
+a rater did not score an image. A rater who stopped half-way counts with the
+scores given.
 
 - Mean opinion score (MOS): the mean over raters of each rater's mean over the
-  images; its interval is Student's t over the raters' means, so it says what
-  other raters of the same kind would give to these images.
+  images; its interval is Student's t over the raters' means: other raters of
+  the same kind, these images.
 - Methods are compared by the paired two-sided Wilcoxon signed-rank test
   (without zero differences), Holm's correction over all pairs of a set.
 - Agreement is Krippendorff's alpha for ordinal data.

@@ -212,17 +212,6 @@ def test_scores_are_taken_once_in_order_and_kept(folder, tmp_path):
   with pytest.raises(ratings.OutOfOrder):
     kept.add(1, 1, order[1].file, 3)
   kept.add(1, 0, order[0].file, 3)
-  with pytest.raises(ratings.OutOfOrder, match='is a 1'):
-    kept.see_example(1, 0, 5)
-  for i, example in enumerate(what.examples):
-    kept.see_example(1, i, example.score)
-  for position, file in ((1, order[1].file), (0, order[1].file), (-1, 'x')):
-    with pytest.raises(ratings.OutOfOrder):
-      kept.add(1, position, file, 3)
-  for score in (0, 6, -1):
-    with pytest.raises(ValueError, match='not 1 to 5'):
-      kept.add(1, 0, order[0].file, score)
-  kept.add(1, 0, order[0].file, 3)
   with pytest.raises(ratings.OutOfOrder):
     kept.add(1, 0, order[0].file, 4)
   assert kept.progress(1) == ratings.Progress(len(what.examples), 1)
