@@ -8,6 +8,7 @@ import difflib
 import io
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -239,25 +240,19 @@ def print_any_name() -> None:
       )
 
 
-def _encode_name(error: UnicodeError) -> tuple[bytes, int]:
+def _encode_name(error: UnicodeError) -> tuple[str | bytes, int]:
   assert isinstance(error, UnicodeEncodeError)
-  encoded = b''
-  for letter in error.object[error.start : error.end]:
-    try:
-      encoded += letter.encode('ascii', 'surrogateescape')
-    except UnicodeEncodeError:
-      encoded += letter.encode('ascii', 'backslashreplace')
-  return encoded, error.end
+  error.end = error.start + 1  # letter by letter
+  try:
+    return codecs.lookup_error('surrogateescape')(error)
+  except UnicodeEncodeError:
+    return codecs.lookup_error('backslashreplace')(error)
 
 
 def visible(text: str) -> str:
-  """Text without line breaks and what else would move a terminal's cursor."""
-  return ''.join(
-    letter.encode('unicode_escape').decode()
-    if ord(letter) < 32 or 127 <= ord(letter) < 160
-    else letter
-    for letter in text
-  )
+  """Text whose control characters, such as line breaks, are escaped."""
+  escape = lambda found: found[0].encode('unicode_escape').decode()
+  return re.sub(r'[\x00-\x1f\x7f-\x9f]', escape, text)
 
 
 def progress(
