@@ -91,11 +91,6 @@ class Study:
       dict.fromkeys(v.image for v in self.versions if v.set == set_name)
     )
 
-  def methods_of(self, set_name: str) -> list[str]:
-    """The methods that a set has, in order."""
-    used = {v.method for v in self.versions if v.set == set_name}
-    return [name for name in self.methods if name in used]
-
   @functools.cached_property
   def by_file(self) -> Mapping[str, Version]:
     """The versions by their files' names."""

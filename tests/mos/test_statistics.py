@@ -39,8 +39,6 @@ def test_means_and_intervals_by_hand():
   found = statistics.mean_score(2.5 + scores / 6)
   half = 4.302653 / np.sqrt(3) / 6
   assert (found.low, found.high) == pytest.approx((3 - half, 3 + half))
-  # Nobody, and one alone.
-  assert statistics.mean_score(np.full((2, 3), NONE)) is None
   alone = statistics.mean_score(scores[:1])
   assert (alone.mean, alone.low, alone.high) == (2, None, None)
 
