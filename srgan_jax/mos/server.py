@@ -106,20 +106,18 @@ class Page:
     )
 
   def _objection(self, request: Request) -> str:
-    if not self._knows_token(request):
+    """Why a request is refused, or ''."""
+    given = request.cookies.get(self._token_cookie, '')
+    if request.scope['path'] == '/':
+      given = request.query_params.get('token', given)
+    if self._token is not None and not hmac.compare_digest(
+      given.encode(), self._token.encode()
+    ):
       return 'open the address that you were given, with its token'
     kind = request.headers.get('content-type', '').partition(';')[0]
     if request.method == 'POST' and kind != 'application/json':
       return 'not JSON'
     return ''
-
-  def _knows_token(self, request: Request) -> bool:
-    if self._token is None:
-      return True
-    given = request.cookies.get(self._token_cookie, '')
-    if request.scope['path'] == '/':
-      given = request.query_params.get('token', given)
-    return hmac.compare_digest(given.encode(), self._token.encode())
 
   # Starlette calls these in threads, where SQLite may wait for a lock.
 
