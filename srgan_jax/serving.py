@@ -22,7 +22,7 @@ from uvicorn.protocols.http import h11_impl
 
 from srgan_jax import cli
 
-_LOOPBACK = ('127.0.0.1', '::1', 'localhost')
+_LOOPBACK = ['127.0.0.1', '[::1]', 'localhost']
 # What all clients may take together, and one to take its answer.
 _CONNECTIONS = 256
 _REQUESTS = 64  # in flight
@@ -39,7 +39,7 @@ _HEADERS = {
 
 def is_local(host: str) -> bool:
   """Whether an address to listen on is reached from this machine alone."""
-  return host in _LOOPBACK
+  return _in_address(host) in _LOOPBACK
 
 
 class Guard:
@@ -65,8 +65,9 @@ class Guard:
       objection: why a request is refused, or ''.
     """
     self._application = RequestBodyLimitMiddleware(application, body)
-    hosts = [f'[{h}]' if ':' in h else h for h in _LOOPBACK] if local else ['*']
-    self._named = TrustedHostMiddleware(self._answer, hosts, www_redirect=False)
+    self._named = TrustedHostMiddleware(
+      self._answer, _LOOPBACK if local else None, www_redirect=False
+    )
     self._headers = [
       (name.lower().encode(), value.encode())
       for name, value in {**_HEADERS, **headers}.items()
@@ -137,8 +138,11 @@ def address(host: str, listener: socket.socket) -> str:
   """What a browser is to open."""
   if host in ('0.0.0.0', '::'):
     host = socket.gethostname()
-  name = f'[{host}]' if ':' in host else host
-  return f'http://{name}:{listener.getsockname()[1]}/'
+  return f'http://{_in_address(host)}:{listener.getsockname()[1]}/'
+
+
+def _in_address(host: str) -> str:
+  return f'[{host}]' if ':' in host else host
 
 
 def run(
