@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 from PIL import Image
+import pytest
 
 from srgan_jax import imaging
 from srgan_jax.evaluation import benchmarks, methods
@@ -41,8 +42,17 @@ def make_study(output, **sizes):
   theirs = write_finished(hr, output.parent / 'theirs')
   arguments = ['--hr', str(hr), '--method', f'Secret={theirs}']
   arguments += ['--examples=1', '--repeats=1', '-o', str(output)]
-  assert mos.main(['prepare', *arguments]) == 0
+  mos.main(['prepare', *arguments])
   return output
+
+
+def refusal(*arguments):
+  """The one line with which the command ends."""
+  with pytest.raises(SystemExit) as info:
+    mos.main(arguments)
+  message = info.value.code
+  assert isinstance(message, str) and '\n' not in message
+  return message
 
 
 def kept(folder):
