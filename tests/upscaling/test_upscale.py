@@ -15,7 +15,7 @@ from srgan_jax import upscale
 from srgan_jax.imaging import pictures, writing
 from srgan_jax.upscaling import upscaler
 from tests.support import repository
-from tests.support.image_files import claim, deep, encode, profile
+from tests.support.image_files import deep, encode, huge, profile
 from tests.support.upscaling import nearest_neighbour, noise, save_generator
 
 
@@ -31,7 +31,7 @@ def nasty_files():
   writing.write(pictures.Picture(deep(6, 5, 4)), rgba16, 'PNG')
   return {
     'bad zero.png': b'',
-    'bad bomb.png': claim(10**5, 10**5),
+    'bad bomb.png': huge(),
     'deep/rgba16.png': rgba16.getvalue(),
     'deep/er/cmyk.jpg': encode(
       photo.convert('CMYK'), 'JPEG', icc_profile=profile('CMYK')
