@@ -8,6 +8,7 @@ import difflib
 import io
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -54,14 +55,7 @@ def add_information(command: argparse.ArgumentParser) -> None:
 class _ListModels(argparse.Action):
   """Prints the shipped generators."""
 
-  def __call__(
-    self,
-    parser: argparse.ArgumentParser,
-    namespace: argparse.Namespace,
-    values: Any,
-    option_string: str | None = None,
-  ) -> None:
-    del namespace, values, option_string
+  def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
     from srgan_jax.pretrained import catalogue
 
     print(catalogue.describe())
@@ -90,12 +84,19 @@ def fail(command: str, error: BaseException) -> NoReturn:
 
 
 @contextlib.contextmanager
-def failing_in_a_line(command: str, *more: type[Exception]) -> Iterator[None]:
-  """Has bad input, errors of `more` classes and Ctrl-C end the program."""
+def failing_in_a_line(
+  command: str, *more: type[Exception], extra: str = ''
+) -> Iterator[None]:
+  """Has bad input, errors of `more` classes and Ctrl-C end the program.
+
+  Of a package that is missing, the line says how to install the `extra`.
+  """
   bad = (ValueError, OSError, ImportError, FloatingPointError, MemoryError)
   try:
     yield
   except bad + more as error:
+    if extra and isinstance(error, ModuleNotFoundError):
+      error = ImportError(f'{error.name} is not installed: {install(extra)}')
     fail(command, error)
   except KeyboardInterrupt:
     print(f'{command}: stopped', file=sys.stderr)
@@ -138,7 +139,7 @@ def add_generator_options(
   """
   command.add_argument(
     '--strength',
-    type=_strength,
+    type=float,
     default=1.0,
     metavar='0..1',
     help='how much of an SRGAN: 0 is its SRResNet, between lie the weights '
@@ -147,26 +148,12 @@ def add_generator_options(
   default = 'as the model recommends' if back_project is None else '%(default)s'
   command.add_argument(
     '--back-project',
-    type=_steps,
+    type=int,
     default=back_project,
     metavar='0|1|N',
     help='steps that bring the result, made smaller, nearer to the picture: '
     f'not for noisy ones; {default} by default',
   )
-
-
-def _strength(text: str) -> float:
-  value = float(text)
-  if not 0 <= value <= 1:
-    raise argparse.ArgumentTypeError(f'{text} is not from 0 to 1')
-  return value
-
-
-def _steps(text: str) -> int:
-  value = int(text)
-  if value < 0:
-    raise argparse.ArgumentTypeError(f'{text} is below 0')
-  return value
 
 
 def run(main: Callable[[], int | None]) -> None:
@@ -253,25 +240,19 @@ def print_any_name() -> None:
       )
 
 
-def _encode_name(error: UnicodeError) -> tuple[bytes, int]:
+def _encode_name(error: UnicodeError) -> tuple[str | bytes, int]:
   assert isinstance(error, UnicodeEncodeError)
-  encoded = b''
-  for letter in error.object[error.start : error.end]:
-    try:
-      encoded += letter.encode('ascii', 'surrogateescape')
-    except UnicodeEncodeError:
-      encoded += letter.encode('ascii', 'backslashreplace')
-  return encoded, error.end
+  error.end = error.start + 1  # letter by letter
+  try:
+    return codecs.lookup_error('surrogateescape')(error)
+  except UnicodeEncodeError:
+    return codecs.lookup_error('backslashreplace')(error)
 
 
 def visible(text: str) -> str:
-  """Text without line breaks and what else would move a terminal's cursor."""
-  return ''.join(
-    letter.encode('unicode_escape').decode()
-    if ord(letter) < 32 or 127 <= ord(letter) < 160
-    else letter
-    for letter in text
-  )
+  """Text whose control characters, such as line breaks, are escaped."""
+  escape = lambda found: found[0].encode('unicode_escape').decode()
+  return re.sub(r'[\x00-\x1f\x7f-\x9f]', escape, text)
 
 
 def progress(

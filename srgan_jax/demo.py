@@ -13,13 +13,12 @@ nobody; what was uploaded is deleted when the command ends.
 from collections.abc import Sequence
 import os
 import pathlib
-import sys
 import tempfile
 
 from srgan_jax import cli
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> None:
   """The command: serves the page until it is interrupted."""
   parser = cli.parser(__doc__, 'python -m srgan_jax.demo')
   cli.add_information(parser)
@@ -36,33 +35,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
   add('--port', type=int, default=7860, help='0 for any that is free')
   add('--max-megapixels', type=float, default=4.0, help='default: 4')
   options = parser.parse_args(arguments)
-  with tempfile.TemporaryDirectory(prefix='srgan_jax_demo_') as folder:
+  with (
+    cli.failing_in_a_line('demo', extra='demo'),
+    tempfile.TemporaryDirectory(prefix='srgan_jax_demo_') as folder,
+  ):
     # Read when Gradio is imported: no telemetry, and uploads that go with us.
     os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'
     os.environ['HF_HUB_DISABLE_TELEMETRY'] = '1'
     os.environ['GRADIO_TEMP_DIR'] = folder
-    try:
-      # Not before the arguments are read: help comes without JAX.
-      from srgan_jax import demo_page, demo_server, runtime
+    # Not before the arguments are read: help comes without JAX.
+    from srgan_jax import demo_page, demo_server, runtime
 
-      models = demo_page.find_models(options.model)
-      blocks = demo_page.page(models, options.max_megapixels)
-      runtime.enable_compilation_cache()
-      demo_server.serve(
-        blocks, pathlib.Path(folder), host=options.host, port=options.port
-      )
-    except ImportError as error:
-      if error.name != 'gradio':
-        raise
-      print(
-        f'demo: the page takes Gradio: {cli.install("demo")}',
-        file=sys.stderr,
-      )
-      return 1
-    except (ValueError, OSError) as error:
-      print(f'demo: {cli.one_line(error)}', file=sys.stderr)
-      return 1
-  return 0
+    models = demo_page.find_models(options.model)
+    blocks = demo_page.page(models, options.max_megapixels)
+    runtime.enable_compilation_cache()
+    demo_server.serve(
+      blocks, pathlib.Path(folder), host=options.host, port=options.port
+    )
 
 
 if __name__ == '__main__':

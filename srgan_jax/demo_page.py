@@ -23,6 +23,7 @@ _POLL = 0.5  # seconds between two reports of progress
 _EXAMPLES = pathlib.Path(__file__).parent / 'assets' / 'validation'
 # Choices of back-projection, and what `load` takes for them.
 _BACK_PROJECTION = {'as the model recommends': None, 'off': 0, 'on': 1}
+_load = functools.lru_cache(maxsize=8)(load)
 
 
 def page(models: Mapping[str, pathlib.Path], max_megapixels: float) -> Any:
@@ -37,7 +38,10 @@ def page(models: Mapping[str, pathlib.Path], max_megapixels: float) -> Any:
     path: str | None, name: str, strength: float, back_projection: str
   ) -> Iterator[Any]:
     open_model = functools.partial(
-      _load, models[name], strength, _BACK_PROJECTION[back_projection]
+      _load,
+      models[name],
+      strength=strength,
+      back_project=_BACK_PROJECTION[back_projection],
     )
     yield from _show(path, max_megapixels, name, open_model)
 
@@ -154,7 +158,8 @@ def _show(
     text = ' '.join([text, *(f'Note: {note}.' for note in lr.notes)])
     yield (before, after), download(str(target)), _literal(text)
   except (ValueError, OSError, MemoryError, FloatingPointError) as error:
-    yield None, download(None), _one_line(error)
+    line = _literal(cli.one_line(error))
+    yield None, download(None), f'<span class="error">{line}</span>'
 
 
 def _read(path: str, max_megapixels: float) -> pictures.Picture:
@@ -197,42 +202,22 @@ def _literal(text: str) -> str:
   return ''.join(c if c.isalnum() or c == ' ' else f'&#{ord(c)};' for c in text)
 
 
-def _one_line(error: BaseException) -> str:
-  return f'<span class="error">{_literal(cli.one_line(error))}</span>'
-
-
-@functools.lru_cache(maxsize=8)
-def _load(
-  file: pathlib.Path, strength: float, back_project: int | None
-) -> Upscaler:
-  return load(file, strength=strength, back_project=back_project)
-
-
 def find_models(given: Sequence[str]) -> dict[str, pathlib.Path]:
-  """The files of generators to choose from: those given, then those shipped.
+  """The files of generators to choose from, by the names to choose them by.
 
   Args:
-    given: shipped or published names or weights files.
+    given: shipped or published names or weights files, which come first.
 
   Raises:
     ValueError: one line, where a file is no generator of ours.
   """
+  models: dict[str, pathlib.Path] = {}
   for name in given:
     published.provide(name, print)
-  names = {pretrained.find(name): _short_name(name) for name in given}
-  for file in names:
-    load(file)
+    models[name] = pretrained.find(name)
+    load(models[name])
   # Of two shipped names for one file, the short one.
   for name in sorted(pretrained.FILES, key=len):
-    names.setdefault(pretrained.find(name), name)
-  return {
-    name if list(names.values()).count(name) == 1 else str(file): file
-    for file, name in names.items()
-  }
-
-
-def _short_name(model: str) -> str:
-  """'vgg54/generator' of runs/vgg54/generator.safetensors; a name as it is."""
-  if not (file := pathlib.Path(model)).is_file():
-    return model
-  return str(pathlib.Path(file.parent.name, file.stem))
+    if (file := pretrained.find(name)) not in models.values():
+      models[name] = file
+  return models

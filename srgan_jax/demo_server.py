@@ -1,4 +1,4 @@
-"""The server of the demo page: Gradio's, closed to all but the page.
+"""The server of the demo page: Gradio's, reduced to what the page needs.
 
 Uploads are bounded in size, number and time; what lies in the folder of
 pictures is deleted after half an hour, and nothing outside it is served.
@@ -112,9 +112,9 @@ def application(blocks: Any, folder: pathlib.Path, local: bool) -> ASGIApp:
 
 
 def make_room(folder: pathlib.Path) -> bool:
-  """Deletes what is old; whether there is room for one upload more.
+  """Deletes old files; returns whether one more upload fits.
 
-  What lies in the folder itself is an upload under way, or one that broke off.
+  Files directly in the folder are uploads in progress or aborted ones.
   """
   total, now = 0, time.time()
   for path in folder.rglob('*'):

@@ -1,8 +1,8 @@
-"""A page's server: it stays up and closed, whoever connects.
+"""Serves a page safely to a network.
 
-`Guard` is around an application: it refuses names and origins other than the
-server's own, large bodies and too many requests, and adds security headers.
-`run` drops slow and idle connections.
+`Guard` wraps an application: it refuses foreign host names and origins, large
+bodies and too many requests, and adds security headers. `run` drops slow and
+idle connections.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from uvicorn.protocols.http import h11_impl
 
 from srgan_jax import cli
 
-_LOOPBACK = ('127.0.0.1', '::1', 'localhost')
+_LOOPBACK = ['127.0.0.1', '[::1]', 'localhost']
 # What all clients may take together, and one to take its answer.
 _CONNECTIONS = 256
 _REQUESTS = 64  # in flight
@@ -39,11 +39,11 @@ _HEADERS = {
 
 def is_local(host: str) -> bool:
   """Whether an address to listen on is reached from this machine alone."""
-  return host in _LOOPBACK
+  return _in_address(host) in _LOOPBACK
 
 
 class Guard:
-  """An application's door."""
+  """Middleware that refuses what no page of ours would ask."""
 
   def __init__(
     self,
@@ -54,10 +54,10 @@ class Guard:
     headers: Mapping[str, str],
     objection: Callable[[Request], str],
   ):
-    """Closes an application.
+    """Wraps an application.
 
     Args:
-      application: what is behind it.
+      application: the one to guard.
       body: the most bytes of a request's body.
       local: whether it answers to names of the loopback interface alone. That
         keeps out sites that point their own name at this machine.
@@ -65,8 +65,9 @@ class Guard:
       objection: why a request is refused, or ''.
     """
     self._application = RequestBodyLimitMiddleware(application, body)
-    hosts = [f'[{h}]' if ':' in h else h for h in _LOOPBACK] if local else ['*']
-    self._named = TrustedHostMiddleware(self._answer, hosts, www_redirect=False)
+    self._named = TrustedHostMiddleware(
+      self._answer, _LOOPBACK if local else None, www_redirect=False
+    )
     self._headers = [
       (name.lower().encode(), value.encode())
       for name, value in {**_HEADERS, **headers}.items()
@@ -75,7 +76,7 @@ class Guard:
     self._requests = 0
 
   async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers a request, with the headers."""
+    """Answers a request."""
 
     async def secured(message: Message) -> None:
       if message['type'] == 'http.response.start':
@@ -109,7 +110,7 @@ def refusal(status: int, why: str) -> JSONResponse:
 
 
 def _foreign(request: Request) -> str:
-  """Why a request comes from another site's page, or ''.
+  """Why a request is refused as another site's, or ''.
 
   A form or a script there could send this page's cookies along.
   """
@@ -137,8 +138,11 @@ def address(host: str, listener: socket.socket) -> str:
   """What a browser is to open."""
   if host in ('0.0.0.0', '::'):
     host = socket.gethostname()
-  name = f'[{host}]' if ':' in host else host
-  return f'http://{name}:{listener.getsockname()[1]}/'
+  return f'http://{_in_address(host)}:{listener.getsockname()[1]}/'
+
+
+def _in_address(host: str) -> str:
+  return f'[{host}]' if ':' in host else host
 
 
 def run(
@@ -184,9 +188,9 @@ class _Server(uvicorn.Server):
 
 
 class _Connection(h11_impl.H11Protocol):
-  """A connection that is dropped where it is slow, idle or one too many.
+  """A connection that is dropped when it is slow, idle or one too many.
 
-  uvicorn itself times only the pause between two requests.
+  uvicorn itself limits only the pause between two requests.
   """
 
   def __init__(self, request_seconds: float, *arguments: Any, **options: Any):

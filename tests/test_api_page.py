@@ -9,14 +9,14 @@ from PIL import Image
 import pytest
 
 import srgan_jax
-from tests.support import repository, small
+from tests.support import documentation, repository, small
 
 PAGE = repository.ROOT / 'docs' / 'api.md'
 
 
 @pytest.fixture
 def blocks():
-  return re.findall(r'^```python\n(.*?)^```', PAGE.read_text(), re.M | re.S)
+  return documentation.code(PAGE, 'python')
 
 
 @pytest.fixture

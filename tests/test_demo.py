@@ -1,11 +1,9 @@
 """The page, as a browser shows it: a real upload, and the result compared."""
 
 import contextlib
-import io
 import json
 import os
 import pathlib
-import shutil
 import time
 import urllib.parse
 
@@ -15,7 +13,7 @@ import pytest
 
 import srgan_jax
 from srgan_jax import demo
-from tests.support import chromium, pages, repository, small
+from tests.support import chromium, image_files, pages, repository, small
 
 pytest.importorskip('gradio', reason='the package gradio is not installed')
 
@@ -228,9 +226,7 @@ def test_bad_pictures_are_one_line(
   page, browser, tmp_path, name, content, message
 ):
   if content is None:
-    stream = io.BytesIO()
-    Image.new('RGB', (200, 100)).save(stream, 'PNG')
-    content = stream.getvalue()
+    content = image_files.encode(Image.new('RGB', (200, 100)))
   (tmp_path / name).write_bytes(content)
   chrome, _ = browser
   chrome.get(page[0])
@@ -241,33 +237,28 @@ def test_bad_pictures_are_one_line(
   assert not chrome.find_elements('css selector', '#slider img')
 
 
-def test_models_have_names_that_differ(model, tmp_path):
-  other = tmp_path / model.parent.name / model.name
-  other.parent.mkdir()
-  shutil.copy(model, other)
-  single = demo_page.find_models([str(model)])
-  assert list(single)[0] == f'{model.parent.name}/tiny'
-  both = demo_page.find_models([str(model), str(other), str(model)])
-  assert list(both)[:2] == [str(model), str(other)]
+def test_given_models_come_first_and_none_twice(model):
+  found = demo_page.find_models([str(model), 'srresnet-mse'])
+  assert list(found)[:2] == [str(model), 'srresnet-mse']
+  assert 'srgan' in found and len(set(found.values())) == len(found)
 
 
-def test_bad_models_are_one_line(tmp_path, capsys, monkeypatch):
+def test_bad_models_are_one_line(tmp_path, monkeypatch):
   for name in ('GRADIO_ANALYTICS_ENABLED', 'HF_HUB_DISABLE_TELEMETRY'):
     monkeypatch.setenv(name, '')
   monkeypatch.setenv('GRADIO_TEMP_DIR', '')
-  assert demo.main(['--model', str(tmp_path / 'missing.safetensors')]) == 1
-  error = capsys.readouterr().err
-  assert 'missing.safetensors: no such file' in error
-  assert len(error.splitlines()) == 1
+  missing = str(tmp_path / 'missing.safetensors')
+  with pytest.raises(SystemExit, match='^demo: .*missing.safetensors: no such'):
+    demo.main(['--model', missing])
 
 
 def test_without_gradio_one_line_says_so():
   code = (
     'import sys; sys.modules["gradio"] = None; '
-    'from srgan_jax import demo; sys.exit(demo.main([]))'
+    'from srgan_jax import demo; demo.main([])'
   )
   result = repository.run_python('-c', code)
   assert result.returncode == 1
   assert result.stderr == (
-    "demo: the page takes Gradio: pip install 'srgan_jax[demo]'\n"
+    "demo: gradio is not installed: pip install 'srgan_jax[demo]'\n"
   )

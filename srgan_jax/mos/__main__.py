@@ -11,26 +11,16 @@ Needs the extra `mos`.
 import argparse
 from collections.abc import Callable, Sequence
 import pathlib
-import sys
 from typing import Any
 
 from srgan_jax import cli
 
-_EXTRA = cli.install('mos')
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
-  """The command; its exit status."""
+def main(arguments: Sequence[str] | None = None) -> None:
+  """The command."""
   options = _parser().parse_args(arguments)
-  try:
+  with cli.failing_in_a_line('mos', extra='mos'):
     options.run(options)
-  except ModuleNotFoundError as error:
-    print(f'mos: {error.name} is not installed: {_EXTRA}', file=sys.stderr)
-    return 1
-  except (ValueError, OSError, FloatingPointError, MemoryError) as error:
-    print(f'mos: {cli.one_line(error)}', file=sys.stderr)
-    return 1
-  return 0
 
 
 # Each imports what it needs: a server comes up without JAX, and images are

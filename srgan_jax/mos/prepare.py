@@ -24,8 +24,6 @@ from srgan_jax.evaluation.methods import BASELINES, Method
 from srgan_jax.mos import study as study_lib
 from srgan_jax.mos.study import BEST, IMAGES, ORIGINAL, WORST
 
-# Photos that come with the package and are of no benchmark.
-ASSETS = pathlib.Path(srgan_jax.__file__).parent / 'assets'
 # Examples are cut to this many pixels a side, to about the size of the paper's
 # (BSD300 has 481x321).
 _EXAMPLE_SIDE = 480
@@ -151,12 +149,12 @@ def _examples(
   secret: str,
   rng: np.random.Generator,
 ) -> Iterator[study_lib.Example]:
-  """Photo by photo first the worst, then the best."""
+  """Each photo twice: by nearest, then as it is."""
   for index in rng.permutation(len(photos))[:count]:
     pair = benchmarks.Benchmark(photos[index])[0]
     left, top, width, height = panels.centre(pair, _EXAMPLE_SIDE)
     cut = pair.hr[top : top + height, left : left + width]
-    pair = benchmarks.make_pair(pair.name, cut, 'clamp')
+    pair = benchmarks.make_pair(pair.name, cut)
     for score, image in ((WORST, methods.nearest(pair)), (BEST, pair.hr)):
       # By its number as well: photos of several folders may share a name.
       what = ('', str(index), pair.name, str(score))
@@ -165,18 +163,16 @@ def _examples(
 
 
 def _photos() -> list[pathlib.Path]:
-  return [
-    file
-    for folder in sorted(ASSETS.iterdir())
-    if folder.is_dir()
-    for file in benchmarks.list_images(folder)
-  ]
+  """Photos that come with the package and are of no benchmark."""
+  assets = pathlib.Path(srgan_jax.__file__).parent / 'assets'
+  folders = (assets / name for name in ('train', 'validation'))
+  return [file for f in folders for file in benchmarks.list_images(f)]
 
 
 def _save(
   folder: pathlib.Path, image: np.ndarray, secret: str, *what: str
 ) -> str:
-  """Writes an image under a name that tells nothing; the name."""
+  """Writes an image; returns its name, which reveals nothing."""
   name = f'{study_lib.keyed(secret, *what).hex()[:32]}.png'
   path = folder / IMAGES / name
   Image.fromarray(image).save(path, format='PNG', compress_level=0)
@@ -203,7 +199,7 @@ def _check_names(
 
 
 def _check_output(folder: pathlib.Path) -> None:
-  """Refuses what must not be replaced."""
+  """Raises ValueError where the folder must not be replaced."""
   files.require_folder(folder)
   if not folder.exists():
     return
@@ -226,7 +222,7 @@ def _check_output(folder: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def _replacing_folder(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-  """A folder beside it to fill, which then takes its place, or nothing."""
+  """Yields a temporary folder that replaces `folder` if all goes well."""
   beside = folder.with_name(f'.{folder.name}.{os.getpid()}.tmp')
   old = folder.with_name(f'.{folder.name}.{os.getpid()}.old')
   try:

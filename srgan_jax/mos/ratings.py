@@ -1,9 +1,8 @@
 """Raters and their scores, in SQLite.
 
-A score is on the disk before its rater is told so (WAL, synchronous=FULL), and
-the file is whole whenever the program dies. A rater is a number, from 1 in the
-order of their coming; what identifies them towards the server is a secret
-code, of which only a digest is kept.
+A score is on disk before its rater is told so (WAL, synchronous=FULL), and the
+file stays consistent whenever the program dies. Raters are numbered from 1 as
+they register. A rater logs in by a secret code; only its digest is stored.
 """
 
 from collections.abc import Iterator
@@ -21,8 +20,8 @@ import threading
 
 from srgan_jax.mos.study import RATINGS, Study
 
-# Without I, L, O, U, 0 and 1: read from a slip of paper. 12 of them are 58
-# bits, which cannot be guessed over a network.
+# Without I, L, O, U, 0 and 1, which are misread. 12 letters are 58 bits, too
+# many to guess over a network.
 _ALPHABET = '23456789ABCDEFGHJKMNPQRSTVWXYZ'
 
 _SCHEMA = """
@@ -48,12 +47,12 @@ CREATE TABLE IF NOT EXISTS ratings (
 
 
 class OutOfOrder(ValueError):
-  """A score for something that the rater is not being shown."""
+  """A score for something that is not being shown to the rater."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Rating:
-  """A rater's score, 1..5, of a version's file at a place in her order.
+  """A rater's score, 1..5, of a file at a position in her order.
 
   `showing` is 1, or 2 where a version was shown again.
   """
@@ -77,10 +76,10 @@ class Ratings:
   """The scores of a study; may be used from several threads and processes."""
 
   def __init__(self, folder: str | os.PathLike[str], study: Study):
-    """Opens the file of a study's scores in its folder, or makes it.
+    """Opens the scores in a study's folder, or creates them.
 
     Raises:
-      ValueError: where the file is of another study, or none.
+      ValueError: where the file belongs to another study or is damaged.
     """
     self._path = path = pathlib.Path(folder) / RATINGS
     self._study = study
@@ -204,7 +203,7 @@ class Ratings:
     return [Rating(*row) for row in rows]
 
   def _fact(self, name: str, default: str) -> str:
-    """A fact of the file, kept from the first time it is asked for."""
+    """A stored fact; the default is stored where there is none yet."""
     rows = self._database.execute(
       'INSERT INTO facts VALUES (?, ?) '
       'ON CONFLICT (name) DO UPDATE SET value = value RETURNING value',
@@ -214,7 +213,7 @@ class Ratings:
 
   @contextlib.contextmanager
   def _writing(self) -> Iterator[sqlite3.Connection]:
-    """One transaction; what is read in it, nobody else changes meanwhile."""
+    """One exclusive transaction."""
     with self._lock:
       self._database.execute('BEGIN IMMEDIATE')
       try:

@@ -39,10 +39,7 @@ def write(
     raise ValueError(f'{folder} has no ratings yet')
   with contextlib.closing(ratings_lib.Ratings(folder, study)) as database:
     ratings = database.all()
-  try:
-    result = evaluate(study, ratings, pairing=pairing, without=without)
-  except ValueError as error:
-    raise ValueError(f'{folder}: {error}') from error
+  result = evaluate(study, ratings, pairing=pairing, without=without)
   output.mkdir(parents=True, exist_ok=True)
   text = as_markdown(result)
   for name, content in (
@@ -186,8 +183,8 @@ def _comparisons_csv(result: Result) -> str:
 
 
 def _raters_csv(result: Result) -> str:
-  head = ('rater', 'ratings', 'mean', 'correlation')
-  head += ('above', 'below', 'outlier')
+  head = ['rater', 'ratings', 'mean', 'correlation']
+  head += ['above', 'below', 'outlier']
   rows = (
     (
       *(number, found.ratings, f'{found.mean:.4f}'),

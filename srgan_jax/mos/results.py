@@ -1,4 +1,4 @@
-"""What a study's scores say of its methods and of its raters.
+"""Evaluates a study's scores, per set and over its raters.
 
 A version's first showing counts for everything but the reliability.
 """
@@ -18,16 +18,10 @@ CATEGORIES = ('srresnet', 'srgan')
 
 @dataclasses.dataclass(frozen=True)
 class SetResult:
-  """One set: its methods, and what `statistics` says of them.
+  """One set and those of its methods that have scores.
 
-  Attributes:
-    name: the set's.
-    methods: their names, of those that have scores.
-    images: how many.
-    scores: float [rater, image, method], 1..5, NaN where there is none.
-    means: a method's MOS.
-    comparisons: of every two methods.
-    starred: indices of the methods that are best in their category.
+  `images` is their number; `scores` are float [rater, image, method], 1..5, NaN
+  where there is none; `starred` are indices of the best of each category.
   """
 
   name: str
@@ -41,11 +35,12 @@ class SetResult:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-  """All sets that have scores, and what is said of the raters over all of them.
+  """All sets that have scores, and their raters.
 
-  Raters are numbers: those who scored anything, of whom so many are complete,
-  and those left out (`without`). Agreement is Krippendorff's alpha; reliability
-  is None where no version was shown twice; `pairing` is what the tests compare.
+  `raters` are the numbers of those who scored anything, `complete` of them
+  everything; `without` were left out. Agreement is Krippendorff's alpha;
+  reliability is None where no version was shown twice; `pairing` is what the
+  tests compare.
   """
 
   study: Study
@@ -69,8 +64,7 @@ def evaluate(
   """Evaluates scores of a study; `pairing` is of `statistics.compare`.
 
   Raises:
-    ValueError: where nothing is left, or nobody has a number of `without`, the
-      raters who are left out.
+    ValueError: where no ratings are left, or a rater to leave out has none.
   """
   everybody = {rating.rater for rating in ratings}
   for number in without:
@@ -108,33 +102,36 @@ def _evaluate_set(
   study: Study, name: str, first: np.ndarray, pairing: str
 ) -> SetResult | None:
   """One set; None where nothing of it is scored."""
-  images = {image: i for i, image in enumerate(study.images(name))}
-  methods = {method: i for i, method in enumerate(study.methods_of(name))}
-  scores = np.full((first.shape[1], len(images), len(methods)), np.nan)
-  for version, given in zip(study.versions, first, strict=True):
-    if version.set == name:
-      scores[:, images[version.image], methods[version.method]] = given
-  means = [statistics.mean_score(scores[:, :, i]) for i in range(len(methods))]
-  scored = [i for i, mean in enumerate(means) if mean is not None]
+  rows = [
+    (version, given)
+    for version, given in zip(study.versions, first, strict=True)
+    if version.set == name and not np.isnan(given).all()
+  ]
+  scored = {version.method for version, _ in rows}
   if not scored:
     return None
-  scores = scores[:, :, scored]
-  names = [list(methods)[i] for i in scored]
+  images = study.images(name)
+  methods = [method for method in study.methods if method in scored]
+  scores = np.full((first.shape[1], len(images), len(methods)), np.nan)
+  for version, given in rows:
+    place = images.index(version.image), methods.index(version.method)
+    scores[:, *place] = given
+  means = [statistics.mean_score(scores[:, :, i]) for i in range(len(methods))]
   comparisons = statistics.compare(scores, pairing)
   starred = set()
   for category in CATEGORIES:
     group = [
       i
-      for i, method in enumerate(names)
+      for i, method in enumerate(methods)
       if method.lower().partition('-')[0] == category
     ]
     starred |= statistics.best_of(group, comparisons)
   return SetResult(
     name=name,
-    methods=names,
+    methods=methods,
     images=len(images),
     scores=scores,
-    means=[mean for mean in means if mean is not None],
+    means=means,
     comparisons=comparisons,
     starred=starred,
   )

@@ -1,19 +1,9 @@
-"""The page on which raters score images, and what it talks to.
+"""The page on which raters score images, and the server behind it.
 
-  GET  /                  the page, and its style and script beside it
-  GET  /state             who asks, and what is to be shown next
-  GET  /images/FILE       the image being shown, or the one after it
-  POST /start             a new rater
-  POST /resume            {code}: a rater who comes back
-  POST /leave             forgets the rater in this browser
-  POST /again             the examples again
-  POST /example           {position, score}: an example was seen
-  POST /rating            {position, image, score}: a score
-
-Every POST takes and gives JSON, and answers with the state. The server alone
-knows what is shown to whom: a score for anything else is refused (409). A
-rater is known by a code in a cookie that scripts cannot read, and is never
-named in a request, so nobody scores for somebody else.
+Every POST takes JSON and answers with the state: what is to be shown next. The
+server alone decides that: a score for anything else is refused (409). A rater
+is known by a code in a cookie that scripts cannot read, and is never named in a
+request, so nobody scores for somebody else.
 """
 
 from collections.abc import Callable
@@ -116,20 +106,18 @@ class Page:
     )
 
   def _objection(self, request: Request) -> str:
-    if not self._knows_token(request):
+    """Why a request is refused, or ''."""
+    given = request.cookies.get(self._token_cookie, '')
+    if request.scope['path'] == '/':
+      given = request.query_params.get('token', given)
+    if self._token is not None and not hmac.compare_digest(
+      given.encode(), self._token.encode()
+    ):
       return 'open the address that you were given, with its token'
     kind = request.headers.get('content-type', '').partition(';')[0]
     if request.method == 'POST' and kind != 'application/json':
       return 'not JSON'
     return ''
-
-  def _knows_token(self, request: Request) -> bool:
-    if self._token is None:
-      return True
-    given = request.cookies.get(self._token_cookie, '')
-    if request.scope['path'] == '/':
-      given = request.query_params.get('token', given)
-    return hmac.compare_digest(given.encode(), self._token.encode())
 
   # Starlette calls these in threads, where SQLite may wait for a lock.
 

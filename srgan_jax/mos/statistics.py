@@ -1,12 +1,12 @@
-"""What scores say: means, tests, reliability, agreement, odd raters.
+"""Statistics of scores: means, tests, reliability, agreement, outliers.
 
 Scores of one set are an array [rater, image, method] of float, 1..5, NaN where
-a rater did not come to an image. Whoever stopped half-way counts for what they
-scored.
+a rater did not score an image. A rater who stopped half-way counts with the
+scores given.
 
 - Mean opinion score (MOS): the mean over raters of each rater's mean over the
-  images; its interval is Student's t over the raters' means, so it says what
-  other raters of the same kind would give to these images.
+  images; its interval is Student's t over the raters' means: other raters of
+  the same kind, these images.
 - Methods are compared by the paired two-sided Wilcoxon signed-rank test
   (without zero differences), Holm's correction over all pairs of a set.
 - Agreement is Krippendorff's alpha for ordinal data.
@@ -53,15 +53,11 @@ class Comparison:
 
 @dataclasses.dataclass(frozen=True)
 class Reliability:
-  """The same rater on the same version twice.
+  """Versions scored twice by one rater.
 
-  Attributes:
-    pairs: how many versions were scored twice, over all raters.
-    same: the share that got the same score.
-    within_one: the share that differs by at most one.
-    difference: mean of the second score less the first.
-    p: of that difference, Wilcoxon signed-rank test, two-sided.
-    alpha: Krippendorff's alpha between first and second scores.
+  `same` is the share of pairs with equal scores, `within_one` of those at most
+  1 apart; the difference is the mean of second less first, p of its two-sided
+  signed-rank test; alpha is Krippendorff's.
   """
 
   pairs: int
@@ -76,14 +72,9 @@ class Reliability:
 class Screening:
   """How a rater's scores relate to those of the others.
 
-  Attributes:
-    ratings: how many scores the rater gave.
-    mean: of them.
-    correlation: Pearson's, with the means of the other raters; NaN where it
-      does not exist.
-    above: the share of scores far above the mean (BT.500's P).
-    below: the share far below (Q).
-    reasons: why the rater is an outlier; empty for one who is not.
+  The correlation is Pearson's with the means of the others, NaN where it does
+  not exist; `above` and `below` are the shares of scores far off the mean
+  (BT.500's P and Q); `reasons` are why the rater is an outlier.
   """
 
   ratings: int
@@ -94,16 +85,13 @@ class Screening:
   reasons: tuple[str, ...]
 
 
-def mean_score(scores: np.ndarray) -> Mean | None:
-  """The MOS of one method on one set; None where nobody scored anything.
+def mean_score(scores: np.ndarray) -> Mean:
+  """The MOS of one method on one set, with its 95 % interval cut to 1..5.
 
-  `scores` are float [rater, image], NaN where there is none. The interval, of
-  95 %, is cut to the scale's 1..5.
+  `scores` are float [rater, image], NaN where there is none, not all NaN.
   """
   means = _row_means(scores)
   means = means[~np.isnan(means)]
-  if not len(means):
-    return None
   mean, count = float(means.mean()), len(means)
   ratings = int((~np.isnan(scores)).sum())
   if count == 1:

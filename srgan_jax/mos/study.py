@@ -1,4 +1,4 @@
-"""A study: a folder of images, and who sees which of them when.
+"""A study: a folder of images, and the order in which each rater sees them.
 
   manifest.json    what every image is; never shown to a rater
   images/          PNG files, uint8 RGB, under names that tell nothing, all
@@ -63,14 +63,13 @@ class Study:
   """What a manifest says.
 
   Attributes:
-    seed: of the examples and the repeated images.
-    secret: of the file names and the raters' orders, which nobody who has the
-      code can then foretell.
-    methods: by name in order what it is; the original last.
+    seed: chooses the examples and the repeated images.
+    secret: random; makes file names and orders unpredictable.
+    methods: name to description, in order; the original last.
     versions: every image by every method that its set has.
     examples: the calibration images in the order in which they are shown.
-    repeated: (set, image) of those whose versions are shown twice.
-    version: of the package that made it.
+    repeated: (set, image) pairs whose versions are shown twice.
+    version: the package's, when it made the study.
   """
 
   seed: int
@@ -92,11 +91,6 @@ class Study:
       dict.fromkeys(v.image for v in self.versions if v.set == set_name)
     )
 
-  def methods_of(self, set_name: str) -> list[str]:
-    """The methods that a set has, in order."""
-    used = {v.method for v in self.versions if v.set == set_name}
-    return [name for name in self.methods if name in used]
-
   @functools.cached_property
   def by_file(self) -> Mapping[str, Version]:
     """The versions by their files' names."""
@@ -114,15 +108,11 @@ class Study:
 
   @functools.cached_property
   def id(self) -> str:
-    """What ties ratings to this study: a digest of the manifest."""
+    """A digest of the manifest, which ties ratings to this study."""
     return hashlib.sha256(self.as_json().encode()).hexdigest()[:16]
 
   def order(self, rater: int) -> list[Trial]:
-    """All trials in a rater's own random order, the same whenever asked for.
-
-    Args:
-      rater: number of the rater, from 1.
-    """
+    """All trials in the random order of a rater, a number from 1."""
     rng = np.random.default_rng(list(keyed(self.secret, str(rater))))
     seen: set[str] = set()
     trials = []
@@ -139,13 +129,13 @@ class Study:
 
 
 def keyed(secret: str, *what: str) -> bytes:
-  """A digest that only who knows the secret can make."""
+  """A digest that takes the secret to compute."""
   message = json.dumps(what).encode()
   return hmac.new(secret.encode(), message, hashlib.sha256).digest()
 
 
 def load(folder: pathlib.Path) -> Study:
-  """Reads a study's manifest and sees that its images are there.
+  """Reads a study's manifest and checks that its images exist.
 
   Raises:
     ValueError: one line naming the file.

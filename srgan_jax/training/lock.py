@@ -40,7 +40,7 @@ def held(folder: pathlib.Path) -> Iterator[None]:
     OSError: naming the lock, on a drive without locks, say.
   """
   path = folder / NAME
-  lock = filelock.FileLock(path, on_acquired=_write_holder)
+  lock = filelock.FileLock(path)
   with files.naming(path):
     try:
       lock.acquire(timeout=_PATIENCE)
@@ -50,19 +50,20 @@ def held(folder: pathlib.Path) -> Iterator[None]:
         'choose another --workdir'
       ) from None
   try:
+    _write_holder(path)
     yield
   finally:
     lock.release()
 
 
-def _write_holder(lock: int) -> None:
+def _write_holder(path: pathlib.Path) -> None:
   since = datetime.datetime.now().astimezone()
   text = (
     f'process {os.getpid()} on {socket.gethostname()} since '
     f'{since.isoformat(sep=" ", timespec="seconds")}\n'
   )
-  os.ftruncate(lock, 0)
-  os.write(lock, text.encode())
+  with contextlib.suppress(OSError):  # Windows: the lock keeps others out
+    path.write_text(text, encoding='utf-8')
 
 
 def _read_holder(path: pathlib.Path) -> str:

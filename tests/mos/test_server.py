@@ -12,7 +12,6 @@ from tests.support import opinion, repository
 pytest.importorskip('starlette', reason='needs the extra mos')
 pytest.importorskip('uvicorn', reason='needs the extra mos')
 
-from srgan_jax.mos import __main__ as mos
 from srgan_jax.mos import study
 
 
@@ -224,14 +223,13 @@ def test_others_than_this_machine_need_the_token(folder):
     assert server.token == token  # the address stays
 
 
-def test_what_cannot_be_served_is_one_line(folder, tmp_path, capsys):
-  assert mos.main(['serve', str(tmp_path)]) == 1
-  assert f'{tmp_path} is no study' in capsys.readouterr().err
+def test_what_cannot_be_served_is_one_line(folder, tmp_path):
+  message = opinion.refusal('serve', str(tmp_path))
+  assert f'mos: {tmp_path} is no study' in message
   with socket.create_server(('127.0.0.1', 0)) as taken:
     port = str(taken.getsockname()[1])
     for unfit in (port, '70000'):
-      assert mos.main(['serve', str(folder), '--port', unfit]) == 1
-      assert capsys.readouterr().err.count('\n') == 1
+      opinion.refusal('serve', str(folder), '--port', unfit)
 
 
 def test_the_server_starts_without_jax():
@@ -243,7 +241,7 @@ def test_what_is_not_installed_is_named(folder):
   code = (
     'import sys; sys.modules["uvicorn"] = None; '
     'from srgan_jax.mos import __main__ as mos; '
-    f'sys.exit(mos.main(["serve", {str(folder)!r}]))'
+    f'mos.main(["serve", {str(folder)!r}])'
   )
   result = repository.run_python('-c', code)
   assert result.returncode == 1

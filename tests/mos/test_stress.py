@@ -36,7 +36,7 @@ _HASTY = """
 import sys
 from srgan_jax.mos import __main__ as mos, server
 server._REQUEST_SECONDS = 1
-sys.exit(mos.main(sys.argv[1:]))
+mos.main(sys.argv[1:])
 """
 
 

@@ -21,7 +21,7 @@ class Kind:
   """A kind of hostile file.
 
   Attributes:
-    reader: which reader it is meant for, a key of `readers.READERS`.
+    reader: which reader it is meant for, a key of `readers._readers`.
     suffix: of the file.
     write: makes it.
   """

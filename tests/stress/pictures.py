@@ -73,9 +73,9 @@ _BAD = {
   'cut.webp': _encode('RGB', 'WEBP', (64, 64))[:-99],
   'head.tif': b'II*\0\xff\xff\xff\xff',
   'endless.tif': b'II*\0\x08\0\0\0\0\0\x08\0\0\0',
-  '10 gigapixels.png': image_files.claim(100_000, 100_000),
-  '2 to the 62 pixels.png': image_files.claim(2**31 - 1, 2**31 - 1),
-  'no pixels.png': image_files.claim(0, 5),
+  '10 gigapixels.png': image_files.png_of(100_000, 100_000, 8, 2, b''),
+  '2 to the 62 pixels.png': image_files.png_of(2**31 - 1, 2**31 - 1, 8, 2, b''),
+  'no pixels.png': image_files.png_of(0, 5, 8, 2, b''),
 }
 
 

@@ -5,13 +5,13 @@ than a minute or 4 GB more, and replaced for the next file.
 """
 
 from collections.abc import Callable, Iterator
-import json
+import contextlib
 import multiprocessing
+import multiprocessing.pool
 import os
 import pathlib
 import resource
 import tempfile
-import time
 from typing import Any
 
 from tests.stress import Row, hostile_files
@@ -27,14 +27,21 @@ _MEMORY = 2**32
 
 def attack(short: bool = False) -> Iterator[Row]:
   """Has the readers read every kind of hostile file, or every fourth."""
-  with tempfile.TemporaryDirectory() as folder, _Reader() as reader:
+  with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+    pool = stack.enter_context(_pool())
     kinds = list(hostile_files.kinds().items())
     for name, kind in kinds[:: 4 if short else 1]:
       path = pathlib.Path(folder, f'hostile{kind.suffix}')
       kind.write(path)
-      size = path.stat().st_size
-      found = reader.read(kind.reader, path)
-      cells = name, size, found['seconds'], found['peak'] / 2**20
+      task = pool.apply_async(_answer, (kind.reader, str(path)))
+      try:
+        found = task.get(_PATIENCE)
+      except multiprocessing.TimeoutError:
+        pool.terminate()
+        pool = stack.enter_context(_pool())
+        fault = f'not done after {_PATIENCE:g} s, or the process died'
+        found = {'seconds': _PATIENCE, 'peak': 0, 'message': '', 'fault': fault}
+      cells = name, path.stat().st_size, found['seconds'], found['peak'] / 2**20
       yield Row(cells, judge(**found))
       path.unlink()
 
@@ -59,71 +66,29 @@ def judge(seconds: float, peak: int, message: str, fault: str) -> str:
   return 'too much memory' if peak > _MAX_BYTES else ''
 
 
-class _Reader:
-  """The process that reads."""
-
-  def __init__(self) -> None:
-    self._context = multiprocessing.get_context('spawn')
-    self._process: Any = None
-    self._pipe: Any = None
-
-  def __enter__(self) -> '_Reader':
-    return self
-
-  def __exit__(self, *_: object) -> None:
-    self._end()
-
-  def read(self, reader: str, path: pathlib.Path) -> dict[str, Any]:
-    """The outcome of one file, as `_answer` sends it."""
-    if self._process is None:
-      self._pipe, theirs = self._context.Pipe()
-      self._process = self._context.Process(
-        target=_serve, args=(theirs,), daemon=True
-      )
-      self._process.start()
-      theirs.close()
-      self._pipe.recv()  # it is ready
-    start = time.monotonic()
-    self._pipe.send((reader, str(path)))
-    fault = f'not done after {_PATIENCE:g} s'
-    try:
-      if self._pipe.poll(_PATIENCE):
-        return dict(json.loads(self._pipe.recv()))
-    except EOFError:
-      fault = 'the process died'
-    self._end()
-    seconds = time.monotonic() - start
-    return {'seconds': seconds, 'peak': 0, 'message': '', 'fault': fault}
-
-  def _end(self) -> None:
-    if self._process is not None:
-      self._process.kill()
-      self._process.join()
-      self._pipe.close()
-      self._process = None
+_READERS: dict[str, Callable[[str], None]] = {}
 
 
-def _serve(pipe: Any) -> None:
-  """Reads one file after another, until the pipe is closed."""
-  readers = _readers()
+def _pool() -> multiprocessing.pool.Pool:
+  """One process that is ready to read."""
+  pool = multiprocessing.get_context('spawn').Pool(1, _prepare)
+  pool.apply(int)
+  return pool
+
+
+def _prepare() -> None:
+  _READERS.update(_readers())
   # A reader that fails its test shall not take the machine along.
   grown = status('VmData') + _MEMORY
   resource.setrlimit(resource.RLIMIT_DATA, (grown, grown))
-  pipe.send('ready')
-  while True:
-    try:
-      reader, path = pipe.recv()
-    except EOFError:
-      return
-    pipe.send(json.dumps(_answer(readers[reader], path)))
 
 
-def _answer(read: Callable[[str], None], path: str) -> dict[str, Any]:
+def _answer(reader: str, path: str) -> dict[str, Any]:
   pathlib.Path('/proc/self/clear_refs').write_text('5')  # the peak, anew
   before, start = status('VmRSS'), _processor_seconds()
   message = fault = ''
   try:
-    read(path)
+    _READERS[reader](path)
   except (ValueError, OSError) as error:
     message = str(error)
   except BaseException as error:

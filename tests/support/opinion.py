@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 from PIL import Image
+import pytest
 
 from srgan_jax import imaging
 from srgan_jax.evaluation import benchmarks, methods
@@ -20,7 +21,7 @@ def write_set(folder, seed=0, **sizes):
   rng = np.random.default_rng(seed)
   for name, (width, height) in sizes.items():
     coarse = rng.integers(0, 256, (height // 8, width // 8, 3), np.uint8)
-    pair = benchmarks.make_pair(name, imaging.imresize(coarse, 8), 'clamp')
+    pair = benchmarks.make_pair(name, imaging.imresize(coarse, 8))
     Image.fromarray(pair.hr).save(folder / 'Set5' / 'HR' / f'{name}.png')
     Image.fromarray(pair.lr).save(folder / 'Set5' / 'LRx4' / f'{name}.png')
   return folder / 'Set5' / 'HR'
@@ -41,8 +42,17 @@ def make_study(output, **sizes):
   theirs = write_finished(hr, output.parent / 'theirs')
   arguments = ['--hr', str(hr), '--method', f'Secret={theirs}']
   arguments += ['--examples=1', '--repeats=1', '-o', str(output)]
-  assert mos.main(['prepare', *arguments]) == 0
+  mos.main(['prepare', *arguments])
   return output
+
+
+def refusal(*arguments):
+  """The one line with which the command ends."""
+  with pytest.raises(SystemExit) as info:
+    mos.main(arguments)
+  message = info.value.code
+  assert isinstance(message, str) and '\n' not in message
+  return message
 
 
 def kept(folder):

@@ -15,6 +15,7 @@ from srgan_jax.models.generator import Generator
 from srgan_jax.training import optimizers, stages
 from srgan_jax.training import step as step_lib
 from srgan_jax.weights import architecture
+from tests.support import weight_files
 
 SIDE = 32
 # 'he': from the first step on, every parameter has a gradient.
@@ -38,12 +39,7 @@ def perceptual(seed=0):
   return vgg.PerceptualNetwork(
     params=params,
     depth=16,
-    preprocessing=vgg.Preprocessing(
-      channel_order='rgb',
-      value_range=(0, 1),
-      mean=(0.485, 0.456, 0.406),
-      std=(0.229, 0.224, 0.225),
-    ),
+    preprocessing=weight_files.PREPROCESSING,
     feature_scale=(('conv2_2', 1 / 12.75),),
   )
 

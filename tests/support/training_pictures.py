@@ -9,17 +9,15 @@ from PIL import Image
 
 from srgan_jax.data import draw, loader
 from srgan_jax.data.source import Entry, Source
+from tests.support import image_files
 
 
 def encode(pixels: np.ndarray, form: str = 'PNG') -> bytes:
-  stream = io.BytesIO()
-  Image.fromarray(pixels).save(stream, form)
-  return stream.getvalue()
+  return image_files.encode(Image.fromarray(pixels), form)
 
 
 def picture(seed: int, height: int = 40, width: int = 50) -> np.ndarray:
-  rng = np.random.default_rng(seed)
-  return rng.integers(0, 256, (height, width, 3), np.uint8)
+  return image_files.noise(height, width, seed)
 
 
 def write_tar(path: pathlib.Path, files: dict[str, bytes], mode='w') -> None:
