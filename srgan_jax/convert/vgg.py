@@ -40,7 +40,7 @@ import numpy as np
 
 from srgan_jax import cli, files, weights
 from srgan_jax.convert import downloads, vgg_sources
-from srgan_jax.models import vgg
+from srgan_jax.models import layers, vgg
 
 CONVERTER_VERSION = '2'
 PAPER_SCALE = 1 / 12.75
@@ -82,10 +82,7 @@ def convert(
     feature_scale=tuple(scales.items()),
     source=found.source,
   )
-  try:
-    features = _forward_check(network)
-  except ValueError as error:
-    raise ValueError(f'{source}: {error}') from error
+  features = _forward_check(source, network)
   weights.save_vgg(
     output,
     network,
@@ -94,10 +91,10 @@ def convert(
     converter_version=CONVERTER_VERSION,
     dtype=dtype,
   )
-  count = sum(leaf.size for leaf in jax.tree.leaves(network.params))
-  halved = (
-    None if dtype == 'float32' else _forward_check(weights.load_vgg(output))
-  )
+  halved = None
+  if dtype != 'float32':
+    halved = _forward_check(output, weights.load_vgg(output))
+  count = layers.parameter_count(network.params)
   lines = [
     f'{output}: VGG{found.depth}, {len(network.params)} convolutions, '
     f'{count:,} parameters in {dtype}',
@@ -106,13 +103,12 @@ def convert(
     '{std}'.format(**dataclasses.asdict(network.preprocessing)),
   ]
   for layer, values in features.items():
-    size = _rms(values)
     lines.append(
       f'  {layer}: feature scale {scales[layer]:.6g}, forward check: '
-      f'scaled features of {size:.4g} (RMS)'
+      f'scaled features of {_rms(values):.4g} (RMS)'
     )
     if halved:
-      change = _rms(halved[layer] - values) / size
+      change = _rms(halved[layer] - values) / _rms(values)
       lines.append(f'    in {dtype} it is off by {change:.2g} of it (RMS)')
   return lines if found.is_published else [*lines, _ASSUMED]
 
@@ -132,12 +128,14 @@ def _find_scales(
   return {**usual, **own, **given}, reason
 
 
-def _forward_check(network: vgg.PerceptualNetwork) -> dict[str, np.ndarray]:
+def _forward_check(
+  path: pathlib.Path, network: vgg.PerceptualNetwork
+) -> dict[str, np.ndarray]:
   """The scaled features of a smooth random picture, by content layer.
 
   Raises:
-    ValueError: where they are all zero or not finite: the weights are no
-      VGG's.
+    ValueError: naming the network's file, where they are all zero or not
+      finite: the weights are no VGG's.
   """
   key = jax.random.key(0)
   coarse = jax.random.uniform(key, (1, 12, 12, 3), minval=-1, maxval=1)
@@ -150,7 +148,8 @@ def _forward_check(network: vgg.PerceptualNetwork) -> dict[str, np.ndarray]:
     size = _rms(features[layer])
     if not (np.isfinite(size) and size > 0):
       raise ValueError(
-        f'the forward check failed: features of {layer} are {size} (RMS)'
+        f'{path}: the forward check failed: features of {layer} are {size} '
+        '(RMS)'
       )
   return features
 

@@ -7,9 +7,7 @@ network's fields and tensors are.
 
 from srgan_jax.weights.container import (
   FORMAT,
-  FORMAT_VERSION,
   Dtype,
-  Kind,
   find_placeholder,
   load,
   read_kind,
@@ -27,9 +25,7 @@ from srgan_jax.weights.perceptual import find_vgg_fault, load_vgg, save_vgg
 
 __all__ = [
   'FORMAT',
-  'FORMAT_VERSION',
   'Dtype',
-  'Kind',
   'find_placeholder',
   'find_vgg_fault',
   'load',

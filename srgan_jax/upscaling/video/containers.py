@@ -7,7 +7,6 @@ import pathlib
 from typing import NamedTuple
 
 import av
-from av.container import InputContainer
 from av.stream import Disposition, Stream
 
 
@@ -132,19 +131,8 @@ class Route(NamedTuple):
     return self.way in ('copy', 'sound', 'text')
 
 
-def routes(
-  source: InputContainer, video: Stream, container: Container
-) -> dict[int, Route]:
-  """What becomes of each stream but the one that is upscaled, by index."""
-  return {
-    stream.index: route(stream, container)
-    for stream in source.streams
-    if stream is not video
-  }
-
-
 def route(stream: Stream, container: Container) -> Route:
-  """Decides on one stream, a cover or an attachment."""
+  """What becomes of a stream, a cover or an attachment."""
   if stream.type == 'attachment' or is_cover(stream):
     return _route_attachment(stream, container)
   what = f'stream {stream.index} ({stream.type}, {codec_name(stream)})'

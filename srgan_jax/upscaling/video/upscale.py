@@ -59,16 +59,16 @@ def upscale_video(
   container = containers.of(target)
   files.require_folder(target)
   with Reader(source) as reader, files.replacing(target) as beside:
-    routes = containers.routes(reader.container, reader.video, container)
+    routes = {
+      stream.index: containers.route(stream, container)
+      for stream in reader.container.streams
+      if stream is not reader.video
+    }
     steps = reader.steps([i for i in routes if routes[i].has_packets])
     step = next(steps)
     assert step.frame is not None
     picture = writing.choose(
-      source,
-      step.frame,
-      container,
-      encoder=encoder,
-      pixel_format=pixel_format,
+      source, step.frame, container, encoder=encoder, pixel_format=pixel_format
     )
     notes = [*(route.note for route in routes.values()), *picture.losses]
     try:
