@@ -29,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
   options = _parser().parse_args(arguments)
   cli.print_any_name()
   try:
+    for path in filter(None, (options.json, options.csv)):
+      files.require_place(path)
     return int(_run(options))
   except (ValueError, OSError, FloatingPointError, MemoryError) as error:
     print(cli.visible(f'evaluate: {error}'), file=sys.stderr)
@@ -59,12 +61,6 @@ def _parser() -> argparse.ArgumentParser:
     help='what LR suffers, in order: jpegQ of quality Q, noiseN of N levels',
   )
   add(
-    '--edge',
-    choices=('clamp', 'mirror'),
-    default='clamp',
-    help='what the resize that makes LR reads outside an image',
-  )
-  add(
     '--protocol',
     type=_protocols,
     metavar='NAME,...',
@@ -91,9 +87,6 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> bool:
   """Evaluates; whether an image was left out."""
-  for path in (options.json, options.csv):
-    if path is not None:
-      files.require_place(path)
   # Not before the arguments are read: help comes without JAX.
   from srgan_jax.convert import published
   from srgan_jax.evaluation import (
@@ -109,7 +102,6 @@ def _run(options: argparse.Namespace) -> bool:
   benchmark = benchmarks.Benchmark(
     options.hr,
     options.lr,
-    options.edge,
     left_out=left_out,
     max_megapixels=options.max_megapixels or opening.MAX_MEGAPIXELS,
   )
@@ -135,21 +127,16 @@ def _run(options: argparse.Namespace) -> bool:
     report.load_distances(options.metric),
     left_out,
   )
-  source = options.lr or f'made by imresize, edge {options.edge}'
+  source = options.lr or 'made by imresize'
   print(f'{method.name} ({method.origin})')
   print(f'HR: {options.hr}; LR: {", ".join([source, *options.degrade])}')
   print(result.table())
   for line in left_out:
     print(cli.visible(f'evaluate: left out: {line}'), file=sys.stderr)
   if options.json:
-    facts = {
-      'version': srgan_jax.__version__,
-      'hr': options.hr,
-      'lr': source,
-      'degrade': options.degrade,
-      **result.as_json(),
-    }
-    files.write_json(options.json, facts)
+    facts = {'hr': options.hr, 'lr': source, 'degrade': options.degrade}
+    whole = {'version': srgan_jax.__version__, **facts, **result.as_json()}
+    files.write_json(options.json, whole)
   if options.csv:
     files.write_text(options.csv, result.as_csv())
   return bool(left_out)

@@ -21,13 +21,8 @@ _COMMAND = 'srgan_jax'
 
 def start() -> None:
   """The command: trains what `sys.argv` says."""
-  cli.run(_start)
-
-
-def _start() -> None:
   try:
-    from absl import app, flags
-    from ml_collections import config_flags
+    from absl import flags
 
     from srgan_jax.training import config_files
   except ImportError as error:
@@ -35,23 +30,18 @@ def _start() -> None:
       f'{_COMMAND}: training takes more packages: {cli.install("train")} '
       f'({error})'
     )
-  config = config_flags.DEFINE_config_file(
-    'config', None, f'A file, or of {", ".join(config_files.names())}.'
-  )
   workdir = flags.DEFINE_string(
     'workdir', None, "The run's folder; runs/NAME of the config by default."
   )
-  flags.mark_flag_as_required('config')
+  config_files.run(_COMMAND, _train_in, __doc__, workdir=workdir)
 
-  def run(arguments: list[str]) -> None:
-    if len(arguments) > 1:
-      sys.exit(f'{_COMMAND}: unexpected argument {arguments[1]!r}')
-    path = config_flags.get_config_filename(flags.FLAGS['config'])
-    default = pathlib.Path('runs', pathlib.Path(path).stem)
-    train(config.value, pathlib.Path(workdir.value or default))
 
-  sys.modules['__main__'].__doc__ = __doc__  # what --help shows
-  app.run(run, flags_parser=config_files.flags_parser(_COMMAND))
+def _train_in(config: 'ConfigDict', workdir: str | None) -> None:
+  from absl import flags
+  from ml_collections import config_flags
+
+  path = config_flags.get_config_filename(flags.FLAGS['config'])
+  train(config, pathlib.Path(workdir or f'runs/{pathlib.Path(path).stem}'))
 
 
 def train(config: 'ConfigDict', workdir: pathlib.Path) -> None:

@@ -20,8 +20,5 @@ if __name__ == '__main__':
       'precision', training.PRECISIONS, None, "; the config's by default."
     ),
     calls=flags.DEFINE_integer('calls', 20, 'Calls that are timed.', 1),
-    profile=flags.DEFINE_string(
-      'profile', None, 'A folder for a trace of a few calls (TensorBoard).'
-    ),
     json_file=flags.DEFINE_string('json', None, 'A file for the figures.'),
   )

@@ -24,6 +24,7 @@ import dataclasses
 import re
 from typing import Any, Literal
 
+from flax import traverse_util
 import numpy as np
 
 from srgan_jax.convert import generator_layouts as layouts
@@ -36,7 +37,6 @@ Arrays = dict[str, np.ndarray]
 
 _EPSILON = epilogues.EPSILON  # ours, and PyTorch's
 _KERAS_EPSILON = 1e-3
-_UPSAMPLES = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,11 +100,7 @@ def from_state(
       f'it looks like {layout.name}, but has {unknown[0]} '
       f'({len(unknown)} such tensors)'
     )
-  convention = dataclasses.replace(
-    layout.convention,
-    input_range=input_range or layout.convention.input_range,
-    output_range=output_range or layout.convention.output_range,
-  )
+  convention = layout.convention.override(input_range, output_range)
   return _assemble(layout.name, ours, slots, convention, _EPSILON)
 
 
@@ -136,24 +132,14 @@ def from_keras(
       f'its {len(found)} Keras layers are neither the generator nor the '
       f'discriminator of {layouts.KRASSERM}'
     )
-  order = ['conv_in', 'prelu_in']
-  for i in range(len(match[1]) // len(layouts.BLOCK)):
-    order += [f'block_{i}/{part}' for part in layouts.BLOCK]
-  order += ['conv_mid', 'norm_mid']
-  for i in range(_UPSAMPLES):
-    order += [f'upsample_{i}/conv', f'upsample_{i}/prelu']
-  order.append('conv_out')
+  # The order of all layouts.
+  order = layouts.LORNATANG.slots(len(match[1]) // len(layouts.BLOCK))
   slots = dict(zip(order, (name for name, _ in found), strict=True))
   tensors = dict(zip(order, ours, strict=True))
-  for i in range(_UPSAMPLES):
-    conv = tensors[f'upsample_{i}/conv']
-    for name, array in conv.items():
-      conv[name] = _from_depth_to_space(array)
-  convention = dataclasses.replace(
-    layouts.KRASSERM_CONVENTION,
-    input_range=input_range or layouts.KRASSERM_CONVENTION.input_range,
-    output_range=output_range or layouts.KRASSERM_CONVENTION.output_range,
-  )
+  for slot in ('upsample_0/conv', 'upsample_1/conv'):
+    for name, array in tensors[slot].items():
+      tensors[slot][name] = _from_depth_to_space(array)
+  convention = layouts.KRASSERM_CONVENTION.override(input_range, output_range)
   return _assemble(layouts.KRASSERM, tensors, slots, convention, _KERAS_EPSILON)
 
 
@@ -170,19 +156,18 @@ def to_state(generator: Generator, variables: Mapping[str, Any]) -> Arrays:
     raise ValueError(
       f'the layout of {layouts.LORNATANG.name} has no {dict(sorted(extra))}'
     )
+  flat = traverse_util.flatten_dict(variables, sep='/')
   state: Arrays = {}
   for slot, prefix in layouts.LORNATANG.slots(generator.blocks).items():
-    layer = _get(variables['params'], slot)
-    if kind_of(slot) == 'norm':
-      layer = {**layer, **_get(variables['batch_stats'], slot)}
     for theirs, name in layouts.TORCH_PARTS[kind_of(slot)].items():
-      if name in layer:
-        array: np.ndarray = np.asarray(layer[name], np.float32)
-        if slot == 'conv_out':  # from [-1, 1] to [0, 1]
-          array = (array + (1 if name == 'bias' else 0)) / 2
-        if name == 'kernel':
-          array = array.transpose(3, 2, 0, 1)
-        state[f'{prefix}.{theirs}'] = np.array(array, np.float32, order='C')
+      if (leaf := flat.get(_path(slot, name))) is None:
+        continue  # a convolution in front of BN has no bias
+      array: np.ndarray = np.asarray(leaf, np.float32)
+      if slot == 'conv_out':  # from [-1, 1] to [0, 1]
+        array = (array + (1 if name == 'bias' else 0)) / 2
+      if name == 'kernel':
+        array = array.transpose(3, 2, 0, 1)
+      state[f'{prefix}.{theirs}'] = np.array(array, np.float32, order='C')
     if kind_of(slot) == 'norm':
       state[f'{prefix}.num_batches_tracked'] = np.zeros((), np.int64)
   return state
@@ -296,19 +281,16 @@ def _fit(slot: str, name: str, layer: Arrays, channels: int) -> None:
     outputs *= 4
   size = 9 if slot in ('conv_in', 'conv_out') else 3
   for part, array in layer.items():
+    expected: tuple[int, ...] = (outputs,)
     if part == 'kernel':
-      side = array.shape[0] if array.ndim else 0
-      if side % 2 and side < size:
-        around = (size - side) // 2
-        pad = [(around, around)] * 2 + [(0, 0)] * (array.ndim - 2)
-        array = np.pad(array, pad) if array.ndim == 4 else array
-      expected: tuple[int, ...] = (size, size, inputs, outputs)
+      expected = (size, size, inputs, outputs)
+      missing = size - len(array) if array.ndim == 4 else 0
+      if missing > 0 and missing % 2 == 0:
+        around = (missing // 2, missing // 2)
+        array = np.pad(array, [around, around, (0, 0), (0, 0)])
     elif part == 'slope':
       array = array.reshape(-1) if array.shape[:-1] in ((1, 1), ()) else array
       array = np.repeat(array, outputs) if array.shape == (1,) else array
-      expected = (outputs,)
-    else:
-      expected = (outputs,)
     if array.shape != expected:
       raise ValueError(
         f'the {part} of {name} is {layer[part].shape}, which does not fit '
@@ -345,20 +327,18 @@ def _discriminator(names: list[str], ours: list[Arrays]) -> Network:
   )
 
 
-def _get(tree: Mapping[str, Any], slot: str) -> Mapping[str, Any]:
-  for name in slot.split('/'):
-    tree = tree[name]
-  return tree
-
-
 def _tree(tensors: Mapping[str, Arrays]) -> dict[str, Any]:
-  tree: dict[str, Any] = {'params': {}, 'batch_stats': {}}
-  for slot, layer in tensors.items():
-    for part, array in layer.items():
-      kind = 'batch_stats' if part in ('mean', 'var') else 'params'
-      branch = tree[kind]
-      for name in slot.split('/'):
-        branch = branch.setdefault(name, {})
-      with np.errstate(over='ignore'):  # the forward check finds it
-        branch[part] = np.asarray(array, np.float32)
-  return tree
+  flat = {
+    _path(slot, part): array
+    for slot, layer in tensors.items()
+    for part, array in layer.items()
+  }
+  with np.errstate(over='ignore'):  # the forward check finds it
+    flat = {path: np.asarray(array, np.float32) for path, array in flat.items()}
+  return traverse_util.unflatten_dict(flat, sep='/')
+
+
+def _path(slot: str, part: str) -> str:
+  """Where an array of a layer is in our tree."""
+  kind = 'batch_stats' if part in ('mean', 'var') else 'params'
+  return f'{kind}/{slot}/{part}'

@@ -126,18 +126,15 @@ def read_keras(path: pathlib.Path) -> list[tuple[str, dict[str, np.ndarray]]]:
     ValueError: where it is cut off or of another kind.
   """
   arrays, names = opening.read_hdf5(path)
-  top = next(
-    (t for t in ('', 'model_weights/') if (t[:-1], 'layer_names') in names),
-    None,
-  )
-  if top is None:
+  top = 'model_weights' if 'model_weights' in names else ''
+  if top not in names:
     raise ValueError(
       'it has no layer_names: not HDF5 as Keras 1 and 2 write it'
     )
   found: dict[str, dict[str, np.ndarray]] = {}
-  for layer in names[top[:-1], 'layer_names']:
-    group = f'{top}{layer}'
-    for name in names.get((group, 'weight_names'), ()):
+  for layer in names[top]:
+    group = f'{top}/{layer}' if top else layer
+    for name in names.get(group, ()):
       if (array := arrays.get(f'{group}/{name}')) is None:
         raise ValueError(f'it has no array {name} of its weight_names')
       part = name.split('/')[-1].split(':')[0]
@@ -158,10 +155,9 @@ def read_state(path: pathlib.Path) -> dict[str, np.ndarray]:
   }
   if not state:
     raise ValueError('it holds no tensors')
-  for _ in _PREFIXES:  # in any order
-    for prefix in _PREFIXES:
-      if all(name.startswith(prefix) for name in state):
-        state = {name.removeprefix(prefix): v for name, v in state.items()}
+  for prefix in 2 * _PREFIXES:  # in any order
+    if all(name.startswith(prefix) for name in state):
+      state = {name.removeprefix(prefix): v for name, v in state.items()}
   return opening.as_float32({'state': state})['state']
 
 
@@ -172,11 +168,12 @@ def _forward_check(network: folding.Network) -> str:
     ValueError: where the arrays do not fit, or what comes out is not finite.
   """
   is_generator = network.kind == 'generator'
-  module = (
-    architecture.make_generator(network.architecture)
+  make = (
+    architecture.make_generator
     if is_generator
-    else architecture.make_discriminator(network.architecture)
+    else architecture.make_discriminator
   )
+  module = make(network.architecture)
   side = network.architecture.get('image_size', 24)
   flat = traverse_util.flatten_dict(network.variables, sep='/')
   if fault := architecture.find_fault(module, flat, side):

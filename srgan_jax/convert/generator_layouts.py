@@ -35,6 +35,16 @@ class Convention:
   output_range: Range | None
   tanh: bool
 
+  def override(
+    self, input_range: Range | None, output_range: Range | None
+  ) -> 'Convention':
+    """The same with the ranges that are given."""
+    return Convention(
+      input_range or self.input_range,
+      output_range or self.output_range,
+      self.tanh,
+    )
+
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
@@ -165,7 +175,6 @@ LAYOUTS = (
   _LORNATANG_2021,
   _LORNATANG_TANH,
   _LORNATANG_2020,
-  dataclasses.replace(_LORNATANG_2020, block='Trunk.{}'),
 )
 KRASSERM = 'krasserm/super-resolution (Keras)'
 KRASSERM_CONVENTION = Convention('unit', 'signed', tanh=True)

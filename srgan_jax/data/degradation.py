@@ -8,7 +8,7 @@ by a key alone. A quarter of the crops stays clean: the exact bicubic LR of
 
 Images are float32 [N, H, W, 3] with values 0..255. All shapes are static: an
 image that was resized lies in the top left of a buffer, and its size travels
-beside it.
+with it.
 """
 
 import functools

@@ -2,7 +2,7 @@
 
 All pictures are decoded once, into one uint8 array. What the host then ships a
 step is the draw alone, 16 bytes a crop; the crops are cut inside the compiled
-step, byte for byte those of `pipeline`. Needs no TensorFlow.
+step, byte for byte those of `tfdata`. Needs no TensorFlow.
 
 The array has rows of 1024 RGB pixels, as one index over all bytes would not fit
 32 bits. A picture begins at a row of its own and runs on over the row's end, so

@@ -2,13 +2,12 @@
 
 Ships uint8 HR crops with their context; low resolution, flips and ranges are
 made inside the compiled step (`batch`). Which crops is decided by `draw` alone,
-so nothing here has a state: a run that starts again at step n goes on with
-exactly the batches it would have seen. TensorFlow is imported when a pipeline
-is made, not before.
+so nothing here has a state: a run resumed at step n continues with exactly the
+batches it would have seen. TensorFlow is imported when a pipeline is made.
 """
 
 import atexit
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import functools
 import importlib.util
 import os
@@ -84,41 +83,60 @@ def batches(
   """
   rows = batch_size // shard_count
   threads = threads or 2 * (os.cpu_count() or 1)
-  failures: list[Exception] = []
-
-  @functools.lru_cache(2 + threads)  # of as many steps at most crops are read
-  def draw(step: int) -> draw_lib.Draw:
-    return draw_lib.draw(
-      seed,
-      step,
-      sizes=source.sizes,
-      batch_size=batch_size,
-      crop_size=crop_size,
-      augment=augment,
-      crops_per_image=crops_per_image,
-    )
-
+  draw = functools.partial(
+    draw_lib.draw,
+    seed,
+    sizes=source.sizes,
+    batch_size=batch_size,
+    crop_size=crop_size,
+    augment=augment,
+    crops_per_image=crops_per_image,
+  )
+  draw(start_step)  # what is wrong with the arguments is said now
   read = source.read
   if crops_per_image > 1:
     read = functools.lru_cache(2 * rows)(read)
+  # Crops of so many steps at most are read at a time.
+  cached = functools.lru_cache(2 + threads)(draw)
+  crop = functools.partial(
+    _crop, read, cached, rows, shard_index * rows, crop_size
+  )
+  side = crop_size + 2 * resize.CONTEXT
+  return _start(crop, side, start_step * rows, rows, threads)
+
+
+def _crop(
+  read: Callable[[int], np.ndarray],
+  draw: Callable[[int], draw_lib.Draw],
+  rows: int,
+  first_row: int,
+  crop_size: int,
+  number: int,
+) -> tuple[np.ndarray, np.int32]:
+  """The crop and symmetry of one of this process's rows, from step 0 on."""
+  step, row = divmod(number, rows)
+  image, y, x, symmetry = (field[first_row + row] for field in draw(step))
+  return draw_lib.cut(read(int(image)), y, x, crop_size=crop_size), symmetry
+
+
+def _start(
+  crop: Callable[[int], tuple[np.ndarray, np.int32]],
+  side: int,
+  first: int,
+  rows: int,
+  threads: int,
+) -> '_Batches':
+  """A pipeline of crops of that side from number `first` on, in batches."""
+  tf = _import_tensorflow()
+  failures: list[Exception] = []
 
   def read_crop(number: int) -> tuple[np.ndarray, np.int32]:
-    """The crop and symmetry of a row, counted through all steps."""
     try:
-      step, row = divmod(int(number), rows)
-      image, y, x, symmetry = (
-        field[shard_index * rows + row] for field in draw(step)
-      )
-      crop = draw_lib.cut(read(int(image)), y, x, crop_size=crop_size)
-      return crop, symmetry
+      return crop(int(number))
     except Exception as error:
       # Raised by the iterator: TensorFlow would make a page of text of it.
       failures.append(error)
-      side = crop_size + 2 * resize.CONTEXT
       return np.zeros((side, side, 3), np.uint8), np.int32(0)
-
-  draw(start_step)  # what is wrong with the arguments is said now
-  tf = _import_tensorflow()
 
   def to_crop(number: Any) -> dict[str, Any]:
     read = tf.numpy_function(read_crop, [number], (tf.uint8, tf.int32))
@@ -127,7 +145,7 @@ def batches(
   options = tf.data.Options()
   options.threading.private_threadpool_size = threads
   dataset = (
-    tf.data.Dataset.range(start_step * rows, np.iinfo(np.int64).max)
+    tf.data.Dataset.range(first, np.iinfo(np.int64).max)
     .map(to_crop, num_parallel_calls=threads, deterministic=True)
     .batch(rows, drop_remainder=True)
     .prefetch(PREFETCH)

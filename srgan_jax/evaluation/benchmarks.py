@@ -30,10 +30,10 @@ class Pair:
   lr: np.ndarray
 
 
-def make_pair(name: str, image: np.ndarray, edge: resize.Edge) -> Pair:
+def make_pair(name: str, image: np.ndarray) -> Pair:
   """Crops an image to a multiple of 4 and makes its LR by the exact resize."""
   hr = _crop(image)
-  return Pair(name, hr, resize.imresize(hr, 1 / SCALE, edge))
+  return Pair(name, hr, resize.imresize(hr, 1 / SCALE))
 
 
 class Benchmark:
@@ -48,7 +48,6 @@ class Benchmark:
     self,
     hr: Path,
     lr: Path | None = None,
-    edge: resize.Edge = 'clamp',
     *,
     left_out: list[str] | None = None,
     max_megapixels: float = opening.MAX_MEGAPIXELS,
@@ -58,7 +57,6 @@ class Benchmark:
     Args:
       hr: a folder of originals, or one file.
       lr: a folder of their LR images, or one file; by default LR is made.
-      edge: what the resize reads outside an image, where it makes LR.
       left_out: takes a line on each file that cannot be read, and its image is
         left out; by default such a file is an error.
       max_megapixels: larger images cannot be read.
@@ -67,7 +65,6 @@ class Benchmark:
       ValueError: naming the file that cannot be read, has no partner, or is
         not of its partner's size.
     """
-    self._edge = edge
     self.left_out, self._max_megapixels = left_out, max_megapixels
     self._originals = list_images(hr, left_out)
     self._lr = self.match(lr) if lr is not None else {}
@@ -104,7 +101,7 @@ class Benchmark:
     name, path = self.names[index], self.files[index]
     image = self.read(path)
     if path not in self._lr:
-      return make_pair(name, image, self._edge)
+      return make_pair(name, image)
     return Pair(name, _crop(image), self.read(self._lr[path]))
 
   def __iter__(self) -> Iterator[Pair]:
@@ -186,9 +183,9 @@ def match(
 ) -> dict[pathlib.Path, pathlib.Path]:
   """By original the one file of the others that is its version.
 
-  Names are equal, or the other's goes on after the original's, as 'baby_SR',
-  'babyx4' or 'baby.4x' after 'baby'; the endings of published originals, 'HR',
-  'GT' and 'SRF_4_HR', are left out. One original and one other are a pair
+  The other's name is the original's, or begins with it, as 'baby_SR', 'babyx4'
+  and 'baby.4x' begin with 'baby'; the endings of published originals, 'HR',
+  'GT' and 'SRF_4_HR', do not count. One original and one other are a pair
   whatever their names.
 
   Raises:

@@ -52,11 +52,7 @@ class Dists:
   name = 'dists'
 
   def __call__(self, sr: np.ndarray, hr: np.ndarray) -> float:
-    """The distance of two images.
-
-    Args:
-      sr: uint8 [H, W, 3], H and W at least 16.
-      hr: the same shape.
+    """The distance of two images, uint8 [H, W, 3], of at least 16 pixels.
 
     Raises:
       ValueError: for another dtype or shape, or images of different shapes.

@@ -52,10 +52,10 @@ _ALEXNET = {
 }
 
 # A larger image goes through the networks in strips of rows, each with a halo
-# that is cut off again: the same figure, and bounded memory. A process with
-# VGG16 peaks at 3.7 GB on CPU (2000x3000 pixels), 1.4 GB for all of Set14. The
-# features of a row see at most 96 pixels above and below it, in both networks;
-# strips start where a row of every layer does, at multiples of 16 pixels.
+# that is cut off again: the same figure, and bounded memory (VGG16 on CPU: 3.7
+# GB for 2000x3000 pixels). The features of a row see at most 96 pixels above
+# and below it, in both networks; strips start where a row of every layer does,
+# at multiples of 16 pixels.
 _MAX_PIXELS = 1_800_000
 _HALO = 96
 _GRID = 16
@@ -83,8 +83,8 @@ class _Design:
 
   Attributes:
     module: the network.
-    strides: pixels of the image from one row of features to the next, by layer
-      compared, in order; the features are those after the ReLU.
+    strides: by layer whose features, after the ReLU, are compared, the pixels
+      of the image between two of their rows.
     least: the smallest side of an image that leaves every layer a pixel.
   """
 
@@ -111,8 +111,7 @@ _DESIGNS = {
 class Lpips:
   """A network with its weights, called on a pair of images.
 
-  It computes in float32 with the highest precision. Each new size of image
-  compiles once, which takes less than half a second.
+  It computes in float32 with the highest precision, and compiles once a size.
 
   Attributes:
     network: 'alex' or 'vgg16'.
@@ -130,19 +129,13 @@ class Lpips:
     return f'lpips_{self.network}'
 
   def __call__(self, sr: np.ndarray, hr: np.ndarray) -> float:
-    """The distance of two images.
+    """The distance of two images, uint8 [H, W, 3].
 
-    Args:
-      sr: uint8 [H, W, 3], H and W at least 31 for 'alex', 16 for 'vgg16'.
-      hr: the same shape.
-
-    Returns:
-      LPIPS, 0 for equal images.
+    A side has at least 31 pixels for 'alex', 16 for 'vgg16'.
 
     Raises:
       ValueError: for another dtype or shape, or images of different shapes.
     """
-    sr, hr = np.asarray(sr), np.asarray(hr)
     design = _DESIGNS[self.network]
     metrics.check_pair(sr, hr, self.name, design.least)
     pair = np.stack([sr, hr])

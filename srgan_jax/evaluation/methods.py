@@ -20,8 +20,8 @@ from srgan_jax.imaging import resize
 class Method:
   """A way to make SR images, uint8 [4h, 4w, 3] of a pair.
 
-  `name` is for headings and tables; `origin` says what it is in a report: the
-  checkpoint with its label and steps, or the folder.
+  `name` is for headings and tables; `origin` is the checkpoint with its label
+  and steps, or the folder.
   """
 
   name: str
@@ -57,13 +57,13 @@ def open_method(
 
   Args:
     model: 'nearest', 'bicubic', a shipped generator's name, a weights file, or
-      a folder of finished images of the benchmark (one called as a
-      generator is ./NAME).
+      a folder of finished images of the benchmark (./NAME, where a generator
+      has its name).
     benchmark: what it will be evaluated on.
     name: for headings; by default made from `model`.
     strength: of a generator, see `upscaling.read_generator`.
-    back_project: behind a generator, see `upscaling.Upscaler`; whatever its
-      file recommends, an evaluation is of the network alone unless asked.
+    back_project: of a generator, see `upscaling.Upscaler`; what its file
+      recommends does not count.
 
   Raises:
     ValueError: one line naming the file.

@@ -41,7 +41,7 @@ def score(sr: np.ndarray, hr: np.ndarray, protocol: str) -> dict[str, float]:
     protocol: 'paper', 'y' or 'rgb'; see the module's table.
 
   Returns:
-    'psnr' in dB (inf for equal images) and, but for 'rgb', 'ssim' (at most 1).
+    'psnr' in dB (inf for equal images); except for 'rgb', 'ssim' (at most 1).
 
   Raises:
     ValueError: for an unknown protocol, another dtype or shape, images of

@@ -42,11 +42,9 @@ _ROUNDING = 1e-9
 
 @dataclasses.dataclass(frozen=True)
 class Niqe:
-  """NIQE with what is known of pristine photos.
+  """NIQE with the mean [36] and covariance [36, 36] of pristine photos.
 
-  Attributes:
-    mean: float64 [36], of the features of their blocks.
-    covariance: float64 [36, 36], likewise.
+  Both are float64, of the features of the photos' blocks.
   """
 
   mean: np.ndarray
@@ -54,11 +52,9 @@ class Niqe:
   name = 'niqe'
 
   def __call__(self, sr: np.ndarray, hr: np.ndarray) -> float:
-    """The figure of an image.
+    """The figure of `sr`, uint8 [H, W, 3], at least two blocks of 96x96.
 
-    Args:
-      sr: uint8 [H, W, 3], at least two blocks of 96x96.
-      hr: of the same shape, not looked at: NIQE takes no reference.
+    `hr` is of the same shape, and not looked at: NIQE takes no reference.
 
     Raises:
       ValueError: for another dtype or shape, or where fewer than two blocks

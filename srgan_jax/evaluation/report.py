@@ -35,17 +35,9 @@ Scores = Mapping[Figure, float]
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-  """The figures of one method.
+  """The figures of one method, by image; a line on each that was left out."""
 
-  Attributes:
-    method: its name.
-    origin: what it is: checkpoint, label, steps.
-    images: by image, in order, its figures.
-    left_out: lines on what is not among them, though it was to be.
-  """
-
-  method: str
-  origin: str
+  method: Method
   images: Mapping[str, Scores]
   left_out: Sequence[str] = ()
 
@@ -79,8 +71,8 @@ class Report:
     The PSNR of equal images is null: JSON has no infinity.
     """
     return {
-      'method': self.method,
-      'origin': self.origin,
+      'method': self.method.name,
+      'origin': self.method.origin,
       'mean': _nested(self.mean),
       'images': {name: _nested(scores) for name, scores in self.images.items()},
     } | ({'left_out': list(self.left_out)} if self.left_out else {})
@@ -116,18 +108,13 @@ def evaluate(
 ) -> Report:
   """Upscales every image and scores it.
 
-  Args:
-    method: what makes the images.
-    pairs: the benchmark, one image at a time.
-    protocols: of `metrics.PROTOCOLS`.
-    distances: learned metrics.
-    left_out: takes a line on each image whose files cannot be read; by default
-      that is an error. It may hold some already.
+  `left_out` takes a line on each image whose files cannot be read, and may hold
+  some already; without it such an image is an error.
 
   Raises:
-    ValueError: naming the image, where it cannot be scored.
+    ValueError: naming the image that cannot be read or scored.
   """
-  images = {}
+  images: dict[str, Scores] = {}
   for pair in pairs:
     try:
       sr = method.upscale(pair)
@@ -135,34 +122,26 @@ def evaluate(
       benchmarks.leave_out(error, left_out)
       continue
     try:
-      images[pair.name] = _score(sr, pair.hr, protocols, distances)
+      scores = {
+        (protocol, measure): value
+        for protocol in protocols
+        for measure, value in metrics.score(sr, pair.hr, protocol).items()
+      }
+      learned = {(metric.name, ''): metric(sr, pair.hr) for metric in distances}
     except ValueError as error:
       raise ValueError(f'{pair.name}: {error}') from error
+    images[pair.name] = scores | learned
   if left_out and not images:
     raise ValueError('; '.join(left_out))
-  return Report(method.name, method.origin, images, tuple(left_out or ()))
+  return Report(method, images, left_out or ())
 
 
 def flat(scores: Scores) -> dict[str, float]:
-  """The figures by names in one piece: 'psnr_paper', 'lpips_alex'."""
+  """The figures by one name each: 'psnr_paper', 'lpips_alex'."""
   return {
     f'{measure}_{protocol}' if measure else protocol: value
     for (protocol, measure), value in scores.items()
   }
-
-
-def _score(
-  sr: np.ndarray,
-  hr: np.ndarray,
-  protocols: Sequence[str],
-  distances: Sequence[Distance],
-) -> Scores:
-  scores = {
-    (protocol, measure): value
-    for protocol in protocols
-    for measure, value in metrics.score(sr, hr, protocol).items()
-  }
-  return scores | {(metric.name, ''): metric(sr, hr) for metric in distances}
 
 
 def _nested(scores: Scores) -> dict[str, Any]:

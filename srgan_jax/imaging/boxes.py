@@ -4,26 +4,13 @@ ISO/IEC 14496-12 and 23008-12. Pillow reads neither and gives pixels of 8 bits.
 """
 
 from collections.abc import Iterator
-import dataclasses
 import os
 import struct
 from typing import BinaryIO
 
 _MOST_META = 2**24  # bytes of the box of all that is no pixel
 
-
-@dataclasses.dataclass(frozen=True)
-class Properties:
-  """Properties of the main picture.
-
-  Attributes:
-    cicp: its colour primaries and transfer function, by ITU-T H.273's numbers;
-      None where it has an ICC profile or states nothing.
-    bits: a channel.
-  """
-
-  cicp: tuple[int, int] | None = None
-  bits: int = 8
+Cicp = tuple[int, int]  # primaries and transfer, by ITU-T H.273's numbers
 
 
 def is_isobmff(head: bytes) -> bool:
@@ -31,15 +18,18 @@ def is_isobmff(head: bytes) -> bool:
   return head[4:8] == b'ftyp'
 
 
-def read(stream: BinaryIO) -> Properties:
-  """Reads the properties of the main picture; defaults if damaged."""
+def read(stream: BinaryIO) -> tuple[Cicp | None, int]:
+  """Reads the main picture's stated colours and its bits a channel.
+
+  They are None and 8 if boxes are damaged.
+  """
   try:
     return _read(stream)
   except (ValueError, IndexError, struct.error):
-    return Properties()
+    return None, 8
 
 
-def _read(stream: BinaryIO) -> Properties:
+def _read(stream: BinaryIO) -> tuple[Cicp | None, int]:
   meta = _find_meta(stream)
   boxes = dict(_boxes(meta[4:]))  # behind version and flags
   main_box = boxes.get(b'pitm', bytes(8))
@@ -47,30 +37,26 @@ def _read(stream: BinaryIO) -> Properties:
   inner = list(_boxes(boxes.get(b'iprp', b'')))
   properties = list(_boxes(dict(inner).get(b'ipco', b'')))
   tables = [data for kind, data in inner if kind == b'ipma']
-  cicp: tuple[int, int] | None = None
-  bits, has_profile = 8, False
+  cicp: Cicp | None = None
+  bits = 8
   for index in [i for table in tables for i in _associations(table, main)]:
     if not 0 < index <= len(properties):
       continue
     kind, data = properties[index - 1]
     if kind == b'colr' and data[:4] == b'nclx' and len(data) >= 8:
       cicp = struct.unpack('>HH', data[4:8])
-    elif kind == b'colr' and data[:4] in (b'prof', b'rICC'):
-      has_profile = True
     elif kind == b'pixi' and len(data) > 5:
       bits = max(data[5:])
     elif kind == b'av1C' and len(data) > 2:
       high, twelve = data[2] >> 6 & 1, data[2] >> 5 & 1
       bits = max(bits, 8 + 2 * high + 2 * (high & twelve))
-  return Properties(None if has_profile else cicp, bits)
+  return cicp, bits
 
 
-def with_cicp(data: bytes, cicp: tuple[int, int]) -> bytes:
-  """Changes the primaries and transfer of an AVIF of one picture.
+def with_cicp(data: bytes, cicp: Cicp) -> bytes:
+  """Changes the colours that an AVIF of one picture states.
 
-  Args:
-    data: as libavif writes it: all its nclx boxes are of that picture.
-    cicp: by ITU-T H.273's numbers.
+  `data` is as libavif writes it: the first nclx box is of that picture.
   """
   head, colour, rest = data.partition(b'colrnclx')
   if not colour:

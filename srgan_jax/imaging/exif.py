@@ -32,16 +32,19 @@ _GEOREFERENCE = {
 }
 # Of the Exif directory: what counts pixels.
 _PIXEL = {0x9214, 0xA002, 0xA003, 0xA20E, 0xA20F, 0xA210, 0xA214}
-_BELOW = (ifd.EXIF, ifd.GPS, ifd.INTEROP)
+# Directories, and those that may lie below them.
+_BELOW = {ifd.EXIF: (ifd.INTEROP,), ifd.GPS: (), ifd.INTEROP: ()}
+_TOP = (ifd.EXIF, ifd.GPS)
 _NO_MAP = ['its georeference is for other pixels: dropped']
 
 
 def orientation(block: bytes) -> int:
   """The orientation that a block states, 1..8."""
   stream = io.BytesIO(block.removeprefix(PREFIX))
-  if start := ifd.head(stream):
-    return ifd.read(stream, *start).number(ORIENTATION, 1)
-  return 1
+  start = ifd.head(stream)
+  if not start or start[0].is_big:
+    return 1
+  return ifd.read(stream, *start).number(ORIENTATION, 1)
 
 
 def clean(block: bytes) -> tuple[bytes | None, list[str]]:
@@ -58,7 +61,7 @@ def clean(block: bytes) -> tuple[bytes | None, list[str]]:
   form, first = start
   tags: set[int] = set()
 
-  def edit(offset: int, dropped: set[int]) -> int:
+  def edit(offset: int, dropped: set[int], below: tuple[int, ...]) -> int:
     """Removes fields and the next directory's offset; counts what is left."""
     kept = []
     found = ifd.entries(io.BytesIO(data), form, offset)
@@ -67,8 +70,9 @@ def clean(block: bytes) -> tuple[bytes | None, list[str]]:
       if field is None or tag in dropped:
         continue
       if tag in _BELOW:
-        below = ifd.Fields({tag: field}).number(tag)
-        if not 8 <= below < len(data) or not edit(below, _PIXEL):
+        place = ifd.Fields({tag: field}).number(tag)
+        is_whole = tag in below and 8 <= place < len(data)
+        if not is_whole or not edit(place, _PIXEL, _BELOW[tag]):
           continue
       kept.append(raw)
     if found:
@@ -79,7 +83,7 @@ def clean(block: bytes) -> tuple[bytes | None, list[str]]:
     return len(kept)
 
   _forget_thumbnail(data, form, first)
-  is_left = edit(first, _STORAGE | _GEOREFERENCE)
+  is_left = edit(first, _STORAGE | _GEOREFERENCE, _TOP)
   notes = [] if _GEOREFERENCE.isdisjoint(tags) else _NO_MAP
   return PREFIX + bytes(data) if is_left else None, notes
 
@@ -143,7 +147,7 @@ def _nested(
   stream: BinaryIO,
   form: ifd.Form,
   offset: int,
-  below: tuple[int, ...] = (ifd.EXIF, ifd.GPS),
+  below: tuple[int, ...] = _TOP,
 ) -> dict[int, ifd.Field | ifd.Directory]:
   """Reads the fields of a directory and its subdirectories."""
   found: dict[int, ifd.Field | ifd.Directory] = {}
@@ -152,7 +156,6 @@ def _nested(
     if tag not in _BELOW:
       found[tag] = field
     elif tag in below and (place := fields.number(tag)):
-      further = (ifd.INTEROP,) if tag == ifd.EXIF else ()
-      if directory := _nested(stream, form, place, further):
+      if directory := _nested(stream, form, place, _BELOW[tag]):
         found[tag] = directory
   return found

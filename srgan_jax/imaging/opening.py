@@ -30,20 +30,9 @@ _MOST_ICON = 17  # megapixels; Pillow decodes an icon with its header
 
 # Pillow's names of the formats that are read.
 _FORMATS = (
-  *(
-    'AVIF',
-    'BMP',
-    'DDS',
-    'GIF',
-    'ICO',
-    'JPEG',
-    'JPEG2000',
-    'PCX',
-    'PNG',
-    'PPM',
-  ),
-  *('PSD', 'QOI', 'SGI', 'TGA', 'TIFF', 'WEBP', 'XBM', 'DIB'),
-)
+  'AVIF BMP DDS GIF ICO JPEG JPEG2000 PCX PNG PPM PSD QOI SGI TGA TIFF WEBP '
+  'XBM DIB'
+).split()
 # Those that a Pillow may have been built without.
 _FEATURES = {'AVIF': 'avif', 'JPEG2000': 'jpg_2000', 'WEBP': 'webp'}
 # What reads pictures that are not read here, by their suffixes.
@@ -58,10 +47,8 @@ _READERS = {
     '.orf .pef .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f'
   ),
   'they are HDR: a TIFF or PNG is read': '.exr .hdr',
-  'they are drawings: export a PNG': ('.ai .eps .pdf .ps .svg .svgz .emf .wmf'),
-  'ImageMagick makes PNGs of them': (
-    '.cur .fits .fts .icns .jls .jxr .wdp .xcf'
-  ),
+  'they are drawings: export a PNG': '.ai .eps .pdf .ps .svg .svgz .emf .wmf',
+  'ImageMagick makes PNGs of them': '.cur .fits .fts .icns .jls .jxr .wdp .xcf',
 }
 _HEIF_BRANDS = (b'heic', b'heix', b'heim', b'hevc', b'mif1', b'msf1')
 _HEADS = {

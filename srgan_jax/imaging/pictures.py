@@ -16,7 +16,7 @@ import struct
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
 
 from srgan_jax.imaging import (
   boxes,
@@ -78,23 +78,20 @@ class Picture:
     return dataclasses.replace(self, pixels=pixels)
 
 
-def read(
-  file: ImageFile, name: str, max_megapixels: float | None = None
-) -> Picture:
-  """Reads a picture file, by default of any number of pixels.
+def read(file: ImageFile, name: str) -> Picture:
+  """Reads a picture file of any number of pixels.
 
   Of an animation or a file with several pages the first is read, and noted.
 
   Args:
     file: a path, the file's bytes, or a binary file (it is closed).
     name: what to call the file in an error.
-    max_megapixels: larger pictures are refused; None refuses none.
 
   Raises:
     ValueError: the file is missing, truncated or otherwise unreadable, or has
       no known range (floating point, 32 bits); one line with `name`.
   """
-  with opened(file, name, max_megapixels) as found:
+  with opened(file, name, None) as found:
     decoded = reading.decode(found)
     orientation = reading.orientation(found)
     form = found.image.format or ''
@@ -123,10 +120,8 @@ def from_image(image: Image.Image) -> Picture:
   image.load()
   decoded = reading.of_image(image)
   picture = Picture(decoded.pixels, image.format or '', notes=decoded.notes)
-  orientation = 1
-  with contextlib.suppress(Exception):  # broken metadata is no broken picture
-    orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
-  return _settled(_with_info(picture, image), orientation, decoded.is_srgb)
+  picture = _with_info(picture, image)
+  return _settled(picture, reading.orientation_of(image), decoded.is_srgb)
 
 
 def _settled(picture: Picture, orientation: int, is_srgb: bool) -> Picture:
@@ -241,7 +236,7 @@ def _with_stream(picture: Picture, found: Opened) -> Picture:
   changes: dict[str, Any] = {}
   stream.seek(0)
   if boxes.is_isobmff(stream.read(12)) and not picture.icc_profile:
-    changes['colour_tags'] = colour_tags.of_cicp(boxes.read(stream).cicp)
+    changes['colour_tags'] = colour_tags.of_cicp(boxes.read(stream)[0])
   if found.image.format == 'AVIF':
     with contextlib.suppress(Exception):
       # Where the file is to be turned, Pillow writes its EXIF anew, as ASCII.

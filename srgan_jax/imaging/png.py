@@ -8,11 +8,10 @@ Pixels are uint16 [H, W, C], 0..65535; C is 2 (gray and alpha), 3 (RGB) or 4
 (RGB and alpha).
 """
 
-import binascii
 from collections.abc import Iterator, Sequence
+import contextlib
 import dataclasses
 import os
-import re
 import struct
 from typing import BinaryIO, NamedTuple
 import zlib
@@ -35,6 +34,7 @@ _NO_WORDS = {XMP} | {
 _MOST_BYTES = 2**26  # of one chunk of metadata, unpacked
 _COLOUR_TYPES = {2: 4, 3: 2, 4: 6}
 _BAND = 64  # rows that are filtered at a time
+_UP = 2  # the filter: differences to the row above
 _METRES_PER_INCH = 0.0254
 
 
@@ -71,20 +71,16 @@ class Metadata:
 
   def text(self, keyword: str) -> bytes | None:
     """The bytes of the text with a keyword."""
-    for key, chunk in self.texts():
-      if key == keyword:
-        return text_of(chunk)
-    return None
+    found = (chunk for key, chunk in self.texts() if key == keyword)
+    return next(map(text_of, found), None)
 
   def raw_profile(self, *kinds: str) -> bytes | None:
     """Decodes metadata that ImageMagick and others write as hexadecimal."""
     for kind in kinds:
       text = self.text(_RAW_PROFILE + kind) or b''
-      found = re.match(rb'\s*[^\n]*\n\s*\d+\s*\n([0-9A-Fa-f\s]+)$', text)
-      if found:
-        digits = b''.join(found[1].split())
-        if len(digits) % 2 == 0:
-          return binascii.unhexlify(digits)
+      with contextlib.suppress(ValueError):
+        _, _, digits = text.strip().split(b'\n', 2)  # behind name and length
+        return bytes.fromhex(digits.decode())
     return None
 
   @property
@@ -279,34 +275,17 @@ def text_chunk(keyword: str, text: bytes) -> Chunk:
 
 def raw_profile_chunk(kind: str, data: bytes) -> Chunk:
   """Encodes metadata as `Metadata.raw_profile` reads them."""
-  lines = binascii.hexlify(data, b'\n', 36)
-  text = b'\n%s\n%8d\n%s\n' % (kind.encode(), len(data), lines)
-  return text_chunk(_RAW_PROFILE + kind, text)
+  text = f'\n{kind}\n{len(data):8d}\n' + data.hex('\n', 36) + '\n'
+  return text_chunk(_RAW_PROFILE + kind, text.encode())
 
 
 def _filtered(pixels: np.ndarray) -> Iterator[bytes]:
-  """Filters rows, some at a time, by the Paeth filter (number 4)."""
+  """Filters rows, some at a time: their differences to those above."""
   height, width, channels = pixels.shape
-  step = 2 * channels
-  above = np.zeros((1, step * (width + 1)), np.uint8)
+  above = np.zeros((1, 2 * width * channels), np.uint8)
   for first in range(0, height, _BAND):
     band = np.ascontiguousarray(pixels[first : first + _BAND], '>u2')
-    raw = band.view(np.uint8).reshape(len(band), -1)
-    padded = np.pad(raw, ((0, 0), (step, 0)))
-    upper = np.concatenate([above, padded[:-1]])
-    above = padded[-1:]
-    paeth = _paeth(padded[:, :-step], upper[:, step:], upper[:, :-step])
-    rows = np.pad(raw - paeth, ((0, 0), (1, 0)), constant_values=4)
-    yield rows.tobytes()
-
-
-def _paeth(left: np.ndarray, up: np.ndarray, corner: np.ndarray) -> np.ndarray:
-  """Of the three, the nearest to left + up - corner."""
-  a, b, c = (x.astype(np.int16) for x in (left, up, corner))
-  from_left, from_up = np.abs(b - c), np.abs(a - c)
-  from_corner = np.abs(a + b - 2 * c)
-  return np.where(
-    (from_left <= from_up) & (from_left <= from_corner),
-    left,
-    np.where(from_up <= from_corner, up, corner),
-  )
+    rows = band.view(np.uint8).reshape(len(band), -1)
+    residuals = rows - np.concatenate([above, rows[:-1]])
+    above = rows[-1:]
+    yield np.pad(residuals, ((0, 0), (1, 0)), constant_values=_UP).tobytes()

@@ -94,14 +94,19 @@ def image_size(
 
 def orientation(found: Opened) -> int:
   """EXIF orientation 1..8 of pixels as `decode` gives them."""
+  if found.png:
+    if block := found.png.exif:
+      return exif.orientation(block)
+    return xmp.orientation(found.png.text(png.XMP) or b'')
+  if found.tiff:  # Pillow turns pixels that it knows, and their size
+    return found.tiff.orientation if found.tiff.layout else 1
+  return orientation_of(found.image)
+
+
+def orientation_of(image: Image.Image) -> int:
+  """EXIF orientation 1..8 as Pillow reads it."""
   with contextlib.suppress(Exception):  # broken metadata: as stored
-    if found.png:
-      if block := found.png.exif:
-        return exif.orientation(block)
-      return xmp.orientation(found.png.text(png.XMP) or b'')
-    if found.tiff:  # Pillow turns pixels that it knows, and their size
-      return found.tiff.orientation if found.tiff.layout else 1
-    return int(found.image.getexif().get(ExifTags.Base.Orientation, 1))
+    return int(image.getexif().get(ExifTags.Base.Orientation, 1))
   return 1
 
 
@@ -224,7 +229,7 @@ def _stored_bits(image: Image.Image, stream: BinaryIO) -> int:
   stream.seek(0)
   head = stream.read(4096)
   if boxes.is_isobmff(head):
-    return boxes.read(stream).bits
+    return boxes.read(stream)[1]
   if image.format == 'JPEG2000':
     place = head.find(_CODESTREAM)
     size = head[place + 42 : place + 43] if place >= 0 else b''

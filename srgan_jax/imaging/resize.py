@@ -59,21 +59,19 @@ def imresize(
   return image
 
 
-def imresize_to(
-  image: np.ndarray, height: int, width: int, edge: Edge = 'clamp'
-) -> np.ndarray:
+def imresize_to(image: np.ndarray, height: int, width: int) -> np.ndarray:
   """Resizes an image as MATLAB's `imresize(image, [height, width])` does.
 
-  The ratios of the lengths are the scales; the rest is as for `imresize`.
+  The ratios of the lengths are the scales; edges are clamped.
 
   Raises:
-    ValueError: for another rank or dtype, a length below 1, or an unknown edge.
+    ValueError: for another rank or dtype, or a length below 1.
   """
   image = _checked(image)
   for axis, length in enumerate((height, width)):
     if length < 1:
       raise ValueError(f'a length must be at least 1, not {length}')
-    taps = _taps(image.shape[axis], length / image.shape[axis], edge, length)
+    taps = _taps(image.shape[axis], length / image.shape[axis], 'clamp', length)
     image = _resize_axis(image, *taps, axis)
   return image
 

@@ -100,6 +100,9 @@ def split(stream: BinaryIO) -> tuple[Page, BinaryIO] | None:
     return None
   form, first = start
   fields = ifd.read(stream, form, first)
+  # Pillow would read as much for many fields that claim one place.
+  if sum(len(f.data) for f in fields.values()) > stream.seek(0, os.SEEK_END):
+    raise ValueError('a TIFF whose fields lie upon each other')
   page = Page(form, first, fields, _find_layout(fields, form.order))
   return page, _as_bytes(stream, page, page.layout) if page.layout else stream
 
@@ -139,9 +142,16 @@ def _find_layout(fields: ifd.Fields, order: str) -> Layout | None:
   if samples > 1 and fields.number(PLANES, 1) == 2:
     raise ValueError('a TIFF with its channels in separate planes')
   return Layout(
-    width, height, depth, samples, photometric, extra,
-    fields.number(PREDICTOR, 1), fields.number(TILE_WIDTH), order,
-  )  # fmt: skip
+    width=width,
+    height=height,
+    bits=depth,
+    samples=samples,
+    photometric=photometric,
+    extra=extra,
+    predictor=fields.number(PREDICTOR, 1),
+    tile_width=fields.number(TILE_WIDTH),
+    order=order,
+  )
 
 
 def _as_bytes(stream: BinaryIO, page: Page, layout: Layout) -> BinaryIO:

@@ -19,16 +19,11 @@ from srgan_jax.imaging.reading import to_8_bit
 # The format that a file's suffix stands for. Whatever else is read (GIF among
 # it, whose 256 colours are too few) is written as PNG.
 SUFFIXES = {
-  '.jpg': 'JPEG',
-  '.jpeg': 'JPEG',
-  '.jpe': 'JPEG',
-  '.jfif': 'JPEG',
+  **dict.fromkeys(('.jpg', '.jpeg', '.jpe', '.jfif'), 'JPEG'),
   '.png': 'PNG',
   '.webp': 'WEBP',
-  '.tif': 'TIFF',
-  '.tiff': 'TIFF',
-  '.bmp': 'BMP',
-  '.dib': 'BMP',
+  **dict.fromkeys(('.tif', '.tiff'), 'TIFF'),
+  **dict.fromkeys(('.bmp', '.dib'), 'BMP'),
   '.avif': 'AVIF',
 }
 # Pixels a side: what libjpeg and libwebp write, and what libavif reads.

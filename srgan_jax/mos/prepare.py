@@ -154,7 +154,7 @@ def _examples(
     pair = benchmarks.Benchmark(photos[index])[0]
     left, top, width, height = panels.centre(pair, _EXAMPLE_SIDE)
     cut = pair.hr[top : top + height, left : left + width]
-    pair = benchmarks.make_pair(pair.name, cut, 'clamp')
+    pair = benchmarks.make_pair(pair.name, cut)
     for score, image in ((WORST, methods.nearest(pair)), (BEST, pair.hr)):
       # By its number as well: photos of several folders may share a name.
       what = ('', str(index), pair.name, str(score))

@@ -1,1 +1,1 @@
-"""The paper's experiments: its figures beside ours, and how ours are made."""
+"""The paper's experiments: its figures and ours, and how ours are made."""

@@ -36,12 +36,8 @@ def average(
 ) -> None:
   """Writes the mean of generators, with the training record of each.
 
-  Args:
-    files: shipped names or weights files, one architecture.
-    output: the file.
-    dtype: what its tensors are stored as.
-    data: photos to measure the batch statistics on (`opening.open_source`), or
-      nothing, for the mean of the generators' own.
+  Batch statistics are measured on the photos of `data` (`opening.open_source`);
+  without any they are the mean of the generators' own.
 
   Raises:
     ValueError: one line, where there is only one, a file is no generator,

@@ -131,7 +131,8 @@ def fetch(
   """
   target = directory / benchmark.name / 'HR'
   if target.is_dir() and any(target.iterdir()):
-    line = f'{_say(benchmark, target)} (there before), '
+    count = len(benchmarks.list_images(target))
+    line = f'{benchmark.name}: {count} images in {target} (there before), '
     try:
       return line + _verify(benchmark, target, str(target))
     except ValueError as error:
@@ -156,11 +157,6 @@ def fetch(
     archive.unlink()
 
 
-def _say(benchmark: Benchmark, target: pathlib.Path) -> str:
-  count = len(benchmarks.list_images(target))
-  return f'{benchmark.name}: {count} images in {target}'
-
-
 def _install(
   benchmark: Benchmark, archive: pathlib.Path, target: pathlib.Path
 ) -> str:
@@ -183,7 +179,7 @@ def _install(
       f'. WARNING: the MD5 of the files is {files_md5}, DeepInverse publishes '
       f'{benchmark.files_md5}'
     )
-  return f'{_say(benchmark, target)}, {verdict}'
+  return f'{benchmark.name}: {benchmark.count} images in {target}, {verdict}'
 
 
 def _verify(benchmark: Benchmark, folder: pathlib.Path, name: str) -> str:

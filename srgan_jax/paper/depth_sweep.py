@@ -7,8 +7,8 @@ For every number of residual blocks an SRResNet-MSE is trained as
 configs/srresnet_mse.py says, once with its skip connections (the residual
 blocks' sums and the long one) and once without: the same convolutions as a
 plain chain. Any field of that config can be overridden. Each run has a folder
-of its own, so the sweep can be stopped: run again, it goes on, and what is
-finished is read from its files. Then the folder holds
+of its own, so a sweep that was stopped can be run again: it reads the finished
+networks from their files. Then the folder holds
 
   results.json, results.csv   depth, PSNR and SSIM, seconds, parameters
   figure7.png                 both against depth (needs matplotlib: the extra
@@ -56,18 +56,8 @@ def sweep(
 ) -> dict[str, Any]:
   """Trains, scores and times every network that is not finished yet.
 
-  `results.json` and `results.csv` in the folder are rewritten after every
-  network.
-
-  Args:
-    config: a run's, whose depth and connections are replaced.
-    blocks: the depths.
-    output: the folder.
-    benchmark: what PSNR is measured on.
-    protocol: 'paper' or 'y'.
-
-  Returns:
-    What `results.json` holds.
+  The config's depth and connections are replaced. Returns what `results.json`
+  in the folder `output` holds, which is rewritten after every network.
 
   Raises:
     ValueError: as `run.Run`.

@@ -16,7 +16,7 @@ def split(path: pathlib.Path, folder: pathlib.Path, label: str) -> None:
   for number, piece in enumerate(pieces, 1):
     name = f'{label}-discriminator.{number}-of-{len(pieces)}.part'
     with files.replacing(folder / name) as beside:
-      pathlib.Path(beside).write_bytes(piece)
+      beside.write_bytes(piece)
 
 
 def join(folder: pathlib.Path, label: str, path: pathlib.Path) -> None:

@@ -3,7 +3,7 @@
   python -m srgan_jax.paper.recipe -o runs/recipe --data 'tar:photos/*.tar' \
     --vgg vgg19.safetensors --lpips lpips_alex.safetensors [--benchmarks DIR]
     [--train srresnet-mse=10m,srgan=8m,srgan-vgg22=2m,srgan-mse=1m,
-     srresnet-vgg22=2m] [--hold-out 24] [--start DIR] [--config.FIELD=VALUE ...]
+     srresnet-vgg22=2m] [--start DIR] [--config.FIELD=VALUE ...]
 
 A variant's budget is a number of updates (20000), rounded up to whole calls, or
 of minutes (8m). The minutes are all that it takes: one compilation, 20
@@ -12,17 +12,17 @@ from the times of the first ones here. Where the minutes are over sooner all the
 same, training stops and the best so far is taken; with no validation yet, the
 other variants go on and the command fails at its end. All but srresnet-mse
 start from the folder's srresnet-mse. The data lie on the device (no
-TensorFlow), some of them are held out, and of each variant the generator is
+TensorFlow), 24 of them are held out, and of each variant the generator is
 kept that does best on those: by PSNR for srresnet-mse, by LPIPS for the rest.
-It can be stopped at any time: run again, it goes on, exactly.
+It can be stopped at any time and run again: the result is the same.
 
 DIR gets LABEL.safetensors of each variant (with VGG16, srgan-vgg16-conv5_3, for
 instance), LABEL-discriminator.N-of-M.part, which are pieces of one file below
 16 MB, recipe.json (updates, seconds, figures), curves.csv, curves.png where
 matplotlib is installed, and with --benchmarks (a folder of Set5/HR, ...)
-table1.{md,csv} and panels-SET.png of each set's first six images. What
-travels is these files: --start takes such a folder and goes on from its
-networks with fresh optimizers.
+table1.{md,csv} and panels-SET.png of each set's first six images. These files
+are all that has to be copied elsewhere: --start takes such a folder and trains
+its networks further, with fresh optimizers.
 """
 
 import argparse
@@ -46,7 +46,7 @@ from srgan_jax.training.inputs import Inputs
 from srgan_jax.training.run import Run
 from srgan_jax.training.setup import Setup
 
-_SAFETY = 0.85  # of the updates' time, for what is not measured
+_SAFETY = 0.85  # of the time for updates; the rest is not measured
 _CALLS = 5  # timed to plan by
 _UNPLANNED = 1_000_000  # updates of a variant that has no plan yet
 _VALIDATIONS = 20  # of a variant, at most
@@ -139,7 +139,7 @@ class Recipe:
     config = config_files.load(variant.config)
     config.data.source = options.data
     config.data.loader = 'resident'
-    config.data.validation = f'hold-out:{options.hold_out}'
+    config.data.validation = 'hold-out:24'
     config.data.lpips = options.lpips or ''
     config.perceptual.weights = options.vgg or ''
     config.ema_decay = 0.999
@@ -197,7 +197,7 @@ class Recipe:
       config.init_discriminator = str(path)
 
   def _collect(self, name: str, stage: stages.Stage) -> None:
-    """Takes out of a run that is over what is to travel, if there is any."""
+    """Copies a finished run's networks into the recipe's folder, if any."""
     record, workdir = self.records[name], self.output / name
     best = workdir / stage.best_file_name
     if not best.exists():
@@ -208,7 +208,7 @@ class Recipe:
       return
     _, metadata = weights.load(best, 'generator')
     with files.replacing(self.output / f'{stage.label}.safetensors') as beside:
-      pathlib.Path(beside).write_bytes(best.read_bytes())
+      beside.write_bytes(best.read_bytes())
     if stage.name == stages.GAN:
       pieces.split(
         workdir / 'discriminator.safetensors', self.output, stage.label
@@ -310,7 +310,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
   add('--lpips', metavar='FILE', help='AlexNet, of srgan_jax.convert.lpips')
   add('--benchmarks', type=pathlib.Path, metavar='DIR')
   add('--train', type=parse_plan, default=PLAN, metavar='NAME=BUDGET,...')
-  add('--hold-out', type=int, default=24, help='photos to validate on')
   add('--start', type=pathlib.Path, metavar='DIR', help='an earlier output')
   options, overrides = parser.parse_known_args(arguments)
   runtime.enable_compilation_cache()

@@ -1,4 +1,4 @@
-"""The paper's tables 1 and 2 for any set of weights, beside the paper's own.
+"""The paper's tables 1 and 2 for any set of weights, with the paper's figures.
 
   python -m srgan_jax.paper.table1 --benchmarks DIR --method SRResNet-MSE=FILE \
     --method SRGAN-VGG54=FILE [--lpips FILE] [--mos CSV] -o OUT

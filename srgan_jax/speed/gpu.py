@@ -32,7 +32,6 @@ several kernels there. The roofline takes the maker's figures and a launch of
 it compares with what was measured).
 """
 
-import collections
 from collections.abc import Sequence
 import pathlib
 import re
@@ -91,10 +90,8 @@ def describe(target: str) -> list[Any]:
   """The one device of a kind, of `TARGETS`.
 
   Raises:
-    ValueError: one line, for another, or where JAX has no CUDA plugin.
+    ValueError: one line, where JAX has no CUDA plugin.
   """
-  if target not in TARGETS:
-    raise ValueError(f'--target is one of {", ".join(TARGETS)}, not {target!r}')
   name, bandwidth, memory = TARGETS[target]
   description = _DESCRIPTION.format(
     name=name, bandwidth=bandwidth, memory=memory
@@ -120,52 +117,47 @@ def figures_of(
   kernels = hlo.kernels(program.text, program.steps)
   launches = sum(kernel.count for kernel in kernels)
   in_graphs, graphs = hlo.in_graphs(program.launches, program.steps)
+  name, bandwidth, _ = TARGETS[target]
+  peak = training_speed.peak_flops(name, precision)
+  assert peak is not None  # `TARGETS` are among them
+  busy_s = sum(
+    kernel.count * max(kernel.flops / peak, kernel.bytes / bandwidth)
+    for kernel in kernels
+  )
   return {
     'kernels': launches,
-    'by_kind': hlo.totals(kernels, 'kind'),
-    'by_layer': hlo.totals(kernels, 'layer'),
+    'by_kind': hlo.tally(kernels, lambda kernel: kernel.kind),
+    'by_layer': hlo.tally(kernels, lambda kernel: kernel.layer),
     'in_graphs': in_graphs,
     'graphs': graphs,
     'bytes': sum(kernel.count * kernel.bytes for kernel in kernels),
     'flops': sum(kernel.count * kernel.flops for kernel in kernels),
-    'argument_bytes': program.arguments,
-    'temporary_bytes': program.temporaries,
+    'argument_bytes': program.memory.argument_size_in_bytes,
+    'temporary_bytes': program.memory.temp_size_in_bytes,
     'conditionals': hlo.conditionals(program.text),
-    'roofline_ms': 1e3
-    * (launches * LAUNCH_S + _busy_s(kernels, target, precision)),
+    'roofline_ms': 1e3 * (launches * LAUNCH_S + busy_s),
     'launch_ms': 1e3 * launches * LAUNCH_S,
-    'convolutions': _tally(kernels, ('convolution',)),
-    'moves': _tally(kernels, ('transpose', 'copy')),
+    'convolutions': _list(kernels, ('convolution',)),
+    'moves': _list(kernels, ('transpose', 'copy')),
   }
 
 
-def _busy_s(
-  kernels: Sequence[hlo.Kernel], target: str, precision: str
-) -> float:
-  """The least that a step's kernels compute or move for, in seconds."""
-  name, bandwidth, _ = TARGETS[target]
-  peak = training_speed.peak_flops(name, precision)
-  assert peak is not None  # `TARGETS` are among them
-  return sum(
-    kernel.count * max(kernel.flops / peak, kernel.bytes / bandwidth)
-    for kernel in kernels
-  )
-
-
-def _tally(
+def _list(
   kernels: Sequence[hlo.Kernel], kinds: Sequence[str]
 ) -> list[dict[str, Any]]:
   """Kernels of some kinds; those of one layer, shape and layout together."""
-  counts: dict[tuple[str, str, str], float] = collections.defaultdict(float)
-  for kernel in kernels:
-    if kernel.kind in kinds:
-      shapes = f'{", ".join(kernel.operands)} -> {kernel.result}'
-      counts[kernel.layer, kernel.target or kernel.kind, shapes] += kernel.count
+  chosen = (kernel for kernel in kernels if kernel.kind in kinds)
+  counts = hlo.tally(
+    chosen,
+    lambda kernel: (
+      kernel.layer,
+      kernel.target or kernel.kind,
+      f'{", ".join(kernel.operands)} -> {kernel.result}',
+    ),
+  )
   return [
     {'count': count, 'layer': layer, 'what': what, 'shapes': shapes}
-    for (layer, what, shapes), count in sorted(
-      counts.items(), key=lambda item: -item[1]
-    )
+    for (layer, what, shapes), count in counts.items()
   ]
 
 
@@ -191,9 +183,13 @@ def report(
   devices = describe(target)
   if config.steps_per_call == 1:
     config.steps_per_call = STEPS
-  setup, stage = ahead.prepare(config, batch_per_device, stage_name)
-  program = ahead.compile_stage(
-    setup, stage, devices, loader=loader, steps=config.steps_per_call
+  setup, stage, program = ahead.compile_stage(
+    config,
+    devices,
+    batch_per_device=batch_per_device,
+    stage_name=stage_name,
+    loader=loader,
+    steps=config.steps_per_call,
   )
   figures = {
     'target': target,

@@ -4,14 +4,15 @@ XLA's text of an optimised program names each kernel, the shapes, types and
 layouts that it reads and writes, and the operation of ours that it came from.
 """
 
-from collections.abc import Iterable, Iterator
+import collections
+from collections.abc import Callable, Hashable, Iterable, Iterator
 import dataclasses
 import math
 import re
+from typing import TypeVar
 
-_BITS = {'pred': 8, 's8': 8, 'u8': 8, 's16': 16, 'u16': 16, 'f16': 16}
-_BITS |= {'bf16': 16, 's32': 32, 'u32': 32, 'f32': 32}
-_BITS |= {'s64': 64, 'u64': 64, 'f64': 64}
+_BYTES = {'pred': 1, 's8': 1, 'u8': 1, 's16': 2, 'u16': 2, 'f16': 2, 'bf16': 2}
+_BYTES |= {'s32': 4, 'u32': 4, 'f32': 4, 's64': 8, 'u64': 8, 'f64': 8}
 
 # Instructions that launch nothing.
 _FREE = {
@@ -42,6 +43,7 @@ _FRAMES = re.compile(
 )
 
 Shape = tuple[int, ...]
+Key = TypeVar('Key', bound=Hashable)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,12 +59,12 @@ class Instruction:
 
   @property
   def op_name(self) -> str:
-    """The path of the operation that it came from, '' where XLA has none."""
+    """The path of the operation that it came from, or ''."""
     found = _OP_NAME.search(self.attributes)
     return found[1] if found else ''
 
   def attribute(self, name: str) -> str:
-    """An attribute's value, '' where it has none."""
+    """An attribute's value, or ''."""
     found = re.search(rf'\b{name}="?([^\s,"}}]+)', self.attributes)
     return found[1].removeprefix('%') if found else ''
 
@@ -75,10 +77,9 @@ class Kernel:
   """What one launch does.
 
   Attributes:
-    name: XLA's name of it.
     kind: 'convolution', 'matmul', 'reduction', 'transpose', 'copy',
       'elementwise', or XLA's name of another operation.
-    layer: whose it is and whether forwards or backwards (`layer_of`).
+    layer: the layer and direction that it belongs to (`layer_of`).
     count: launches a step.
     bytes: read and written by a launch.
     flops: multiplications and additions of a launch's matrix products.
@@ -87,7 +88,6 @@ class Kernel:
     target: cuDNN's or cuBLAS's function, or ''.
   """
 
-  name: str
   kind: str
   layer: str
   count: float
@@ -137,24 +137,19 @@ def kernels(text: str, steps: int = 1) -> list[Kernel]:
 
 
 def conditionals(text: str) -> int:
-  """How many branches are left for the device to choose between."""
-  computations, _ = parse(text)
-  return sum(
-    line.opcode == 'conditional'
-    for computation in computations.values()
-    for line in computation.values()
-  )
+  """How many choices between branches are left for the device."""
+  return text.count(' conditional(')
 
 
 def in_graphs(text: str, steps: int = 1) -> tuple[float, float]:
-  """How many launches a step lie in CUDA graphs, and how many graphs there are.
+  """How many launches a step lie in CUDA graphs, and in how many graphs.
 
   Args:
-    text: XLA's of a program's launches.
-    steps: of a loop, which is all that may loop, or 1 and no loop.
+    text: XLA's text of a program's launches.
+    steps: of the program's only loop; 1: it has none.
   """
   launches = graphs = 0.0
-  opened: list[tuple[int, str]] = []  # what a line lies in, the innermost last
+  opened: list[tuple[int, str]] = []  # around a line, the innermost last
   for line in text.splitlines():
     if not (found := _LAUNCH.match(line)):
       continue
@@ -192,14 +187,14 @@ def shapes(type_text: str) -> list[tuple[str, Shape]]:
   return [
     (kind, tuple(int(n) for n in size.split(',') if n))
     for kind, size, _ in _ARRAY.findall(type_text)
-    if kind in _BITS
+    if kind in _BYTES
   ]
 
 
 def size_of(type_text: str) -> int:
   """The bytes of a type."""
   return sum(
-    _BITS[kind] // 8 * math.prod(shape) for kind, shape in shapes(type_text)
+    _BYTES[kind] * math.prod(shape) for kind, shape in shapes(type_text)
   )
 
 
@@ -245,7 +240,6 @@ def _kernel(
     if operand in computation
   )
   return Kernel(
-    name=line.name,
     kind=_kind(line, inner, target),
     layer=layer_of(_origin(line, inner, computation)),
     count=count,
@@ -258,11 +252,11 @@ def _kernel(
 
 
 def _kind(line: Instruction, inner: list[Instruction], target: str) -> str:
+  opcodes = {line.opcode, *(i.opcode for i in inner)}
   if target.startswith('__cudnn$conv'):
     return 'convolution'
   if line.opcode in ('copy', 'copy-start', 'fusion-start'):
     return 'copy'
-  opcodes = {line.opcode, *(i.opcode for i in inner)}
   if target.startswith('__cublas') or 'dot' in opcodes:
     return 'matmul'
   if line.opcode == 'custom-call':
@@ -273,9 +267,7 @@ def _kind(line: Instruction, inner: list[Instruction], target: str) -> str:
     return 'reduction'
   if any(_turns(i) for i in [line, *inner]):
     return 'transpose'
-  if line.opcode == 'copy' or any(
-    i.is_root and i.opcode == 'copy' for i in inner
-  ):
+  if any(i.is_root and i.opcode == 'copy' for i in inner):
     return 'copy'
   for code in ('scatter', 'sort', 'gather'):
     if code in opcodes:
@@ -285,14 +277,12 @@ def _kind(line: Instruction, inner: list[Instruction], target: str) -> str:
 
 def _turns(line: Instruction) -> bool:
   """Whether an instruction changes the order of the axes in memory."""
-  if line.opcode != 'transpose':
+  found = re.search(r'dimensions=\{([\d,]+)\}', line.attributes)
+  sizes = shapes(line.type)
+  if line.opcode != 'transpose' or not found or not sizes:
     return False
-  found = re.search(r'dimensions=\{([\d,]*)\}', line.attributes)
-  order = [int(n) for n in found[1].split(',') if n] if found else []
-  sizes = [shape for _, shape in shapes(line.type)][:1]
-  if not sizes:
-    return False
-  kept = [axis for axis, size in zip(order, sizes[0], strict=True) if size > 1]
+  axes = zip(found[1].split(','), sizes[0][1], strict=True)
+  kept = [int(axis) for axis, size in axes if size > 1]
   return kept != sorted(kept)
 
 
@@ -300,15 +290,9 @@ def _origin(
   line: Instruction, inner: list[Instruction], computation: Computation
 ) -> str:
   """The path of what a kernel computes; of a copy, of what it copies."""
-  if line.op_name:
-    return line.op_name
-  for instruction in reversed(inner):
-    if instruction.op_name:
-      return instruction.op_name
-  for operand in line.operands:
-    if operand in computation and computation[operand].op_name:
-      return computation[operand].op_name
-  return ''
+  copied = [computation[name] for name in line.operands if name in computation]
+  candidates = [line, *reversed(inner), *copied]
+  return next((i.op_name for i in candidates if i.op_name), '')
 
 
 def _bytes(
@@ -353,10 +337,11 @@ def _flops(line: Instruction, target: str, operands: tuple[str, ...]) -> int:
   return 2 * math.prod(outputs) * math.prod(kernel) // kernel[features]
 
 
-def totals(items: Iterable[Kernel], key: str) -> dict[str, float]:
-  """Launches a step by a field, the most first."""
-  counts: dict[str, float] = {}
+def tally(
+  items: Iterable[Kernel], key: Callable[[Kernel], Key]
+) -> dict[Key, float]:
+  """Launches a step of the kernels with one key, the most first."""
+  counts: dict[Key, float] = collections.defaultdict(float)
   for kernel in items:
-    name = getattr(kernel, key)
-    counts[name] = counts.get(name, 0) + kernel.count
+    counts[key(kernel)] += kernel.count
   return dict(sorted(counts.items(), key=lambda item: -item[1]))

@@ -1,10 +1,10 @@
-"""What a tool takes where a config's own images or VGG are not at hand.
+"""Images, crops and VGG weights for tools where a config names none.
 
 How long a step takes does not depend on the values.
 """
 
 import pathlib
-from typing import cast
+from typing import Any, cast
 
 import jax
 from jax.sharding import Mesh
@@ -14,6 +14,7 @@ import numpy as np
 import srgan_jax
 from srgan_jax import sharding
 from srgan_jax.data.loader import Cut
+from srgan_jax.evaluation import dists
 from srgan_jax.imaging import resize
 from srgan_jax.models import vgg
 from srgan_jax.training import config_files, stages
@@ -21,17 +22,31 @@ from srgan_jax.training.setup import Setup
 
 
 def use_photos(config: ConfigDict) -> None:
-  """Takes the shipped photos where the config names no source of its own."""
+  """Has a config that names no source of its own take the shipped photos."""
   if config.data.source == config_files.load('default').data.source:
     photos = pathlib.Path(srgan_jax.__file__).parent / 'assets' / 'train'
     config.data.source = f'folder:{photos}'
   config.data.validation = ''
 
 
+def facts(config: ConfigDict) -> dict[str, Any]:
+  """What a step's figures depend on besides its networks."""
+  device = jax.devices()[0]
+  return {
+    'device': device.device_kind,
+    'devices': jax.device_count(),
+    'platform': device.platform,
+    'jax': jax.__version__,
+    'batch_size': config.batch_size,
+    'crop_size': config.crop_size,
+    'steps_per_call': config.steps_per_call,
+  }
+
+
 def abstract_crops(
   config: ConfigDict, steps: int = 1
 ) -> dict[str, jax.ShapeDtypeStruct]:
-  """The shapes of some steps' crops, of all devices, as they come cut."""
+  """The shapes of some steps' crops, of all devices."""
   side = config.crop_size + 2 * resize.CONTEXT
   shape = (steps, config.batch_size, side, side, 3)
   return {
@@ -47,20 +62,15 @@ def make_update(
   batch_norm: sharding.BatchNorm = 'global',
   cut: Cut = lambda pictures, rows: rows,
 ) -> jax.stages.Wrapped:
-  """The compiled update, by default on crops that come cut.
-
-  See `Setup.make_update`.
-  """
+  """`Setup.make_update`, by default on crops that come cut."""
   update = setup.make_update(stage, cut, mesh=mesh, batch_norm=batch_norm)
   return cast(jax.stages.Wrapped, update)
 
 
 def random_vgg(config: ConfigDict) -> vgg.PerceptualNetwork | None:
-  """A VGG19 with random weights, where one is needed and there is no file."""
-  trained = [stage for stage in config.stages.values() if stage.steps]
-  if all(stage.content == 'mse' for stage in trained):
-    return None
-  if pathlib.Path(config.perceptual.weights).exists():
+  """A VGG19 with random weights; None where none is needed or a file is."""
+  contents = {s.content for s in config.stages.values() if s.steps}
+  if contents <= {'mse'} or pathlib.Path(config.perceptual.weights).exists():
     return None
   module = vgg.VGG(19, 'conv5_4')
   image = jax.ShapeDtypeStruct((1, 32, 32, 3), np.float32)
@@ -72,9 +82,7 @@ def random_vgg(config: ConfigDict) -> vgg.PerceptualNetwork | None:
   return vgg.PerceptualNetwork(
     params=params,
     depth=19,
-    preprocessing=vgg.Preprocessing(
-      'rgb', (0, 1), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    ),
+    preprocessing=dists.PREPROCESSING,
     feature_scale=tuple((layer, 1.0) for layer in params),
     source='random',
   )

@@ -19,7 +19,7 @@ from srgan_jax.training.setup import Setup
 
 
 class Synthetic:
-  """A loader whose batch lies on the device."""
+  """A loader of one batch, `rows`, that stays on the device."""
 
   pictures = None
 
@@ -27,7 +27,7 @@ class Synthetic:
     side = config.crop_size + 2 * resize.CONTEXT
     rng = np.random.default_rng(0)
     count = config.batch_size // jax.process_count()
-    self._rows = {
+    self.rows = {
       'crop': rng.integers(0, 256, (count, side, side, 3), np.uint8),
       'symmetry': rng.integers(0, 8, count, np.int32),
     }
@@ -35,7 +35,7 @@ class Synthetic:
   def batches(self, start_step: int = 0) -> Iterator[dict[str, np.ndarray]]:
     """The same batch again and again."""
     del start_step
-    return itertools.repeat(self._rows)
+    return itertools.repeat(self.rows)
 
   def crops(self, pictures: None, rows: dict[str, Any]) -> dict[str, Any]:
     """The crops come cut."""
@@ -47,31 +47,46 @@ class TimedCalls:
   """Calls of a stage's program, one after the other, as training makes them.
 
   Attributes:
+    updates: how many a call makes.
     waited: seconds spent waiting for the loader.
   """
 
   def __init__(self, setup: Setup, stage: stages.Stage, loader: Loader):
-    """Places the state and takes the first batches; compiles nothing."""
-    self._setup, self._loader = setup, loader
+    """Places the state; compiles nothing."""
+    self._loader, self._mesh, self._config = loader, setup.mesh, setup.config
     self._update = setup.update(stage, loader)
     self._state = setup.place_state(stage, setup.initial)
     self._perceptual = setup.placed_perceptual(stage)
     self._batches = loader.batches()
-    self._count: int = setup.config.steps_per_call
-    self._rates = optimizers.rates(stage.schedule, self._count)
+    self.updates: int = setup.config.steps_per_call
+    self._rates = optimizers.rates(stage.schedule, self.updates)
     self._rows: Any = None
+    self._metrics: Any = None
     self.waited = 0.0
 
-  def compile(self) -> jax.stages.Compiled:
-    """Compiles the program apart, for its figures; calls then use that."""
+  def lower(self) -> jax.stages.Lowered:
+    """The program, not compiled yet."""
     update = cast(jax.stages.Wrapped, self._update)
-    compiled = update.lower(self._state, *self._arguments()).compile()
+    return update.lower(self._state, *self._arguments())
+
+  def compile(self) -> jax.stages.Compiled:
+    """Compiles the program, for its figures; calls then use that."""
+    compiled = self.lower().compile()
     self._update = compiled
     return compiled
 
+  def step(self) -> dict[str, jax.Array]:
+    """Starts a call; returns the metrics of its updates."""
+    self._state, self._metrics = self._update(self._state, *self._arguments())
+    return self._metrics
+
+  def synchronize(self) -> None:
+    """Waits for the device."""
+    jax.block_until_ready(self._metrics)
+
   def warm_up(self) -> None:
     """Makes calls until the loader has nothing ready from before the first."""
-    self.make(1 + _calls_read_ahead(self._loader, self._setup.config))
+    self.make(1 + _calls_read_ahead(self._loader, self._config))
     self.waited = 0.0
 
   def make(self, how_many: int) -> list[float]:
@@ -81,24 +96,23 @@ class TimedCalls:
       When each ended, by `time.perf_counter`.
     """
     ends = []
-    previous = None
-    for _ in range(how_many):
-      self._state, metrics = self._update(self._state, *self._arguments())
-      if previous is not None:
+    for i in range(how_many):
+      previous = self._metrics
+      self.step()
+      if i:
         jax.block_until_ready(previous)
         ends.append(time.perf_counter())
-      previous = metrics
-    jax.block_until_ready(previous)
+    self.synchronize()
     return [*ends, time.perf_counter()]
 
   def _arguments(self) -> tuple[Any, ...]:
-    """Of the program, behind the state."""
+    """The program's arguments behind the state."""
     # One batch that lies on the device already does for all calls.
     if self._rows is None or not isinstance(self._loader, Synthetic):
       start = time.perf_counter()
-      taken = list(itertools.islice(self._batches, self._count))
+      taken = list(itertools.islice(self._batches, self.updates))
       self.waited += time.perf_counter() - start
-      self._rows = sharding.shard_batches(taken, self._setup.mesh)
+      self._rows = sharding.shard_batches(taken, self._mesh)
     return self._rows, self._rates, self._loader.pictures, self._perceptual
 
 
@@ -107,12 +121,12 @@ def seconds_per_step(
 ) -> float:
   """The median time of an update over some calls of the loader's batches.
 
-  It is of the setup's `update`, which this compiles once and for all.
+  It compiles the setup's `update`, which training then uses too.
   """
   timed = TimedCalls(setup, stage, loader)
   timed.warm_up()
   ends = timed.make(calls + 1)
-  return float(np.median(np.diff(ends))) / setup.config.steps_per_call
+  return float(np.median(np.diff(ends))) / timed.updates
 
 
 def _calls_read_ahead(loader: Any, config: Any) -> int:

@@ -3,15 +3,25 @@
 The other side of `torch_comparison`, and what tests compare ours with.
 """
 
-import functools
 from typing import Any
 
+from flax import traverse_util
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from srgan_jax.models import vgg
+
+# PyTorch's names of our parameters and statistics.
+_NAMES = {
+  'kernel': 'weight',
+  'scale': 'weight',
+  'slope': 'weight',
+  'bias': 'bias',
+  'mean': 'running_mean',
+  'var': 'running_var',
+}
 
 
 class Generator(nn.Module):
@@ -105,7 +115,7 @@ class Features(nn.Module):
     for name in self.names:
       params = network.params[name]
       conv = nn.Conv2d(*params['kernel'].shape[2:], 3, padding=1)
-      _copy(conv, params)
+      load(conv, params)
       self.convs.append(conv)
     self.requires_grad_(False)
 
@@ -125,35 +135,15 @@ def tensor(values: Any) -> torch.Tensor:
   return torch.tensor(np.asarray(values, np.float32))
 
 
-def _oihw(kernel: Any) -> torch.Tensor:
-  return tensor(np.transpose(np.asarray(kernel), (3, 2, 0, 1)))
+def load(module: nn.Module, variables: Any) -> None:
+  """Copies the variables of our network of that kind into PyTorch's.
 
-
-def _copy(module: nn.Module, params: Any, statistics: Any = None) -> None:
-  """A layer's parameters from ours."""
-  with torch.no_grad():
-    if isinstance(module, nn.Conv2d):
-      module.weight.copy_(_oihw(params['kernel']))
-    elif isinstance(module, nn.Linear):
-      module.weight.copy_(tensor(params['kernel']).T)
-    elif isinstance(module, nn.PReLU):
-      module.weight.copy_(tensor(params['slope']))
-    else:
-      module.weight.copy_(tensor(params['scale']))
-      module.running_mean.copy_(tensor(statistics['mean']))
-      module.running_var.copy_(tensor(statistics['var']))
-    if getattr(module, 'bias', None) is not None:
-      module.bias.copy_(tensor(params['bias']))
-
-
-def load(module: Generator | Discriminator, variables: Any) -> None:
-  """Copies our network's variables into PyTorch's."""
-  for path, layer in module.named_modules():
-    if path and not list(layer.children()):
-      params, statistics = (
-        functools.reduce(
-          lambda tree, key: tree.get(key, {}), path.split('.'), x
-        )
-        for x in (variables['params'], variables['batch_stats'])
-      )
-      _copy(layer, params, statistics)
+  `variables` are {'params', 'batch_stats'}, or the params of one layer alone.
+  """
+  state = {}
+  for path, value in traverse_util.flatten_dict(variables, sep='.').items():
+    path = path.removeprefix('params.').removeprefix('batch_stats.')
+    *layer, name = path.split('.')
+    axes = (3, 2, 0, 1) if np.ndim(value) == 4 else None  # None: reversed
+    state['.'.join([*layer, _NAMES[name]])] = tensor(np.transpose(value, axes))
+  module.load_state_dict(state)

@@ -19,10 +19,9 @@ The program is one step on crops that come cut: neither resident pictures nor
                           roofline_ms with them
 
 The rooflines come from the makers' data sheets (docs/performance.md). They are
-estimates: what is measured is the compiler's output.
+estimates; only the compiler's output is measured.
 """
 
-from collections.abc import Sequence
 import os
 import re
 from typing import Any
@@ -32,8 +31,6 @@ from ml_collections import ConfigDict
 
 from srgan_jax import files
 from srgan_jax.speed import ahead, hlo
-from srgan_jax.training import stages
-from srgan_jax.training.setup import Setup
 
 # FLOP/s in bfloat16, bytes/s of memory, and bytes/s in and out of a chip over
 # all its links, by the kind that libtpu names: cloud.google.com/tpu/docs.
@@ -59,32 +56,6 @@ def describe(topology: str) -> list[Any]:
   )
 
 
-def figures_of(
-  setup: Setup, stage: stages.Stage, devices: Sequence[Any]
-) -> dict[str, Any]:
-  """Compiles a stage's step for devices that are only described.
-
-  The setup's batch is the global one. Returns the figures that the module's
-  docstring names, and 'compile_s'.
-  """
-  program = ahead.compile_stage(setup, stage, devices)
-  sizes = all_reduce_bytes(program.text)
-  figures = {
-    'stage': stage.name,
-    'chips': len(devices),
-    'device': devices[0].device_kind,
-    'batch_size': setup.config.batch_size,
-    'batch_norm': setup.config.batch_norm,
-    'compile_s': program.compile_s,
-    'flops': program.cost['flops'],
-    'bytes': program.cost['bytes accessed'],
-    'per_chip_memory_bytes': program.peak,
-    'all_reduces': len(sizes),
-    'all_reduce_bytes': sum(sizes),
-  }
-  return figures | roofline(figures)
-
-
 def roofline(figures: dict[str, Any]) -> dict[str, float | None]:
   """The least time of a step on such chips, in ms, and its efficiency."""
   if figures['device'] not in _CHIPS:
@@ -92,7 +63,7 @@ def roofline(figures: dict[str, Any]) -> dict[str, float | None]:
   flops, memory, links = _CHIPS[figures['device']]
   alone = max(figures['flops'] / flops, figures['bytes'] / memory)
   chips = figures['chips']
-  # A ring passes everything round twice, but for each chip's own part.
+  # A ring passes all but each chip's own part round twice.
   talk = 2 * (chips - 1) / chips * figures['all_reduce_bytes'] / links
   return {
     'roofline_ms': 1e3 * (alone + talk),
@@ -125,10 +96,25 @@ def report(
   os.environ['TPU_SKIP_MDS_QUERY'] = '1'
   jax.config.update('jax_platforms', 'cpu')
   devices = describe(topology)
-  batch_size = batch_per_chip * len(devices)
-  setup, stage = ahead.prepare(config, batch_size, stage_name)
-  figures = figures_of(setup, stage, devices)
-  figures = {'topology': topology, **figures}
+  setup, stage, program = ahead.compile_stage(
+    config, devices, batch_per_device=batch_per_chip, stage_name=stage_name
+  )
+  sizes = all_reduce_bytes(program.text)
+  figures = {
+    'topology': topology,
+    'stage': stage.name,
+    'chips': len(devices),
+    'device': devices[0].device_kind,
+    'batch_size': setup.config.batch_size,
+    'batch_norm': setup.config.batch_norm,
+    'compile_s': program.compile_s,
+    'flops': program.cost['flops'],
+    'bytes': program.cost['bytes accessed'],
+    'per_chip_memory_bytes': ahead.peak_bytes(program.memory),
+    'all_reduces': len(sizes),
+    'all_reduce_bytes': sum(sizes),
+  }
+  figures |= roofline(figures)
   for name, value in figures.items():
     print(f'{name:22} {value}')
   if json_file:

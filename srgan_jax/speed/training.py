@@ -2,8 +2,7 @@
 
   python tools/benchmark.py --config=configs/vgg54.py [--json=FILE]
     [--stage=pretrain,gan] [--input=synthetic,resident,tfdata]
-    [--precision=float32,bfloat16] [--calls=50] [--profile=DIR]
-    [--config.FIELD=VALUE ...]
+    [--precision=float32,bfloat16] [--calls=50] [--config.FIELD=VALUE ...]
 
 Every combination is compiled and run: a line each, and in JSON an entry of
 `results` each. The figures of the last stage with the first input and precision
@@ -25,9 +24,8 @@ several steps into one call of the program.
                        the state and resident pictures
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 import itertools
-import pathlib
 import re
 import time
 from typing import Any
@@ -39,7 +37,6 @@ import numpy as np
 
 from srgan_jax import files, sharding
 from srgan_jax.data.loader import Loader
-from srgan_jax.models import vgg
 from srgan_jax.speed import ahead, stand_ins
 from srgan_jax.speed.timed_calls import Synthetic, TimedCalls
 from srgan_jax.training import stages
@@ -66,7 +63,6 @@ _PEAKS = {
   'TPU v5': (459e12, None),  # v5p
   'TPU v4': (275e12, None),
 }
-_TRACED = 4  # calls in a trace
 
 STAGES = ('pretrain', 'gan')
 INPUTS = ('synthetic', 'resident', 'tfdata')
@@ -79,18 +75,8 @@ def measure(
   loader: Loader,
   *,
   calls: int,
-  profile: pathlib.Path | None = None,
 ) -> dict[str, Any]:
-  """Times one stage with one loader: the figures that the module names.
-
-  Args:
-    setup: the networks, the devices and the config.
-    stage: what is timed.
-    loader: where its batches come from.
-    calls: how many are timed, after two that are not.
-    profile: a folder for a trace of a few calls after those.
-  """
-  config = setup.config
+  """Times one stage with one loader: the figures that the module names."""
   timed = TimedCalls(setup, stage, loader)
   start = time.perf_counter()
   compiled = timed.compile()
@@ -99,52 +85,46 @@ def measure(
   ends = timed.make(calls + 1)
   waited = timed.waited
   plan = compiled.memory_analysis()
-  if profile:
-    profile.mkdir(parents=True, exist_ok=True)
-    with jax.profiler.trace(str(profile)):
-      timed.make(_TRACED)
-
-  seconds = np.diff(ends) / config.steps_per_call
-  flops, peak = flops_per_step(setup, stage), _peak(setup)
-  rate = flops / float(np.median(seconds)) if flops else None
+  seconds = np.diff(ends) / timed.updates
+  flops = flops_per_step(setup, stage)
+  peak = peak_flops(setup.mesh.devices.flat[0].device_kind, setup.precision)
+  fraction = None
+  if flops and peak:
+    fraction = flops / float(np.median(seconds)) / (peak * setup.mesh.size)
   return {
     'compile_s': compile_s,
     'step_ms': {
       'median': 1e3 * float(np.median(seconds)),
       'p95': 1e3 * float(np.percentile(seconds, 95)),
     },
-    'images_per_s': config.batch_size / float(np.mean(seconds)),
+    'images_per_s': setup.config.batch_size / float(np.mean(seconds)),
     'flops_per_step': flops,
-    'fraction_of_peak': rate / peak if rate and peak else None,
+    'fraction_of_peak': fraction,
     'input_wait_fraction': min(1.0, waited / (ends[-1] - ends[0])),
     'peak_memory_bytes': plan and ahead.peak_bytes(plan),
   }
 
 
 def flops_per_step(setup: Setup, stage: stages.Stage) -> float | None:
-  """What a step of the whole batch computes, of whatever devices.
+  """What a step of the whole batch computes, on any devices.
 
-  Counted by one CPU device, as the plugins of accelerators cannot be asked for
-  programs that they have not compiled, but of the program for accelerators: a
-  CPU's has fewer products (`convolutions.conv`). None where JAX was told to
-  leave CPUs out.
+  Of the program for accelerators, as a CPU's has fewer products
+  (`convolutions.conv`), but counted for one CPU device: plugins of accelerators
+  count only what they have compiled. None where JAX was told to leave CPUs out.
   """
   try:
     mesh = Mesh(jax.local_devices(backend='cpu')[:1], (sharding.AXIS,))
   except RuntimeError:
     return None
-  whole = lambda x: jax.ShapeDtypeStruct(
-    np.shape(x), x.dtype, sharding=sharding.replicated(mesh)
-  )
   state = jax.eval_shape(lambda: setup.create_state(stage, setup.initial))
   rows = stand_ins.abstract_crops(setup.config)
-  step = stand_ins.make_update(setup, stage, mesh)
-  traced = step.trace(
-    *jax.tree.map(
-      whole,
-      (state, rows, np.zeros(1, np.float32), None, stage.content.perceptual),
-    )
+  arguments = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(
+      np.shape(x), x.dtype, sharding=sharding.replicated(mesh)
+    ),
+    (state, rows, np.zeros(1, np.float32), None, stage.content.perceptual),
   )
+  traced = stand_ins.make_update(setup, stage, mesh).trace(*arguments)
   lowered = traced.lower(lowering_platforms=('tpu',))
   return (lowered.cost_analysis() or {}).get('flops')
 
@@ -155,11 +135,6 @@ def peak_flops(kind: str, precision: str) -> float | None:
     if re.search(rf'\b{name}\b', kind, re.IGNORECASE):
       return float32 if precision == 'highest' else bfloat16
   return None
-
-
-def _peak(setup: Setup) -> float | None:
-  one = peak_flops(setup.mesh.devices.flat[0].device_kind, setup.precision)
-  return one * setup.mesh.size if one else None
 
 
 def _row(record: dict[str, Any]) -> str:
@@ -178,48 +153,6 @@ def _row(record: dict[str, Any]) -> str:
   )
 
 
-def time_all(
-  config: ConfigDict,
-  perceptual: vgg.PerceptualNetwork | None,
-  *,
-  stage_names: Sequence[str],
-  inputs: Sequence[str],
-  precisions: Sequence[str] | None,
-  calls: int,
-  profile: str | None,
-) -> Iterator[dict]:
-  """Measures every combination asked for, and prints its row.
-
-  Each is an entry of `results`. The config's precision and loader are changed;
-  `profile` is a folder for the traces' folders. Where no precisions are given
-  it is the config's.
-  """
-  wanted = itertools.product(
-    precisions or [config.precision], stage_names, inputs
-  )
-  for i, (precision, name, kind) in enumerate(wanted):
-    config.precision = precision
-    setup = loader = None  # and its pictures, before the next one's
-    setup = Setup(config, perceptual)
-    if name not in (stage.name for stage in setup.stages):
-      continue  # a config with one stage
-    loader = _open_loader(setup, kind)
-    record = {
-      'stage': name,
-      'input': kind,
-      'precision': setup.dtype.name,
-      'figures': measure(
-        setup,
-        setup.stage(name),
-        loader,
-        calls=calls,
-        profile=pathlib.Path(profile, f'{name}_{i}') if profile else None,
-      ),
-    }
-    print(_row(record), flush=True)
-    yield record
-
-
 def _open_loader(setup: Setup, kind: str) -> Loader:
   if kind == 'synthetic':
     return Synthetic(setup.config)
@@ -235,12 +168,11 @@ def report(
   inputs: Sequence[str] = ('synthetic',),
   precisions: Sequence[str] | None = None,
   calls: int = 20,
-  profile: str | None = None,
   json_file: str | None = None,
 ) -> None:
-  """Prints the figures of every combination, and keeps them in a file.
+  """Times every combination; prints its figures and keeps them in a file.
 
-  The config is changed; see `time_all` and `measure`.
+  The config is changed; where no precisions are given it is the config's.
 
   Raises:
     ValueError: one line: a wrong value, or no stage of those names.
@@ -249,48 +181,32 @@ def report(
   """
   stand_ins.use_photos(config)
   perceptual = stand_ins.random_vgg(config)
-  facts = _facts(config)
-  if perceptual is not None:
-    facts['perceptual'] = 'VGG19, random'
+  weights = config.perceptual.weights if perceptual is None else 'VGG19, random'
+  facts = stand_ins.facts(config) | {'perceptual': weights}
   print(', '.join(f'{name} {value}' for name, value in facts.items()))
   print(
     f'{"stage":8} {"input":9} {"type":8} {"compile s":>9} {"median ms":>10} '
     f'{"p95 ms":>10} {"images/s":>10} {"GFLOP":>10} {"peak":>7} {"wait":>7} '
     f'{"MiB":>8}'
   )
-  results: list[dict] = []
-  for record in time_all(
-    config,
-    perceptual,
-    stage_names=stage_names,
-    inputs=inputs,
-    precisions=precisions,
-    calls=calls,
-    profile=profile,
+  results: list[dict[str, Any]] = []
+  for precision, name, kind in itertools.product(
+    precisions or [config.precision], stage_names, inputs
   ):
-    results.append(record)
-    if json_file:  # now, lest a later one fails
-      _write(facts, results, json_file)
+    config.precision = precision
+    setup = loader = None  # frees the pictures before the next are placed
+    setup = Setup(config, perceptual)
+    if name not in (stage.name for stage in setup.stages):
+      continue  # a config with one stage
+    stage, loader = setup.stage(name), _open_loader(setup, kind)
+    figures = measure(setup, stage, loader, calls=calls)
+    record = {'stage': name, 'input': kind, 'precision': setup.dtype.name}
+    results.append(record | {'figures': figures})
+    print(_row(results[-1]), flush=True)
+    if json_file:  # now: a later one may fail
+      # The last stage stands for the config, with the first input asked for.
+      first = next(each for each in results if each['stage'] == name)
+      whole = {**facts, **first['figures'], 'results': results}
+      files.write_json(json_file, whole)
   if not results:
     raise ValueError(f'the config has no {" or ".join(stage_names)} stage')
-
-
-def _facts(config: ConfigDict) -> dict[str, Any]:
-  device = jax.devices()[0]
-  return {
-    'device': device.device_kind,
-    'devices': jax.device_count(),
-    'platform': device.platform,
-    'jax': jax.__version__,
-    'batch_size': config.batch_size,
-    'crop_size': config.crop_size,
-    'steps_per_call': config.steps_per_call,
-    'perceptual': config.perceptual.weights,
-  }
-
-
-def _write(facts: dict, results: Sequence[dict], path: str) -> None:
-  # The config's last stage stands for it, with the first input asked for.
-  last = [r for r in results if r['stage'] == results[-1]['stage']]
-  whole = facts | {**last[0]['figures'], 'results': results}
-  files.write_json(path, whole)

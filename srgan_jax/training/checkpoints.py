@@ -3,7 +3,7 @@
 A checkpoint holds the whole state (networks, optimizers, batch statistics,
 moving average) and a JSON note: the metrics not logged yet, and the number of
 devices. The data needs none: a batch is a function of seed and step. Orbax
-writes beside and renames, so that a checkpoint exists whole or not at all. Its
+writes a temporary folder and renames it: a checkpoint is whole or absent. Its
 `checksums.json` tells one that was damaged later.
 """
 

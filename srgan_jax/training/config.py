@@ -14,7 +14,7 @@ from srgan_jax.training import optimizers, stages
 Precision = Literal['auto', 'float32', 'bfloat16']
 Resume = Literal['newest', 'whole']
 
-# What may differ when a run goes on: its length, its reports, how data is
+# What may change when a run is resumed: its length, its reports, how data is
 # loaded, and where things lie.
 _CHANGEABLE = (
   'stages.pretrain.steps',

@@ -81,22 +81,6 @@ def make_importable() -> None:
   sys.modules.setdefault('configs', package)
 
 
-def flags_parser(command: str) -> Callable[[Sequence[str]], list[str]]:
-  """What reads a command's flags, for `absl.app.run`.
-
-  The flag `--config` takes a name as well as a file. What is wrong with any
-  flag ends the program in one line.
-  """
-
-  def parse(arguments: Sequence[str]) -> list[str]:
-    try:
-      return flags.FLAGS(_with_path(arguments))
-    except (flags.Error, TypeError, ValueError) as error:
-      cli.fail(command, error)
-
-  return parse
-
-
 def run(
   command: str,
   report: Callable[..., None],
@@ -105,20 +89,28 @@ def run(
 ) -> None:
   """Runs a tool: `report(config, NAME=value, ...)` of the flags `given`.
 
-  --config is defined here; `doc` is what --help shows.
+  --config, a name or a file, is defined here; `doc` is what --help shows. What
+  is wrong with a flag ends the program in one line.
   """
   config = config_flags.DEFINE_config_file(
-    'config', None, 'A config: its name or file.'
+    'config', None, f'A file, or of {", ".join(names())}.'
   )
   flags.mark_flag_as_required('config')
 
   def call(arguments: list[str]) -> None:
-    del arguments
     with cli.failing_in_a_line(command):
+      if len(arguments) > 1:
+        raise ValueError(f'unexpected argument {arguments[1]!r}')
       report(config.value, **{name: flag.value for name, flag in given.items()})
 
+  def parse(arguments: Sequence[str]) -> list[str]:
+    try:
+      return flags.FLAGS(_with_path(arguments))
+    except (flags.Error, TypeError, ValueError) as error:
+      cli.fail(command, error)
+
   sys.modules['__main__'].__doc__ = doc
-  cli.run(lambda: app.run(call, flags_parser=flags_parser(command)))
+  cli.run(lambda: app.run(call, flags_parser=parse))
 
 
 def define_words(

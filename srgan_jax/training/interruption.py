@@ -79,8 +79,8 @@ def _leave_terminal() -> None:
 def command(tool: str) -> Iterator[None]:
   """What a tool that trains does: shows progress, and ends in one line.
 
-  Bad input exits with a line; a stop says that the tool goes on when it is run
-  again, and exits as SIGTERM does.
+  Bad input exits with a line; a stop says that running the tool again resumes,
+  and exits as SIGTERM does.
   """
   cli.log_to_stderr()
   try:

@@ -75,7 +75,7 @@ class RunWeights:
   def write_discriminator(
     self, stage: stages.Stage, steps: int, variables: step_lib.Variables
   ) -> None:
-    """Writes D in bfloat16, so that another run can go on against it."""
+    """Writes D in bfloat16, so that another run can start from it."""
     if self._active:
       weights.save_discriminator(
         self._workdir / 'discriminator.safetensors',

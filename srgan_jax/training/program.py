@@ -43,9 +43,8 @@ def make_update(
 ) -> Update:
   """Compiles, when it is first called, one or several updates of a stage.
 
-  A batch comes split over the devices; the state is whole on each and stays
-  so (but for batch statistics per device, see `sharding`), and its memory is
-  reused for the new one.
+  A batch is split over the devices; the state is whole on each, except for
+  batch statistics per device (see `sharding`), and its memory is reused.
 
   Args:
     stage: the step and its objective.

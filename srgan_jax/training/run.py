@@ -28,7 +28,7 @@ class Run:
 
     Raises:
       ValueError: one line: a source that cannot be used, or a folder in which
-        this run cannot go on (`workdir.Workdir.check`).
+        this run cannot train (`workdir.Workdir.check`).
     """
     self.setup, self.folder = setup, folder
     self.inputs = inputs or Inputs(setup.config, setup.mesh)

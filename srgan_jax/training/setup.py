@@ -46,7 +46,7 @@ class Setup:
   ):
     """Checks the config and reads the weights that it names.
 
-    A VGG network may be given in place of the file that the config names.
+    A given VGG network replaces the file that the config names.
 
     Raises:
       ValueError: one line: a wrong value, or a missing or unfit file.

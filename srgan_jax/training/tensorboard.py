@@ -1,7 +1,7 @@
 """TensorBoard's event files, written by the thread that has the figures.
 
-TensorBoard's own `EventFileWriter` leaves that to a thread of its own. Where
-that dies, of a full disk, say, the run would wait for it without end.
+TensorBoard's own `EventFileWriter` leaves that to a thread. Where it dies, on a
+full disk for example, the run would wait for it forever.
 """
 
 from collections.abc import Mapping

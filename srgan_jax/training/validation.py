@@ -52,13 +52,12 @@ class Validation:
   ):
     """Reads the HR images of a source, if any, and makes their LR.
 
-    `distances` are learned metrics beside the protocols' PSNR and SSIM.
+    `distances` are learned metrics, measured as well as PSNR and SSIM.
     """
     self._pairs = []
     if source is not None:
       self._pairs = [
-        make_pair(name, source.read(i), 'clamp')
-        for i, name in enumerate(source.names)
+        make_pair(name, source.read(i)) for i, name in enumerate(source.names)
       ]
     self._distances = distances
 
@@ -81,13 +80,13 @@ class Validation:
     return report.flat(scores.mean), self._show([method])
 
   def compare(self, upscalers: Mapping[str, Upscaler]) -> np.ndarray:
-    """Draws generators beside each other, uint8 [H, W, 3]."""
+    """Draws generators side by side, uint8 [H, W, 3]."""
     return self._show(
       [methods.of_upscaler(name, each) for name, each in upscalers.items()]
     )
 
   def _show(self, shown: Sequence[methods.Method]) -> np.ndarray:
-    """The methods beside bicubic and the original."""
+    """The methods next to bicubic and the original."""
     image = panels.compare(
       [
         (pair, panels.centre(pair, _SAMPLE_SIDE))

@@ -40,11 +40,11 @@ class Workdir:
     return self.path / 'checkpoints' / stage_name
 
   def trained_steps(self, stage_name: str) -> int:
-    """The step that a stage goes on from, 0 where it has not begun."""
+    """The step that a stage resumes from, 0 where it has not begun."""
     return self._trained[stage_name]
 
   def check(self) -> None:
-    """Refuses a folder in which this run cannot go on; writes nothing.
+    """Refuses a folder in which this run cannot train; writes nothing.
 
     Raises:
       ValueError: one line: another run is at it, it holds a run with another

@@ -20,14 +20,8 @@ MAX_SCALE = 64  # three times x4
 
 # The suffix of each format that can be asked for.
 FORMATS = {
-  'jpg': '.jpg',
-  'jpeg': '.jpg',
-  'png': '.png',
-  'webp': '.webp',
-  'tif': '.tif',
-  'tiff': '.tif',
-  'bmp': '.bmp',
-  'avif': '.avif',
+  **{form: f'.{form}' for form in ('jpg', 'png', 'webp', 'tif', 'bmp', 'avif')},
+  **{'jpeg': '.jpg', 'tiff': '.tif'},
 }
 _MODULES = {
   'Upscaler': 'upscaler',

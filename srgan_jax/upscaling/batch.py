@@ -119,7 +119,7 @@ class Batch:
         f'megapixels, over the limit of {self._max_megapixels}: '
         f'--max-megapixels {int(megapixels) + 1} lifts it'
       )
-    picture = pictures.read(data, name, (height * width + 1) / 1e6)
+    picture = pictures.read(data, name)
     form = _form(job, picture)
     writing.check_format(form, *job.size.of(height, width))
     writing.check_colour(picture, form)

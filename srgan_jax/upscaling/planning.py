@@ -139,17 +139,14 @@ def _add(
   places = _places(relative, suffix)
   sources = {os.path.realpath(path) for path, _ in relative if path != STANDARD}
   for (path, _), name in zip(relative, places, strict=True):
-    target = output if is_file else output / _with_tail(name, tail)
+    name = name.with_name(f'{name.stem}{tail}{name.suffix}')
+    target = output if is_file else output / name
     ending = suffix or ('' if output == STANDARD else target.suffix)
     pillow_form = writing.output_format(ending) if ending else ''
     job = Job(path, target, pillow_form, size)
     if target != STANDARD and os.path.realpath(target) in sources:
       job.fail(f'{path}: its result {target} would overwrite an input')
     plan.jobs.append(job)
-
-
-def _with_tail(name: pathlib.Path, tail: str) -> pathlib.Path:
-  return name.with_name(f'{name.stem}{tail}{name.suffix}')
 
 
 def _is_file(output: pathlib.Path, is_single: bool, form: str | None) -> bool:

@@ -14,7 +14,6 @@ from srgan_jax.weights.container import (
   load,
   read_kind,
   reject_placeholder,
-  round_to,
   save,
 )
 from srgan_jax.weights.mixing import mix
@@ -40,7 +39,6 @@ __all__ = [
   'mix',
   'read_kind',
   'reject_placeholder',
-  'round_to',
   'save',
   'save_discriminator',
   'save_generator',

@@ -47,7 +47,7 @@ def make_generator(architecture: Mapping[str, Any]) -> Generator:
   """The generator (float32) of an architecture.
 
   Raises:
-    ValueError: where the architecture is none.
+    ValueError: for any other fields or sizes.
   """
   fields = dict(architecture)
   mean = fields.get('input_mean', Generator.input_mean)
@@ -71,7 +71,7 @@ def make_discriminator(architecture: Mapping[str, Any]) -> Discriminator:
   """The discriminator (float32) of an architecture.
 
   Raises:
-    ValueError: where the architecture is none.
+    ValueError: for any other fields or sizes.
   """
   sizes = ('channels', 'image_size')
   if architecture.keys() != set(sizes) or not _are_sizes(architecture, sizes):

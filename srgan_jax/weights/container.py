@@ -92,7 +92,7 @@ def save(
   metadata = {**metadata, 'dtype': dtype}
   flat = traverse_util.flatten_dict(tensors, sep='/')
   data = safetensors.numpy.save(
-    {k: round_to(dtype, v, f'{path}: {k}') for k, v in flat.items()},
+    {k: _round(dtype, v, f'{path}: {k}') for k, v in flat.items()},
     metadata={
       'format': FORMAT,
       'format_version': FORMAT_VERSION,
@@ -114,16 +114,26 @@ def load(
   Args:
     path: the file.
     kind: what it must hold.
-    find_fault: see `read`.
+    find_fault: from the tensors by name, mapped, and the metadata to what is
+      wrong with them; no number is read before.
 
   Returns:
     The tree of float32 NumPy arrays, and the metadata, decoded.
 
   Raises:
-    ValueError: as `read`.
+    ValueError: one line naming the file and what to run: where it is missing,
+      not safetensors (an HTML page, a Git LFS pointer, cut off), without this
+      package's metadata, of another kind, or with a fault.
   """
-  flat, metadata = read(path, kind, find_fault)
-  return unflatten(flat), metadata
+  try:
+    reject_placeholder(path)
+  except ValueError as error:
+    raise ValueError(f'{error}; {_hint(path, kind)}') from None
+  try:
+    flat, metadata = _read(path, kind, find_fault)
+  except ValueError as error:
+    raise fault_error(path, kind, str(error)) from error
+  return traverse_util.unflatten_dict(flat, sep='/'), metadata
 
 
 def read_kind(path: files.Path) -> str:
@@ -134,7 +144,7 @@ def read_kind(path: files.Path) -> str:
     return ''
 
 
-def round_to(dtype: Dtype, values: Any, name: str) -> np.ndarray:
+def _round(dtype: Dtype, values: Any, name: str) -> np.ndarray:
   """Values as a file of that dtype stores them, contiguous.
 
   safetensors writes the memory of a transposed array as it is.
@@ -180,48 +190,29 @@ def find_placeholder(head: bytes) -> str | None:
   return None
 
 
-def read(
-  path: files.Path, kind: Kind, find_fault: FindFault | None = None
+def _read(
+  path: files.Path, kind: Kind, find_fault: FindFault | None
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-  """The tensors by name and the decoded metadata of a file of `kind`.
-
-  Args:
-    path: the file.
-    kind: what it must hold.
-    find_fault: from the tensors by name, mapped, and the metadata to what is
-      wrong with them; no number is read before.
-
-  Raises:
-    ValueError: one line naming the file and what to run: where it is missing,
-      not safetensors (an HTML page, a Git LFS pointer, cut off), without this
-      package's metadata, of another kind, or with a fault.
-  """
-  try:
-    reject_placeholder(path)
-  except ValueError as error:
-    raise ValueError(f'{error}; {_hint(path, kind)}') from None
+  """The tensors by name and the metadata; ValueError says what is wrong."""
   try:
     raw, stored = safetensors_file.read(path)
   except ValueError as error:
-    raise fault_error(
-      path, kind, f'is cut off or not safetensors ({error})'
-    ) from error
-  metadata = _decode(path, kind, raw)
+    raise ValueError(f'is cut off or not safetensors ({error})') from error
+  metadata = _decode(kind, raw)
   dtype = metadata.get('dtype', 'float32')
   if dtype not in get_args(Dtype):
-    raise fault_error(path, kind, f'has a wrong dtype: {dtype!r}')
+    raise ValueError(f'has a wrong dtype: {dtype!r}')
   for name, value in stored.items():
     if value.dtype != jnp.dtype(dtype):
-      raise fault_error(path, kind, f'{name} is {value.dtype}, not {dtype}')
-  if fault := _find_clash(stored):
-    raise fault_error(path, kind, fault)
-  if find_fault is not None and (fault := find_fault(stored, metadata)):
-    raise fault_error(path, kind, fault)
+      raise ValueError(f'{name} is {value.dtype}, not {dtype}')
+  fault = _find_clash(stored) or (find_fault and find_fault(stored, metadata))
+  if fault:
+    raise ValueError(fault)
   # Copies: what another process writes over the file changes no network.
   flat = {name: np.array(value, np.float32) for name, value in stored.items()}
   for name, value in flat.items():
     if not np.isfinite(value).all():
-      raise fault_error(path, kind, f'{name} has values that are not finite')
+      raise ValueError(f'{name} has values that are not finite')
   return flat, metadata
 
 
@@ -239,39 +230,28 @@ def _find_clash(names: Iterable[str]) -> str | None:
   return None
 
 
-def _decode(
-  path: files.Path, kind: Kind, raw: Mapping[str, str]
-) -> dict[str, Any]:
+def _decode(kind: Kind, raw: Mapping[str, str]) -> dict[str, Any]:
   """Checks what every file states, and decodes the rest."""
-  plain = {key: raw.get(key) for key in ('format', 'format_version', 'kind')}
-  if plain['format'] != FORMAT:
-    raise fault_error(path, kind, f'has no {FORMAT} metadata')
-  if plain['format_version'] != FORMAT_VERSION:
-    raise fault_error(
-      path,
-      kind,
-      f'has format version {plain["format_version"]!r}, this package reads '
-      f'{FORMAT_VERSION!r}',
+  metadata: dict[str, Any] = {
+    key: raw.get(key) for key in ('format', 'format_version', 'kind')
+  }
+  form, version, stated = metadata.values()
+  if form != FORMAT:
+    raise ValueError(f'has no {FORMAT} metadata')
+  if version != FORMAT_VERSION:
+    raise ValueError(
+      f'has format version {version!r}, this package reads {FORMAT_VERSION!r}'
     )
-  if plain['kind'] != kind:
-    raise fault_error(path, kind, f'holds a {plain["kind"]}, not a {kind}')
-  metadata: dict[str, Any] = dict(plain)
-  for key, value in raw.items():
-    if key not in plain:
-      try:
-        metadata[key] = files.parse_json(value)
-      except ValueError:
-        raise fault_error(
-          path, kind, f'has metadata {key} not in JSON'
-        ) from None
+  if stated != kind:
+    raise ValueError(f'holds a {stated}, not a {kind}')
+  for key in [key for key in raw if key not in metadata]:
+    try:
+      metadata[key] = files.parse_json(raw[key])
+    except ValueError:
+      raise ValueError(f'has metadata {key} not in JSON') from None
   if not isinstance(metadata.get('architecture'), dict):
-    raise fault_error(path, kind, 'does not record its architecture')
+    raise ValueError('does not record its architecture')
   return metadata
-
-
-def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
-  """The Flax tree of tensors by name."""
-  return traverse_util.unflatten_dict(flat, sep='/')
 
 
 def _sort_header(data: bytes) -> bytes:

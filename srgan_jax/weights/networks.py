@@ -95,10 +95,9 @@ def _save(
   training: Mapping[str, Any],
   dtype: container.Dtype,
 ) -> None:
-  try:
-    _check(kind, architecture, traverse_util.flatten_dict(variables, sep='/'))
-  except ValueError as error:
-    raise ValueError(f'{path}: {error}') from None
+  flat = traverse_util.flatten_dict(variables, sep='/')
+  if fault := _find_fault(kind, architecture, flat):
+    raise ValueError(f'{path}: {fault}')
   facts = {'architecture': dict(architecture), 'training': dict(training)}
   metadata = facts | _FACTS[kind]
   container.save(path, kind, variables, metadata, dtype=dtype)
@@ -110,27 +109,26 @@ def _load(kind: container.Kind, path: files.Path) -> tuple[Any, Any, Any]:
   ) -> str | None:
     if not isinstance(metadata.get('training'), dict):
       return 'does not record its training'
-    try:
-      _check(kind, metadata['architecture'], shapes)
-    except ValueError as error:
-      return str(error)
-    return None
+    return _find_fault(kind, metadata['architecture'], shapes)
 
-  flat, metadata = container.read(path, kind, find_fault)
-  variables = jax.tree.map(jnp.asarray, container.unflatten(flat))
+  variables, metadata = container.load(path, kind, find_fault)
+  variables = jax.tree.map(jnp.asarray, variables)
   return _MAKERS[kind](metadata['architecture']), variables, metadata
 
 
-def _check(
+def _find_fault(
   kind: container.Kind, architecture: Mapping[str, Any], flat: Mapping[str, Any]
-) -> None:
-  """Raises ValueError where tensors are not those of the architecture."""
+) -> str | None:
+  """What keeps tensors from being those of the architecture, if anything.
+
+  Raises:
+    ValueError: where that is no architecture.
+  """
   module = _MAKERS[kind](architecture)
-  # Each block has a name of its own: what claims more is not worth a look.
+  # No block is without tensors: do not even describe what claims more.
   if architecture.get('blocks', 0) > len(flat):
-    raise ValueError(
+    return (
       f'has {len(flat)} tensors, too few for {architecture["blocks"]} blocks'
     )
   side = architecture.get('image_size', 8)
-  if fault := architecture_lib.find_fault(module, flat, side):
-    raise ValueError(fault)
+  return architecture_lib.find_fault(module, flat, side)

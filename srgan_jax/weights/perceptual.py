@@ -73,10 +73,10 @@ def load_vgg(path: files.Path) -> vgg.PerceptualNetwork:
       architecture's, or the file does not say which preprocessing and which
       feature scale its weights take, and what it was converted from by what.
   """
-  flat, metadata = container.read(path, 'vgg', _find_file_fault)
+  variables, metadata = container.load(path, 'vgg', _find_file_fault)
   scales = metadata['feature_scale']
   return vgg.PerceptualNetwork(
-    params=jax.tree.map(jnp.asarray, container.unflatten(flat)['params']),
+    params=jax.tree.map(jnp.asarray, variables['params']),
     depth=metadata['architecture']['depth'],
     preprocessing=vgg.Preprocessing(**metadata['preprocessing']),
     feature_scale=tuple((k, float(v)) for k, v in sorted(scales.items())),
@@ -99,7 +99,9 @@ def _find_file_fault(
   except (TypeError, ValueError, OverflowError) as error:
     return f'has a wrong preprocessing: {error}'
   depth = metadata['architecture'].get('depth')
-  if fault := find_vgg_fault(depth, container.unflatten(shapes)):
+  if fault := find_vgg_fault(
+    depth, traverse_util.unflatten_dict(shapes, sep='/')
+  ):
     return fault
   for layer, scale in metadata['feature_scale'].items():
     if (

@@ -19,7 +19,6 @@ TORCH_LAYOUTS = (
   'Lornatang 0.2',
   'Lornatang 0.3',
   'Lornatang 0.1',
-  'Lornatang 0.1, Trunk',
 )
 
 
@@ -204,47 +203,20 @@ def test_other_scales_are_refused(torch_generators, tmp_path, capsys):
   ('content', 'expected'),
   [
     (None, 'no such file'),
-    (b'', 'is empty'),
     (b'<!DOCTYPE html>', 'web page'),
-    (b'version https://git-lfs.github.com/spec/v1\n', 'Git LFS pointer'),
     (b'GIF89a', 'neither HDF5 nor a PyTorch nor a safetensors file'),
     (b'\x89HDF\r\n\x1a\n' + bytes(99), 'cut off or damaged'),
-    (b'\x20\0\0\0\0\0\0\0{"a":', 'cut off or damaged'),
-    (b'PK\x03\x04' + bytes(99), 'cut off or damaged'),
-    (
-      b'\x80\x02\x8a\x0al\xfc\x9cF\xf9' + bytes(99),
-      'cut off or damaged',
-    ),
   ],
 )
 def test_other_files_are_refused(tmp_path, capsys, content, expected):
   source = tmp_path / 'generator.h5'
   if content is not None:
     source.write_bytes(content)
-  message = refusal(capsys, source, tmp_path / 'o.safetensors')
-  assert expected in message
+  assert expected in refusal(capsys, source, tmp_path / 'o.safetensors')
 
 
-def test_truncated_and_other_torch_files_are_refused(tmp_path, capsys):
+def test_a_checkpoint_without_a_state_dict_is_refused(tmp_path, capsys):
   torch = pytest.importorskip('torch', reason='PyTorch is not installed')
   source, output = tmp_path / 'g.pth', tmp_path / 'o.safetensors'
-  for legacy in (False, True):
-    torch.save(
-      {'w': torch.zeros(999)},
-      source,
-      _use_new_zipfile_serialization=not legacy,
-    )
-    data = source.read_bytes()
-    source.write_bytes(data[: len(data) // 2])
-    assert 'cut off or damaged' in refusal(capsys, source, output)
-  torch.save([1, 2], source)
-  assert 'it is a list, not a state dict' in refusal(capsys, source, output)
   torch.save({'epoch': 3}, source)
   assert 'its epoch is not a dense tensor' in refusal(capsys, source, output)
-
-
-def test_a_file_of_ours_is_refused(tmp_path, capsys):
-  source = tmp_path / 'g.safetensors'
-  weights.save(source, 'vgg', {'a': np.zeros(3)}, {'architecture': {}})
-  message = refusal(capsys, source, tmp_path / 'o.safetensors')
-  assert "it is this project's already (a vgg)" in message

@@ -123,7 +123,8 @@ def test_fp16_refuses_overflow(params, tmp_path, capsys):
   message = refusal(capsys, source, '-o', output, '--half', 'fp16')
 
   assert message == (
-    f'convert_vgg: {source}: conv2_2/bias has 100000, too large for float16'
+    f'convert_vgg: {output}: params/conv2_2/bias has 100000, too large for '
+    'float16'
   )
   assert not output.exists()
   run(capsys, source, '-o', output, '--half', 'bf16')

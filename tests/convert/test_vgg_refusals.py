@@ -131,10 +131,12 @@ def test_other_pytorch_files_are_refused(tmp_path):
     torch.save(value, path)
     assert expected[name] in refusal(path), name
   assert not (tmp_path / 'ran').exists()
-  whole = path.read_bytes()
-  for keep in (20, len(whole) // 2, len(whole) - 10):
-    path.write_bytes(whole[:keep])
-    assert 'it is cut off or damaged' in refusal(path)
+  for is_zip in (True, False):
+    torch.save(value, path, _use_new_zipfile_serialization=is_zip)
+    whole = path.read_bytes()
+    for keep in (20, len(whole) // 2, len(whole) - 10):
+      path.write_bytes(whole[:keep])
+      assert 'it is cut off or damaged' in refusal(path)
 
 
 def test_a_missing_package_is_named(tmp_path, monkeypatch):

@@ -94,7 +94,7 @@ def test_the_command_scores_what_came_of_it(tmp_path, capsys):
   arguments = ['--model', 'bicubic', '--hr', str(folder), '--json', str(out)]
   assert evaluate.main([*arguments, '--degrade', 'noise10,jpeg75']) == 0
   said = capsys.readouterr().out
-  assert 'edge clamp, noise10, jpeg75\n' in said
+  assert 'made by imresize, noise10, jpeg75\n' in said
   result = json.loads(out.read_text())
   assert result['degrade'] == ['noise10', 'jpeg75']
   clean = benchmarks.Benchmark(folder)[0]

@@ -4,22 +4,16 @@ import itertools
 import math
 
 import numpy as np
-from PIL import Image
 import pytest
 from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from srgan_jax.evaluation import PROTOCOLS, metrics, score
-from srgan_jax.imaging import imresize
+from tests.support import small
 
 
-def _pair(height=45, width=61, seed=0):
-  """A smooth picture and a noisy copy, so that SSIM is far from 0 and 1."""
-  rng = np.random.default_rng(seed)
-  small = rng.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), np.uint8)
-  hr = imresize(small, 8)[:height, :width]
-  sr = np.clip(hr + rng.normal(0, 20, hr.shape), 0, 255).astype(np.uint8)
-  return sr, hr
+def _pair(height=45, width=61):
+  return small.make_pair(height, width)
 
 
 def _cropped(*images):
@@ -129,52 +123,6 @@ def test_daalas_window_at_its_nominal_height():
   taps = metrics.daala_taps(256, 256)
   assert taps.tolist() == [2, 9, 28, 55, 68, 55, 28, 9, 2]
   assert len(metrics.daala_taps(40_000, 40_000)) == 1  # as `s >= 1` there
-
-
-# --- the golden table ---------------------------------------------------------
-
-# The project's protocol table: these definitions, recomputed from the public
-# pairs. (The paper prints 26.26 / .7552, 28.43 / .8211, 24.64 / .7100 and
-# 25.99 / .7486 for them.)
-GOLDEN = {
-  ('Set5', 'nearest'): (26.2571, 0.7550, 26.2583, 0.7380, 24.5564),
-  ('Set5', 'bicubic'): (28.4338, 0.8213, 28.4302, 0.8111, 26.6934),
-  ('Set14', 'nearest'): (24.6265, 0.7089, 24.7402, 0.6553, 23.1591),
-  ('Set14', 'bicubic'): (25.9807, 0.7476, 26.0914, 0.7048, 24.4645),
-}
-
-
-def _nearest(lr):
-  return lr.repeat(4, axis=0).repeat(4, axis=1)
-
-
-def _bicubic(lr):
-  return imresize(lr, 4)
-
-
-def _read(file):
-  with Image.open(file) as image:
-    return np.asarray(image.convert('RGB'))
-
-
-@pytest.mark.parametrize(('benchmark', 'method'), list(GOLDEN))
-def test_golden_table(shared_data, benchmark, method):
-  upscale = {'nearest': _nearest, 'bicubic': _bicubic}[method]
-  folder = shared_data / 'benchmarks' / benchmark
-  files = sorted((folder / 'HR').glob('*.png'))
-  assert len(files) == int(benchmark[3:])
-  figures = []
-  for file in files:
-    hr = _read(file)
-    sr = upscale(_read(folder / 'LRx4' / file.name))
-    scores = [score(sr, hr, protocol) for protocol in ('paper', 'y', 'rgb')]
-    figures.append([figure for each in scores for figure in each.values()])
-  decibels, ssims = [0, 2, 4], [1, 3]
-  expected = np.array(GOLDEN[benchmark, method])
-  # Half a unit of the table's last digit, and a little for its own rounding.
-  mean = np.mean(figures, axis=0)
-  np.testing.assert_allclose(mean[decibels], expected[decibels], atol=6e-5)
-  np.testing.assert_allclose(mean[ssims], expected[ssims], atol=6e-5)
 
 
 # --- properties and errors ----------------------------------------------------

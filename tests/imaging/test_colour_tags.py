@@ -4,12 +4,17 @@ import io
 import struct
 
 import numpy as np
-from PIL import Image, ImageCms, features
+from PIL import Image, ImageCms
 import pytest
 
 from srgan_jax.imaging import boxes, pictures, png, reading, writing
 from tests.support import image_files
-from tests.support.image_files import encode, noise, with_chunks
+from tests.support.image_files import (
+  encode,
+  noise,
+  skip_unless_written,
+  with_chunks,
+)
 
 GRAY, BROWN = (128, 128, 128), (200, 120, 60)
 SRGB = {GRAY: GRAY, BROWN: BROWN}
@@ -117,8 +122,7 @@ def test_deep_and_gray_pictures_keep_their_chunks():
 
 
 def avif_of(image: Image.Image, first: int, transfer: int) -> bytes:
-  if 'avif' not in features.get_supported_modules():
-    pytest.skip('this Pillow was built without AVIF')
+  skip_unless_written('AVIF')
   return boxes.with_cicp(encode(image, 'AVIF', quality=100), (first, transfer))
 
 
@@ -126,7 +130,7 @@ def avif_of(image: Image.Image, first: int, transfer: int) -> bytes:
 def test_an_avifs_colours_are_written_again_or_as_a_profile(numbers):
   source = avif_of(flat(), *numbers)
   picture = pictures.read(source, '')
-  assert boxes.read(io.BytesIO(write(picture, 'AVIF'))).cicp == numbers
+  assert boxes.read(io.BytesIO(write(picture, 'AVIF')))[0] == numbers
   for form in ('JPEG', 'TIFF', 'WEBP', 'PNG'):
     assert_close(shown(write(picture, form)), AVIF_SHOWN[numbers])
 
@@ -153,8 +157,7 @@ def test_hdr_is_kept_with_its_tag_or_refused(form, transfer, name):
 def test_an_avif_with_a_profile_states_nothing_else():
   profile = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()
   image = Image.fromarray(noise(16, 16))
-  if 'avif' not in features.get_supported_modules():
-    pytest.skip('this Pillow was built without AVIF')
+  skip_unless_written('AVIF')
   picture = pictures.read(encode(image, 'AVIF', icc_profile=profile), '')
   assert picture.colour_tags is None and picture.icc_profile == profile
 

@@ -124,16 +124,18 @@ def test_a_thumbnail_is_not_kept():
     b'Exif\0\0MM\0*\0\0\0\x08\xff\xff',
     b'Exif\0\0II*\0\xff\xff\xff\xff',
     exif.PREFIX + b'MM\0*' + struct.pack('>IHHHII', 8, 1, 0x8769, 4, 1, 8),
+    exif.PREFIX + b'II+\0\x08\0\0\0' + b'\xff' * 8,
     block()[:90],
     # Types that there are none of, with and without a value.
     block().replace(b'\x01\x0f\0\2', b'\x01\x0f\0\0'),
     block()[:18] + b'\xff\xff\0\0\0\0' + block()[24:],
   ],
-  ids=range(8),
+  ids=range(9),
 )
 def test_broken_exif_refuses_no_picture(data):
-  picture = read(encode(Image.fromarray(noise(16, 24)), 'JPEG', exif=data))
-  write(picture, 'TIFF')
+  for form in ('JPEG', 'PNG'):
+    picture = read(encode(Image.fromarray(noise(16, 24)), form, exif=data))
+    write(picture, 'TIFF')
 
 
 def full(form: str) -> bytes:
@@ -231,6 +233,13 @@ def test_long_text_and_profiles_refuse_no_png():
   assert picture.icc_profile == profile and not picture.notes
   again, _ = png.split(io.BytesIO(write(picture, 'PNG')[0]))
   assert again.chunks.count(text) == 1 and len(again.texts()) == 81
+
+
+@pytest.mark.parametrize('text', [b'\n' * 10**6, b'\nexif\n 4\n45x9', b'\n'])
+def test_metadata_in_words_that_are_none_cost_nothing(text):
+  profile = b'Raw profile type exif\0\0' + zlib.compress(text)
+  picture = read(chunked(png.Chunk(b'zTXt', profile)))
+  assert picture.exif is None and not picture.notes
 
 
 @pytest.mark.parametrize('kind', [b'tIME', b'iCCP', b'gAMA', b'tRNS', b'eXIf'])

@@ -6,36 +6,24 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from srgan_jax import imaging
 from srgan_jax.evaluation import methods, panels, score
-from srgan_jax.evaluation.benchmarks import Benchmark, make_pair
+from srgan_jax.evaluation.benchmarks import Benchmark
 from srgan_jax.paper import printed, table1
+from tests.support import opinion
 
 
 @pytest.fixture
 def benchmarks(tmp_path):
   """Set5 of two small images, with LR images of its own."""
-  folder = tmp_path / 'benchmarks'
-  (folder / 'Set5' / 'HR').mkdir(parents=True)
-  (folder / 'Set5' / 'LRx4').mkdir()
-  rng = np.random.default_rng(0)
-  for name in 'ab':
-    coarse = rng.integers(0, 256, (8, 10, 3), np.uint8)
-    pair = make_pair(name, imaging.imresize(coarse, 8), 'clamp')
-    Image.fromarray(pair.hr).save(folder / 'Set5' / 'HR' / f'{name}.png')
-    Image.fromarray(pair.lr).save(folder / 'Set5' / 'LRx4' / f'{name}.png')
-  return folder
+  opinion.write_set(tmp_path / 'benchmarks', a=(80, 64), b=(80, 64))
+  return tmp_path / 'benchmarks'
 
 
 @pytest.fixture
 def finished(benchmarks, tmp_path):
   """A method's images in a folder per set: bicubic, a level brighter."""
-  folder = tmp_path / 'theirs'
-  (folder / 'Set5').mkdir(parents=True)
-  for pair in Benchmark(benchmarks / 'Set5' / 'HR'):
-    image = np.minimum(methods.bicubic(pair), 254) + 1
-    Image.fromarray(image).save(folder / 'Set5' / f'{pair.name}.png')
-  return folder
+  hr = benchmarks / 'Set5' / 'HR'
+  return opinion.write_finished(hr, tmp_path / 'theirs')
 
 
 def write_mos(path, *lines):

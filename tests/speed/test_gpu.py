@@ -2,15 +2,14 @@
 
 import importlib.util
 import json
-import os
 import pathlib
-import subprocess
-import sys
+import types
 
 import pytest
 
 from srgan_jax.speed import ahead, gpu, hlo
 from tests.support import repository
+from tests.support.tools import run_tool
 
 # A loop of three steps (a convolution, a sum over pixels, an addition of a
 # picture out of nine) and a transposed result; JAX 0.11.2 for an H100.
@@ -25,12 +24,15 @@ needs_plugin = pytest.mark.skipif(
 
 
 def program(text, steps):
-  return ahead.Program(text, LAUNCHES.read_text(), steps, 1.0, 10, 20, 30, {})
+  memory = types.SimpleNamespace(
+    argument_size_in_bytes=10, temp_size_in_bytes=20
+  )
+  return ahead.Program(text, LAUNCHES.read_text(), steps, 1.0, memory, {})
 
 
 def test_kernels_of_a_loop_count_as_often_as_it_runs():
   kernels = hlo.kernels(LOOP.read_text(), steps=3)
-  assert hlo.totals(kernels, 'kind') == pytest.approx(
+  assert hlo.tally(kernels, lambda kernel: kernel.kind) == pytest.approx(
     {
       'elementwise': 2 + 2 / 3,
       'copy': 1 + 2 / 3,
@@ -60,7 +62,7 @@ def test_kernels_know_their_layer_shapes_bytes_and_products():
   (reduction,) = (kernel for kernel in kernels if kernel.kind == 'reduction')
   assert reduction.layer == 'G/norm_0 forward'
   # Of nine pictures it reads one, 8,192 bytes; it reads and writes the image.
-  (add,) = (kernel for kernel in kernels if kernel.name == 'loop_add_fusion')
+  add = max(kernels, key=lambda kernel: len(kernel.operands))
   assert add.bytes == 2 * 2 * 8192 + 8192 + 2 * 4 * 64 + 4 + 4
 
 
@@ -97,11 +99,9 @@ def test_the_roofline_counts_launches_and_the_longer_of_the_rest():
   assert figures['temporary_bytes'] == 20
 
 
-def test_what_is_no_program_or_no_gpu_is_said():
+def test_what_is_no_program_is_said():
   with pytest.raises(ValueError, match='no entry'):
     hlo.kernels('HloModule x\n')
-  with pytest.raises(ValueError, match='one of h100, h200, not'):
-    gpu.describe('h1000')
 
 
 def test_a_documents_row_is_replaced_and_the_rest_kept():
@@ -127,17 +127,13 @@ def test_a_documents_row_is_replaced_and_the_rest_kept():
 
 def compile_tiny(output, *arguments):
   # The suite's own flags are a CPU's.
-  environment = {**os.environ, 'PYTHONPATH': str(repository.ROOT)}
+  environment = repository.environment()
   environment.pop('XLA_FLAGS', None)
-  return subprocess.run(
-    [
-      *(sys.executable, 'tools/compile_gpu.py', *repository.TINY),
-      *('--target=h100', f'--json={output}', *arguments),
-    ],
-    cwd=repository.ROOT,
-    capture_output=True,
-    text=True,
-    env=environment,
+  return run_tool(
+    'compile_gpu',
+    *('--target=h100', f'--json={output}'),
+    *arguments,
+    environment=environment,
   )
 
 

@@ -1,22 +1,19 @@
 """That both sides of the comparison with PyTorch are one, and what is said."""
 
-import contextlib
 import json
-import subprocess
-import sys
 import time
 
 import jax
 import numpy as np
 import pytest
 
-from tests.support import repository
 from tests.support.repository import tiny_config
+from tests.support.tools import run_tool
 
 torch = pytest.importorskip('torch', reason='PyTorch is not installed')
 
-from srgan_jax.data.batch import make_batch
 from srgan_jax.speed import torch_comparison, torch_networks, torch_sides
+from srgan_jax.speed.timed_calls import Synthetic, TimedCalls
 from srgan_jax.training.setup import Setup
 
 
@@ -34,24 +31,19 @@ def one_batch(config, pictures):
 def make_sides(rows=None, variant='eager', **overrides):
   """Ours and PyTorch's, of the GAN stage."""
   config = tiny_config(**{'model.init': 'he'}, **overrides)
-  rows = rows or one_batch(config, 4)
+  loader = Synthetic(config)
+  loader.rows = rows or one_batch(config, 4)
   setup = Setup(config)
   stage = setup.stages[-1]
   theirs = torch_sides.Trainer(
-    setup,
-    stage,
-    setup.create_state(stage, setup.initial),
-    make_batch(**rows),
-    variant=variant,
-    device='cpu',
-    exact=True,
+    setup, stage, loader.rows, variant=variant, device='cpu', exact=True
   )
-  return torch_sides.Ours(setup, stage, rows), theirs
+  return TimedCalls(setup, stage, loader), theirs
 
 
 def test_losses_are_the_same_with_frozen_statistics():
   sides = make_sides(**{'stages.gan.freeze_batch_norm': True})
-  first, second = torch_sides.compare(*sides)
+  first, second = torch_comparison.compare(*sides)
   assert max(first.values()) < 1e-4
   assert max(second.values()) < 1e-3
 
@@ -62,11 +54,11 @@ def test_statistics_per_device_are_the_configs():
     make_sides(one_batch(tiny_config(), count), batch_norm='per_device')
     for count in (1, 4)
   )
-  first, second = torch_sides.compare(*one)
+  first, second = torch_comparison.compare(*one)
   assert max(first.values()) < 1e-4
   assert max(second.values()) < 1e-3
   with pytest.raises(ValueError, match='the two sides differ'):
-    torch_sides.compare(*four)
+    torch_comparison.compare(*four)
 
 
 class Side:
@@ -81,93 +73,13 @@ class Side:
 
 def test_the_first_update_alone_must_be_the_same():
   ours = Side(np.array([1.0]), np.array([3.0]))
-  first, second = torch_sides.compare(ours, Side(1.001, 2.0))
+  first, second = torch_comparison.compare(ours, Side(1.001, 2.0))
   assert first == {'loss': pytest.approx(1e-3, rel=0.01)}
   assert second == {'loss': 0.5}
   for wrong in (1.01, float('nan')):
     ours = Side(np.array([wrong]), np.array([2.0]))
     with pytest.raises(ValueError, match='the two sides differ'):
-      torch_sides.compare(ours, Side(1.0, 2.0))
-
-
-@pytest.mark.parametrize(
-  ('precision', 'dtype'), [('bfloat16', 'bf16'), ('float32', 'f32')]
-)
-def test_ours_computes_in_the_configs_precision(precision, dtype):
-  ours, _ = make_sides(precision=precision)
-  update = ours._update.lower(
-    ours._state, ours._rows, ours._rates, None, ours._perceptual
-  )
-  lowered = update.as_text()
-  convolutions = [
-    line.rpartition(' : ')[2].partition(' -> ')[0]
-    for line in lowered.splitlines()
-    if ' = stablehlo.convolution(' in line
-  ]
-  assert len(convolutions) > 50
-  assert all(line.count(f'x{dtype}>') == 2 for line in convolutions)
-
-
-def test_a_cuda_graph_is_of_the_whole_update(monkeypatch):
-  """CUDA's part is played: what is captured, where, and what a replay gives."""
-  streams, updates, made, captured = [None], [], [], []
-
-  @contextlib.contextmanager
-  def stream(entered):
-    streams.append(entered)
-    yield
-    streams.pop()
-
-  @contextlib.contextmanager
-  def capture(graph, stream, capture_error_mode):
-    assert capture_error_mode == 'thread_local'
-    assert all(p.grad is None for adam in made for p in adam.parameters)
-    captured.append(graph)
-    with torch.cuda.stream(stream):
-      yield
-
-  class Stream:
-    def wait_stream(self, other):
-      pass
-
-  class Graph:
-    replays = 0
-
-    def replay(self):
-      self.replays += 1
-
-  class Adam(torch.optim.Adam):
-    def __init__(self, parameters, rate, *, capturable, **settings):
-      assert capturable
-      self.parameters = list(parameters)
-      super().__init__(self.parameters, rate, **settings)
-      made.append(self)
-
-  def update(self):
-    updates.append((streams[-1], bool(captured)))
-    return original(self)
-
-  original = torch_sides.Trainer._update
-  monkeypatch.setattr(torch_sides.Trainer, '_update', update)
-  monkeypatch.setattr(torch.optim, 'Adam', Adam)
-  monkeypatch.setattr(torch.nn.Module, 'compile', lambda self: None)
-  for name, value in {
-    'Stream': Stream,
-    'stream': stream,
-    'current_stream': Stream,
-    'CUDAGraph': Graph,
-    'graph': capture,
-  }.items():
-    monkeypatch.setattr(torch.cuda, name, value)
-  _, theirs = make_sides(variant='graphs')
-
-  assert isinstance(updates[0][0], Stream)
-  assert {stream for stream, _ in updates} == {updates[0][0]}
-  assert [within for _, within in updates] == [False, False, False, True]
-  assert len(made) == 2  # of G and D
-  first, second = theirs.step(), theirs.step()
-  assert first is second and len(updates) == 4
-  assert captured[0].replays == 2
+      torch_comparison.compare(ours, Side(1.0, 2.0))
 
 
 def test_a_turn_is_as_many_updates_of_each_side(monkeypatch):
@@ -191,32 +103,19 @@ def test_a_turn_is_as_many_updates_of_each_side(monkeypatch):
   assert times == {'ours': [25.0, 25.0], 'theirs': [25.0, 25.0]}
 
 
-def run_command(*arguments):
-  """Runs the tool without TensorFlow: the batch is its own."""
-  code = (
-    "import runpy, sys; sys.modules['tensorflow'] = None; "
-    "runpy.run_path('tools/benchmark_torch.py', None, '__main__')"
-  )
-  return subprocess.run(
-    [
-      *(sys.executable, '-c', code, *repository.TINY),
-      *('--rounds=1', '--updates=2', *arguments),
-    ],
-    cwd=repository.ROOT,
-    capture_output=True,
-    text=True,
-    env=repository.environment(),
-  )
-
-
 def test_the_command_times_both_sides(tmp_path):
   output = tmp_path / 'out.json'
-  result = run_command(
+  # Without TensorFlow: the batch is its own.
+  result = run_tool(
+    'benchmark_torch',
+    '--rounds=1',
+    '--updates=2',
     '--stage=gan',
     '--variants=channels_last',
     '--config.stages.gan.content=vgg22',
     '--config.steps_per_call=2',
     f'--json={output}',
+    without='tensorflow',
   )
   assert result.returncode == 0, result.stderr
   figures = json.loads(output.read_text())
@@ -235,7 +134,7 @@ def test_the_command_times_both_sides(tmp_path):
 
 
 def test_an_unknown_variant_is_said_in_one_line():
-  result = run_command('--variants=egaer')
+  result = run_tool('benchmark_torch', '--variants=egaer')
   assert result.returncode == 1
   assert 'of eager, channels_last, compile, graphs' in result.stderr
   assert 'Traceback' not in result.stderr

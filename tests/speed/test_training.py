@@ -3,33 +3,21 @@
 import json
 import pathlib
 import re
-import subprocess
-import sys
 
 import pytest
 
 from srgan_jax.speed import training as training_speed
 from srgan_jax.training.setup import Setup
-from tests.support import repository
 from tests.support.repository import tiny_config
+from tests.support.tools import run_tool
 
 
-def _run(output: pathlib.Path, *arguments: str, start: str = ''):
-  """Runs the tool after a line of code."""
-  code = (
-    f'{start}\nimport runpy\n'
-    "runpy.run_path('tools/benchmark.py', None, '__main__')"
-  )
-  return subprocess.run(
-    [
-      *(sys.executable, '-c', code),
-      *(*repository.TINY, '--stage=pretrain', '--calls=2'),
-      *(f'--json={output}', *arguments),
-    ],
-    cwd=repository.ROOT,
-    capture_output=True,
-    text=True,
-    env=repository.environment(),
+def _run(output: pathlib.Path, *arguments: str, **settings: str):
+  return run_tool(
+    'benchmark',
+    *('--stage=pretrain', '--calls=2', f'--json={output}'),
+    *arguments,
+    **settings,
   )
 
 
@@ -39,7 +27,6 @@ def test_every_input_is_timed(tmp_path):
     output,
     '--input=synthetic,resident,tfdata',
     '--config.steps_per_call=2',
-    f'--profile={tmp_path / "trace"}',
   )
   assert result.returncode == 0, result.stderr
   figures = json.loads(output.read_text())
@@ -57,7 +44,6 @@ def test_every_input_is_timed(tmp_path):
     assert 0 <= values['input_wait_fraction'] <= 1
   for name in ('compile_s', 'step_ms', 'images_per_s', 'flops_per_step'):
     assert figures[name] == figures['results'][0]['figures'][name]
-  assert list((tmp_path / 'trace').rglob('*.xplane.pb'))
   assert len(result.stdout.splitlines()) == 5
 
 
@@ -67,7 +53,7 @@ def test_nothing_but_its_own_input_takes_tensorflow(tmp_path):
   result = _run(
     output,
     '--input=synthetic,resident,tfdata',
-    start="import sys; sys.modules['tensorflow'] = None",
+    without='tensorflow',
   )
   assert result.returncode == 1
   assert re.search('benchmark: .* takes TensorFlow', result.stderr)

@@ -47,6 +47,6 @@ def test_runtimes_that_are_not_installed_are_named(model, capsys, monkeypatch):
   assert row.startswith('16x16 jax: ')
 
 
-def test_bad_options_are_one_line(model):
-  with pytest.raises(SystemExit, match='benchmark_upscale: a tile of 3 pixels'):
-    upscaling.main(['--model', str(model), '--tile=3'])
+def test_a_model_that_is_not_there_is_one_line():
+  with pytest.raises(SystemExit, match='benchmark_upscale: none.safetensors'):
+    upscaling.main(['--model=none.safetensors'])

@@ -183,7 +183,7 @@ def kinds() -> dict[str, Kind]:
     found[f'HDF5, a VGG: {name}'] = Kind('vgg', '.h5', write)
     found[f'HDF5, a generator: {name}'] = Kind('generator', '.h5', write)
   for name, data in _SAFETENSORS.items():
-    for reader in ('generator', 'vgg', 'our generator', 'our VGG'):
+    for reader in ('vgg', 'our generator'):
       found[f'safetensors, {reader}: {name}'] = Kind(
         reader, '.safetensors', _raw(data)
       )

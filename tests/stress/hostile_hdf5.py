@@ -23,12 +23,6 @@ _ENDLESS = (
 _LAYER, _WEIGHT = 'block1_conv1', 'block1_conv1/kernel:0'
 
 
-def _with_names(file: Any, weights: list[str] | None = None) -> None:
-  """What Keras says of its layers."""
-  file.attrs['layer_names'] = [_LAYER]
-  file.require_group(_LAYER).attrs['weight_names'] = weights or [_WEIGHT]
-
-
 def _writing(
   fill: Callable[[Any], None],
 ) -> Callable[[pathlib.Path], None]:
@@ -37,7 +31,9 @@ def _writing(
 
     with h5py.File(path, 'w') as file:
       fill(file)
-      _with_names(file)
+      # What Keras says of its layers.
+      file.attrs['layer_names'] = [_LAYER]
+      file.require_group(_LAYER).attrs['weight_names'] = [_WEIGHT]
 
   return write
 
@@ -47,27 +43,6 @@ def _many_layers(file: Any) -> None:
   group = file.create_group(_LAYER)
   for i in range(30_000):
     file[f'layer_{i}'] = group
-
-
-def _repeated_layers(path: pathlib.Path) -> None:
-  import h5py
-
-  with h5py.File(path, 'w', libver='latest') as file:
-    file[_NAME] = np.ones((3, 3, 512, 512), np.float32)
-    _with_names(file)
-    file.attrs['layer_names'] = [_LAYER] * 15_000
-
-
-def _repeated_weights(path: pathlib.Path) -> None:
-  """4,000 names of one array, each with another last part."""
-  import h5py
-
-  with h5py.File(path, 'w', libver='latest') as file:
-    data = file.create_dataset(_NAME, data=np.ones((3, 3, 512, 512), 'f4'))
-    names = [f'block1_conv1/w{i}' for i in range(4000)]
-    for name in names:
-      file[f'{_LAYER}/{name}'] = data
-    _with_names(file, names)
 
 
 def _cycle(file: Any) -> None:
@@ -111,28 +86,6 @@ def _soft_link(file: Any) -> None:
   file[f'{_LAYER}/linked'] = h5py.SoftLink(f'/{_LAYER}/linked')
 
 
-def _large_chunk(file: Any) -> None:
-  """One number, in a chunk of 300 MB."""
-  file.create_dataset(
-    _NAME,
-    (3, 3, 3, 64),
-    'f4',
-    maxshape=(None,) * 4,
-    chunks=(3, 3, 2**9, 2**14),
-    compression='gzip',
-  )[0, 0, 0, 0] = 1
-
-
-def _bomb(file: Any) -> None:
-  """2 GiB of zeros in 2 MB."""
-  data = file.create_dataset(
-    _NAME, (2**9, 2**20), 'f4', chunks=(1, 2**20), compression='gzip'
-  )
-  data[0] = 0
-  for i in range(1, 2**9):
-    data.id.write_direct_chunk((i, 0), data.id.read_direct_chunk((0, 0))[1])
-
-
 def _compound(file: Any) -> None:
   file.create_dataset(_NAME, data=np.zeros(4, [('a', 'f4'), ('b', 'S9')]))
 
@@ -147,8 +100,6 @@ def _endless(path: pathlib.Path) -> None:
 
 KINDS: dict[str, Callable[[pathlib.Path], None]] = {
   '30,000 layers that are one': _writing(_many_layers),
-  'a layer named 15,000 times': _repeated_layers,
-  'an array under 4,000 names': _repeated_weights,
   'a group in itself': _writing(_cycle),
   '10 GB of a fill value': _writing(_fill),
   '10 GB that were never written': _writing(_late),
@@ -156,8 +107,6 @@ KINDS: dict[str, Callable[[pathlib.Path], None]] = {
   'a view of another file': _writing(_virtual),
   'a link to another file': _writing(_external_link),
   'a link to itself': _writing(_soft_link),
-  'a chunk of 300 MB': _writing(_large_chunk),
-  '2 GiB of packed zeros': _writing(_bomb),
   'numbers with names': _writing(_compound),
   'damage that libhdf5 hangs on': _endless,
   '5,000 nested groups': _writing(_deep),

@@ -134,7 +134,6 @@ def _readers() -> dict[str, Callable[[str], None]]:
     'generator': lambda text: _drop(generator.convert(*path(text))),
     'vgg': lambda text: _drop(vgg.convert(*path(text))),
     'our generator': lambda text: _drop(weights.load_generator(text)),
-    'our VGG': lambda text: _drop(weights.load_vgg(text)),
   }
 
 

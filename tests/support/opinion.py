@@ -21,7 +21,7 @@ def write_set(folder, seed=0, **sizes):
   rng = np.random.default_rng(seed)
   for name, (width, height) in sizes.items():
     coarse = rng.integers(0, 256, (height // 8, width // 8, 3), np.uint8)
-    pair = benchmarks.make_pair(name, imaging.imresize(coarse, 8), 'clamp')
+    pair = benchmarks.make_pair(name, imaging.imresize(coarse, 8))
     Image.fromarray(pair.hr).save(folder / 'Set5' / 'HR' / f'{name}.png')
     Image.fromarray(pair.lr).save(folder / 'Set5' / 'LRx4' / f'{name}.png')
   return folder / 'Set5' / 'HR'

@@ -7,7 +7,7 @@ from tests.support import repository
 
 TINY = [
   f'--data=folder:{repository.PHOTOS / "train"}',
-  '--hold-out=1',
+  '--config.data.validation=hold-out:1',
   '--config.model.blocks=1',
   '--config.model.channels=4',
   '--config.model.discriminator_channels=4',

@@ -162,7 +162,7 @@ def _lornatang_2021(c, blocks, conv_out):
   )
 
 
-def _lornatang_2020(c, blocks, trunk):
+def _lornatang_2020(c, blocks):
   upsampling = []
   for _ in range(2):
     upsampling += [
@@ -172,21 +172,18 @@ def _lornatang_2020(c, blocks, trunk):
       nn.PReLU(),
     ]
   return _Generator(
-    **{
-      'conv1': nn.Sequential(_conv(3, c, 9, bias=False), nn.PReLU()),
-      trunk: nn.Sequential(
-        *[_NamedBlock(c, bias=False) for _ in range(blocks)]
-      ),
-      'conv2': nn.Sequential(_conv(c, c, bias=False), nn.BatchNorm2d(c)),
-      'upsampling': nn.Sequential(*upsampling),
-      'conv3': nn.Sequential(_conv(c, 3, 9, bias=False), nn.Tanh()),
-    }
+    conv1=nn.Sequential(_conv(3, c, 9, bias=False), nn.PReLU()),
+    residual_blocks=nn.Sequential(
+      *[_NamedBlock(c, bias=False) for _ in range(blocks)]
+    ),
+    conv2=nn.Sequential(_conv(c, c, bias=False), nn.BatchNorm2d(c)),
+    upsampling=nn.Sequential(*upsampling),
+    conv3=nn.Sequential(_conv(c, 3, 9, bias=False), nn.Tanh()),
   )
 
 
 # By name: how it is made, what it takes, what it gives, what the command needs.
 C = 6
-SIGNED = ['--input-range', 'signed', '--output-range', 'signed']
 LAYOUTS = {
   'sgrvinod': (lambda: sgrvinod(C, 1), 'imagenet', 'signed', []),
   'sgrvinod, smaller kernels': (
@@ -211,11 +208,8 @@ LAYOUTS = {
     ['--input-range', 'imagenet', '--output-range', 'signed'],
   ),
   'Lornatang 0.1': (
-    lambda: _lornatang_2020(C, 1, 'residual_blocks'), 'signed', 'signed',
-    SIGNED,
-  ),
-  'Lornatang 0.1, Trunk': (
-    lambda: _lornatang_2020(C, 1, 'Trunk'), 'signed', 'signed', SIGNED,
+    lambda: _lornatang_2020(C, 1), 'signed', 'signed',
+    ['--input-range', 'signed', '--output-range', 'signed'],
   ),
 }  # fmt: skip
 

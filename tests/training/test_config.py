@@ -1,10 +1,109 @@
-"""The configs are the paper's, and the fields are explained."""
+"""Configs: the paper's, found from any folder, and what is wrong with them."""
+
+import subprocess
+import sys
 
 import pytest
 
 from srgan_jax.training import config as config_lib
 from srgan_jax.training import config_files
 from tests.support import repository
+
+_LEARNING_RATE = 'stages.pretrain.learning_rate'
+
+
+@pytest.mark.parametrize('name', ['vgg54', 'vgg54.py', 'configs/vgg54.py'])
+def test_a_config_is_found_from_any_folder(tmp_path, monkeypatch, name):
+  monkeypatch.chdir(tmp_path)
+  assert config_files.find(name) == repository.ROOT / 'configs' / 'vgg54.py'
+
+
+def test_a_file_goes_before_a_name_and_takes_our_defaults(
+  tmp_path, monkeypatch
+):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / 'vgg54.py').write_text(
+    'from configs import default\n'
+    'def get_config():\n'
+    '  config = default.get_config()\n'
+    '  config.seed = 17\n'
+    '  return config\n'
+  )
+  assert config_files.load('vgg54.py').seed == 17
+  assert config_files.load('vgg54').seed == 0
+
+
+@pytest.mark.parametrize('name', ['vgg45', 'elsewhere/vgg54.py', 'configs'])
+def test_an_unknown_config_names_those_there_are(tmp_path, monkeypatch, name):
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(ValueError, match=r'quickstart, .*vgg54') as caught:
+    config_files.find(name)
+  if name == 'vgg45':
+    assert 'did you mean vgg54?' in str(caught.value)
+
+
+@pytest.mark.parametrize(
+  'code', ['import no_such_package', 'def get_config(): return 1 / 0', 'x =']
+)
+def test_a_file_with_a_fault_is_one_line_that_names_it(tmp_path, code):
+  path = tmp_path / 'mine.py'
+  path.write_text(code)
+  with pytest.raises(ValueError, match=r'mine\.py cannot be loaded: .') as e:
+    config_files.load(path)
+  assert '\n' not in str(e.value)
+
+
+@pytest.mark.parametrize(
+  'field', ['stages.pretrain.leaning_rate', 'stage.pretrain.learning_rate']
+)
+def test_an_unknown_field_names_the_nearest(field):
+  config = config_files.load('vgg54')
+  with pytest.raises(ValueError, match=rf'did you mean {_LEARNING_RATE}\?'):
+    config_files.override(config, f'--config.{field}=1')
+
+
+def test_a_field_is_set_as_its_type():
+  config = config_files.load('vgg54')
+  config_files.override(config, f'--config.{_LEARNING_RATE}=1e-3')
+  config_files.override(config, '--config.data.source=folder:x=y')
+  assert config.stages.pretrain.learning_rate == 1e-3
+  assert config.data.source == 'folder:x=y'
+  with pytest.raises(ValueError, match='type'):
+    config_files.override(config, '--config.seed=x')
+
+
+def test_training_without_its_packages_says_what_installs_them():
+  program = """
+import sys
+sys.modules['absl'] = None
+from srgan_jax import main
+main.start()
+"""
+  # In a process of its own, which a command that fails ends at once.
+  result = subprocess.run(
+    [sys.executable, '-c', program],
+    cwd=repository.ROOT,
+    capture_output=True,
+    text=True,
+  )
+  assert result.returncode == 1
+  (line,) = result.stderr.splitlines()
+  assert "pip install 'srgan_jax[train]'" in line
+
+
+def test_a_run_that_finds_no_cluster_says_so(tmp_path):
+  result = subprocess.run(
+    [sys.executable, '-m', 'srgan_jax.main', '--config=quickstart']
+    + ['--config.distributed.coordinator=auto'],
+    cwd=tmp_path,
+    capture_output=True,
+    text=True,
+  )
+  assert result.returncode == 1
+  (line,) = result.stderr.splitlines()
+  assert line.startswith('srgan_jax: ') and 'finds no cluster' in line
+  assert not list(tmp_path.iterdir())
+
 
 CONFIGS = ('srresnet_mse', 'srresnet_vgg22', 'mse', 'vgg22', 'vgg54')
 

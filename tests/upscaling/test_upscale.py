@@ -86,16 +86,6 @@ def test_a_folder_of_nasty_files(model, tmp_path, capsys):
   assert (row['status'], row['width'], row['height']) == ('done', '400', '3')
   assert rows[str(folder / 'bad zero.png')]['status'] == 'failed'
 
-  # Again: what is there is skipped, said once, and stays as it is.
-  before = {p: p.stat().st_mtime_ns for p in out.rglob('*.*')}
-  assert run(*arguments) == 1
-  said = capsys.readouterr().err
-  assert '5 there already, skipped' in said and 'thin.png' not in said
-  assert before == {p: p.stat().st_mtime_ns for p in out.rglob('*.*')}
-  thin = out / 'thin.png'
-  again = run(folder / thin.name, '-o', out, '--model', model, '--overwrite')
-  assert again == 0 and thin.stat().st_mtime_ns > before[thin]
-
 
 def test_metadata_goes_through_the_command(model, tmp_path):
   exif = Image.Exif()

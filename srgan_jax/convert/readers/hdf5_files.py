@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-# By the path of a group ('' is the file itself) and an attribute.
-Names = dict[tuple[str, str], list[str]]
+# Keras's `layer_names` or `weight_names` by the path of the group that has
+# them; '' is the file itself.
+Names = dict[str, list[str]]
 
 
 def read(path: pathlib.Path) -> tuple[dict[str, np.ndarray], Names]:
@@ -30,7 +31,7 @@ def read(path: pathlib.Path) -> tuple[dict[str, np.ndarray], Names]:
   def visit(name: str, item: Any) -> None:
     for attribute in ('layer_names', 'weight_names'):
       if attribute in item.attrs:
-        names[name, attribute] = [
+        names[name] = [
           text.decode() if isinstance(text, bytes) else str(text)
           for text in item.attrs[attribute]
         ]

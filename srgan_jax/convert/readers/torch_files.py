@@ -42,7 +42,7 @@ class _Storage(NamedTuple):
 
 
 class _Tensor(NamedTuple):
-  """A view of a storage, of which nothing is checked."""
+  """A view of a storage as the file states it, unchecked."""
 
   storage: _Storage
   offset: int
@@ -119,7 +119,7 @@ def _read_zip(file: BinaryIO) -> tuple[Any, _Places]:
       name = member.filename.partition('/')[2].removeprefix('data/')
       if member.compress_type != zipfile.ZIP_STORED:
         raise ValueError(f'its {name} is compressed, as PyTorch never writes')
-      # Its bytes lie behind a header of its own.
+      # A member's bytes follow its local header.
       file.seek(member.header_offset)
       extra = sum(struct.unpack('<26xHH', file.read(30)))
       places[name] = member.header_offset + 30 + extra, member.file_size

@@ -7,6 +7,13 @@ import av
 
 from srgan_jax.upscaling.video.containers import Encoder
 
+# Of frames as arrays, by whether they are uint16 and have alpha.
+ARRAYS = {
+  (False, False): 'rgb24',
+  (False, True): 'rgba',
+  (True, False): 'rgb48le',
+  (True, True): 'rgba64le',
+}
 _SIDE = 64  # of a picture whose chroma planes are measured
 _CHROMA = {
   (64, 64): '4:4:4',

@@ -239,15 +239,9 @@ class Reader:
     name = decoded.format.name
     kind = formats.describe(name)
     colors = color_lib.of_frame(decoded, kind, self._source)
-    target = {
-      (False, False): 'rgb24',
-      (False, True): 'rgba',
-      (True, False): 'rgb48le',
-      (True, True): 'rgba64le',
-    }[kind.bits > 8, kind.has_alpha]
     rgb = self._reformatter.reformat(
       decoded,
-      format=target,
+      format=formats.ARRAYS[kind.bits > 8, kind.has_alpha],
       src_colorspace=color_lib.MATRICES.get(colors.matrix),
       src_color_range=colors.range,
       dst_color_range=ColorRange.JPEG,
@@ -307,12 +301,9 @@ class _Deinterlacer:
 
   def frames(self, frame: av.VideoFrame | None) -> Iterator[av.VideoFrame]:
     """Those that are ready with one more, or at the end (None)."""
-    shape: tuple[Any, ...] = ()
-    if frame is not None:
-      shape = (frame.width, frame.height, frame.format.name)
+    shape = (frame.width, frame.height, frame.format.name) if frame else ()
     if self._graph and shape != self._shape:
-      self._graph.vpush(None)
-      yield from self._ready()
+      yield from self._push(None)
       self._graph = None
     if frame is None:
       return
@@ -329,11 +320,11 @@ class _Deinterlacer:
         self._graph.add('bwdif', 'mode=send_frame:deint=interlaced'),
         self._graph.add('buffersink'),
       ).configure()
-    self._graph.vpush(frame)
-    yield from self._ready()
+    yield from self._push(frame)
 
-  def _ready(self) -> Iterator[av.VideoFrame]:
+  def _push(self, frame: av.VideoFrame | None) -> Iterator[av.VideoFrame]:
     assert self._graph
+    self._graph.vpush(frame)
     with contextlib.suppress(BlockingIOError, EOFError):
       while True:
         yield self._graph.vpull()

@@ -69,24 +69,23 @@ def upscale_video(
       container,
       encoder=encoder,
       pixel_format=pixel_format,
-      crf=crf,
     )
-    notes = _Notes(source)
-    notes.add(*(route.note for route in routes.values()), *picture.losses)
+    notes = [*(route.note for route in routes.values()), *picture.losses]
     try:
       with (
         writing.Writer(
-          beside, container, reader, routes, picture, step.frame
+          beside, container, reader, routes, picture, step.frame, crf
         ) as writer,
         cli.progress(total=reader.frames, unit='frame') as bar,
       ):
         count = _go_through(step, steps, upscale, writer, notes, bar)
         writer.finish()
-      lost = tags.lost(writer.tags, tags.read(beside))
+      if lost := tags.lost(writer.tags, tags.read(beside)):
+        notes.append(f'tags are left out: {", ".join(lost)}')
     except av.FFmpegError as error:
       raise ValueError(f'{target}: {error.strerror}') from None
-  notes.end(lost, writer.has_flattened, reader.damage or writer.damage)
-  return count, notes.lines
+  notes += _losses_at_end(reader, writer)
+  return count, [f'{source}: {note}' for note in dict.fromkeys(notes) if note]
 
 
 def _go_through(
@@ -94,10 +93,15 @@ def _go_through(
   steps: Iterator[Step],
   upscale: Upscale,
   writer: writing.Writer,
-  notes: '_Notes',
+  notes: list[str],
   bar: Any,
 ) -> int:
-  """Upscales and writes all frames from the first step on; how many."""
+  """Upscales and writes all frames from the first step on; how many.
+
+  What is not as it was is added to the notes.
+  """
+  assert step.frame is not None
+  shape = step.frame.pixels.shape
   written: futures.Future[None] | None = None
   count = 0
   with (
@@ -106,7 +110,8 @@ def _go_through(
   ):
     while step.frame is not None:
       following = ahead.submit(next, steps)
-      notes.see(step.frame)
+      losses = _losses(step.frame, shape)
+      notes += [loss for loss in losses if loss not in notes]
       sr = upscale(step.frame.pixels)
       if written:
         written.result()
@@ -129,36 +134,23 @@ def _write(
     writer.write_frame(pixels, step.frame.time)
 
 
-class _Notes:
-  """Lines on what is not as it was, each once."""
+def _losses(frame: Frame, shape: tuple[int, ...]) -> list[str]:
+  """What is not as it was with one frame, whose video has that [H, W, C]."""
+  notes = [
+    f'{_SIDE_DATA[kind]} are left out'
+    for kind in frame.side_data & _SIDE_DATA.keys()
+  ]
+  if frame.pixels.shape[:2] != shape[:2]:
+    notes.append('its size changes: all frames get the size of the first')
+  return notes
 
-  def __init__(self, source: pathlib.Path):
-    self._source = source
-    self._shape: tuple[int, ...] | None = None
-    self.lines: list[str] = []
 
-  def add(self, *notes: str) -> None:
-    for note in notes:
-      line = f'{self._source}: {note}'
-      if note and line not in self.lines:
-        self.lines.append(line)
-
-  def end(self, tags: list[str], has_flattened: bool, damage: str) -> None:
-    """Notes what shows at the end alone."""
-    if tags:
-      self.add(f'tags are left out: {", ".join(tags)}')
-    if has_flattened:
-      self.add(
-        'transparency is laid over black: .mov, .mkv and .webm would keep it'
-      )
-    if damage:
-      self.add(f'is damaged ({damage})')
-
-  def see(self, frame: Frame) -> None:
-    """Notes what one frame loses."""
-    shape = frame.pixels.shape[:2]
-    self._shape = self._shape or shape
-    if shape != self._shape:
-      self.add('its size changes: all frames get the size of the first')
-    for kind in frame.side_data & _SIDE_DATA.keys():
-      self.add(f'{_SIDE_DATA[kind]} are left out')
+def _losses_at_end(reader: Reader, writer: writing.Writer) -> list[str]:
+  notes = []
+  if writer.has_flattened:
+    notes.append(
+      'transparency is laid over black: .mov, .mkv and .webm would keep it'
+    )
+  if damage := reader.damage or writer.damage:
+    notes.append(f'is damaged ({damage})')
+  return notes

@@ -1,7 +1,6 @@
 """Videos out: frames and the other streams' packets, muxed by PyAV."""
 
 from collections.abc import Mapping, Sequence
-import dataclasses
 import errno
 import fractions
 import pathlib
@@ -26,25 +25,6 @@ from srgan_jax.upscaling.video.reading import QUALITY, Frame, Reader
 _OF_SYSTEM = errno.errorcode.keys() - {errno.EINVAL}
 
 
-@dataclasses.dataclass(frozen=True)
-class Picture:
-  """How the picture is encoded.
-
-  Attributes:
-    encoder: FFmpeg's name.
-    format: of its pixels, likewise.
-    size: (width, height).
-    crf: the encoder's constant quality.
-    losses: what it cannot keep of the source, in words.
-  """
-
-  encoder: str
-  format: str
-  size: tuple[int, int]
-  crf: int
-  losses: list[str]
-
-
 def choose(
   source: pathlib.Path,
   first: Frame,
@@ -52,12 +32,11 @@ def choose(
   *,
   encoder: str | None,
   pixel_format: str | None,
-  crf: int,
-) -> Picture:
+) -> formats.Choice:
   """Chooses what keeps most of the source's picture, by its first frame.
 
   `encoder` and `pixel_format` are FFmpeg's names of others than the container's
-  own and the nearest; `crf` is the encoder's constant quality.
+  own and the nearest.
 
   Raises:
     ValueError: where the encoder or the format is unknown, or would make 8
@@ -88,14 +67,7 @@ def choose(
       f'{source}: is HDR ({transfer}), which 8 bits of {found.encoder} cannot '
       f'hold: take {others}, or another encoder'
     )
-  height, width = first.pixels.shape[:2]
-  return Picture(
-    found.encoder,
-    found.pixel_format,
-    (SCALE * width, SCALE * height),
-    crf,
-    found.losses,
-  )
+  return found
 
 
 class Writer:
@@ -113,16 +85,20 @@ class Writer:
     container: Container,
     reader: Reader,
     routes: Mapping[int, Route],
-    picture: Picture,
+    picture: formats.Choice,
     first: Frame,
+    crf: int,
   ):
     """Lays out the file's streams and writes its header.
 
+    `crf` is the encoder's constant quality.
     The source's other streams are taken over as `routes` say, by index, and its
     tags.
     """
-    self._picture, self._colors = picture, first.colors
-    self._kind = formats.describe(picture.format)
+    self._picture, self._colors, self._crf = picture, first.colors, crf
+    height, width = first.pixels.shape[:2]
+    self._size = SCALE * width, SCALE * height
+    self._kind = formats.describe(picture.pixel_format)
     self._reformatter = VideoReformatter()
     self._base = reader.base
     self._count = 0
@@ -175,8 +151,8 @@ class Writer:
     aspect = source.sample_aspect_ratio or fractions.Fraction(1)
     stream: Any = self._output.add_stream(picture.encoder, rate=reader.rate)
     context = stream.codec_context
-    context.width, context.height = picture.size
-    context.pix_fmt = picture.format
+    context.width, context.height = self._size
+    context.pix_fmt = picture.pixel_format
     context.time_base = stream.time_base = self._base
     context.sample_aspect_ratio = 1 / aspect if first.is_turned else aspect
     found = self._colors
@@ -199,7 +175,7 @@ class Writer:
     options = {}
     known = {option.name for option in context.supported_options.private}
     if 'crf' in known:
-      options['crf'] = str(self._picture.crf)
+      options['crf'] = str(self._crf)
     if self._picture.encoder == 'libvpx-vp9':
       options |= {'b': '0', 'row-mt': '1'}
     if self._picture.encoder == 'libx265':
@@ -255,17 +231,16 @@ class Writer:
     if pixels.shape[2] == 4 and not self._kind.has_alpha:
       self.has_flattened |= pixels[..., 3].min() < np.iinfo(pixels.dtype).max
       pixels = _over_black(pixels)
-    names = {3: ('rgb24', 'rgb48le'), 4: ('rgba', 'rgba64le')}
     frame = av.VideoFrame.from_ndarray(
       np.ascontiguousarray(pixels),
-      format=names[pixels.shape[2]][pixels.dtype == np.uint16],
+      format=formats.ARRAYS[pixels.dtype == np.uint16, pixels.shape[2] == 4],
     )
-    width, height = self._picture.size
+    width, height = self._size
     frame = self._reformatter.reformat(
       frame,
       width=width,
       height=height,
-      format=self._picture.format,
+      format=self._picture.pixel_format,
       src_color_range=ColorRange.JPEG,
       dst_colorspace=colors.MATRICES[self._colors.matrix],
       dst_color_range=self._range,
