@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
 import functools
 import pathlib
+import re
 import time
 from typing import Any
 
@@ -148,7 +149,8 @@ def _show(
     seconds = time.perf_counter() - start
     after = _shown(sr.pixels, height, width)
     source = pathlib.Path(path)
-    target = source.with_name(f'{source.stem}_x{SCALE}_{_plain(name)}.png')
+    model = re.sub(r'[^\w-]', '_', pathlib.Path(name).stem)
+    target = source.with_name(f'{source.stem}_x{SCALE}_{model}.png')
     with open(target, 'wb') as file:
       writing.write(sr, file, 'PNG')
     text = (
@@ -189,12 +191,6 @@ def _shown(pixels: np.ndarray, height: int, width: int) -> Image.Image:
   pixels = reading.to_8_bit(pixels)
   image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
   return image.resize(size, Image.Resampling.BICUBIC)
-
-
-def _plain(name: str) -> str:
-  """A model's name as a part of a file's name."""
-  stem = pathlib.Path(name).stem
-  return ''.join(c if c.isalnum() or c in '-_' else '_' for c in stem)
 
 
 def _literal(text: str) -> str:
