@@ -40,7 +40,8 @@ class Layout:
 
   Photometric is 0 or 1 (gray), 2 (RGB) or 5 (CMYK); `extra` has the kinds of
   the samples beyond the colours: 0 unspecified, 1 premultiplied alpha, 2 alpha.
-  A predictor of 2 means differences; the order is '<' or '>'.
+  Planar channels follow each other whole. A predictor of 2 means differences;
+  the order is '<' or '>'.
   """
 
   width: int
@@ -49,6 +50,7 @@ class Layout:
   samples: int
   photometric: int
   extra: tuple[int, ...]
+  is_planar: bool
   predictor: int
   tile_width: int
   order: str
@@ -139,8 +141,6 @@ def _find_layout(fields: ifd.Fields, order: str) -> Layout | None:
       f'a TIFF of samples of {"/".join(map(str, bits))} bits, '
       f'kind {"/".join(map(str, kinds))}'
     )
-  if samples > 1 and fields.number(PLANES, 1) == 2:
-    raise ValueError('a TIFF with its channels in separate planes')
   return Layout(
     width=width,
     height=height,
@@ -148,6 +148,7 @@ def _find_layout(fields: ifd.Fields, order: str) -> Layout | None:
     samples=samples,
     photometric=photometric,
     extra=extra,
+    is_planar=samples > 1 and fields.number(PLANES, 1) == 2,
     predictor=fields.number(PREDICTOR, 1),
     tile_width=fields.number(TILE_WIDTH),
     order=order,
@@ -162,10 +163,19 @@ def _as_bytes(stream: BinaryIO, page: Page, layout: Layout) -> BinaryIO:
   plain = {
     tag: fields.numbers(tag) for tag in _OF_BYTES_TOO if fields.numbers(tag)
   }
-  plain[WIDTH] = (_row_bytes(layout.width * layout.samples, layout.bits),)
+  together = 1 if layout.is_planar else layout.samples
+  plain[WIDTH] = (_row_bytes(layout.width * together, layout.bits),)
   if layout.tile_width:
-    row = layout.tile_width * layout.samples
+    row = layout.tile_width * together
     plain[TILE_WIDTH] = (_row_bytes(row, layout.bits),)
+  if layout.is_planar:  # the planes below each other
+    piece = fields.number(TILE_HEIGHT) or fields.number(ROWS, layout.height)
+    if layout.height % min(piece, layout.height):
+      raise ValueError(
+        'a TIFF with its channels in separate planes, whose last strips differ'
+      )
+    plain[HEIGHT] = (layout.height * layout.samples,)
+    plain[ROWS] = (min(piece, layout.height),)
   plain |= {BITS: (8,), PHOTOMETRIC: (1,), SAMPLES: (1,)}
   end = stream.seek(0, os.SEEK_END)
   offsets = plain.get(OFFSETS) or plain.get(TILE_OFFSETS, ())
@@ -195,7 +205,13 @@ def samples(layout: Layout, image: Image.Image) -> tuple[np.ndarray, list[str]]:
     uint8 or uint16 [H, W, C]: gray, RGB or CMYK, with alpha if there is one;
     and notes on further channels.
   """
-  values = _scale(_unpack(layout, np.asarray(image)), layout.bits)
+  rows = np.asarray(image)
+  if layout.is_planar:
+    planes = np.split(rows, layout.samples)
+    values = np.concatenate([_unpack(layout, p, 1) for p in planes], axis=2)
+  else:
+    values = _unpack(layout, rows, layout.samples)
+  values = _scale(values, layout.bits)
   colours, notes = _COLOURS[layout.photometric], []
   top = np.iinfo(values.dtype).max
   if layout.photometric == 0:
@@ -219,16 +235,16 @@ def samples(layout: Layout, image: Image.Image) -> tuple[np.ndarray, list[str]]:
   return np.ascontiguousarray(result), notes
 
 
-def _unpack(layout: Layout, rows: np.ndarray) -> np.ndarray:
+def _unpack(layout: Layout, rows: np.ndarray, samples: int) -> np.ndarray:
   """Unpacks rows of bytes to uint8 or uint16 [H, W, samples]."""
-  shape = len(rows), layout.width, layout.samples
+  shape = len(rows), layout.width, samples
   if layout.bits == 8:
     values = rows.reshape(shape).copy()
   elif layout.bits == 16:
     values = np.ascontiguousarray(rows).view(f'{layout.order}u2')
     values = values.astype(np.uint16).reshape(shape)
   else:
-    count = layout.width * layout.samples
+    count = layout.width * samples
     values = np.zeros((len(rows), count), np.uint16)
     for first in range(0, len(rows), _BAND):
       bits = np.unpackbits(rows[first : first + _BAND], axis=1)

@@ -48,16 +48,16 @@ def test_16_bits_and_alpha_stay(options, channels):
   assert picture.notes == ()
 
 
-def test_planes_of_16_bits_are_refused_for_that():
+@pytest.mark.parametrize(
+  'options', [{}, {'rowsperstrip': 41}, {'rowsperstrip': 1}], ids=str
+)
+def test_channels_in_separate_planes(options):
   values = VALUES[..., :3].transpose(2, 0, 1)
-  data = tiff(values, photometric='rgb', planarconfig='separate')
+  data = tiff(values, photometric='rgb', planarconfig='separate', **options)
+  np.testing.assert_array_equal(read(data).pixels, VALUES[..., :3])
+  odd = tiff(values, photometric='rgb', planarconfig='separate', rowsperstrip=9)
   with pytest.raises(ValueError, match='a.tif: .*separate planes'):
-    read(data)
-  eight = tiff(
-    values.astype(np.uint8), photometric='rgb', planarconfig='separate'
-  )
-  expected = VALUES[..., :3].astype(np.uint8)
-  np.testing.assert_array_equal(read(eight).pixels, expected)
+    read(odd)
 
 
 @pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
