@@ -13,7 +13,7 @@ from av.sidedata.sidedata import Type as SideDataType
 import numpy as np
 
 from srgan_jax import cli, files
-from srgan_jax.upscaling.video import containers, tags, writing
+from srgan_jax.upscaling.video import containers, formats, streams, writing
 from srgan_jax.upscaling.video.reading import Frame, Reader, Step
 
 Upscale = Callable[[np.ndarray], np.ndarray]
@@ -67,8 +67,13 @@ def upscale_video(
     steps = reader.steps([i for i in routes if routes[i].has_packets])
     step = next(steps)
     assert step.frame is not None
-    picture = writing.choose(
-      source, step.frame, container, encoder=encoder, pixel_format=pixel_format
+    picture = formats.choose(
+      source,
+      step.frame.format,
+      step.frame.colors.transfer,
+      container,
+      encoder=encoder,
+      pixel_format=pixel_format,
     )
     notes = [*(route.note for route in routes.values()), *picture.losses]
     try:
@@ -80,7 +85,9 @@ def upscale_video(
       ):
         count = _go_through(step, steps, upscale, writer, notes, bar)
         writer.finish()
-      if lost := tags.lost(writer.tags, tags.read(beside)):
+      with av.open(f'file:{beside}', metadata_errors='replace') as made:
+        lost = streams.lost_tags(writer.tags, made.metadata)
+      if lost:
         notes.append(f'tags are left out: {", ".join(lost)}')
     except av.FFmpegError as error:
       raise ValueError(f'{target}: {error.strerror}') from None
