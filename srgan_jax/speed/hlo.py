@@ -75,11 +75,7 @@ class Kernel:
 
 
 def parse(text: str) -> tuple[dict[str, Computation], str]:
-  """The computations of a program by name, and the name of its entry.
-
-  Raises:
-    ValueError: where the text has no entry.
-  """
+  """The computations of a program by name, and the name of its entry."""
   computations: dict[str, Computation] = {}
   entry, current = '', None
   for line in text.splitlines():
@@ -95,8 +91,6 @@ def parse(text: str) -> tuple[dict[str, Computation], str]:
         operands=tuple(re.findall(r'%([\w.\-]+)', inside)),
         attributes=attributes,
       )
-  if not entry:
-    raise ValueError('this is no program that XLA compiled: it has no entry')
   return computations, entry
 
 

@@ -70,11 +70,6 @@ def test_the_roofline_counts_launches_and_the_longer_of_the_rest():
   assert figures['temporary_bytes'] == 20 and figures['conditionals'] == 0
 
 
-def test_what_is_no_program_is_said():
-  with pytest.raises(ValueError, match='no entry'):
-    hlo.kernels('HloModule x\n')
-
-
 def test_a_documents_row_is_replaced_and_the_rest_kept():
   text = (repository.ROOT / 'docs' / 'performance.md').read_text()
   figures = gpu.figures_of(program(LOOP.read_text(), 3), 'h100', 'default') | {
