@@ -92,9 +92,6 @@ def prepare(
     raise ValueError('the seed, examples and repeats cannot be negative')
   only, photos = only or {}, calibration or _photos()
   _check_names(sets, models, only)
-  files.require_folder(output)
-  if output.exists() and any(output.iterdir()):
-    raise ValueError(f'{output} holds something already: give another folder')
   secret, rng = secrets.token_hex(16), np.random.default_rng(seed)
   images = [(name, i) for name, pairs in sets.items() for i in pairs.names]
   chosen = sorted(rng.permutation(len(images))[:repeats])
@@ -201,7 +198,14 @@ def _check_names(
 
 @contextlib.contextmanager
 def _made_whole(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-  """Yields a temporary folder that becomes `folder` if all goes well."""
+  """Yields a temporary folder that becomes `folder` if all goes well.
+
+  Raises:
+    ValueError: where `folder` holds something already.
+  """
+  files.require_folder(folder)
+  if folder.exists() and any(folder.iterdir()):
+    raise ValueError(f'{folder} holds something already: give another folder')
   beside = folder.with_name(f'.{folder.name}.{os.getpid()}.tmp')
   try:
     with files.naming(folder):

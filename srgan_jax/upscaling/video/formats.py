@@ -84,6 +84,25 @@ def describe(name: str) -> PixelFormat:
   )
 
 
+class Colors(NamedTuple):
+  """What the numbers of a frame mean.
+
+  Attributes:
+    matrix: from RGB to YUV; of RGB, the one to take where it becomes YUV.
+    primaries: of red, green and blue.
+    transfer: from light to numbers.
+    range: whether black is 0 (JPEG) or above (MPEG).
+    mastering: the mastering display and the brightest light of HDR, as the
+      encoder x265 takes them; '' where the file has none.
+  """
+
+  matrix: int
+  primaries: int
+  transfer: int
+  range: ColorRange
+  mastering: str
+
+
 class Choice(NamedTuple):
   """An encoder, its pixel format, and what they lose, in words.
 
@@ -98,9 +117,8 @@ class Choice(NamedTuple):
 def choose(
   source: pathlib.Path,
   stored: str,
-  transfer: int,
+  colors: Colors,
   container: Container,
-  *,
   encoder: str | None,
   pixel_format: str | None,
 ) -> Choice:
@@ -109,7 +127,7 @@ def choose(
   Args:
     source: the file, which errors name.
     stored: FFmpeg's name of its pixel format.
-    transfer: of its colours.
+    colors: its colours.
     container: that of the result, whose encoders are taken.
     encoder: FFmpeg's name of another one.
     pixel_format: FFmpeg's name of the only one to take.
@@ -136,15 +154,15 @@ def choose(
     candidates, key=lambda candidate: _cost(given, describe(candidate[1]))
   )
   kept = describe(name)
-  if transfer in _HDR and kept.bits < 10:
+  if colors.transfer in _HDR and kept.bits < 10:
     others = ', '.join(
       other.suffix
       for other in CONTAINERS.values()
       if any(known.name == 'libx265' for known in other.encoders)
     )
     raise ValueError(
-      f'{source}: is HDR ({_HDR[transfer]}), which 8 bits of {chosen} cannot '
-      f'hold: take {others}, or another encoder'
+      f'{source}: is HDR ({_HDR[colors.transfer]}), which 8 bits of {chosen} '
+      f'cannot hold: take {others}, or another encoder'
     )
   return Choice(chosen, name, _losses(given, kept))
 
@@ -196,25 +214,6 @@ def _losses(given: PixelFormat, kept: PixelFormat) -> list[str]:
     names = [_CHROMA.get(size, 'chroma') for size in (given[3], kept[3])]
     lost.append(f'{names[0]} becomes {names[1]}')
   return lost
-
-
-class Colors(NamedTuple):
-  """What the numbers of a frame mean.
-
-  Attributes:
-    matrix: from RGB to YUV; of RGB, the one to take where it becomes YUV.
-    primaries: of red, green and blue.
-    transfer: from light to numbers.
-    range: whether black is 0 (JPEG) or above (MPEG).
-    mastering: the mastering display and the brightest light of HDR, as the
-      encoder x265 takes them; '' where the file has none.
-  """
-
-  matrix: int
-  primaries: int
-  transfer: int
-  range: ColorRange
-  mastering: str
 
 
 def colors_of(

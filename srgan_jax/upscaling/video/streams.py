@@ -7,7 +7,7 @@ result's clock, and gives packets of the result's stream.
 from collections.abc import Iterator, Mapping
 import io
 import math
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 
@@ -156,9 +156,10 @@ def tags_of_stream(
   return made
 
 
-def lost_tags(given: Mapping[str, str], made: Mapping[str, str]) -> list[str]:
+def lost_tags(given: Mapping[str, str], file: str | BinaryIO) -> list[str]:
   """Names of tags that a file was given and does not have."""
-  names = {name.lower() for name in made}
+  with av.open(file, metadata_errors='replace') as made:
+    names = {name.lower() for name in made.metadata}
   return sorted(name for name in given if name.lower() not in names)
 
 
@@ -175,5 +176,4 @@ def need_other_form(given: Mapping[str, str], container: Container) -> bool:
     stream.pix_fmt = 'yuvj420p'
     trial.start_encoding()
   file.seek(0)
-  with av.open(file) as made:
-    return bool(lost_tags(given, made.metadata))
+  return bool(lost_tags(given, file))

@@ -66,28 +66,22 @@ def upscale_video(
     }
     steps = reader.steps([i for i in routes if routes[i].has_packets])
     step = next(steps)
-    assert step.frame is not None
+    first = step.frame
+    assert first is not None
     picture = formats.choose(
-      source,
-      step.frame.format,
-      step.frame.colors.transfer,
-      container,
-      encoder=encoder,
-      pixel_format=pixel_format,
+      source, first.format, first.colors, container, encoder, pixel_format
     )
     notes = [*(route.note for route in routes.values()), *picture.losses]
     try:
       with (
         writing.Writer(
-          beside, container, reader, routes, picture, step.frame, crf
+          beside, container, reader, routes, picture, first, crf
         ) as writer,
         cli.progress(total=reader.frames, unit='frame') as bar,
       ):
         count = _go_through(step, steps, upscale, writer, notes, bar)
         writer.finish()
-      with av.open(f'file:{beside}', metadata_errors='replace') as made:
-        lost = streams.lost_tags(writer.tags, made.metadata)
-      if lost:
+      if lost := streams.lost_tags(writer.tags, f'file:{beside}'):
         notes.append(f'tags are left out: {", ".join(lost)}')
     except av.FFmpegError as error:
       raise ValueError(f'{target}: {error.strerror}') from None
