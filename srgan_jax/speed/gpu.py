@@ -11,7 +11,7 @@ where the config says 1), and with --loader=resident it cuts the crops.
 
   kernels           launched a step, a loop's as often as it runs; what comes
                     once a call counts by its share
-  convolutions      of the kernels, cuDNN's
+  by_kind           the same by what they do, and by_layer by what made them
   in_graphs         of the kernels, those in CUDA graphs, and graphs how many
                     these are; XLA leaves convolutions out of them, unless
                     --xla_gpu_enable_command_buffer=+CONVOLUTION
@@ -23,6 +23,8 @@ where the config says 1), and with --loader=resident it cuts the crops.
   roofline_ms       the least time of a step: of each kernel, arithmetic or
                     memory, whichever is longer, and a launch
   launch_ms         the launches' part of it
+  convolutions      cuDNN's, with types, shapes and layouts
+  moves             transposes and copies, by the layer that asks for them
 
 cuDNN and cuBLAS choose their algorithms where they run; one of theirs may be
 several kernels there. The roofline takes the maker's figures and a launch of
@@ -30,6 +32,7 @@ several kernels there. The roofline takes the maker's figures and a launch of
 it compares with what was measured).
 """
 
+from collections.abc import Sequence
 import pathlib
 import re
 from typing import Any
@@ -123,17 +126,39 @@ def figures_of(
   )
   return {
     'kernels': launches,
-    'convolutions': sum(k.count for k in kernels if k.is_convolution),
+    'by_kind': hlo.tally(kernels, lambda kernel: kernel.kind),
+    'by_layer': hlo.tally(kernels, lambda kernel: kernel.layer),
     'in_graphs': in_graphs,
     'graphs': graphs,
     'bytes': sum(kernel.count * kernel.bytes for kernel in kernels),
     'flops': sum(kernel.count * kernel.flops for kernel in kernels),
     'argument_bytes': program.memory.argument_size_in_bytes,
     'temporary_bytes': program.memory.temp_size_in_bytes,
-    'conditionals': program.text.count(' conditional('),
+    'conditionals': hlo.conditionals(program.text),
     'roofline_ms': 1e3 * (launches * LAUNCH_S + busy_s),
     'launch_ms': 1e3 * launches * LAUNCH_S,
+    'convolutions': _list(kernels, ('convolution',)),
+    'moves': _list(kernels, ('transpose', 'copy')),
   }
+
+
+def _list(
+  kernels: Sequence[hlo.Kernel], kinds: Sequence[str]
+) -> list[dict[str, Any]]:
+  """Kernels of some kinds; those of one layer, shape and layout together."""
+  chosen = (kernel for kernel in kernels if kernel.kind in kinds)
+  counts = hlo.tally(
+    chosen,
+    lambda kernel: (
+      kernel.layer,
+      kernel.target or kernel.kind,
+      f'{", ".join(kernel.operands)} -> {kernel.result}',
+    ),
+  )
+  return [
+    {'count': count, 'layer': layer, 'what': what, 'shapes': shapes}
+    for (layer, what, shapes), count in counts.items()
+  ]
 
 
 def report(
@@ -178,8 +203,8 @@ def report(
     'compile_s': program.compile_s,
     **figures_of(program, target, setup.precision),
   }
-  for name, value in figures.items():
-    print(f'{name:16} {value}')
+  for line in lines(figures):
+    print(line)
   if json_file:
     files.write_json(json_file, figures)
   if table_file:
@@ -204,10 +229,11 @@ def with_row(text: str, figures: dict[str, Any]) -> str:
     f'| {figures["target"]} | {figures["label"]} | {figures["batch_size"]} '
     f'| {figures["loader"]}, {figures["steps_per_call"]} steps |'
   )
+  kinds = figures['by_kind']
   memory = f'{figures["argument_bytes"] / 1e6:.0f} '
   memory += f'+ {figures["temporary_bytes"] / 1e6:.0f} MB'
   row = (
-    f'{key} {figures["kernels"]:.0f} | {figures["convolutions"]:.0f} '
+    f'{key} {figures["kernels"]:.0f} | {kinds.get("convolution", 0):.0f} '
     f'| {figures["in_graphs"]:.0f} '
     f'| {figures["bytes"] / 1e9:.2f} GB | {memory} '
     f'| {figures["roofline_ms"]:.2f} ms | {figures["launch_ms"]:.2f} ms |'
@@ -216,3 +242,21 @@ def with_row(text: str, figures: dict[str, Any]) -> str:
   rows = sorted([*(r for r in rows if not r.startswith(key)), row])
   table = '\n'.join([head, rule, *rows])
   return text[: found.start()] + table + text[found.end() :]
+
+
+def lines(figures: dict[str, Any]) -> list[str]:
+  """The figures as they are printed."""
+  text = []
+  for name, value in figures.items():
+    if isinstance(value, dict):
+      text.append(f'{name}:')
+      text += [f'{count:9.2f} {key}' for key, count in value.items()]
+    elif isinstance(value, list):
+      text.append(f'{name}:')
+      text += [
+        f'{row["count"]:9.2f} {row["layer"]}: {row["what"]} {row["shapes"]}'
+        for row in value
+      ]
+    else:
+      text.append(f'{name:16} {value}')
+  return text

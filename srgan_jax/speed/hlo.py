@@ -1,18 +1,18 @@
-"""Reads a compiled GPU program: which kernels a step launches.
+"""Reads a compiled GPU program: which kernels a step launches, and for what.
 
-XLA's text of an optimised program names each kernel and the shapes and types
-that it reads and writes.
+XLA's text of an optimised program names each kernel, the shapes, types and
+layouts that it reads and writes, and the operation of ours that it came from.
 """
 
-from collections.abc import Iterator
+import collections
+from collections.abc import Callable, Hashable, Iterable, Iterator
 import dataclasses
 import math
 import re
+from typing import TypeVar
 
 _BYTES = {'pred': 1, 's8': 1, 'u8': 1, 's16': 2, 'u16': 2, 'f16': 2, 'bf16': 2}
 _BYTES |= {'s32': 4, 'u32': 4, 'f32': 4, 's64': 8, 'u64': 8, 'f64': 8}
-
-_CONVOLUTION = '__cudnn$conv'  # what the names of cuDNN's begin with
 
 # Instructions that launch nothing.
 _FREE = {
@@ -24,18 +24,26 @@ _FREE = {
 _READS_A_PART = {'slice', 'dynamic-slice', 'gather'}
 
 _INSTRUCTION = re.compile(
-  r'^\s*(?:ROOT )?%?(?P<name>[\w.\-]+) = '
+  r'^\s*(?P<root>ROOT )?%?(?P<name>[\w.\-]+) = '
   r'(?P<type>\((?:[^()]|\([^()]*\))*\)|\S+) (?P<opcode>[\w\-]+)\((?P<rest>.*)$'
 )
 _COMPUTATION = re.compile(r'^(?P<entry>ENTRY )?%?(?P<name>[\w.\-]+) \(.*\{$')
-_ARRAY = re.compile(r'\b([a-z]+\d*)\[([\d,]*)\]')
+_ARRAY = re.compile(r'\b([a-z]+\d*)\[([\d,]*)\](\{[^}]*\})?')
+_OP_NAME = re.compile(r'op_name="((?:[^"\\]|\\.)*)"')
 # A line of XLA's text of the launches, and what launches nothing itself.
 _LAUNCH = re.compile(r'^(?P<indent> *)\d+: (?P<kind>k\w+)')
 _NO_LAUNCHES = {
   'kCommandBuffer', 'kWhile', 'kConditional', 'kSequential', 'kAsyncStart',
   'kAsyncDone', 'kDynamicSliceFusion',
 }  # fmt: skip
+# In a path, what JAX puts around the layers.
+_FRAMES = re.compile(
+  r'jit\(\w*\)|\b(while|body|closed_call|shard_map|eval_jaxpr)\b'
+  r'|\bcond/branch_\d+_fun\b'
+)
+
 Shape = tuple[int, ...]
+Key = TypeVar('Key', bound=Hashable)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +55,13 @@ class Instruction:
   opcode: str
   operands: tuple[str, ...]
   attributes: str
+  is_root: bool
+
+  @property
+  def op_name(self) -> str:
+    """The path of the operation that it came from, or ''."""
+    found = _OP_NAME.search(self.attributes)
+    return found[1] if found else ''
 
   def attribute(self, name: str) -> str:
     """An attribute's value, or ''."""
@@ -62,20 +77,33 @@ class Kernel:
   """What one launch does.
 
   Attributes:
+    kind: 'convolution', 'matmul', 'reduction', 'transpose', 'copy',
+      'elementwise', or XLA's name of another operation.
+    layer: the layer and direction that it belongs to (`layer_of`).
     count: launches a step.
     bytes: read and written by a launch.
     flops: multiplications and additions of a launch's matrix products.
-    is_convolution: whether it is one of cuDNN's convolutions.
+    result: the types, shapes and layouts written.
+    operands: those read.
+    target: cuDNN's or cuBLAS's function, or ''.
   """
 
+  kind: str
+  layer: str
   count: float
   bytes: int
   flops: int
-  is_convolution: bool
+  result: str
+  operands: tuple[str, ...]
+  target: str
 
 
 def parse(text: str) -> tuple[dict[str, Computation], str]:
-  """The computations of a program by name, and the name of its entry."""
+  """The computations of a program by name, and the name of its entry.
+
+  Raises:
+    ValueError: where the text has no entry.
+  """
   computations: dict[str, Computation] = {}
   entry, current = '', None
   for line in text.splitlines():
@@ -83,14 +111,17 @@ def parse(text: str) -> tuple[dict[str, Computation], str]:
       current = computations.setdefault(head['name'], {})
       entry = head['name'] if head['entry'] else entry
     elif current is not None and (found := _INSTRUCTION.match(line)):
-      inside, _, attributes = found['rest'].partition(')')
+      inside, attributes = _split_call(found['rest'])
       current[found['name']] = Instruction(
         name=found['name'],
         type=found['type'],
         opcode=found['opcode'],
         operands=tuple(re.findall(r'%([\w.\-]+)', inside)),
         attributes=attributes,
+        is_root=bool(found['root']),
       )
+  if not entry:
+    raise ValueError('this is no program that XLA compiled: it has no entry')
   return computations, entry
 
 
@@ -103,6 +134,11 @@ def kernels(text: str, steps: int = 1) -> list[Kernel]:
   """
   computations, entry = parse(text)
   return list(_walk(computations, entry, 1 / steps))
+
+
+def conditionals(text: str) -> int:
+  """How many choices between branches are left for the device."""
+  return text.count(' conditional(')
 
 
 def in_graphs(text: str, steps: int = 1) -> tuple[float, float]:
@@ -129,11 +165,28 @@ def in_graphs(text: str, steps: int = 1) -> tuple[float, float]:
   return launches, graphs
 
 
+def layer_of(op_name: str) -> str:
+  """The layer and direction in an operation's path.
+
+  'jit(update)/while/body/transpose(jvp(Generator))/block_1/norm_0/reduce_sum'
+  is 'Generator block/norm_0 backward'.
+  """
+  path = _FRAMES.sub('', op_name)
+  direction = ''
+  if 'transpose(jvp(' in path:
+    direction = ' backward'
+  elif 'jvp(' in path:
+    direction = ' forward'
+  parts = re.sub(r'transpose\(|jvp\(|vmap\(|\)', '', path).split('/')[:-1]
+  names = [re.sub(r'_\d+$', '', p) if 'block' in p else p for p in parts if p]
+  return ('/'.join(names) or 'program') + direction
+
+
 def shapes(type_text: str) -> list[tuple[str, Shape]]:
   """The element types and shapes in a type, of a tuple's each."""
   return [
     (kind, tuple(int(n) for n in size.split(',') if n))
-    for kind, size in _ARRAY.findall(type_text)
+    for kind, size, _ in _ARRAY.findall(type_text)
     if kind in _BYTES
   ]
 
@@ -143,6 +196,16 @@ def size_of(type_text: str) -> int:
   return sum(
     _BYTES[kind] * math.prod(shape) for kind, shape in shapes(type_text)
   )
+
+
+def _split_call(rest: str) -> tuple[str, str]:
+  """What is inside an operation's parentheses, and what follows them."""
+  depth = 1
+  for i, letter in enumerate(rest):
+    depth += (letter == '(') - (letter == ')')
+    if depth == 0:
+      return rest[:i], rest[i + 1 :]
+  return rest, ''
 
 
 def _walk(
@@ -177,11 +240,59 @@ def _kernel(
     if operand in computation
   )
   return Kernel(
+    kind=_kind(line, inner, target),
+    layer=layer_of(_origin(line, inner, computation)),
     count=count,
     bytes=_bytes(line, inner, operands),
     flops=_flops(line, target, operands),
-    is_convolution=target.startswith(_CONVOLUTION),
+    result=line.type,
+    operands=operands,
+    target=target,
   )
+
+
+def _kind(line: Instruction, inner: list[Instruction], target: str) -> str:
+  opcodes = {line.opcode, *(i.opcode for i in inner)}
+  if target.startswith('__cudnn$conv'):
+    return 'convolution'
+  if line.opcode in ('copy', 'copy-start', 'fusion-start'):
+    return 'copy'
+  if target.startswith('__cublas') or 'dot' in opcodes:
+    return 'matmul'
+  if line.opcode == 'custom-call':
+    return target
+  if any(code.startswith(('reduce-window', 'select-and')) for code in opcodes):
+    return 'window'
+  if 'reduce' in opcodes:
+    return 'reduction'
+  if any(_turns(i) for i in [line, *inner]):
+    return 'transpose'
+  if any(i.is_root and i.opcode == 'copy' for i in inner):
+    return 'copy'
+  for code in ('scatter', 'sort', 'gather'):
+    if code in opcodes:
+      return code
+  return 'elementwise' if line.opcode == 'fusion' else line.opcode
+
+
+def _turns(line: Instruction) -> bool:
+  """Whether an instruction changes the order of the axes in memory."""
+  found = re.search(r'dimensions=\{([\d,]+)\}', line.attributes)
+  sizes = shapes(line.type)
+  if line.opcode != 'transpose' or not found or not sizes:
+    return False
+  axes = zip(found[1].split(','), sizes[0][1], strict=True)
+  kept = [int(axis) for axis, size in axes if size > 1]
+  return kept != sorted(kept)
+
+
+def _origin(
+  line: Instruction, inner: list[Instruction], computation: Computation
+) -> str:
+  """The path of what a kernel computes; of a copy, of what it copies."""
+  copied = [computation[name] for name in line.operands if name in computation]
+  candidates = [line, *reversed(inner), *copied]
+  return next((i.op_name for i in candidates if i.op_name), '')
 
 
 def _bytes(
@@ -212,7 +323,7 @@ def _flops(line: Instruction, target: str, operands: tuple[str, ...]) -> int:
   if target.startswith('__cublas'):
     product = math.prod(result) * math.prod(arrays[0]) * math.prod(arrays[1])
     return 2 * math.isqrt(product)
-  if not target.startswith(_CONVOLUTION):
+  if not target.startswith('__cudnn$conv'):
     return 0
   # Each output meets a kernel's taps and inputs once, in every direction.
   if 'BackwardFilter' in target:
@@ -224,3 +335,13 @@ def _flops(line: Instruction, target: str, operands: tuple[str, ...]) -> int:
   labels = line.attribute('dim_labels')
   features = re.split('[_>-]+', labels)[1].index('o')
   return 2 * math.prod(outputs) * math.prod(kernel) // kernel[features]
+
+
+def tally(
+  items: Iterable[Kernel], key: Callable[[Kernel], Key]
+) -> dict[Key, float]:
+  """Launches a step of the kernels with one key, the most first."""
+  counts: dict[Key, float] = collections.defaultdict(float)
+  for kernel in items:
+    counts[key(kernel)] += kernel.count
+  return dict(sorted(counts.items(), key=lambda item: -item[1]))

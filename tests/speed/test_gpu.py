@@ -32,8 +32,16 @@ def program(text, steps):
 
 def test_kernels_of_a_loop_count_as_often_as_it_runs():
   kernels = hlo.kernels(LOOP.read_text(), steps=3)
-  # Five in the loop, and six around it that count a third each.
-  assert sum(kernel.count for kernel in kernels) == pytest.approx(7)
+  assert hlo.tally(kernels, lambda kernel: kernel.kind) == pytest.approx(
+    {
+      'elementwise': 2 + 2 / 3,
+      'copy': 1 + 2 / 3,
+      'convolution': 1,
+      'reduction': 1,
+      'transpose': 2 / 3,
+    }
+  )
+  assert hlo.conditionals(LOOP.read_text()) == 0
 
 
 def test_launches_in_graphs_are_counted_by_step():
@@ -44,16 +52,37 @@ def test_launches_in_graphs_are_counted_by_step():
   assert hlo.in_graphs('') == (0, 0)
 
 
-def test_kernels_know_their_bytes_and_products():
+def test_kernels_know_their_layer_shapes_bytes_and_products():
   kernels = hlo.kernels(LOOP.read_text(), steps=3)
-  (conv,) = (kernel for kernel in kernels if kernel.is_convolution)
-  assert conv.count == 1
+  (conv,) = (kernel for kernel in kernels if kernel.kind == 'convolution')
+  assert conv.target == '__cudnn$convForward'
+  assert conv.operands[1] == 'bf16[64,3,3,64]{3,2,1,0}'
   assert conv.flops == 2 * (2 * 8 * 8 * 64) * (3 * 3 * 64)
   assert conv.bytes == 2 * (2 * 8192 + 9 * 64 * 64)
-  # The addition reads one of nine pictures, 8,192 bytes, and reads and writes
-  # the image.
-  add = 2 * 2 * 8192 + 8192 + 2 * 4 * 64 + 4 + 4
-  assert [kernel.bytes for kernel in kernels].count(add) == 1
+  (reduction,) = (kernel for kernel in kernels if kernel.kind == 'reduction')
+  assert reduction.layer == 'G/norm_0 forward'
+  # Of nine pictures it reads one, 8,192 bytes; it reads and writes the image.
+  add = max(kernels, key=lambda kernel: len(kernel.operands))
+  assert add.bytes == 2 * 2 * 8192 + 8192 + 2 * 4 * 64 + 4 + 4
+
+
+@pytest.mark.parametrize(
+  ('path', 'layer'),
+  [
+    ('jit(update)/while/body/closed_call/add', 'program'),
+    (
+      'jit(update)/jvp(Generator)/block_11/conv_0/x',
+      'Generator/block/conv_0 forward',
+    ),
+    (
+      'jit(update)/while/body/transpose(jvp(Generator))/block_3/norm_0/'
+      'cond/branch_0_fun/reduce',
+      'Generator/block/norm_0 backward',
+    ),
+  ],
+)
+def test_a_layer_is_read_from_its_path(path, layer):
+  assert hlo.layer_of(path) == layer
 
 
 def test_the_roofline_counts_launches_and_the_longer_of_the_rest():
@@ -67,7 +96,12 @@ def test_the_roofline_counts_launches_and_the_longer_of_the_rest():
   # H200 has the same arithmetic and more bandwidth.
   faster = gpu.figures_of(program(text, 3), 'h200', 'default')
   assert figures['launch_ms'] < faster['roofline_ms'] < figures['roofline_ms']
-  assert figures['temporary_bytes'] == 20 and figures['conditionals'] == 0
+  assert figures['temporary_bytes'] == 20
+
+
+def test_what_is_no_program_is_said():
+  with pytest.raises(ValueError, match='no entry'):
+    hlo.kernels('HloModule x\n')
 
 
 def test_a_documents_row_is_replaced_and_the_rest_kept():
@@ -112,7 +146,7 @@ def test_the_training_program_compiles_without_a_gpu(tmp_path):
   )
   assert result.returncode == 0, result.stderr
   figures = json.loads(output.read_text())
-  assert figures['convolutions'] == 20
+  assert figures['by_kind']['convolution'] == 20
   assert figures['kernels'] < 85
   assert figures['conditionals'] == 0
   assert figures['steps_per_call'] == 20
