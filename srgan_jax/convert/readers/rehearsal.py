@@ -22,14 +22,18 @@ def rehearse(reader: str, path: pathlib.Path) -> None:
   Raises:
     ValueError: one line, where the reader refuses it or comes to no end.
   """
-  command = [sys.executable, '-m', __name__, reader, str(path)]
+  # Without -P modules would come from the current folder, a stranger's perhaps.
+  command = [sys.executable, '-P', '-m', __name__, reader, str(path)]
   try:
     result = subprocess.run(
       command,
       capture_output=True,
       timeout=_WALL_SECONDS,
-      # Each of its threads would take memory.
-      env={**os.environ, 'OPENBLAS_NUM_THREADS': '1'},
+      env={
+        **os.environ,
+        'PYTHONPATH': os.pathsep.join(sys.path),  # the modules of this process
+        'OPENBLAS_NUM_THREADS': '1',  # each thread would take memory
+      },
       check=False,
     )
   except subprocess.TimeoutExpired:
