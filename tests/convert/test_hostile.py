@@ -2,6 +2,7 @@
 
 import pytest
 
+from srgan_jax.convert.readers import rehearsal
 from tests.stress import hostile_files, readers
 
 pytest.importorskip('h5py', reason='h5py is not installed')
@@ -16,6 +17,22 @@ def rows():
 @pytest.mark.parametrize('kind', hostile_files.kinds())
 def test_a_hostile_file_is_refused_cheaply(rows, kind):
   assert not rows[kind].fault, rows[kind]
+
+
+@pytest.mark.parametrize(
+  ('kind', 'expected'),
+  [
+    # As deep as this process would just take, or just not.
+    ('a key of 110,000 nested tuples', 'too much time or memory'),
+    ('a shape of 80,000 numbers of 963 digits', 'of shape'),
+  ],
+)
+def test_the_other_process_stops_before_this_one(tmp_path, kind, expected):
+  path = tmp_path / 'x.pth'
+  hostile_files.kinds()[f'old PyTorch: {kind}'].write(path)
+  with pytest.raises(ValueError, match=expected) as info:
+    rehearsal.rehearse('torch_files', path)
+  assert len(str(info.value)) <= 1000
 
 
 @pytest.mark.parametrize(

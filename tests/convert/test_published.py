@@ -63,7 +63,11 @@ def cached(tmp_path):
   return sorted(path.name for path in (tmp_path / 'cache').rglob('*.*'))
 
 
-def test_the_first_use_fetches_and_says_whose_it_is(index, tmp_path, capsys):
+def test_the_first_use_fetches_and_says_whose_it_is(
+  index, tmp_path, capsys, monkeypatch
+):
+  (tmp_path / 'pip.py').write_text('raise SystemExit(1)')  # is not run
+  monkeypatch.chdir(tmp_path)
   with pytest.raises(ValueError, match='their-a is not fetched yet: python -m'):
     srgan_jax.load('their-a')
   image = np.random.default_rng(0).integers(0, 256, (9, 8, 3), np.uint8)

@@ -9,6 +9,7 @@ import safetensors.numpy
 
 from srgan_jax import weights
 from srgan_jax.convert import vgg_sources
+from tests.stress.hostile_archives import state_pickle, torch_zip
 from tests.support.vgg_files import NUMBERS, write_h5
 
 
@@ -191,3 +192,19 @@ def test_a_file_is_read_as_what_it_is(tmp_path):
   path = tmp_path / 'x.h5'
   safetensors.numpy.save_file(small_state(NUMBERS[16]), path)
   assert 'conv1_1/bias is (4,), not (64,)' in refusal(path)
+
+
+@pytest.mark.parametrize('suffix', ['.pth', '.h5'])
+def test_nothing_beside_a_file_is_run(tmp_path, monkeypatch, suffix):
+  """Files are read in a process of its own, of the current folder."""
+  path = tmp_path / f'vgg{suffix}'
+  if suffix == '.h5':
+    pytest.importorskip('h5py', reason='h5py is not installed')
+    write_h5(path, {'x': np.ones(1)})
+  else:
+    torch_zip(state_pickle('x', (4,), (1,)), {'0': bytes(16)})(path)
+  for name in ('pickle', 'h5py', 'resource'):
+    (tmp_path / f'{name}.py').write_text("open('run', 'w')")
+  monkeypatch.chdir(tmp_path)
+  assert ': not a VGG' in refusal(path)
+  assert not (tmp_path / 'run').exists()

@@ -51,10 +51,23 @@ _REFERENCES = (
   + b'tq\0'
   + b'h\0Q' * 50_000
 )
+_ONE = b'(Nctorch\nFloatStorage\nX\1\0\0\x000NK\1tQ'
+# Of no numbers from -1 on: the refusal would repeat all of the shape.
+_LONG = (
+  b'ctorch._utils\n_rebuild_tensor\n('
+  + _ONE
+  + b'J\xff\xff\xff\xff(K\0\x8b\x90\1\0\0'
+  + b'\x7f' * 400
+  + b'q\1'
+  + b'h\1' * 80_000
+  + b't)tR'
+)
 # By name the body of a pickle, without its head and its end.
 _PICKLES = {
   'a tuple of 2^60 elements': _laughs(),
   'such a tuple as a key': b'}' + _laughs() + b'K\x01s',
+  'a key of 110,000 nested tuples': b'})' + b'\x85' * 110_000 + b'K\1s0}',
+  'a shape of 80,000 numbers of 963 digits': b'}X\1\0\0\0a' + _LONG + b's',
   'a list that holds itself': b']q\x00h\x00a',
   'a dict that holds itself': b'}q\x00X\x0a\0\0\0state_dicth\x00s',
   '100,000 nested lists': b']' * 100_000 + b'a' * 99_999,

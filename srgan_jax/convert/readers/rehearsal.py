@@ -14,6 +14,8 @@ import sys
 _CPU_SECONDS = 3
 _WALL_SECONDS = 120
 _BYTES = 2**28
+_STACK_BYTES = 2**22  # half the usual: where it suffices, the caller's will
+_MAX_LETTERS = 1000  # of a refusal, in which a file can repeat its own numbers
 
 
 def rehearse(reader: str, path: pathlib.Path) -> None:
@@ -22,14 +24,18 @@ def rehearse(reader: str, path: pathlib.Path) -> None:
   Raises:
     ValueError: one line, where the reader refuses it or comes to no end.
   """
-  command = [sys.executable, '-m', __name__, reader, str(path)]
+  # Without -P modules would come from the current folder, a stranger's perhaps.
+  command = [sys.executable, '-P', '-m', __name__, reader, str(path)]
   try:
     result = subprocess.run(
       command,
       capture_output=True,
       timeout=_WALL_SECONDS,
-      # Each of its threads would take memory.
-      env={**os.environ, 'OPENBLAS_NUM_THREADS': '1'},
+      env={
+        **os.environ,
+        'PYTHONPATH': os.pathsep.join(sys.path),  # the modules of this process
+        'OPENBLAS_NUM_THREADS': '1',  # each thread would take memory
+      },
       check=False,
     )
   except subprocess.TimeoutExpired:
@@ -49,6 +55,7 @@ def _limit() -> None:
     return
   resource.setrlimit(resource.RLIMIT_CPU, (_CPU_SECONDS, _CPU_SECONDS))
   resource.setrlimit(resource.RLIMIT_DATA, (_BYTES, _BYTES))
+  resource.setrlimit(resource.RLIMIT_STACK, (_STACK_BYTES, _STACK_BYTES))
   resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
@@ -67,4 +74,5 @@ def _refusal(reader: str, path: str) -> str:
 
 
 if __name__ == '__main__':
-  sys.stdout.buffer.write(_refusal(*sys.argv[1:]).encode(errors='replace'))
+  said = _refusal(*sys.argv[1:])[:_MAX_LETTERS]
+  sys.stdout.buffer.write(said.encode(errors='replace'))
