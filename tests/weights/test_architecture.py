@@ -34,11 +34,9 @@ def test_switches_come_back_from_a_file(tmp_path, name):
   generator = Generator(**SIZES, **{name: SWITCHES[name]})
   fields = architecture.of_generator(generator)
   assert fields == {**SIZES, name: SWITCHES[name]}
-
   weights.save_generator(
     path, zeros(generator, 8), architecture=fields, training={}
   )
-
   assert weights.load_generator(path)[0] == generator
   if name == 'middle':
     with pytest.raises(ValueError, match='g.safetensors: lacks .*norm_mid'):
@@ -75,11 +73,9 @@ def test_a_discriminator_comes_back_from_a_file(tmp_path):
   path = tmp_path / 'd.safetensors'
   fields = {'channels': 2, 'image_size': 32}
   variables = zeros(Discriminator(2), 32)
-
   weights.save_discriminator(
     path, variables, architecture=fields, training={'label': 'x'}
   )
-
   network, loaded, metadata = weights.load_discriminator(path)
   assert network == Discriminator(2)
   assert metadata['training'] == {'label': 'x'}

@@ -24,9 +24,7 @@ from tests.support.weight_files import (
 
 def test_generator_round_trip(generator_file):
   variables = make_variables()
-
   module, loaded, metadata = weights.load_generator(generator_file)
-
   assert module == generator.Generator(blocks=2, channels=8)
   jax.tree.map(np.testing.assert_array_equal, loaded, variables)
   assert metadata['architecture'] == ARCHITECTURE
@@ -50,9 +48,7 @@ def test_tensor_names_are_the_tree(generator_file):
 
 def test_vgg_round_trip(vgg_file):
   network = make_network()
-
   loaded = weights.load_vgg(vgg_file)
-
   assert loaded.depth == 19
   assert loaded.preprocessing == PREPROCESSING
   assert dict(loaded.feature_scale) == dict(network.feature_scale)
@@ -69,9 +65,7 @@ def test_vgg_round_trip(vgg_file):
 def test_transposed_arrays_keep_their_order(tmp_path):
   path = tmp_path / 'd.safetensors'
   matrix = np.arange(6, dtype=np.float32).reshape(2, 3).T
-
   weights.save(path, 'discriminator', {'a': matrix}, {'architecture': {}})
-
   loaded, _ = weights.load(path, 'discriminator')
   np.testing.assert_array_equal(loaded['a'], matrix)
 
@@ -109,7 +103,6 @@ def test_interrupted_save_leaves_the_old_file(generator_file, monkeypatch):
       architecture=ARCHITECTURE,
       training={},
     )
-
   assert generator_file.read_bytes() == before
   assert os.listdir(generator_file.parent) == [generator_file.name]
 
@@ -150,7 +143,6 @@ def test_half_precision_comes_back_as_float32(tmp_path, kind, dtype, error):
     facts = {'architecture': ARCHITECTURE, 'training': {}}
     weights.save_generator(path, original, **facts, dtype=dtype)
     _, loaded, _ = weights.load_generator(path)
-
   errors = jax.tree.map(
     lambda a, b: np.max(np.abs(a / b - 1)), loaded, original
   )
