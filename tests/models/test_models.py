@@ -99,17 +99,6 @@ def test_gradients_summed_over_many_pixels_survive_bfloat16(layer):
   )
 
 
-def test_no_bias_in_front_of_batch_norm():
-  params = _shapes(Generator(2, 8), 8)['params']
-  for name in ('conv_0', 'conv_1'):
-    assert set(params['block_0'][name]) == {'kernel'}
-  assert set(params['conv_mid']) == {'kernel'}
-  assert set(params['conv_in']) == {'kernel', 'bias'}
-  params = _shapes(Discriminator(4), 32)['params']
-  assert set(params['conv_0']) == {'kernel', 'bias'}
-  assert set(params['conv_3']) == {'kernel'}
-
-
 def test_prelu_has_a_slope_per_channel_of_a_quarter():
   x = jnp.array([[[[-4.0, -8.0, 2.0]]]])
   variables = layers.PReLU().init(jax.random.key(0), x)

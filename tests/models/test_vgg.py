@@ -129,6 +129,7 @@ def test_gradient_reaches_every_pixel_also_outside_the_range():
 
 def test_both_features_come_in_one_pass_with_a_gradient_by_sr():
   network = make_network(19, 'conv3_1')
+  network = network.replace(feature_scale=(('conv3_1', 0.5),))
   sr, hr = map(jnp.asarray, (random_images(21, 18), -random_images(21, 18)))
 
   def distance(sr, features):
