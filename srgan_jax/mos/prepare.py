@@ -12,7 +12,6 @@ import os
 import pathlib
 import secrets
 import shutil
-import sqlite3
 
 import numpy as np
 from PIL import Image
@@ -86,20 +85,19 @@ def prepare(
     say: is told a line for every set and method.
 
   Raises:
-    ValueError: naming the file, the method or the set, or where `output` is no
-      study, or one that has ratings.
+    ValueError: naming the file, the method or the set, or where `output` holds
+      something already.
   """
   if seed < 0 or examples < 0 or repeats < 0:
     raise ValueError('the seed, examples and repeats cannot be negative')
   only, photos = only or {}, calibration or _photos()
   _check_names(sets, models, only)
-  _check_output(output)
   secret, rng = secrets.token_hex(16), np.random.default_rng(seed)
   images = [(name, i) for name, pairs in sets.items() for i in pairs.names]
   chosen = sorted(rng.permutation(len(images))[:repeats])
   origins: dict[str, str] = {}
   versions: list[study_lib.Version] = []
-  with _replacing_folder(output) as folder:
+  with _made_whole(output) as folder:
     for set_name, pairs, method in _columns(sets, models, only):
       say(f'{set_name}: {method.name} ({method.origin})')
       origins.setdefault(method.name, method.origin)
@@ -198,41 +196,21 @@ def _check_names(
         )
 
 
-def _check_output(folder: pathlib.Path) -> None:
-  """Raises ValueError where the folder must not be replaced."""
-  files.require_folder(folder)
-  if not folder.exists():
-    return
-  if any(folder.iterdir()) and not (folder / study_lib.MANIFEST).is_file():
-    raise ValueError(f'{folder} holds other things than a study')
-  path = folder / study_lib.RATINGS
-  if not path.exists():
-    return
-  try:
-    with contextlib.closing(sqlite3.connect(path)) as database:
-      count = database.execute('SELECT count(*) FROM ratings').fetchone()[0]
-  except sqlite3.Error as error:
-    raise ValueError(f'{path} cannot be read: {error}') from error
-  if count:
-    raise ValueError(
-      f'{folder} has {count} ratings, which belong to its images: give '
-      'another folder'
-    )
-
-
 @contextlib.contextmanager
-def _replacing_folder(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-  """Yields a temporary folder that replaces `folder` if all goes well."""
+def _made_whole(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Yields a temporary folder that becomes `folder` if all goes well.
+
+  Raises:
+    ValueError: where `folder` holds something already.
+  """
+  files.require_folder(folder)
+  if folder.exists() and any(folder.iterdir()):
+    raise ValueError(f'{folder} holds something already: give another folder')
   beside = folder.with_name(f'.{folder.name}.{os.getpid()}.tmp')
-  old = folder.with_name(f'.{folder.name}.{os.getpid()}.old')
   try:
     with files.naming(folder):
       (beside / IMAGES).mkdir(parents=True)
       yield beside
-    _check_output(folder)  # raters may have come meanwhile
-    if folder.exists():
-      os.replace(folder, old)
-    os.replace(beside, folder)
+      os.replace(beside, folder)  # which is empty, or not there
   finally:
     shutil.rmtree(beside, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)

@@ -4,37 +4,28 @@
 
 NAME: Set5, Set14, BSD100 or Urban100; without one, all four. The images go to
 data/NAME/HR, which is what `python -m srgan_jax.evaluate --hr` takes; it makes
-LR itself. A folder that has images already is only verified. Where a set's home
-cannot be reached, fetch its archive elsewhere:
-
-  python -m srgan_jax.paper.benchmark_downloads Set5 -o data --archive Set5.zip
-
-takes the originals from any .zip or .tar(.gz) with the same images.
+LR itself. A folder that has images already is only verified: where a set's home
+cannot be reached, put your own copy there.
 
 What is verified: that the set has all of its images and every one opens. Set5
 and Set14 image by image, by the SHA-256 of their pixels (uint8 RGB, row by row,
 cropped to a multiple of 4 as for x4), under whatever names and in whatever
-lossless format they come. BSD100 and Urban100 have no pinned pixels: their
-archives are compared with the checksum that another project publishes, and the
-set's own SHA-256 is printed, so that two copies can be compared. A set that is
-wrong is named with its image, and nothing is put in place.
+lossless format they come. BSD100 and Urban100 have no pinned pixels: the set's
+SHA-256 is printed, so that two copies can be compared. A set that is wrong is
+named with its image, and nothing is put in place.
 
 Set5: Bevilacqua et al. 2012; Set14: Zeyde et al. 2010; BSD100: Martin et al.
 2001; Urban100: Huang et al. 2015. For research; see their pages for the terms.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 import contextlib
 import dataclasses
-import functools
 import hashlib
 import os
 import pathlib
-import re
 import tarfile
 import tempfile
-from typing import Any
-import zipfile
 
 from srgan_jax import SCALE, cli, files, weights
 from srgan_jax.convert import downloads
@@ -47,12 +38,6 @@ _MAX_MEMBERS, _MAX_BYTES = 10_000, 2**29
 _HOME = (
   'https://huggingface.co/datasets/eugenesiow/{0}/resolve/main/data/'
   '{0}_HR.tar.gz'
-)
-_MARK = re.compile(r'(^|[/_])HR([/_.]|$)')
-_UNREADABLE = (
-  *files.TAR_FAULTS,
-  zipfile.BadZipFile,
-  RuntimeError,  # an encrypted or unknown .zip
 )
 
 # SHA-256 of each image's pixels, computed from the public x4 pairs: their LR is
@@ -92,39 +77,30 @@ class Benchmark:
     count: how many images it has.
     pixels: a line an image: its usual name and the SHA-256 of its pixels; ''
       where they are not pinned.
-    files_md5: of the files in its home's archive, as `_unpack` gives it; ''
-      where pixels are pinned, which says more.
   """
 
   name: str
   count: int
   pixels: str = ''
-  files_md5: str = ''
 
 
-# The MD5s are `_checksums` of BSD100HR and `checksums` of Urban100HR in
-# DeepInverse 0.5.0 (PyPI deepinv), for the archives of the same home.
 BENCHMARKS = {
   benchmark.name.lower(): benchmark
   for benchmark in (
     Benchmark('Set5', 5, _SET5),
     Benchmark('Set14', 14, _SET14),
-    Benchmark('BSD100', 100, files_md5='2288d442262c1c26343fda3b36f05b03'),
-    Benchmark('Urban100', 100, files_md5='6e0640850d436a359e0a9baf5eabd27b'),
+    Benchmark('BSD100', 100),
+    Benchmark('Urban100', 100),
   )
 }
 
 
-def fetch(
-  benchmark: Benchmark,
-  directory: pathlib.Path,
-  archive: pathlib.Path | None = None,
-) -> str:
+def fetch(benchmark: Benchmark, directory: pathlib.Path) -> str:
   """Puts a benchmark's originals into `directory/NAME/HR`, or verifies them.
 
-  They come from the archive, a .zip or .tar(.gz); by default from the one of
-  that name in the directory, else it is downloaded, and removed afterwards.
-  Returns one line: how many images lie where, and how they are known.
+  They come from its home's archive: from a copy in the directory, else it is
+  downloaded, and removed afterwards. Returns one line: how many images lie
+  where, and how they are known.
 
   Raises:
     ValueError: one line; nothing is put in place.
@@ -138,8 +114,6 @@ def fetch(
     except ValueError as error:
       return f'{line}used as they are. WARNING: {error}'
   directory.mkdir(parents=True, exist_ok=True)
-  if archive is not None:
-    return _install(benchmark, archive, target)
   url = _HOME.format(benchmark.name)
   archive = directory / url.rpartition('/')[2]
   if archive.exists():
@@ -148,8 +122,8 @@ def fetch(
     downloads.download(url, archive)
   except ValueError as error:
     raise ValueError(
-      f'{error} and run this again, or say --archive FILE with a copy of '
-      f'{benchmark.name} that you have'
+      f'{error} and run this again, or put your copy of {benchmark.name} into '
+      f'{target}'
     ) from error
   try:
     return _install(benchmark, archive, target)
@@ -166,19 +140,12 @@ def _install(
   ) as staging:
     folder = pathlib.Path(staging, 'HR')
     folder.mkdir()
-    files_md5 = _unpack(archive, folder)
+    _unpack(archive, folder)
     verdict = _verify(benchmark, folder, str(archive))
     target.parent.mkdir(exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
       target.rmdir()  # it is empty
     os.replace(folder, target)
-  if benchmark.files_md5 == files_md5:
-    verdict += ', MD5 of the files as DeepInverse publishes it'
-  elif benchmark.files_md5:
-    verdict += (
-      f'. WARNING: the MD5 of the files is {files_md5}, DeepInverse publishes '
-      f'{benchmark.files_md5}'
-    )
   return f'{benchmark.name}: {benchmark.count} images in {target}, {verdict}'
 
 
@@ -214,13 +181,8 @@ def _verify(benchmark: Benchmark, folder: pathlib.Path, name: str) -> str:
   return f'pixels not pinned, SHA-256 of the set {combined[:16]}'
 
 
-def _unpack(archive: pathlib.Path, folder: pathlib.Path) -> str:
-  """Writes an archive's originals into a folder, under their own names.
-
-  Where some of its images are marked as originals ('Set5_HR/baby.png',
-  'img_001_SRF_4_HR.png') only they are taken. Returns the MD5 of the files in
-  the originals' folder, as DeepInverse computes it: of the MD5s in hexadecimal
-  digits, in the order of the names.
+def _unpack(archive: pathlib.Path, folder: pathlib.Path) -> None:
+  """Writes a tar's images into a folder, under their own names.
 
   Raises:
     ValueError: one line with the archive's name: it is not whole, has no
@@ -228,72 +190,46 @@ def _unpack(archive: pathlib.Path, folder: pathlib.Path) -> str:
   """
   weights.reject_placeholder(archive)
   try:
-    contents = _read(archive)
-  except _UNREADABLE as error:
+    images = _read(archive)
+  except files.TAR_FAULTS as error:
     detail = cli.one_line(error)
     raise ValueError(f'{archive} is not a whole archive ({detail})') from error
   except ValueError as error:
     raise ValueError(f'{archive}: {error}') from error
-  # '._x.png' is what macOS leaves beside x.png: metadata, no picture.
-  images = [
-    path
-    for path in contents
-    if path.suffix.lower() in _SUFFIXES and not path.name.startswith('.')
-  ]
   names: dict[str, pathlib.PurePosixPath] = {}
-  for path in [p for p in images if _MARK.search(str(p))] or images:
+  for path, content in images.items():
     if (other := names.setdefault(path.name, path)) is not path:
       raise ValueError(f'{archive} has both {other} and {path}')
-    (folder / path.name).write_bytes(contents[path])
+    (folder / path.name).write_bytes(content)
   if not names:
     raise ValueError(f'{archive} has no images')
-  folders = {path.parent for path in names.values()}
-  text = ''.join(
-    hashlib.md5(contents[path], usedforsecurity=False).hexdigest()
-    for path in sorted(contents, key=lambda path: path.name)
-    if path.parent in folders
-  )
-  return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def _read(archive: pathlib.Path) -> dict[pathlib.PurePosixPath, bytes]:
-  """The regular files of an archive.
+  """The image files of a tar.
 
   Raises:
     ValueError: for a path that leads outside, too many members or bytes.
   """
-  contents: dict[pathlib.PurePosixPath, bytes] = {}
+  images: dict[pathlib.PurePosixPath, bytes] = {}
   left = _MAX_BYTES
-  for count, (name, open_member) in enumerate(_members(archive)):
-    if count >= _MAX_MEMBERS:
-      raise ValueError(f'it has more than {_MAX_MEMBERS} members')
-    path = pathlib.PurePosixPath(name)
-    if path.is_absolute() or '..' in path.parts or '\\' in name:
-      raise ValueError(f'{name!r} leads outside: not unpacked')
-    if open_member is not None:
-      with open_member() as file:
-        contents[path] = file.read(left + 1)
-      left -= len(contents[path])
+  with tarfile.open(archive) as tar:
+    for count, member in enumerate(tar):
+      if count >= _MAX_MEMBERS:
+        raise ValueError(f'it has more than {_MAX_MEMBERS} members')
+      path = pathlib.PurePosixPath(member.name)
+      if path.is_absolute() or '..' in path.parts or '\\' in member.name:
+        raise ValueError(f'{member.name!r} leads outside: not unpacked')
+      left -= member.size
       if left < 0:
         raise ValueError(f'{path} makes it larger than a benchmark can be')
-  return contents
-
-
-def _members(
-  archive: pathlib.Path,
-) -> Iterator[tuple[str, Callable[[], Any] | None]]:
-  """The names in a .zip or .tar, and how a regular file is opened, or None."""
-  opener: Callable[[], Any]
-  if zipfile.is_zipfile(archive):
-    with zipfile.ZipFile(archive) as zipped:
-      for info in zipped.infolist():
-        opener = functools.partial(zipped.open, info)
-        yield info.filename, None if info.is_dir() else opener
-  else:
-    with tarfile.open(archive) as tar:
-      for member in tar:
-        opener = functools.partial(tar.extractfile, member)
-        yield member.name, opener if member.isfile() else None
+      # '._x.png' is what macOS leaves beside x.png: metadata, no picture.
+      is_image = path.suffix.lower() in _SUFFIXES and path.name[0] != '.'
+      if is_image and member.isfile():
+        file = tar.extractfile(member)
+        assert file is not None
+        images[path] = file.read()
+  return images
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -305,23 +241,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
   parser.add_argument(
     '-o', '--output', type=pathlib.Path, required=True, metavar='DIR'
   )
-  parser.add_argument(
-    '--archive',
-    type=pathlib.Path,
-    metavar='FILE',
-    help='take the one set named from this .zip or .tar(.gz)',
-  )
   options = parser.parse_args(arguments)
   with cli.failing_in_a_line('fetch_benchmarks'):
     for name in options.names:
       if name.lower() not in BENCHMARKS:
         known = ', '.join(b.name for b in BENCHMARKS.values())
         raise ValueError(f'{name!r} is not one of {known}')
-    if options.archive and len(options.names) != 1:
-      raise ValueError('--archive FILE goes with one NAME')
     for name in options.names or BENCHMARKS:
       benchmark = BENCHMARKS[name.lower()]
-      print(fetch(benchmark, options.output, options.archive), flush=True)
+      print(fetch(benchmark, options.output), flush=True)
 
 
 if __name__ == '__main__':

@@ -7,8 +7,8 @@ For every number of residual blocks an SRResNet-MSE is trained as
 configs/srresnet_mse.py says, once with its skip connections (the residual
 blocks' sums and the long one) and once without: the same convolutions as a
 plain chain. Any field of that config can be overridden. Each run has a folder
-of its own, so a sweep that was stopped can be run again: it reads the finished
-networks from their files. Then the folder holds
+of its own, so a sweep that was stopped can be run again: it scores and times
+the finished networks without training them. Then the folder holds
 
   results.json, results.csv   depth, PSNR and SSIM, seconds, parameters
   figure7.png                 both against depth (needs matplotlib: the extra
@@ -54,7 +54,7 @@ def sweep(
   *,
   protocol: str,
 ) -> dict[str, Any]:
-  """Trains, scores and times every network that is not finished yet.
+  """Trains every network that is not finished yet; scores and times all.
 
   The config's depth and connections are replaced. Returns what `results.json`
   in the folder `output` holds, which is rewritten after every network.
@@ -71,7 +71,6 @@ def sweep(
     'device': jax.devices()[0].device_kind,
     'bicubic': _score(methods.BASELINES['bicubic'], benchmark, protocol)[0],
   }
-  known = _read_points(output / 'results.json', results)
   points = []
   for depth, skip in itertools.product(blocks, (True, False)):
     config = config.copy_and_resolve_references()
@@ -79,8 +78,7 @@ def sweep(
     config.model.skip_connections = skip
     name = f'blocks_{depth:02d}{"" if skip else "_plain"}'
     path = _train(config, output / name)
-    before = known.get(files.digest(path))
-    points.append(before or _measure(path, benchmark, protocol))
+    points.append(_measure(path, benchmark, protocol))
     results['points'] = points
     _write(output, results)
     print(_describe(points[-1], protocol), flush=True)
@@ -147,7 +145,7 @@ def _train(config: ConfigDict, folder: pathlib.Path) -> pathlib.Path:
 def _measure(
   path: pathlib.Path, benchmark: benchmarks.Benchmark, protocol: str
 ) -> dict[str, Any]:
-  """A point of the figure: one network, by the digest of its weights file.
+  """A point of the figure: one network.
 
   PSNR (dB) and SSIM are means over the benchmark; seconds are of one
   reconstruction: the mean, and the median, in which other work shows less.
@@ -165,7 +163,6 @@ def _measure(
     'ssim': ssim,
     'seconds': float(np.mean(seconds)),
     'seconds_median': float(np.median(seconds)),
-    'sha256': files.digest(path),
   }
 
 
@@ -187,22 +184,6 @@ def _score(
 ) -> tuple[float, float]:
   mean = report.evaluate(method, benchmark, [protocol]).mean
   return mean[protocol, 'psnr'], mean[protocol, 'ssim']
-
-
-def _read_points(
-  path: pathlib.Path, setting: Mapping[str, Any]
-) -> dict[str, dict[str, Any]]:
-  """The points measured before in the same setting, by their weights.
-
-  None where they cannot be read: they are measured again.
-  """
-  try:
-    before = files.read_json(path)
-  except (OSError, ValueError):
-    return {}
-  if any(before.get(key) != value for key, value in setting.items()):
-    return {}
-  return {point['sha256']: point for point in before['points']}
 
 
 def _write(output: pathlib.Path, results: Mapping[str, Any]) -> None:

@@ -64,14 +64,10 @@ class TimedCalls:
     self._metrics: Any = None
     self.waited = 0.0
 
-  def lower(self) -> jax.stages.Lowered:
-    """The program, not compiled yet."""
-    update = cast(jax.stages.Wrapped, self._update)
-    return update.lower(self._state, *self._arguments())
-
   def compile(self) -> jax.stages.Compiled:
     """Compiles the program, for its figures; calls then use that."""
-    compiled = self.lower().compile()
+    update = cast(jax.stages.Wrapped, self._update)
+    compiled = update.lower(self._state, *self._arguments()).compile()
     self._update = compiled
     return compiled
 

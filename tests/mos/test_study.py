@@ -148,30 +148,15 @@ def test_bad_input_is_one_line_and_leaves_nothing(
   assert not list(tmp_path.iterdir())
 
 
-def test_a_study_with_ratings_is_never_replaced(hr, finished, tmp_path):
-  output = tmp_path / 'study'
-  command = arguments_of(hr, finished, output)
-  mos.main(command)
-  what = study.load(output)
-  kept = ratings.Ratings(output, what)
-  kept.register()
-  kept.close()
-  mos.main([*command, '--seed=2'])  # a rater, no ratings yet
-  what = study.load(output)
-  kept = ratings.Ratings(output, what)
-  kept.register()
-  for i, example in enumerate(what.examples):
-    kept.see_example(1, i, example.score)
-  kept.add(1, 0, what.order(1)[0].file, 3)
-  kept.close()
-  assert f'{output} has 1 ratings' in opinion.refusal(*command)
-  assert study.load(output) == what
-  # Nor anything that is no study.
-  (tmp_path / 'other').mkdir()
-  (tmp_path / 'other' / 'thesis.txt').touch()
-  opinion.refusal(*arguments_of(hr, finished, tmp_path / 'other'))
-  assert (tmp_path / 'other' / 'thesis.txt').exists()
-  assert sorted(p.name for p in tmp_path.iterdir()) == ['other', 'study']
+def test_a_study_is_never_replaced(hr, finished, folder, tmp_path):
+  what = study.load(folder)
+  message = opinion.refusal(*arguments_of(hr, finished, folder))
+  assert f'{folder} holds something already' in message
+  assert study.load(folder) == what
+  assert [path.name for path in folder.parent.iterdir()] == ['study']
+  (tmp_path / 'empty').mkdir()
+  mos.main(arguments_of(hr, finished, tmp_path / 'empty'))
+  assert study.load(tmp_path / 'empty').versions
 
 
 def test_a_broken_study_is_named(folder, tmp_path):

@@ -1,11 +1,18 @@
-"""Pixel formats of video: what they hold, and the encoder that keeps it."""
+"""A video's pixels: their format, their colours, and the encoder for them.
+
+Matrix, primaries and transfer of colours are the numbers of ITU-T H.273.
+"""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+import pathlib
+import struct
+from typing import Any, NamedTuple
 
 import av
+from av.sidedata.sidedata import Type as SideDataType
+from av.video.reformatter import ColorRange, Colorspace
 
-from srgan_jax.upscaling.video.containers import Encoder
+from srgan_jax.upscaling.video.containers import CONTAINERS, Container, Encoder
 
 # Of frames as arrays, by whether they are uint16 and have alpha.
 ARRAYS = {
@@ -23,6 +30,21 @@ _CHROMA = {
   (16, 64): '4:1:1',
   (16, 16): '4:1:0',
 }
+
+_UNKNOWN = 2
+RGB = 0
+_BT709, _SMPTE170M, _BT2020 = 1, 6, 9
+# Matrices that swscale converts.
+MATRICES = {
+  1: Colorspace.ITU709,
+  4: Colorspace.FCC,
+  5: Colorspace.ITU601,
+  6: Colorspace.SMPTE170M,
+  7: Colorspace.SMPTE240M,
+  9: Colorspace.BT2020,
+}
+_OTHERS = {8: 'YCgCo', 10: 'BT.2020 constant', 14: 'ICtCp', 15: 'IPT'}
+_HDR = {16: 'PQ', 18: 'HLG'}  # transfers that 8 bits cannot hold
 
 
 class PixelFormat(NamedTuple):
@@ -62,6 +84,25 @@ def describe(name: str) -> PixelFormat:
   )
 
 
+class Colors(NamedTuple):
+  """What the numbers of a frame mean.
+
+  Attributes:
+    matrix: from RGB to YUV; of RGB, the one to take where it becomes YUV.
+    primaries: of red, green and blue.
+    transfer: from light to numbers.
+    range: whether black is 0 (JPEG) or above (MPEG).
+    mastering: the mastering display and the brightest light of HDR, as the
+      encoder x265 takes them; '' where the file has none.
+  """
+
+  matrix: int
+  primaries: int
+  transfer: int
+  range: ColorRange
+  mastering: str
+
+
 class Choice(NamedTuple):
   """An encoder, its pixel format, and what they lose, in words.
 
@@ -73,21 +114,60 @@ class Choice(NamedTuple):
   losses: list[str]
 
 
-def choose(source: str, encoders: Sequence[Encoder]) -> Choice:
-  """The first encoder and format that lose least of a source's format."""
-  given = describe(source)
+def choose(
+  source: pathlib.Path,
+  stored: str,
+  colors: Colors,
+  container: Container,
+  encoder: str | None,
+  pixel_format: str | None,
+) -> Choice:
+  """Chooses the first encoder and format that lose least of a source's picture.
+
+  Args:
+    source: the file, which errors name.
+    stored: FFmpeg's name of its pixel format.
+    colors: its colours.
+    container: that of the result, whose encoders are taken.
+    encoder: FFmpeg's name of another one.
+    pixel_format: FFmpeg's name of the only one to take.
+
+  Raises:
+    ValueError: where the encoder or the format is unknown, or would make 8
+      bits of HDR.
+  """
+  encoders: Sequence[Encoder] = container.encoders
+  if encoder:
+    encoders = [_formats_of(encoder)]
   candidates = [
-    (encoder.name, name)
-    for encoder in encoders
-    for name in encoder.pixel_formats
+    (known.name, name)
+    for known in encoders
+    for name in known.pixel_formats
+    if pixel_format in (None, name)
   ]
-  encoder, name = min(
+  if not candidates:
+    raise ValueError(
+      f'{encoder or container.suffix} takes no pixels {pixel_format!r}'
+    )
+  given = describe(stored)
+  chosen, name = min(
     candidates, key=lambda candidate: _cost(given, describe(candidate[1]))
   )
-  return Choice(encoder, name, _losses(given, describe(name)))
+  kept = describe(name)
+  if colors.transfer in _HDR and kept.bits < 10:
+    others = ', '.join(
+      other.suffix
+      for other in CONTAINERS.values()
+      if any(known.name == 'libx265' for known in other.encoders)
+    )
+    raise ValueError(
+      f'{source}: is HDR ({_HDR[colors.transfer]}), which 8 bits of {chosen} '
+      f'cannot hold: take {others}, or another encoder'
+    )
+  return Choice(chosen, name, _losses(given, kept))
 
 
-def formats_of(encoder: str) -> Encoder:
+def _formats_of(encoder: str) -> Encoder:
   """An encoder with all formats that frames can be given to it in.
 
   Raises:
@@ -134,3 +214,65 @@ def _losses(given: PixelFormat, kept: PixelFormat) -> list[str]:
     names = [_CHROMA.get(size, 'chroma') for size in (given[3], kept[3])]
     lost.append(f'{names[0]} becomes {names[1]}')
   return lost
+
+
+def colors_of(
+  frame: av.VideoFrame, kind: PixelFormat, source: pathlib.Path
+) -> Colors:
+  """The colours of a decoded frame.
+
+  Raises:
+    ValueError: naming the source, where they cannot be converted.
+  """
+  matrix = frame.colorspace
+  extra = side_data(frame)
+  is_dolby = SideDataType.DOVI_METADATA in extra
+  if is_dolby and frame.color_trc == _UNKNOWN:
+    raise ValueError(
+      f'{source}: is Dolby Vision without another picture: bring it to HDR10 '
+      'or SDR first'
+    )
+  if kind.is_rgb or matrix in (RGB, _UNKNOWN, 3):
+    # As players take it that are not told.
+    matrix = _BT709 if frame.height >= 720 else _SMPTE170M
+    if frame.color_trc in _HDR:
+      matrix = _BT2020
+  if matrix not in MATRICES:
+    name = _OTHERS.get(matrix, f'number {matrix}')
+    raise ValueError(f'{source}: its colour matrix ({name}) is not supported')
+  full = frame.color_range == ColorRange.JPEG or kind.is_rgb
+  full |= frame.format.name.startswith('yuvj')
+  return Colors(
+    matrix=matrix,
+    primaries=frame.color_primaries,
+    transfer=frame.color_trc,
+    range=ColorRange.JPEG if full else ColorRange.MPEG,
+    mastering=_mastering(extra),
+  )
+
+
+def side_data(frame: Any) -> dict[SideDataType, bytes]:
+  """FFmpeg's structures that came with a frame."""
+  return {data.type: bytes(data) for data in frame.side_data}
+
+
+def _mastering(extra: dict[SideDataType, bytes]) -> str:
+  """SMPTE ST 2086's figures and MaxCLL, of FFmpeg's structures."""
+  parts = []
+  display = extra.get(SideDataType.MASTERING_DISPLAY_METADATA)
+  if display:
+    # Ten fractions: R, G, B, white as (x, y), least and greatest luminance.
+    *numbers, has_primaries, has_luminance = struct.unpack('22i', display[:88])
+    pairs = zip(numbers[::2], numbers[1::2], strict=True)
+    values = [number / (divisor or 1) for number, divisor in pairs]
+    r, g, b, white = [
+      f'({round(50_000 * x)},{round(50_000 * y)})'
+      for x, y in zip(values[:8:2], values[1:8:2], strict=True)
+    ]
+    least, greatest = (round(10_000 * value) for value in values[8:])
+    if has_primaries and has_luminance:
+      parts.append(f'master-display=G{g}B{b}R{r}WP{white}L({greatest},{least})')
+  light = extra.get(SideDataType.CONTENT_LIGHT_LEVEL)
+  if light:
+    parts.append('max-cll={},{}'.format(*struct.unpack('2I', light[:8])))
+  return ':'.join(parts)

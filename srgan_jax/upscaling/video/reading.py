@@ -16,7 +16,6 @@ from av.sidedata.sidedata import Type as SideDataType
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 import numpy as np
 
-from srgan_jax.upscaling.video import colors as color_lib
 from srgan_jax.upscaling.video import formats
 from srgan_jax.upscaling.video.containers import is_cover
 
@@ -51,7 +50,7 @@ class Frame(NamedTuple):
 
   pixels: np.ndarray
   time: fractions.Fraction
-  colors: color_lib.Colors
+  colors: formats.Colors
   format: str
   is_turned: bool
   side_data: frozenset[SideDataType]
@@ -238,16 +237,16 @@ class Reader:
       time = max(time, last + self.base)
     name = decoded.format.name
     kind = formats.describe(name)
-    colors = color_lib.of_frame(decoded, kind, self._source)
+    colors = formats.colors_of(decoded, kind, self._source)
     rgb = self._reformatter.reformat(
       decoded,
       format=formats.ARRAYS[kind.bits > 8, kind.has_alpha],
-      src_colorspace=color_lib.MATRICES.get(colors.matrix),
+      src_colorspace=formats.MATRICES.get(colors.matrix),
       src_color_range=colors.range,
       dst_color_range=ColorRange.JPEG,
       interpolation=QUALITY,
     )
-    side_data = color_lib.side_data(decoded)
+    side_data = formats.side_data(decoded)
     matrix = side_data.get(SideDataType.DISPLAYMATRIX)
     pixels, is_turned = _upright(rgb.to_ndarray(), matrix)
     return Frame(pixels, time, colors, name, is_turned, frozenset(side_data))

@@ -1,21 +1,27 @@
-"""The streams that go with a video's picture: sound, subtitles, covers.
+"""What goes with a video's picture: sound, subtitles, covers and tags.
 
-Each takes the packets of one stream of the source, already on the result's
-clock, and gives packets of the result's stream.
+Each class takes the packets of one stream of the source, already on the
+result's clock, and gives packets of the result's stream.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+import io
 import math
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 
-from srgan_jax.upscaling.video import tags
 from srgan_jax.upscaling.video.containers import Container
 
 # Channel layouts that all encoders know, by the number of channels.
 _LAYOUTS = ('mono', 'stereo', '3.0', 'quad', '5.0', '5.1', '6.1', '7.1')
 _BITS_PER_CHANNEL = 96_000  # a second, of encoders that lose something
+# Beginnings of the names that are true of the old file alone.
+_STALE = (
+  'encoder', 'duration', 'vendor_id', 'alpha_mode', 'bps', 'rotate',
+  'number_of_', '_statistics_', 'major_brand', 'minor_version',
+  'compatible_brands',
+)  # fmt: skip
 
 
 class Copied:
@@ -117,10 +123,57 @@ def attach(output: Any, stream: Any, data: bytes, container: Container) -> None:
     data,
   )
   attachment.metadata.update(
-    tags.kept(stream.metadata, container) | attachment.metadata
+    kept_tags(stream.metadata, container) | attachment.metadata
   )
 
 
 def _describe(made: Any, stream: Any, container: Container) -> None:
-  made.metadata.update(tags.of_stream(stream.metadata, container))
+  made.metadata.update(tags_of_stream(stream.metadata, container))
   made.disposition = stream.disposition
+
+
+def kept_tags(given: Mapping[str, str], container: Container) -> dict[str, str]:
+  """The tags of a file or a stream that are true of the result too."""
+  stale = _STALE if container.is_mp4 else (*_STALE, 'handler_name')
+  return {
+    name: value
+    for name, value in given.items()
+    if not name.lower().startswith(stale)
+  }
+
+
+def tags_of_stream(
+  given: Mapping[str, str], container: Container
+) -> dict[str, str]:
+  """A stream's tags, with its title where the container's readers look."""
+  made = kept_tags(given, container)
+  title = made.get('title') or made.pop('name', '')
+  if title:
+    # MP4's box for it is young; many programs show the handler.
+    made |= {'title': title}
+    if container.is_mp4:
+      made['handler_name'] = title
+  return made
+
+
+def lost_tags(given: Mapping[str, str], file: str | BinaryIO) -> list[str]:
+  """Names of tags that a file was given and does not have."""
+  with av.open(file, metadata_errors='replace') as made:
+    names = {name.lower() for name in made.metadata}
+  return sorted(name for name in given if name.lower() not in names)
+
+
+def need_other_form(given: Mapping[str, str], container: Container) -> bool:
+  """Whether MP4 needs Apple's free form of tags (mdta) to hold all of these.
+
+  The container is MP4 or QuickTime. Other programs read the usual form better,
+  and only that one holds a cover.
+  """
+  file = io.BytesIO()
+  with av.open(file, 'w', format=container.muxer) as trial:
+    trial.metadata.update(given)
+    stream = trial.add_stream('mjpeg', rate=25, width=16, height=16)
+    stream.pix_fmt = 'yuvj420p'
+    trial.start_encoding()
+  file.seek(0)
+  return bool(lost_tags(given, file))

@@ -13,7 +13,7 @@ from av.sidedata.sidedata import Type as SideDataType
 import numpy as np
 
 from srgan_jax import cli, files
-from srgan_jax.upscaling.video import containers, tags, writing
+from srgan_jax.upscaling.video import containers, formats, streams, writing
 from srgan_jax.upscaling.video.reading import Frame, Reader, Step
 
 Upscale = Callable[[np.ndarray], np.ndarray]
@@ -66,21 +66,22 @@ def upscale_video(
     }
     steps = reader.steps([i for i in routes if routes[i].has_packets])
     step = next(steps)
-    assert step.frame is not None
-    picture = writing.choose(
-      source, step.frame, container, encoder=encoder, pixel_format=pixel_format
+    first = step.frame
+    assert first is not None
+    picture = formats.choose(
+      source, first.format, first.colors, container, encoder, pixel_format
     )
     notes = [*(route.note for route in routes.values()), *picture.losses]
     try:
       with (
         writing.Writer(
-          beside, container, reader, routes, picture, step.frame, crf
+          beside, container, reader, routes, picture, first, crf
         ) as writer,
         cli.progress(total=reader.frames, unit='frame') as bar,
       ):
         count = _go_through(step, steps, upscale, writer, notes, bar)
         writer.finish()
-      if lost := tags.lost(writer.tags, tags.read(beside)):
+      if lost := streams.lost_tags(writer.tags, f'file:{beside}'):
         notes.append(f'tags are left out: {", ".join(lost)}')
     except av.FFmpegError as error:
       raise ValueError(f'{target}: {error.strerror}') from None

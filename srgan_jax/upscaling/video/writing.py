@@ -1,6 +1,6 @@
 """Videos out: frames and the other streams' packets, muxed by PyAV."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 import errno
 import fractions
 import pathlib
@@ -11,63 +11,12 @@ from av.video.reformatter import ColorRange, VideoReformatter
 import numpy as np
 
 from srgan_jax import SCALE
-from srgan_jax.upscaling.video import colors, formats, streams, tags
-from srgan_jax.upscaling.video.containers import (
-  CONTAINERS,
-  Container,
-  Encoder,
-  Route,
-  is_cover,
-)
+from srgan_jax.upscaling.video import formats, streams
+from srgan_jax.upscaling.video.containers import Container, Route, is_cover
 from srgan_jax.upscaling.video.reading import QUALITY, Frame, Reader
 
 # FFmpeg's own errors, and the one of bad data, have other numbers.
 _OF_SYSTEM = errno.errorcode.keys() - {errno.EINVAL}
-
-
-def choose(
-  source: pathlib.Path,
-  first: Frame,
-  container: Container,
-  *,
-  encoder: str | None,
-  pixel_format: str | None,
-) -> formats.Choice:
-  """Chooses what keeps most of the source's picture, by its first frame.
-
-  `encoder` and `pixel_format` are FFmpeg's names of others than the container's
-  own and the nearest.
-
-  Raises:
-    ValueError: where the encoder or the format is unknown, or would make 8
-      bits of HDR.
-  """
-  encoders: Sequence[Encoder] = container.encoders
-  if encoder:
-    encoders = [formats.formats_of(encoder)]
-  if pixel_format:
-    encoders = [
-      Encoder(known.name, (pixel_format,))
-      for known in encoders
-      if pixel_format in known.pixel_formats
-    ]
-    if not encoders:
-      raise ValueError(
-        f'{encoder or container.suffix} takes no pixels {pixel_format!r}'
-      )
-  found = formats.choose(first.format, encoders)
-  transfer = colors.HDR.get(first.colors.transfer)
-  if transfer and formats.describe(found.pixel_format).bits < 10:
-    others = ', '.join(
-      other.suffix
-      for other in CONTAINERS.values()
-      if any(encoder.name == 'libx265' for encoder in other.encoders)
-    )
-    raise ValueError(
-      f'{source}: is HDR ({transfer}), which 8 bits of {found.encoder} cannot '
-      f'hold: take {others}, or another encoder'
-    )
-  return found
 
 
 class Writer:
@@ -104,7 +53,7 @@ class Writer:
     self._count = 0
     self.damage = ''
     self.has_flattened = False
-    self.tags = tags.kept(reader.container.metadata, container)
+    self.tags = streams.kept_tags(reader.container.metadata, container)
     covers = [
       stream.index
       for stream in reader.container.streams
@@ -113,7 +62,7 @@ class Writer:
     options = {}
     if container.is_mp4:
       options['movflags'] = '+faststart'
-      if not covers and tags.take_other_form(self.tags, container):
+      if not covers and streams.need_other_form(self.tags, container):
         options['movflags'] += '+use_metadata_tags'
       options['video_track_timescale'] = str(self._base.denominator)
     self._output = av.open(
@@ -156,14 +105,14 @@ class Writer:
     context.time_base = stream.time_base = self._base
     context.sample_aspect_ratio = 1 / aspect if first.is_turned else aspect
     found = self._colors
-    context.colorspace = colors.RGB if self._kind.is_rgb else found.matrix
+    context.colorspace = formats.RGB if self._kind.is_rgb else found.matrix
     context.color_primaries = found.primaries
     context.color_trc = found.transfer
     context.color_range = self._range
     if context.codec.canonical_name == 'hevc' and container.is_mp4:
       context.codec_tag = 'hvc1'  # the only one that Apple's players take
     context.options = self._encoder_options(context)
-    stream.metadata.update(tags.of_stream(source.metadata, container))
+    stream.metadata.update(streams.tags_of_stream(source.metadata, container))
     stream.disposition = source.disposition
     return stream
 
@@ -242,7 +191,7 @@ class Writer:
       height=height,
       format=self._picture.pixel_format,
       src_color_range=ColorRange.JPEG,
-      dst_colorspace=colors.MATRICES[self._colors.matrix],
+      dst_colorspace=formats.MATRICES[self._colors.matrix],
       dst_color_range=self._range,
       interpolation=QUALITY,
     )
