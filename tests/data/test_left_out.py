@@ -1,5 +1,6 @@
 """What a source passes over: counted and named, at no cost in memory."""
 
+from concurrent import futures
 import io
 import os
 import tarfile
@@ -108,14 +109,8 @@ def test_pixels_in_decoding_are_limited():
       with lock:
         taken -= count
 
-  threads = [
-    threading.Thread(target=decode, args=(count,))
-    for count in (60, 30, 250, 40, 60, 10)
-  ]
-  for thread in threads:
-    thread.start()
-  for thread in threads:
-    thread.join()
+  with futures.ThreadPoolExecutor(6) as pool:
+    list(pool.map(decode, (60, 30, 250, 40, 60, 10)))
   assert len(most) == 6 and max(most) == 250
   assert sorted(most)[-2] <= 100
 

@@ -122,31 +122,21 @@ class Unread(Pictures):
 
 
 @pytest.mark.parametrize(
-  ('gib', 'placement', 'message'),
+  ('placement', 'device', 'host', 'message'),
   [
-    (6, 'replicated', "5.59 GiB of each device's memory, which has 4.8 GiB"),
-    (1, 'auto', "1.4 GiB of each device's memory, which has 0.8 GiB"),
+    ('replicated', 6, None, "5.59 GiB of each device's .* has 4.8 GiB"),
+    ('auto', 1, None, "1.4 GiB of each device's .* has 0.8 GiB"),
+    # The array itself, and on CPU its copies on the four devices.
+    ('replicated', 9, 3, "27.9 GiB of this machine's memory, .* 3 GiB"),
+    ('sharded', 9, 3, "11.2 GiB of this machine's memory, .* 3 GiB"),
   ],
 )
-def test_pictures_that_do_not_fit_the_devices_are_not_decoded(
-  monkeypatch, gib, placement, message
+def test_pictures_that_do_not_fit_are_not_decoded(
+  monkeypatch, placement, device, host, message
 ):
-  monkeypatch.setattr(runtime, 'free_memory', lambda: None)
-  monkeypatch.setattr(resident, '_device_memory', lambda mesh: gib * 2**30)
-  with pytest.raises(ValueError, match=message):
-    batches(1, Unread(), placement=placement)
-
-
-@pytest.mark.parametrize(
-  ('placement', 'gib'),
-  # The array itself, and on CPU its copies on the four devices.
-  [('replicated', 5 * 5.59), ('sharded', 2 * 5.59)],
-)
-def test_pictures_that_do_not_fit_the_host_are_not_decoded(
-  monkeypatch, placement, gib
-):
-  monkeypatch.setattr(runtime, 'free_memory', lambda: 3 * 2**30)
-  message = f"{gib:.3g} GiB of this machine's memory, which has 3 GiB"
+  free = host and host * 2**30
+  monkeypatch.setattr(runtime, 'free_memory', lambda: free)
+  monkeypatch.setattr(resident, '_device_memory', lambda mesh: device * 2**30)
   with pytest.raises(ValueError, match=message):
     batches(1, Unread(), placement=placement)
 

@@ -4,6 +4,7 @@ import os
 import pathlib
 import subprocess
 import sys
+from typing import Any
 
 from srgan_jax.training import config_files
 
@@ -48,12 +49,14 @@ def environment() -> dict[str, str]:
   return os.environ | {'PYTHONPATH': str(ROOT)}
 
 
-def run_python(*arguments: str) -> 'subprocess.CompletedProcess[str]':
-  """Runs Python in the repository; its output is text."""
+def run_python(
+  *arguments: str, **settings: Any
+) -> 'subprocess.CompletedProcess[str]':
+  """Runs Python, by default in the repository; its output is text."""
+  defaults: dict[str, Any] = {'cwd': ROOT, 'env': environment()}
   return subprocess.run(
     [sys.executable, *arguments],
-    cwd=ROOT,
-    env=environment(),
     capture_output=True,
     text=True,
+    **defaults | settings,
   )

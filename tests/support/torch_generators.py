@@ -16,22 +16,29 @@ def _conv(inputs, outputs, size=3, bias=True):
   return nn.Conv2d(inputs, outputs, size, padding=size // 2, bias=bias)
 
 
-class _ConvBlock(nn.Module):
-  """sgrvinod's: a Sequential called conv_block."""
+class _Named(nn.Module):
+  """A Sequential of this name; with a skip connection where asked for."""
 
-  def __init__(self, *layers):
+  def __init__(self, name, *layers, skip=False):
     super().__init__()
-    self.conv_block = nn.Sequential(*layers)
+    self.add_module(name, nn.Sequential(*layers))
+    self.name, self.skip = name, skip
 
   def forward(self, x):
-    return self.conv_block(x)
+    y = getattr(self, self.name)(x)
+    return x + y if self.skip else y
+
+
+def _conv_block(*layers):
+  """sgrvinod's."""
+  return _Named('conv_block', *layers)
 
 
 class _SgrvinodBlock(nn.Module):
   def __init__(self, c):
     super().__init__()
-    self.conv_block1 = _ConvBlock(_conv(c, c), nn.BatchNorm2d(c), nn.PReLU())
-    self.conv_block2 = _ConvBlock(_conv(c, c), nn.BatchNorm2d(c))
+    self.conv_block1 = _conv_block(_conv(c, c), nn.BatchNorm2d(c), nn.PReLU())
+    self.conv_block2 = _conv_block(_conv(c, c), nn.BatchNorm2d(c))
 
   def forward(self, x):
     return self.conv_block2(self.conv_block1(x)) + x
@@ -51,21 +58,6 @@ class _NamedBlock(nn.Module):
     return x + self.bn2(self.conv2(y))
 
 
-class _SequentialBlock(nn.Module):
-  def __init__(self, c, slopes):
-    super().__init__()
-    self.rcb = nn.Sequential(
-      _conv(c, c, bias=False),
-      nn.BatchNorm2d(c),
-      nn.PReLU(slopes),
-      _conv(c, c, bias=False),
-      nn.BatchNorm2d(c),
-    )
-
-  def forward(self, x):
-    return self.rcb(x) + x
-
-
 class _NamedUpsample(nn.Module):
   def __init__(self, c):
     super().__init__()
@@ -75,17 +67,6 @@ class _NamedUpsample(nn.Module):
 
   def forward(self, x):
     return self.prelu(self.pixel_shuffle(self.conv(x)))
-
-
-class _SequentialUpsample(nn.Module):
-  def __init__(self, c, slopes):
-    super().__init__()
-    self.upsample_block = nn.Sequential(
-      _conv(c, 4 * c), nn.PixelShuffle(2), nn.PReLU(slopes)
-    )
-
-  def forward(self, x):
-    return self.upsample_block(x)
 
 
 class _Generator(nn.Module):
@@ -125,28 +106,30 @@ class Leftthomas(nn.Module):
 
 def sgrvinod(c, blocks, upsamples=2, large=9):
   return _Generator(
-    conv_block1=_ConvBlock(_conv(3, c, large), nn.PReLU()),
+    conv_block1=_conv_block(_conv(3, c, large), nn.PReLU()),
     residual_blocks=nn.Sequential(*[_SgrvinodBlock(c) for _ in range(blocks)]),
-    conv_block2=_ConvBlock(_conv(c, c), nn.BatchNorm2d(c)),
+    conv_block2=_conv_block(_conv(c, c), nn.BatchNorm2d(c)),
     subpixel_convolutional_blocks=nn.Sequential(
       *[_NamedUpsample(c) for _ in range(upsamples)]
     ),
-    conv_block3=_ConvBlock(_conv(c, 3, large), nn.Tanh()),
+    conv_block3=_conv_block(_conv(c, 3, large), nn.Tanh()),
   )
 
 
 def lornatang_2022(c, blocks, slopes=1, conv='conv'):
-  middle = nn.Sequential(_conv(c, c, bias=False), nn.BatchNorm2d(c))
+  normalized = lambda: (_conv(c, c, bias=False), nn.BatchNorm2d(c))
+  block = lambda: _Named(
+    'rcb', *normalized(), nn.PReLU(slopes), *normalized(), skip=True
+  )
+  upsample = lambda: _Named(
+    'upsample_block', _conv(c, 4 * c), nn.PixelShuffle(2), nn.PReLU(slopes)
+  )
   return _Generator(
     **{
       f'{conv}1': nn.Sequential(_conv(3, c, 9), nn.PReLU(slopes)),
-      'trunk': nn.Sequential(
-        *[_SequentialBlock(c, slopes) for _ in range(blocks)]
-      ),
-      f'{conv}2': middle,
-      'upsampling': nn.Sequential(
-        _SequentialUpsample(c, slopes), _SequentialUpsample(c, slopes)
-      ),
+      'trunk': nn.Sequential(*[block() for _ in range(blocks)]),
+      f'{conv}2': nn.Sequential(*normalized()),
+      'upsampling': nn.Sequential(upsample(), upsample()),
       f'{conv}3': _conv(c, 3, 9),
     }
   )

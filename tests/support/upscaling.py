@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from srgan_jax import weights
+from srgan_jax import upscale, weights
 from srgan_jax.models.generator import Generator
 from srgan_jax.weights import architecture
 
@@ -35,6 +35,11 @@ def save_generator(path, variables=None, **training):
     training=training,
   )
   return path
+
+
+def run(*arguments):
+  """The command's exit status."""
+  return upscale.main([str(argument) for argument in arguments])
 
 
 def noise(*shape):

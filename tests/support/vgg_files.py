@@ -17,11 +17,11 @@ _CLASSIFIERS = {
 }
 
 
-def make_params(depth, seed=0):
-  """He-normal kernels and small biases, by our names and in our layout."""
+def make_params(depth, layer=None, seed=0):
+  """He-normal kernels and small biases up to a layer, in our layout."""
   rng = np.random.default_rng(seed)
   params, inputs = {}, 3
-  for name in vgg.LAYERS[depth]:
+  for name in vgg.layers_up_to(depth, layer or vgg.LAYERS[depth][-1]):
     outputs = vgg._CHANNELS[int(name[4]) - 1]
     kernel = rng.standard_normal((3, 3, inputs, outputs), np.float32)
     params[name] = {

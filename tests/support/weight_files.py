@@ -9,7 +9,6 @@ import pytest
 import safetensors
 import safetensors.numpy
 
-from srgan_jax import weights
 from srgan_jax.models import generator, vgg
 
 ARCHITECTURE = {'blocks': 2, 'channels': 8}
@@ -67,17 +66,3 @@ def refusal(function, *arguments):
   message = str(info.value)
   assert '\n' not in message
   return message
-
-
-def save_generator(folder):
-  path = folder / 'generator.safetensors'
-  weights.save_generator(
-    path, make_variables(), architecture=ARCHITECTURE, training=TRAINING
-  )
-  return path
-
-
-def save_vgg(folder):
-  path = folder / 'vgg19.safetensors'
-  weights.save_vgg(path, make_network(), **PROVENANCE)
-  return path

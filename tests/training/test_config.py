@@ -1,8 +1,5 @@
 """Configs: the paper's, found from any folder, and what is wrong with them."""
 
-import subprocess
-import sys
-
 import pytest
 
 from srgan_jax.training import config as config_lib
@@ -80,25 +77,15 @@ from srgan_jax import main
 main.start()
 """
   # In a process of its own, which a command that fails ends at once.
-  result = subprocess.run(
-    [sys.executable, '-c', program],
-    cwd=repository.ROOT,
-    capture_output=True,
-    text=True,
-  )
+  result = repository.run_python('-c', program)
   assert result.returncode == 1
   (line,) = result.stderr.splitlines()
   assert "pip install 'srgan_jax[train]'" in line
 
 
 def test_a_run_that_finds_no_cluster_says_so(tmp_path):
-  result = subprocess.run(
-    [sys.executable, '-m', 'srgan_jax.main', '--config=quickstart']
-    + ['--config.distributed.coordinator=auto'],
-    cwd=tmp_path,
-    capture_output=True,
-    text=True,
-  )
+  flags = '--config=quickstart', '--config.distributed.coordinator=auto'
+  result = repository.run_python('-m', 'srgan_jax.main', *flags, cwd=tmp_path)
   assert result.returncode == 1
   (line,) = result.stderr.splitlines()
   assert line.startswith('srgan_jax: ') and 'finds no cluster' in line
@@ -137,6 +124,5 @@ def test_every_default_field_has_a_comment():
   for i in fields:
     above = lines[i - 1].strip()
     shares = above.startswith('config.') and 'ConfigDict()' not in lines[i]
-    assert above.startswith('#') or shares or 'ConfigDict()' in lines[i], lines[
-      i
-    ]
+    starts = 'ConfigDict()' in lines[i]
+    assert above.startswith('#') or shares or starts, lines[i]

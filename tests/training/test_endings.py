@@ -49,6 +49,12 @@ def has_metrics(workdir):
   return path.exists() and path.stat().st_size > 0
 
 
+def assert_saved(workdir):
+  folder = workdir / 'checkpoints' / 'pretrain'
+  [step, *_] = checkpoints.steps(folder)
+  assert checkpoints.find_fault(folder / str(step)) is None
+
+
 def test_a_second_run_is_refused_and_harms_nothing(tmp_path):
   workdir = tmp_path / 'run'
   first = start(*command(workdir))
@@ -61,9 +67,7 @@ def test_a_second_run_is_refused_and_harms_nothing(tmp_path):
     assert first.returncode == 143 and 'was saved' in said
   finally:
     first.kill()
-  [step, *_] = checkpoints.steps(workdir / 'checkpoints' / 'pretrain')
-  folder = workdir / 'checkpoints' / 'pretrain' / str(step)
-  assert checkpoints.find_fault(folder) is None
+  assert_saved(workdir)
   lock.check(workdir)
 
 
@@ -94,9 +98,7 @@ def test_a_terminal_that_hangs_up_saves(tmp_path):
     assert process.wait(timeout=240) == 143
   finally:
     process.kill()
-  [step, *_] = checkpoints.steps(workdir / 'checkpoints' / 'pretrain')
-  folder = workdir / 'checkpoints' / 'pretrain' / str(step)
-  assert checkpoints.find_fault(folder) is None
+  assert_saved(workdir)
 
 
 def drain(terminal):

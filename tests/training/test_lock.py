@@ -1,5 +1,6 @@
 """One run at a time in a folder, whatever happened to the one before."""
 
+from concurrent import futures
 import errno
 import os
 import re
@@ -73,11 +74,9 @@ def test_of_many_at_once_exactly_one_gets_it(tmp_path):
       refused.append(error)
       ended.wait()
 
-  threads = [threading.Thread(target=take) for _ in range(8)]
-  for thread in threads:
-    thread.start()
-  for thread in threads:
-    thread.join()
+  with futures.ThreadPoolExecutor(8) as pool:
+    for _ in range(8):
+      pool.submit(take)
   assert len(got) == 1 and len(refused) == 7
 
 

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 
 import pytest
 
@@ -111,12 +109,8 @@ for number, flags in enumerate(json.loads(sys.argv[1])):
 @pytest.fixture(scope='module')
 def refusals():
   """What each command says, and its exit status as a last line."""
-  said = subprocess.run(
-    [sys.executable, '-c', _EACH, json.dumps(list(COMMANDS))],
-    cwd=repository.ROOT,
-    capture_output=True,
-    text=True,
-    check=True,
+  said = repository.run_python(
+    '-c', _EACH, json.dumps(list(COMMANDS)), check=True
   ).stderr
   return dict(
     zip(COMMANDS, re.findall(r'(?s)(.*?)status (\d+)\n', said), strict=True)

@@ -20,10 +20,6 @@ def _run(workdir, *flags):
   return Run(Setup(repository.config_of(*attack.FLAGS, *flags)), workdir)
 
 
-def _assert_same_run(ours, theirs):
-  assert attack.end(ours) == attack.end(theirs)
-
-
 @pytest.fixture(scope='module')
 def uninterrupted(tmp_path_factory):
   workdir = tmp_path_factory.mktemp('uninterrupted') / 'run'
@@ -35,7 +31,7 @@ def test_stopped_at_random_moments(uninterrupted, tmp_path):
   seed = int(os.environ.get('SRGAN_JAX_KILL_SEED', str(time.time_ns())))
   print(f'SRGAN_JAX_KILL_SEED={seed}')
   assert attack.kill(tmp_path / 'run', 2, seed)
-  _assert_same_run(tmp_path / 'run', uninterrupted)
+  assert attack.end(tmp_path / 'run') == attack.end(uninterrupted)
 
 
 def test_a_full_disk_is_said_and_a_run_goes_on(uninterrupted, tmp_path):
@@ -54,7 +50,7 @@ def finished(uninterrupted, tmp_path):
 
 def test_a_finished_run_started_again_changes_nothing(uninterrupted, finished):
   _run(finished).train()
-  _assert_same_run(finished, uninterrupted)
+  assert attack.end(finished) == attack.end(uninterrupted)
 
 
 def test_a_changed_config_is_refused_by_its_fields(finished):
@@ -85,16 +81,23 @@ def test_what_was_trained_cannot_be_shortened(
 ):
   with pytest.raises(ValueError, match=message):
     _run(finished, f'--config.{change}')
-  _assert_same_run(finished, uninterrupted)
+  assert attack.end(finished) == attack.end(uninterrupted)
 
 
 def test_other_photos_are_refused(finished, tmp_path):
   photos = tmp_path / 'photos'
   shutil.copytree(repository.PHOTOS / 'train', photos)
-  _run(finished, f'--config.data.source=folder:{photos}')  # only moved
-  next(photos.iterdir()).unlink()
+  source = f'--config.data.source=folder:{photos}'
+  _run(finished, source)  # only moved
+  path = next(photos.iterdir())
+  data = bytearray(path.read_bytes())
+  data[-20] ^= 1  # of the pixels; sizes stay
+  path.write_bytes(data)
+  with pytest.raises(ValueError, match='another config: inputs.image_contents'):
+    _run(finished, source)
+  path.unlink()
   with pytest.raises(ValueError, match=r'inputs\.images \(10 before, 9 now\)'):
-    _run(finished, f'--config.data.source=folder:{photos}')
+    _run(finished, source)
 
 
 def test_lines_past_the_restored_step_are_cut(tmp_path):

@@ -13,17 +13,14 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from srgan_jax import cli, upscale
+from srgan_jax import cli
 from srgan_jax.imaging import png
 from tests.support import repository, signals
 from tests.support.image_files import encode, noise, with_chunks
+from tests.support.upscaling import run
 
 COMMAND = [sys.executable, '-m', 'srgan_jax.upscale']
 PICTURE = encode(Image.new('RGB', (6, 5), (9, 99, 199)))
-
-
-def run(*arguments):
-  return upscale.main([str(argument) for argument in arguments])
 
 
 def put(*paths):
@@ -63,18 +60,14 @@ def test_every_name_is_kept(model, tmp_path, capsys):
   assert {row['status'] for row in rows} == {'done'}
 
 
-@pytest.mark.parametrize('encoding', ['ascii', 'cp1252'])
-def test_names_that_a_console_cannot_show_are_made_and_said(
-  encoding, model, tmp_path
-):
+def test_names_that_a_console_cannot_show_are_made_and_said(model, tmp_path):
   put(*(tmp_path / 'in' / name for name in STRANGE[:3]))
   (tmp_path / 'in' / os.fsdecode(b'b\xe9d.jpg')).write_bytes(b'nothing')
   result = subprocess.run(
     [*COMMAND, 'in', '-o', 'out', '--model', str(model)],
     cwd=tmp_path,
     capture_output=True,
-    env=os.environ
-    | {'PYTHONIOENCODING': encoding, 'PYTHONPATH': str(repository.ROOT)},
+    env=repository.environment() | {'PYTHONIOENCODING': 'ascii'},
   )
   assert result.returncode == 1 and b'Traceback' not in result.stderr
   assert result.stderr.startswith(rb'srgan-upscale: in/b\udce9d.jpg: not a')
@@ -125,26 +118,42 @@ def test_an_output_that_cannot_be_is_one_line(
 
 
 @pytest.mark.parametrize(
-  ('inputs', 'output', 'why'),
+  ('arguments', 'why'),
   [
-    (['a.png'], 'b.gif', r'b.gif: .gif is not written'),
-    (['a.png'], 'b.HEIC', r'b.HEIC: .heic is not written'),
-    (['a.png'], 'b.mp4', r'.mp4 is not written'),
-    (['a.png'], 'b.svg', r'.svg is not written'),
-    (['a.png', 'b.png'], 'c.png', 'c.png is a single picture'),
-    (['.'], 'c.jpg', 'c.jpg is a single picture'),
-    (['a.png', '--format', 'jpg'], 'c.png', 'c.png: its ending is not of'),
-    (['a.png', 'b.png'], '-', 'takes a single picture'),
+    ('a.png -o b.gif', 'b.gif: .gif is not written'),
+    ('a.png -o b.HEIC', 'b.HEIC: .heic is not written'),
+    ('a.png -o b.mp4', '.mp4 is not written'),
+    ('a.png b.png -o c.png', 'c.png is a single picture'),
+    ('. -o c.jpg', 'c.jpg is a single picture'),
+    ('a.png --format jpg -o c.png', 'c.png: its ending is not of'),
+    ('a.png b.png -o -', 'takes a single picture'),
+    ('-', 'standard input takes an output'),
+    ('a.png --suffix=', 'would overwrite an input'),
+    ('a.png --scale 2 --width 9', '--scale, or a --width'),
+    ('a.png --model srgn', 'did you mean srgan?'),
+    ('a.png --model no.safetensors', 'no.safetensors: no'),
+    ('a.png --scale 64 --max-megapixels 0', '0 is not in'),
+    ('a.png --scale 0.5', 'not from 1 to 64'),
+    ('a.png --tile 20', 'larger than 24'),
+    ('empty -o out', 'empty has no pictures'),
+    ('no.png', 'No such file'),
+    ('a.png --report no/r.csv', 'r.csv: there is no folder'),
+    ('a.png -o a.png/x/y', 'a.png is a file, not a folder'),
   ],
 )
-def test_an_ending_that_cannot_be_written_is_refused(
-  inputs, output, why, tmp_path, capsys, monkeypatch
+def test_what_cannot_be_is_one_line(
+  arguments, why, model, tmp_path, capsys, monkeypatch
 ):
   monkeypatch.chdir(tmp_path)
   put(tmp_path / 'a.png', tmp_path / 'b.png')
-  assert run(*inputs, '-o', output) == 1
-  (line,) = capsys.readouterr().err.splitlines()
-  assert why in line
+  (tmp_path / 'empty').mkdir()
+  try:
+    code = run('--model', model, *arguments.split())
+  except SystemExit as error:
+    code = error.code
+  *usage, line = capsys.readouterr().err.splitlines()
+  assert code and why in line
+  assert not usage or usage[0].startswith('usage: ')
   assert names_in(tmp_path) == {'a.png', 'b.png'}
 
 

@@ -93,19 +93,14 @@ SIZES = [
 ]  # fmt: skip
 
 
-def test_tiled_is_the_plain_network_at_every_size():
-  tiled = upscaler.Upscaler(*network(), tile=32)
-  for size in SIZES:
+@pytest.mark.parametrize(
+  ('fields', 'sizes'), [({}, SIZES), (FIELDS[1], [(9, 20), (50, 33)])]
+)
+def test_tiled_is_the_plain_network_at_every_size(fields, sizes):
+  tiled = upscaler.Upscaler(*network(**fields), tile=32)
+  for size in sizes:
     image = noise(*size, 3)
-    sr = tiled(image)
-    assert np.abs(sr - plain(image)).max() <= 0.51, size
-
-
-def test_a_network_with_an_input_mean_is_tiled_alike():
-  tiled = upscaler.Upscaler(*network(**FIELDS[1]), tile=32)
-  for size in ((9, 20), (50, 33)):
-    image = noise(*size, 3)
-    assert np.abs(tiled(image) - plain(image, **FIELDS[1])).max() <= 0.51
+    assert np.abs(tiled(image) - plain(image, **fields)).max() <= 0.51, size
 
 
 def test_pictures_of_a_tile_or_more_share_one_program():
@@ -115,7 +110,8 @@ def test_pictures_of_a_tile_or_more_share_one_program():
     tiled(noise(*size, 3))
     tiled(noise(*size, 3).astype(np.uint16))
     tiled(noise(*size))
-  assert upscaler._network.cache_info().currsize == 1
+  programs = upscaler._network.cache_info()
+  assert programs.currsize == 1 and programs.maxsize is not None
 
 
 def test_small_pictures_of_many_sizes_share_few_programs(monkeypatch):
@@ -127,18 +123,6 @@ def test_small_pictures_of_many_sizes_share_few_programs(monkeypatch):
     sr = automatic(image)
     assert i % 10 or np.abs(sr - plain(image)).max() <= 0.51
   assert len(set(map(tuple, sizes))) == 40 and len(set(shapes)) <= 8
-
-
-def test_each_shape_has_a_program_that_can_be_dropped(monkeypatch):
-  upscaler._network.cache_clear()
-  automatic = upscaler.Upscaler(*network())
-  for length in (20, 60, 90):
-    automatic(noise(20, length, 3))
-  assert upscaler._network.cache_info().currsize == 3
-  assert upscaler._network.cache_info().maxsize is not None
-  generator = automatic._fast
-  program = upscaler._network(generator, 1, 0, (1, 32, 96, 3))
-  assert upscaler._network.cache_info().hits and program._cache_size() == 1
 
 
 def test_small_tiles_and_batches_go_through_together(monkeypatch):

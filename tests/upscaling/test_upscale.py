@@ -11,16 +11,16 @@ import numpy as np
 from PIL import ExifTags, Image
 import pytest
 
-from srgan_jax import upscale
 from srgan_jax.imaging import pictures, writing
 from srgan_jax.upscaling import upscaler
 from tests.support import repository
 from tests.support.image_files import deep, encode, huge, profile
-from tests.support.upscaling import nearest_neighbour, noise, save_generator
-
-
-def run(*arguments):
-  return upscale.main([str(argument) for argument in arguments])
+from tests.support.upscaling import (
+  nearest_neighbour,
+  noise,
+  run,
+  save_generator,
+)
 
 
 def nasty_files():
@@ -92,14 +92,8 @@ def test_metadata_goes_through_the_command(model, tmp_path):
   exif[ExifTags.Base.Make] = 'A maker'
   exif[ExifTags.Base.Orientation] = 8
   source = tmp_path / 'photo.jpg'
-  source.write_bytes(
-    encode(
-      Image.fromarray(noise(8, 9, 3)),
-      'JPEG',
-      exif=exif,
-      icc_profile=profile(),
-      dpi=(300, 300),
-    )
+  Image.fromarray(noise(8, 9, 3)).save(
+    source, exif=exif, icc_profile=profile(), dpi=(300, 300)
   )
   assert run(source, '-o', tmp_path / 'large.jpg', '--model', model) == 0
   with Image.open(tmp_path / 'large.jpg') as image:
@@ -135,10 +129,8 @@ def test_no_picture_takes_anothers_place(model, tmp_path, capsys):
   assert (tmp_path / 'a.png').read_bytes() == before
   # With another ending, a name that is taken keeps its own.
   out = tmp_path / 'out'
-  assert (
-    run(tmp_path / 'a.png', tmp_path / 'a.gif', '-o', out, '--model', model)
-    == 0
-  )
+  both = tmp_path / 'a.png', tmp_path / 'a.gif'
+  assert run(*both, '-o', out, '--model', model) == 0
   assert {path.name for path in out.iterdir()} == {'a.png', 'a.gif.png'}
 
 
@@ -150,11 +142,9 @@ def test_of_two_pictures_with_one_name_the_rest_are_made(
     Image.new('RGB', (6, 5)).save(tmp_path / name)
   out = tmp_path / 'out'
   assert run(tmp_path / 'x', tmp_path / 'y', '-o', out, '--model', model) == 1
-  lines = capsys.readouterr().err.splitlines()
-  assert len(lines) == 1
-  assert all(
-    str(tmp_path / name) in lines[0] for name in ('x/a.png', 'y/a.png')
-  )
+  (line,) = capsys.readouterr().err.splitlines()
+  assert str(tmp_path / 'x/a.png') in line
+  assert str(tmp_path / 'y/a.png') in line
   assert {path.name for path in out.iterdir()} == {'a.png', 'b.png'}
 
 
@@ -163,28 +153,6 @@ def test_results_in_the_input_folder_are_no_input(model, tmp_path):
   for _ in range(2):
     assert run(tmp_path, '-o', tmp_path / 'x4', '--model', model) == 0
   assert len(list(tmp_path.rglob('*.png'))) == 2
-
-
-def test_what_cannot_begin_is_one_line(model, tmp_path, capsys):
-  (tmp_path / 'empty').mkdir()
-  Image.new('RGB', (6, 5)).save(tmp_path / 'a.png')
-  for arguments, line in (
-    ((tmp_path / 'empty', '--model', model), 'empty has no pictures'),
-    ((tmp_path / 'a.png', '--model', 'no.safetensors'), 'no.safetensors: no'),
-    ((tmp_path / 'a.png', '--model', model, '--tile', '20'), 'larger than 24'),
-    ((tmp_path / 'no.png', '--model', model), 'No such file'),
-    (
-      (tmp_path / 'a.png', '--report', tmp_path / 'no' / 'r.csv'),
-      'r.csv: there is no folder',
-    ),
-    (
-      (tmp_path / 'a.png', '--output', tmp_path / 'a.png' / 'x' / 'y'),
-      'a.png is a file, not a folder',
-    ),
-  ):
-    assert run('-o', tmp_path / 'out', *arguments) == 1
-    error = capsys.readouterr().err
-    assert line in error and len(error.splitlines()) == 1
 
 
 def test_a_failing_network_or_disk_is_one_line_a_picture(
@@ -260,14 +228,20 @@ def test_no_level_shifts_in_any_dtype(dtype):
   np.testing.assert_allclose(sr, expected, atol=0 if top > 1 else 1e-6)
 
 
-COMMAND = [sys.executable, '-m', 'srgan_jax.upscale']
-
-
 def test_standard_input_and_output_and_a_cache(model, tmp_path):
   """A process of its own, which also fills the cache of compiled programs."""
   data = encode(Image.fromarray(noise(9, 7, 3)), 'JPEG')
   result = subprocess.run(
-    [*COMMAND, '-', '-o', '-', '--model', str(model)],
+    [
+      sys.executable,
+      '-m',
+      'srgan_jax.upscale',
+      '-',
+      '-o',
+      '-',
+      '--model',
+      str(model),
+    ],
     cwd=repository.ROOT,
     input=data,
     capture_output=True,

@@ -15,7 +15,9 @@ from tests.support.videos import (
 )
 
 pytest.importorskip('av')
-from srgan_jax.upscaling.video import formats, upscale_video
+from srgan_jax.upscaling.video import upscale_video
+
+pytestmark = needs_ffmpeg
 
 PICTURES = 'testsrc=size=32x24:rate=10:duration=0.3'
 HDR = (
@@ -31,7 +33,6 @@ def make(path, pixel_format, *options, pictures=PICTURES):
   )
 
 
-@needs_ffmpeg
 @pytest.mark.parametrize(
   'given, container, kept, note',
   [
@@ -66,7 +67,6 @@ def test_a_pixel_format_stays_or_a_note_says_what_is_lost(
   assert notes == ([f'{source}: {note}'] if note else [])
 
 
-@needs_ffmpeg
 def test_values_of_ten_bits_stay(tmp_path):
   source, out = tmp_path / 'in.mkv', tmp_path / 'out.mp4'
   # A ramp that 8 bits would show as steps of four.
@@ -85,7 +85,6 @@ def test_values_of_ten_bits_stay(tmp_path):
   assert np.abs(difference).max() < 160  # of 65535: 2.5 levels of 10 bits
 
 
-@needs_ffmpeg
 @pytest.mark.parametrize('count', [1, 2, 3])
 def test_a_few_frames_are_enough(tmp_path, count):
   source, out = tmp_path / 'in.mkv', tmp_path / 'out.mp4'
@@ -95,7 +94,6 @@ def test_a_few_frames_are_enough(tmp_path, count):
     assert times(out) == pytest.approx([i / 10 for i in range(count)])
 
 
-@needs_ffmpeg
 @pytest.mark.parametrize(
   'container, encoder, decoder',
   [
@@ -121,7 +119,6 @@ def test_transparency_stays(tmp_path, container, encoder, decoder):
   assert np.abs(colour - (0x40, 0xC0, 0x80)).max() <= 6
 
 
-@needs_ffmpeg
 def test_transparency_of_vp9_is_read(tmp_path):
   source, out = tmp_path / 'in.webm', tmp_path / 'out.webm'
   run_ffmpeg(
@@ -137,7 +134,6 @@ def test_transparency_of_vp9_is_read(tmp_path):
   assert np.abs(pixels[..., 3].astype(int) - 128).max() <= 4
 
 
-@needs_ffmpeg
 def test_what_cannot_be_transparent_lies_over_black(tmp_path):
   source, out = tmp_path / 'in.mkv', tmp_path / 'out.mp4'
   run_ffmpeg(
@@ -150,7 +146,6 @@ def test_what_cannot_be_transparent_lies_over_black(tmp_path):
   assert np.abs(made.astype(int) - 128).max() <= 2
 
 
-@needs_ffmpeg
 @pytest.mark.parametrize('container', ['.mp4', '.mkv', '.mov'])
 def test_hdr_stays(tmp_path, container):
   source, out = tmp_path / 'in.mp4', tmp_path / f'out{container}'
@@ -183,7 +178,6 @@ def test_hdr_stays(tmp_path, container):
   assert np.abs(pixels - originals).max() < 160  # 2.5 levels of 10 bits
 
 
-@needs_ffmpeg
 def test_hdr_never_becomes_8_bits(tmp_path):
   source, out = tmp_path / 'in.mkv', tmp_path / 'out.webm'
   make(source, 'yuv420p10le', '-color_trc', 'arib-std-b67')
@@ -193,7 +187,6 @@ def test_hdr_never_becomes_8_bits(tmp_path):
   assert [path.name for path in tmp_path.iterdir()] == ['in.mkv']
 
 
-@needs_ffmpeg
 def test_a_matrix_that_cannot_be_converted_is_refused(tmp_path):
   source = tmp_path / 'in.mkv'
   make(
@@ -204,7 +197,6 @@ def test_a_matrix_that_cannot_be_converted_is_refused(tmp_path):
     upscale_video(source, tmp_path / 'out.mp4', nearest)
 
 
-@needs_ffmpeg
 @pytest.mark.parametrize(
   'encoder, container, name, tag',
   [
@@ -224,7 +216,6 @@ def test_other_encoders(tmp_path, encoder, container, name, tag):
   assert made['pix_fmt'] == 'yuv420p'
 
 
-@needs_ffmpeg
 def test_a_pixel_format_can_be_asked_for(tmp_path):
   source, out = tmp_path / 'in.mkv', tmp_path / 'out.mp4'
   make(source, 'yuv444p10le')
@@ -242,11 +233,3 @@ def test_a_pixel_format_can_be_asked_for(tmp_path):
   ):
     with pytest.raises(ValueError, match=message):
       upscale_video(source, out, nearest, encoder=encoder, pixel_format=name)
-
-
-def test_formats_are_described():
-  assert formats.describe('gray') == (False, False, 8, (0, 0))
-  assert formats.describe('pal8') == (False, True, 8, (64, 64))
-  assert formats.describe('yuva420p10le') == (True, False, 10, (32, 32))
-  with pytest.raises(ValueError, match='cuda cannot be read'):
-    formats.describe('cuda')

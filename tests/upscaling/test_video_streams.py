@@ -21,6 +21,8 @@ from tests.support.videos import (
 av = pytest.importorskip('av')
 from srgan_jax.upscaling.video import upscale_video
 
+pytestmark = needs_ffmpeg
+
 # Dark with a flash from 0.3 to 0.4 s, silent with a beep at the same time.
 FLASH = (
   'color=c=black:size=32x32:rate=25:duration=0.8,'
@@ -65,7 +67,6 @@ def late(tmp_path_factory):
   return make_one
 
 
-@needs_ffmpeg
 @pytest.mark.parametrize('target', ['mp4', 'mkv', 'mov'])
 @pytest.mark.parametrize('given', CONTAINERS)
 def test_streams_start_as_far_apart_as_before(late, tmp_path, given, target):
@@ -92,7 +93,6 @@ def flash_and_beep(path):
   raise AssertionError('no beep')
 
 
-@needs_ffmpeg
 @pytest.mark.parametrize('target', ['mp4', 'mkv', 'webm'])
 @pytest.mark.parametrize('given', ['ts', 'mp4'])
 def test_what_is_seen_and_heard_stays_together(late, tmp_path, given, target):
@@ -104,7 +104,6 @@ def test_what_is_seen_and_heard_stays_together(late, tmp_path, given, target):
   assert made_flash - made_beep == pytest.approx(flash - beep, abs=0.02)
 
 
-@needs_ffmpeg
 def test_joined_recordings_go_on_without_a_gap(tmp_path):
   parts = []
   for offset in (0, 100, 7):
@@ -121,7 +120,6 @@ def test_joined_recordings_go_on_without_a_gap(tmp_path):
   assert np.diff(times(out)).max() < 0.2
 
 
-@needs_ffmpeg
 @pytest.mark.parametrize('target', ['mp4', 'mkv', 'mov', 'webm'])
 def test_tags_of_phones_stay(tmp_path, target):
   given = {
@@ -154,7 +152,6 @@ def test_tags_of_phones_stay(tmp_path, target):
   assert timecodes and timecodes[0].startswith('01:02:03')
 
 
-@needs_ffmpeg
 def test_tags_that_are_lost_are_named(tmp_path):
   source, out = tmp_path / 'in.mkv', tmp_path / 'out.mp4'
   cover = tmp_path / 'cover.jpg'
@@ -169,7 +166,6 @@ def test_tags_that_are_lost_are_named(tmp_path):
   assert tags(out)['title'] == 'T'
 
 
-@needs_ffmpeg
 @pytest.mark.parametrize('target', ['mp4', 'mkv', 'webm', 'mov'])
 def test_languages_titles_and_chapters_stay(tmp_path, target):
   chapters = tmp_path / 'chapters.txt'
@@ -195,7 +191,6 @@ def test_languages_titles_and_chapters_stay(tmp_path, target):
   assert float(found[1]['start_time']) == pytest.approx(0.2, abs=0.01)
 
 
-@needs_ffmpeg
 @pytest.mark.parametrize('given', ['mp4', 'mkv'])
 @pytest.mark.parametrize('target', ['mp4', 'mkv', 'mov', 'webm'])
 def test_covers_stay_where_the_container_has_them(tmp_path, given, target):
@@ -225,7 +220,6 @@ def test_covers_stay_where_the_container_has_them(tmp_path, given, target):
     assert 'the cover is left out: .mp4 and .mkv hold it' in notes[-1]
 
 
-@needs_ffmpeg
 def test_attachments_stay_in_matroska(tmp_path):
   font = tmp_path / 'fancy.ttf'
   font.write_bytes(b'\0\1\0\0' + bytes(100))
@@ -244,7 +238,6 @@ def test_attachments_stay_in_matroska(tmp_path):
   ]
 
 
-@needs_ffmpeg
 @pytest.mark.parametrize(
   'codec, target, made, keeps',
   [
@@ -283,7 +276,6 @@ def test_sound_is_copied_or_encoded_anew_with_a_note(
   assert loudest > 0.05 or heard[0].dtype == np.int16
 
 
-@needs_ffmpeg
 @pytest.mark.parametrize('target', ['mp4', 'mkv', 'mov'])
 def test_streams_that_nothing_decodes_are_left_out(tmp_path, target):
   source, out = tmp_path / 'in.mov', tmp_path / f'out.{target}'
@@ -299,7 +291,6 @@ def test_streams_that_nothing_decodes_are_left_out(tmp_path, target):
   assert kinds == ['video', 'audio']
 
 
-@needs_ffmpeg
 @pytest.mark.parametrize('target', ['mp4', 'mkv', 'mov'])
 def test_data_and_second_pictures_are_left_out(tmp_path, target):
   blob = tmp_path / 'blob.bin'
@@ -316,7 +307,6 @@ def test_data_and_second_pictures_are_left_out(tmp_path, target):
   assert streams(out).keys() == {'video', 'audio'}
 
 
-@needs_ffmpeg
 def test_damaged_sound_does_not_stop_a_video(tmp_path):
   source, out = tmp_path / 'in.mkv', tmp_path / 'out.webm'
   make(source, '-c:a', 'aac')
@@ -333,7 +323,6 @@ def test_damaged_sound_does_not_stop_a_video(tmp_path):
   assert float(streams(out)['audio']['tags']['DURATION'][-12:]) > 0.4
 
 
-@needs_ffmpeg
 def test_a_change_of_size_is_scaled_to_the_first(tmp_path):
   parts = []
   for number, size in enumerate(('32x24', '48x32')):
@@ -353,7 +342,6 @@ def test_a_change_of_size_is_scaled_to_the_first(tmp_path):
   assert frames(out, 128, 96).shape[0] > 15
 
 
-@needs_ffmpeg
 def test_interlaced_video_is_deinterlaced(tmp_path):
   source, out = tmp_path / 'in.mkv', tmp_path / 'out.mp4'
   # The fields are black and white in turn, so that all is moving.

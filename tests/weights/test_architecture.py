@@ -10,11 +10,7 @@ from srgan_jax.models.generator import Generator
 from srgan_jax.weights import architecture
 
 SIZES = {'blocks': 1, 'channels': 4}
-SWITCHES = {
-  'middle': 'prelu',
-  'output': 'tanh',
-  'input_mean': (0.4, 0.5, 0.6),
-}
+SWITCHES = {'middle': 'prelu', 'output': 'tanh', 'input_mean': (0.4, 0.5, 0.6)}
 
 
 def zeros(network, side):
@@ -25,10 +21,8 @@ def zeros(network, side):
 
 
 def test_the_papers_generator_is_its_sizes():
-  assert architecture.of_generator(Generator()) == {
-    'blocks': 16,
-    'channels': 64,
-  }
+  papers = architecture.of_generator(Generator())
+  assert papers == {'blocks': 16, 'channels': 64}
   # How it was initialised or computes is not what it is.
   other = Generator(1, 4, np.dtype('float16'), init_scheme='he')
   assert architecture.of_generator(other) == SIZES
@@ -40,11 +34,9 @@ def test_switches_come_back_from_a_file(tmp_path, name):
   generator = Generator(**SIZES, **{name: SWITCHES[name]})
   fields = architecture.of_generator(generator)
   assert fields == {**SIZES, name: SWITCHES[name]}
-
   weights.save_generator(
     path, zeros(generator, 8), architecture=fields, training={}
   )
-
   assert weights.load_generator(path)[0] == generator
   if name == 'middle':
     with pytest.raises(ValueError, match='g.safetensors: lacks .*norm_mid'):
@@ -66,6 +58,7 @@ def test_switches_come_back_from_a_file(tmp_path, name):
     {'input_mean': [127.5, 127.5, 127.5]},
     {'scale': 2},
     {'blocks': 0},
+    {'blocks': 10**9},
     {'blocks': True},
     {'channels': 1e9},
   ],
@@ -80,11 +73,9 @@ def test_a_discriminator_comes_back_from_a_file(tmp_path):
   path = tmp_path / 'd.safetensors'
   fields = {'channels': 2, 'image_size': 32}
   variables = zeros(Discriminator(2), 32)
-
   weights.save_discriminator(
     path, variables, architecture=fields, training={'label': 'x'}
   )
-
   network, loaded, metadata = weights.load_discriminator(path)
   assert network == Discriminator(2)
   assert metadata['training'] == {'label': 'x'}

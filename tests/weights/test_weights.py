@@ -24,9 +24,7 @@ from tests.support.weight_files import (
 
 def test_generator_round_trip(generator_file):
   variables = make_variables()
-
   module, loaded, metadata = weights.load_generator(generator_file)
-
   assert module == generator.Generator(blocks=2, channels=8)
   jax.tree.map(np.testing.assert_array_equal, loaded, variables)
   assert metadata['architecture'] == ARCHITECTURE
@@ -34,11 +32,6 @@ def test_generator_round_trip(generator_file):
   assert metadata['scale'] == 4
   assert metadata['input_range'] == [0, 1]
   assert metadata['output_range'] == [-1, 1]
-  lr = jax.random.uniform(jax.random.key(1), (1, 8, 8, 3))
-  np.testing.assert_array_equal(
-    module.apply(loaded, lr, train=False),
-    module.apply(variables, lr, train=False),
-  )
 
 
 def test_tensor_names_are_the_tree(generator_file):
@@ -55,9 +48,7 @@ def test_tensor_names_are_the_tree(generator_file):
 
 def test_vgg_round_trip(vgg_file):
   network = make_network()
-
   loaded = weights.load_vgg(vgg_file)
-
   assert loaded.depth == 19
   assert loaded.preprocessing == PREPROCESSING
   assert dict(loaded.feature_scale) == dict(network.feature_scale)
@@ -71,23 +62,10 @@ def test_vgg_round_trip(vgg_file):
   assert hash(jax.tree.structure(loaded)) == hash(jax.tree.structure(loaded))
 
 
-def test_discriminator_round_trip(tmp_path):
-  path = tmp_path / 'd.safetensors'
-  tree = {'params': {'dense': {'bias': np.arange(3, dtype=np.float32)}}}
-
-  weights.save(path, 'discriminator', tree, {'architecture': {'channels': 8}})
-  loaded, metadata = weights.load(path, 'discriminator')
-
-  np.testing.assert_array_equal(loaded['params']['dense']['bias'], [0, 1, 2])
-  assert metadata['architecture'] == {'channels': 8}
-
-
 def test_transposed_arrays_keep_their_order(tmp_path):
   path = tmp_path / 'd.safetensors'
   matrix = np.arange(6, dtype=np.float32).reshape(2, 3).T
-
   weights.save(path, 'discriminator', {'a': matrix}, {'architecture': {}})
-
   loaded, _ = weights.load(path, 'discriminator')
   np.testing.assert_array_equal(loaded['a'], matrix)
 
@@ -125,7 +103,6 @@ def test_interrupted_save_leaves_the_old_file(generator_file, monkeypatch):
       architecture=ARCHITECTURE,
       training={},
     )
-
   assert generator_file.read_bytes() == before
   assert os.listdir(generator_file.parent) == [generator_file.name]
 
@@ -166,7 +143,6 @@ def test_half_precision_comes_back_as_float32(tmp_path, kind, dtype, error):
     facts = {'architecture': ARCHITECTURE, 'training': {}}
     weights.save_generator(path, original, **facts, dtype=dtype)
     _, loaded, _ = weights.load_generator(path)
-
   errors = jax.tree.map(
     lambda a, b: np.max(np.abs(a / b - 1)), loaded, original
   )

@@ -1,13 +1,13 @@
 """Files that are not what they should be: refused in a line."""
 
+import json
+import re
+
 import numpy as np
 import pytest
 
 from srgan_jax import weights
-from tests.support.weight_files import (
-  refusal,
-  rewrite,
-)
+from tests.support.weight_files import refusal, rewrite
 
 
 def test_missing_file_says_what_to_run(tmp_path):
@@ -39,9 +39,7 @@ def test_missing_file_says_what_to_run(tmp_path):
 def test_other_files_are_refused(tmp_path, content, expected):
   path = tmp_path / 'vgg16.safetensors'
   path.write_bytes(content)
-
   message = refusal(weights.load_vgg, path)
-
   assert expected in message
   assert message.startswith(str(path))
   assert message.endswith('run python -m srgan_jax.convert.vgg SOURCE -o OUT')
@@ -56,151 +54,107 @@ def test_truncated_file_is_refused(vgg_file, keep):
   assert str(vgg_file) in message and 'is cut off' in message
 
 
-def set_metadata(key, value):
-  return lambda tensors, metadata: metadata.update({key: value})
+def edit(name, value=None):
+  """A change of a tensor or a field of metadata; without a value it goes."""
+
+  def change(tensors, metadata):
+    part = tensors if '/' in name else metadata
+    if value is None:
+      part.pop(name)
+    else:
+      part[name] = value
+
+  return change
 
 
-def drop_metadata(key):
-  return lambda tensors, metadata: metadata.pop(key)
+def sizes(**fields):
+  return edit('architecture', json.dumps(fields))
 
 
-def drop_tensor(name):
-  return lambda tensors, metadata: tensors.pop(name)
+def preprocessing(**changes):
+  fields = {'channel_order': 'rgb', 'value_range': [0, 1]}
+  return json.dumps(fields | {'mean': [0, 0, 0], 'std': [1, 1, 1]} | changes)
 
 
-def set_tensor(name, value):
-  return lambda tensors, metadata: tensors.update({name: value})
+def zeros(size, dtype=np.float32):
+  return np.zeros(size, dtype)
 
 
 @pytest.mark.parametrize(
   ('change', 'expected'),
   [
     (lambda tensors, metadata: metadata.clear(), 'no srgan_jax metadata'),
-    (drop_metadata('format'), 'no srgan_jax metadata'),
-    (set_metadata('format_version', '2'), "format version '2'"),
-    (set_metadata('kind', 'generator'), 'holds a generator, not a vgg'),
-    (drop_metadata('kind'), 'holds a None'),
-    (drop_metadata('architecture'), 'does not record its architecture'),
-    (set_metadata('architecture', '[1]'), 'does not record its architecture'),
-    (set_metadata('architecture', '{'), 'architecture not in JSON'),
-    (set_metadata('architecture', '{"depth": 11}'), 'depth 11'),
-    (set_metadata('architecture', '{"depth": [19]}'), r'depth \[19\]'),
-    (drop_metadata('preprocessing'), 'does not record its preprocessing'),
-    (set_metadata('preprocessing', 'null'), 'record its preprocessing'),
+    (edit('format'), 'no srgan_jax metadata'),
+    (edit('format_version', '2'), "format version '2'"),
+    (edit('kind', 'generator'), 'holds a generator, not a vgg'),
+    (edit('kind'), 'holds a None'),
+    (edit('architecture'), 'does not record its architecture'),
+    (edit('architecture', '[1]'), 'does not record its architecture'),
+    (edit('architecture', '{'), 'architecture not in JSON'),
+    (edit('architecture', '{"depth": 11}'), 'depth 11'),
+    (edit('architecture', '{"depth": [19]}'), r'depth \[19\]'),
+    (edit('preprocessing'), 'does not record its preprocessing'),
+    (edit('preprocessing', 'null'), 'record its preprocessing'),
+    (edit('preprocessing', '{"mean": [0, 0, 0]}'), 'wrong preprocessing'),
     (
-      set_metadata('preprocessing', '{"channel_order": "rgb"}'),
-      'wrong preprocessing',
-    ),
-    (
-      set_metadata(
-        'preprocessing',
-        '{"channel_order": "xyz", "value_range": [0, 1], "mean": [0, 0, 0],'
-        ' "std": [1, 1, 1]}',
-      ),
+      edit('preprocessing', preprocessing(channel_order='xyz')),
       "wrong preprocessing: .*'xyz'",
     ),
-    (drop_metadata('source'), 'does not record its source;'),
-    (drop_metadata('source_sha256'), 'does not record its source_sha256'),
-    (set_metadata('source_sha256', '"abc"'), 'record its source_sha256'),
-    (drop_metadata('converter_version'), 'record its converter_version'),
-    (set_metadata('dtype', '"float64"'), "wrong dtype: 'float64'"),
-    (set_metadata('dtype', '["float32"]'), r"wrong dtype: \['float32'\]"),
-    (set_metadata('dtype', '"float16"'), 'is float32, not float16'),
-    (drop_metadata('feature_scale'), 'does not record its feature_scale'),
-    (set_metadata('feature_scale', '{"conv2_2": 0}'), 'conv2_2=0'),
-    (set_metadata('feature_scale', '{"conv2_2": "1"}'), "conv2_2='1'"),
-    (set_metadata('feature_scale', '{"conv9_9": 1}'), 'conv9_9=1'),
+    (edit('source'), 'does not record its source;'),
+    (edit('source_sha256'), 'does not record its source_sha256'),
+    (edit('source_sha256', '"abc"'), 'record its source_sha256'),
+    (edit('converter_version'), 'record its converter_version'),
+    (edit('dtype', '"float64"'), "wrong dtype: 'float64'"),
+    (edit('dtype', '["float32"]'), r"wrong dtype: \['float32'\]"),
+    (edit('dtype', '"float16"'), 'is float32, not float16'),
+    (edit('feature_scale'), 'does not record its feature_scale'),
+    (edit('feature_scale', '{"conv2_2": 0}'), 'conv2_2=0'),
+    (edit('feature_scale', '{"conv2_2": "1"}'), "conv2_2='1'"),
+    (edit('feature_scale', '{"conv9_9": 1}'), 'conv9_9=1'),
     (
-      set_metadata('feature_scale', f'{{"conv2_2": 1{"0" * 400}}}'),
+      edit('feature_scale', f'{{"conv2_2": 1{"0" * 400}}}'),
       'wrong feature_scale: conv2_2=10000',
     ),
     (
-      set_metadata(
-        'preprocessing',
-        f'{{"channel_order": "rgb", "value_range": [0, 1{"0" * 400}],'
-        ' "mean": [0, 0, 0], "std": [1, 1, 1]}',
-      ),
+      edit('preprocessing', preprocessing(value_range=[0, 10**400])),
       'wrong preprocessing',
     ),
-    (drop_tensor('params/conv1_2/bias'), r'lacks params/conv1_2/bias \(1 '),
-    (drop_tensor('params/conv2_2/kernel'), 'lacks params/conv2_2/kernel'),
+    (edit('params/conv1_2/bias'), r'lacks params/conv1_2/bias \(1 '),
+    (edit('params/conv2_2/kernel'), 'lacks params/conv2_2/kernel'),
+    (edit('params/dense/kernel', zeros(3)), 'has params/dense/kernel'),
+    (edit('params/conv1_1/bias', zeros(63)), r'bias is \(63,\), not \(64,\)'),
+    (edit('params/conv1_1/bias', zeros(64, 'f2')), 'is float16, not float32'),
     (
-      set_tensor('params/dense/kernel', np.zeros(3, np.float32)),
-      'has params/dense/kernel',
-    ),
-    (
-      set_tensor('params/conv1_1/bias', np.zeros(63, np.float32)),
-      r'params/conv1_1/bias is \(63,\), not \(64,\)',
-    ),
-    (
-      set_tensor('params/conv1_1/bias', np.zeros(64, np.float16)),
-      'is float16, not float32',
-    ),
-    (
-      set_tensor('params/conv1_1/bias', np.full(64, np.nan, np.float32)),
+      edit('params/conv1_1/bias', zeros(64) + np.nan),
       'params/conv1_1/bias has values that are not finite',
     ),
-    (
-      set_tensor('params/conv1_1', np.zeros(3, np.float32)),
-      'params/conv1_1 is both a tensor and a tree',
-    ),
+    (edit('params/conv1_1', zeros(3)), 'conv1_1 is both a tensor and a tree'),
     (lambda tensors, metadata: tensors.clear(), 'lacks params/conv1_1/bias'),
   ],
 )
 def test_wrong_vgg_files_are_refused(vgg_file, change, expected):
   rewrite(vgg_file, change)
-
-  with pytest.raises(ValueError, match=expected) as info:
-    weights.load_vgg(vgg_file)
-
-  message = str(info.value)
-  assert message.startswith(f'{vgg_file}: ') and '\n' not in message
+  message = refusal(weights.load_vgg, vgg_file)
+  assert message.startswith(f'{vgg_file}: ') and re.search(expected, message)
   assert message.endswith('python -m srgan_jax.convert.vgg SOURCE -o OUT')
 
 
 @pytest.mark.parametrize(
   ('change', 'expected'),
   [
-    (set_metadata('kind', 'vgg'), 'holds a vgg, not a generator'),
-    (
-      set_metadata('architecture', '{"blocks": 1, "channels": 8}'),
-      'has batch_stats/block_1/norm_0/mean',
-    ),
-    (
-      set_metadata('architecture', '{"blocks": 2, "channels": 4}'),
-      r'is \(8,\), not \(4,\)',
-    ),
-    (drop_metadata('training'), 'does not record its training'),
-    (set_metadata('training', '[1]'), 'does not record its training'),
-    (
-      set_metadata('architecture', '{"blocks": 128, "channels": 8}'),
-      'has 38 tensors, too few for 128 blocks',
-    ),
-    (
-      set_metadata('architecture', '{"blocks": 1000000000, "channels": 8}'),
-      'must be blocks and channels',
-    ),
-    (
-      set_metadata('architecture', '{"blocks": true, "channels": 8}'),
-      'must be blocks and channels',
-    ),
-    (
-      set_metadata('architecture', '{"blocks": 2, "depth": 8}'),
-      'must be blocks and channels',
-    ),
-    (drop_tensor('batch_stats/norm_mid/var'), 'lacks batch_stats/norm_mid/var'),
-    (
-      drop_tensor('params/prelu_in/slope'),
-      r'lacks params/prelu_in/slope \(1 tensors missing\)',
-    ),
+    (edit('kind', 'vgg'), 'holds a vgg, not a generator'),
+    (sizes(blocks=1, channels=8), 'has batch_stats/block_1/norm_0/mean'),
+    (sizes(blocks=2, channels=4), r'is \(8,\), not \(4,\)'),
+    (edit('training'), 'does not record its training'),
+    (edit('training', '[1]'), 'does not record its training'),
+    (sizes(blocks=128, channels=8), 'has 38 tensors, too few for 128 blocks'),
+    (sizes(blocks=2, depth=8), 'must be blocks and channels'),
+    (edit('batch_stats/norm_mid/var'), 'lacks batch_stats/norm_mid/var'),
+    (edit('params/prelu_in/slope'), r'lacks .*/slope \(1 tensors missing\)'),
   ],
 )
 def test_wrong_generator_files_are_refused(generator_file, change, expected):
   rewrite(generator_file, change)
-
-  with pytest.raises(ValueError, match=expected) as info:
-    weights.load_generator(generator_file)
-
-  message = str(info.value)
-  assert message.startswith(f'{generator_file}: ') and '\n' not in message
-  assert 'srgan-upscale --list-models' in message
+  message = refusal(weights.load_generator, generator_file)
+  assert message.startswith(f'{generator_file}: ')
+  assert re.search(expected, message) and '--list-models' in message
