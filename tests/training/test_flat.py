@@ -109,3 +109,21 @@ def test_the_packed_loop_trains_as_single_plain_steps(
     d, expected_d = ours.discriminator, theirs.discriminator
     assert_close(d.params, expected_d.params, 2e-3)
     assert_close(d.batch_stats, expected_d.batch_stats, 2e-3)
+
+
+def test_forty_updates_end_where_plain_ones_do(monkeypatch):
+  run = functools.partial(
+    train,
+    small.pretrain_state(),
+    stage(stages.PRETRAIN, step_lib.Objective()),
+    steps=40,
+  )
+  with monkeypatch.context() as patch:
+    plain.add_as_gpus(patch)
+    ours, metrics = run(per_call=20, is_flat=True)
+  for part in ('normalize', 'normalize_batch', 'add_bias'):
+    monkeypatch.setattr(epilogues, part, getattr(plain, part))
+  theirs, expected = run(per_call=1, is_flat=False)
+  assert metrics['loss'][-1] < 0.8 * metrics['loss'][0]
+  np.testing.assert_allclose(metrics['loss'], expected['loss'], rtol=1e-3)
+  assert_close(ours.generator.params, theirs.generator.params, 1e-2)
