@@ -102,10 +102,8 @@ class _Program:
     numbers = state.generator.step + jnp.arange(len(rates))
     make = functools.partial(self._make_batch, pictures)
     if len(rates) > 1:
-      loop = self._loop_of_few_kernels if self.is_flat else self._loop
-      state, metrics = loop(
-        make, self._step, state, (rows, numbers), rates, perceptual
-      )
+      inputs = rows, numbers
+      state, metrics = self._loop(make, state, inputs, rates, perceptual)
     else:
       # Without the loop, in which XLA's CPU backend is slow.
       made = make(*jax.tree.map(lambda x: x[0], (rows, numbers)))
@@ -167,44 +165,37 @@ class _Program:
   def _loop(
     self,
     make: Callable[..., Batch],
-    step: Callable[..., Advanced],
     state: step_lib.PretrainState,
     inputs: Any,
     rates: jax.Array,
     perceptual: vgg.PerceptualNetwork | None,
   ) -> Advanced:
-    """Steps in turn; a step's metrics are kept as one array."""
+    """Steps in turn; a step's metrics are kept as one array.
+
+    Of few kernels, where `is_flat`: states are packed, VGG's parameters are
+    cast before the loop, and crops are cut there as well, except degraded
+    ones, which take too much memory.
+    """
     names: list[str] = []
+    as_stored = lambda network: network
+    if self.is_flat:
+      first, dtype = inputs[1][0], self.stage.objective.dtype
+      if self.degradation_seed is None:
+        inputs, make = jax.vmap(make)(*inputs), Batch
+      state = flat.pack(state, dtype, self.batch_norm == 'global')
+      perceptual = flat.turned(perceptual, dtype)
+      as_stored = flat.turned_back
 
     def body(state: Any, given: Any) -> tuple[Any, jax.Array]:
       inputs, rate = given
-      state, metrics = step(state, make(*inputs), rate, perceptual)
+      state, metrics = self._step(
+        state, make(*inputs), rate, as_stored(perceptual)
+      )
       names[:] = metrics
       return state, jnp.stack(list(metrics.values()))
 
     state, columns = jax.lax.scan(body, state, (inputs, rates))
-    return state, dict(zip(names, columns.T, strict=True))
-
-  def _loop_of_few_kernels(
-    self,
-    make: Callable[..., Batch],
-    step: Callable[..., Advanced],
-    state: step_lib.PretrainState,
-    inputs: Any,
-    rates: jax.Array,
-    perceptual: vgg.PerceptualNetwork | None,
-  ) -> Advanced:
-    """The same for GPUs: packed states, VGG's parameters cast before the loop.
-
-    Crops are cut before it as well; degraded ones take too much memory.
-    """
-    first, dtype = inputs[1][0], self.stage.objective.dtype
-    if self.degradation_seed is None:
-      inputs, make = jax.vmap(make)(*inputs), Batch
-    state = flat.pack(state, dtype, self.batch_norm == 'global')
-    turned_step = lambda state, made, rate, perceptual: step(
-      state, made, rate, flat.turned_back(perceptual)
-    )
-    turned = flat.turned(perceptual, dtype)
-    state, metrics = self._loop(make, turned_step, state, inputs, rates, turned)
-    return flat.unpack(state, first), metrics
+    metrics = dict(zip(names, columns.T, strict=True))
+    if self.is_flat:
+      state = flat.unpack(state, first)
+    return state, metrics
