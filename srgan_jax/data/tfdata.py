@@ -19,6 +19,7 @@ import numpy as np
 
 from srgan_jax import cli
 from srgan_jax.data import draw as draw_lib
+from srgan_jax.data.loader import come_cut
 from srgan_jax.data.source import Source
 from srgan_jax.imaging import resize
 
@@ -29,6 +30,7 @@ class TfDataLoader:
   """The loader of a training run: this process's crops, from tf.data."""
 
   pictures = None  # nothing lies on the device
+  crops = staticmethod(come_cut)
 
   def __init__(self, source: Source, **settings: Any):
     """Takes what `batches` takes.
@@ -50,11 +52,6 @@ class TfDataLoader:
       shard_index=jax.process_index(),
       shard_count=jax.process_count(),
     )
-
-  def crops(self, pictures: None, crops: dict[str, Any]) -> dict[str, Any]:
-    """The crops come cut; see `resident.ResidentLoader.crops`."""
-    del pictures
-    return crops
 
 
 def batches(

@@ -19,7 +19,7 @@ import numpy as np
 
 from srgan_jax import sharding
 from srgan_jax.data import draw, opening, resident
-from srgan_jax.data.loader import Cut
+from srgan_jax.data.loader import Cut, come_cut
 from srgan_jax.speed import stand_ins
 from srgan_jax.training import stages
 from srgan_jax.training.setup import Setup
@@ -150,7 +150,7 @@ def _abstract_input(
   """The shapes of rows and of pictures, and what cuts crops from them."""
   if loader == 'synthetic':
     crops = stand_ins.abstract_crops(config, steps)
-    return crops, None, lambda pictures, rows: rows
+    return crops, None, come_cut
   stand_ins.use_photos(config)
   source = opening.open_source(config.data.source, min_size=config.crop_size)
 

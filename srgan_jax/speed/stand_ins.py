@@ -13,7 +13,7 @@ import numpy as np
 
 import srgan_jax
 from srgan_jax import sharding
-from srgan_jax.data.loader import Cut
+from srgan_jax.data.loader import Cut, come_cut
 from srgan_jax.evaluation import dists
 from srgan_jax.imaging import resize
 from srgan_jax.models import vgg
@@ -60,7 +60,7 @@ def make_update(
   stage: stages.Stage,
   mesh: Mesh,
   batch_norm: sharding.BatchNorm = 'global',
-  cut: Cut = lambda pictures, rows: rows,
+  cut: Cut = come_cut,
 ) -> jax.stages.Wrapped:
   """`Setup.make_update`, by default on crops that come cut."""
   update = setup.make_update(stage, cut, mesh=mesh, batch_norm=batch_norm)

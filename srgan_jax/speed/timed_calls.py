@@ -12,7 +12,7 @@ import numpy as np
 
 from srgan_jax import sharding
 from srgan_jax.data import tfdata
-from srgan_jax.data.loader import Loader
+from srgan_jax.data.loader import Loader, come_cut
 from srgan_jax.imaging import resize
 from srgan_jax.training import optimizers, stages
 from srgan_jax.training.setup import Setup
@@ -22,6 +22,7 @@ class Synthetic:
   """A loader of one batch, `rows`, that stays on the device."""
 
   pictures = None
+  crops = staticmethod(come_cut)
 
   def __init__(self, config: Any):
     side = config.crop_size + 2 * resize.CONTEXT
@@ -36,11 +37,6 @@ class Synthetic:
     """The same batch again and again."""
     del start_step
     return itertools.repeat(self.rows)
-
-  def crops(self, pictures: None, rows: dict[str, Any]) -> dict[str, Any]:
-    """The crops come cut."""
-    del pictures
-    return rows
 
 
 class TimedCalls:
