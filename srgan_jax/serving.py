@@ -211,6 +211,10 @@ class _Connection(h11_impl.H11Protocol):
     """Whether no request of it is being answered."""
     return self.cycle is None or self.cycle.response_complete
 
+  def connection_lost(self, exc: Exception | None) -> None:
+    self._request_timer.cancel()  # it would hold the connection until then
+    super().connection_lost(exc)
+
   def handle_events(self) -> None:
     super().handle_events()
     if not (self.is_idle or self.cycle.more_body):
