@@ -243,10 +243,6 @@ class PerceptualNetwork:
   feature_scale: tuple[tuple[str, float], ...] = struct.field(pytree_node=False)
   source: str = struct.field(pytree_node=False, default='')
 
-  def features(self, images: jax.Array, layer: str) -> jax.Array:
-    """See `features`."""
-    return features(self, images, layer)
-
 
 def features(
   network: PerceptualNetwork,

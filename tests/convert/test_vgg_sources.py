@@ -109,7 +109,7 @@ def test_features_of_every_format_equal_torch(
     expected = torch_twins.features(
       params[depth], depth, layer, prepare(images)
     )
-    actual = network.features(images, layer) / scales[layer]
+    actual = vgg.features(network, images, layer) / scales[layer]
     assert relative_error(actual, expected) <= 1e-4
 
 
@@ -160,7 +160,7 @@ def test_features_equal_keras(tmp_path):
       preprocessing=found.convention.preprocessing,
       feature_scale=((layer, 1.0),),
     )
-    actual = network.features(levels / 127.5 - 1, layer)
+    actual = vgg.features(network, levels / 127.5 - 1, layer)
     assert relative_error(actual, features) <= 1e-4
 
 
@@ -223,7 +223,7 @@ def test_both_conventions_see_the_same(tmp_path, torchvision_vgg16, photo):
       feature_scale=(('conv2_2', 1.0), ('conv5_3', 1.0)),
     )
     return {
-      layer: np.asarray(network.features(photo, layer))
+      layer: np.asarray(vgg.features(network, photo, layer))
       for layer in dict(network.feature_scale)
     }
 
