@@ -10,7 +10,11 @@ import functools
 from typing import Any
 
 import jax
+import jax.export
 import jax.numpy as jnp
+
+# Of an image and a kernel.
+Conv = Callable[[jax.Array, jax.Array], jax.Array]
 
 _FEW = 4  # channels: pictures, not feature maps
 
@@ -51,6 +55,7 @@ def conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
   if (
     kernel.shape[:2] == (3, 3)
     and min(kernel.shape[2:]) >= _MANY_CHANNELS
+    and not jax.export.is_symbolic_dim(x.shape[1])
     and x.shape[1] >= _MANY_ROWS
     and x.dtype == jnp.float32  # bfloat16 has no digits to lose
   ):
@@ -71,10 +76,7 @@ def plain(
   )
 
 
-_Conv = Callable[[jax.Array, jax.Array], jax.Array]
-
-
-def _with_gradient(forward: _Conv, backward: _Conv) -> _Conv:
+def _with_gradient(forward: Conv, backward: Conv) -> Conv:
   """A convolution whose gradient by x is another one, with the kernel turned.
 
   The gradient by the kernel is a plain convolution's.
@@ -161,9 +163,7 @@ def _of_many(x: jax.Array, kernel: jax.Array) -> jax.Array:
 conv_from_few = _with_gradient(plain, conv_to_few)
 # `conv` by a 3x3 kernel from and to many channels, on CPU by `_by_winograd`; so
 # is its gradient by x. The one by the kernel gains nothing by it.
-conv_of_many: _Conv = _with_gradient(
-  _of_many, lambda *args: conv_of_many(*args)
-)
+conv_of_many: Conv = _with_gradient(_of_many, lambda *args: conv_of_many(*args))
 
 
 @jax.custom_vjp

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from srgan_jax import SCALE
-from srgan_jax.models import epilogues, layers
+from srgan_jax.models import convolutions, epilogues, layers
 from srgan_jax.models.generator import Generator
 
 # How far what follows the residual blocks sees, in LR pixels: the last
@@ -178,7 +178,7 @@ def _tail(
     x = inside(_prelu(_conv(x, layer), layer['slope']))
     if i == 0:
       x = _shuffle(x)
-  return _shuffle(_conv(x, params['conv_out']))
+  return _shuffle(_conv(x, params['conv_out'], convolutions.conv_to_few))
 
 
 def _mask(sizes: jax.Array | None, rows: jax.Array, columns: jax.Array) -> Any:
@@ -198,16 +198,11 @@ def _finer(positions: jax.Array, factor: int) -> jax.Array:
   return fine.reshape(-1)
 
 
-def _conv(x: jax.Array, layer: Params) -> jax.Array:
-  y = jax.lax.conv_general_dilated(
-    x,
-    layer['kernel'],
-    window_strides=(1, 1),
-    padding='SAME',
-    dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
-    precision=jax.lax.Precision.HIGHEST,
-  )
-  return y + layer['bias']
+def _conv(
+  x: jax.Array, layer: Params, conv: convolutions.Conv = convolutions.conv
+) -> jax.Array:
+  with jax.default_matmul_precision('highest'):
+    return conv(x, layer['kernel']) + layer['bias']
 
 
 def _prelu(x: jax.Array, slope: jax.Array) -> jax.Array:

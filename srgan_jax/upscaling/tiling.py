@@ -247,8 +247,8 @@ def automatic(device: jax.Device, channels: int, halo: int) -> Limit:
       little is free.
   """
   if device.platform == 'cpu':
-    # Five feature maps of float32; the tail runs in strips.
-    per_pixel = 5 * 4 * channels
+    # Seven feature maps of float32; the tail runs in strips.
+    per_pixel = 7 * 4 * channels
     free = runtime.free_memory()
     free = _UNKNOWN_MEMORY if free is None else free
     fit = int(_CPU_SHARE * free / per_pixel)

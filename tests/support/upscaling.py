@@ -12,9 +12,9 @@ from srgan_jax.weights import architecture
 
 
 @functools.cache
-def network(**fields):
+def network(channels=4, **fields):
   """A small generator whose BN, slopes and biases all matter."""
-  generator = Generator(2, 4, init_scheme='he', **fields)
+  generator = Generator(2, channels, init_scheme='he', **fields)
   init = jax.jit(lambda key, x: generator.init(key, x, train=False))
   variables = init(jax.random.key(0), jnp.zeros((1, 4, 4, 3)))
   rng = np.random.default_rng(0)
