@@ -28,6 +28,9 @@ State = TypeVar('State')
 _KEPT = 3
 _CHECKSUMS = 'checksums.json'
 _ALGORITHM = 'blake2b'
+# Each device saves a part of a replicated array if it has as many bytes; of
+# smaller ones the cutting alone would take longer.
+_PART_BYTES = 2**20
 _PATIENCE = 5.0  # seconds for what is being saved when a run fails
 
 
@@ -75,6 +78,17 @@ class Checkpoints:
   def __init__(self, directory: pathlib.Path, placement: sharding.Placement):
     self._directory, self._placement = directory.absolute(), placement
     self._saving: int | None = None
+    arrays = ocp.type_handlers.ArrayHandler(
+      min_slice_bytes_for_replica_parallel=_PART_BYTES
+    )
+    handlers = {
+      'state': ocp.PyTreeCheckpointHandler(
+        type_handler_registry=ocp.type_handlers.create_type_handler_registry(
+          (jax.Array, arrays)
+        )
+      ),
+      'note': ocp.JsonCheckpointHandler(),
+    }
     options = ocp.CheckpointManagerOptions(
       max_to_keep=_KEPT,
       cleanup_tmp_directories=True,
@@ -84,7 +98,7 @@ class Checkpoints:
     )
     with self._failing_as_line('cannot be opened'):
       self._manager = ocp.CheckpointManager(
-        self._directory, options=options, item_names=('state', 'note')
+        self._directory, options=options, item_handlers=handlers
       )
 
   def save(self, step: int, state: Any, note: dict[str, Any]) -> None:
@@ -99,7 +113,7 @@ class Checkpoints:
       self._manager.save(
         step,
         args=ocp.args.Composite(
-          state=ocp.args.StandardSave(state),
+          state=ocp.args.PyTreeSave(state),
           note=ocp.args.JsonSave(note | {'devices': self._placement.mesh.size}),
         ),
         force=True,
@@ -214,7 +228,10 @@ class Checkpoints:
 
   def _restore_state(self, step: int, like: State) -> State:
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-    args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
+    restore = ocp.args.PyTreeRestore(
+      abstract, ocp.checkpoint_utils.construct_restore_args(abstract)
+    )
+    args = ocp.args.Composite(state=restore)
     return cast(State, self._manager.restore(step, args=args).state)
 
 

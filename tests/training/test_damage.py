@@ -179,8 +179,11 @@ def test_optimizers_count_apart_after_resume(tmp_path, placement):
   inner = (adam._replace(count=jnp.asarray(7, jnp.int32)), *rest)
   optimizer = state.generator.opt_state._replace(inner_state=inner)
   generator = state.generator.replace(opt_state=optimizer, step=7)
+  state, trained = map(
+    placement.place, (state, state.replace(generator=generator))
+  )
   with checkpoints.Checkpoints(tmp_path, placement) as saved:
-    saved.save(1, state.replace(generator=generator), {})
+    saved.save(1, trained, {})
     restored, _ = saved.restore(1, state)
   for network, count in ((restored.generator, 7), (restored.discriminator, 0)):
     assert int(network.opt_state.inner_state[0].count) == count
