@@ -1,6 +1,7 @@
-"""Fixtures shared by the tests; four virtual devices for all of them."""
+"""Fixtures shared by the tests; two virtual devices for all of them."""
 
 import atexit
+import gc
 import importlib.metadata
 import os
 import pathlib
@@ -8,13 +9,16 @@ import shutil
 import signal
 import tempfile
 
+# Traced programs are many small objects, none of them garbage.
+gc.set_threshold(100_000, 50, 100)
+
 # Before JAX is imported, and for the commands that tests run: several devices,
 # so that nothing can rely on there being one; and quick compilation, which is
 # most of the suite's time: what is compiled runs a few times.
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 if 'PYTEST_XDIST_WORKER' not in os.environ:  # workers inherit what is set here
   _XLA_FLAGS = [
-    '--xla_force_host_platform_device_count=4',
+    '--xla_force_host_platform_device_count=2',
     '--xla_backend_optimization_level=0',
     '--xla_cpu_parallel_codegen_split_count=1',
     '--xla_llvm_disable_expensive_passes=true',

@@ -15,7 +15,7 @@ SETTINGS = {'seed': 3, 'batch_size': 8, 'crop_size': 32}
 
 
 def batches(count, source=None, start_step=0, **changes):
-  """The first crops of a loader on the mesh of four devices."""
+  """The first crops of a loader on the mesh of two devices."""
   mesh = sharding.make_mesh(SETTINGS['batch_size'])
   loader = resident.ResidentLoader(
     source or Pictures(), mesh, **SETTINGS | changes
@@ -88,9 +88,9 @@ def test_each_device_holds_its_share_alone():
     Pictures(), mesh, **SETTINGS, placement='sharded'
   )
   shards = loader.pictures.rows.addressable_shards
-  assert len({shard.device for shard in shards}) == 4
+  assert len({shard.device for shard in shards}) == 2
   whole = resident._rows_needed(Pictures().sizes).sum()
-  assert all(shard.data.shape[0] < 0.4 * whole for shard in shards)
+  assert all(shard.data.shape[0] < 0.7 * whole for shard in shards)
 
 
 def test_while_they_are_decoded_pictures_are_held_once():
@@ -125,9 +125,9 @@ class Unread(Pictures):
   ('placement', 'device', 'host', 'message'),
   [
     ('replicated', 6, None, "5.59 GiB of each device's .* has 4.8 GiB"),
-    ('auto', 1, None, "1.4 GiB of each device's .* has 0.8 GiB"),
-    # The array itself, and on CPU its copies on the four devices.
-    ('replicated', 9, 3, "27.9 GiB of this machine's memory, .* 3 GiB"),
+    ('auto', 1, None, "2.79 GiB of each device's .* has 0.8 GiB"),
+    # The array itself, and on CPU its copies on the two devices.
+    ('replicated', 9, 3, "16.8 GiB of this machine's memory, .* 3 GiB"),
     ('sharded', 9, 3, "11.2 GiB of this machine's memory, .* 3 GiB"),
   ],
 )

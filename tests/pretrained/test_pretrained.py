@@ -6,7 +6,8 @@ import pytest
 
 import srgan_jax
 from srgan_jax import pretrained, weights
-from srgan_jax.evaluation import benchmarks, methods, report
+from srgan_jax.evaluation import benchmarks, methods, metrics, report
+from srgan_jax.imaging import imresize
 from tests.support import repository
 
 FOLDER = repository.ROOT / 'srgan_jax' / 'pretrained'
@@ -81,17 +82,17 @@ def test_each_has_the_figures_that_it_states(path, shared_data):
 
 @pytest.mark.parametrize('path', SHIPPED, ids=lambda path: path.stem)
 def test_each_beats_bicubic_and_keeps_colours(path):
-  """On the package's photos; of an SRGAN the PSNR says nothing."""
+  """On parts of the package's photos; of an SRGAN the PSNR says nothing."""
   upscaler = srgan_jax.load(path)
-  benchmark = benchmarks.Benchmark(repository.PHOTOS / 'validation')
-  upscaled = {pair.name: upscaler(pair.lr) for pair in benchmark}
-  method = methods.Method('ours', lambda pair: upscaled[pair.name])
-  ours, bicubic = (
-    report.evaluate(m, benchmark, ['y']).mean['y', 'psnr']
-    for m in (method, methods.BASELINES['bicubic'])
-  )
-  assert not path.stem.startswith('srresnet') or ours > bicubic + 0.2
-  for pair in benchmark:
-    shift = upscaled[pair.name].mean((0, 1)) - pair.lr.mean((0, 1))
+  gains = []
+  for pair in benchmarks.Benchmark(repository.PHOTOS / 'validation'):
+    lr, hr = pair.lr[8:56, 8:56], pair.hr[32:224, 32:224]
+    sr = upscaler(lr)
+    ours, bicubic = (
+      metrics.score(image, hr, 'y')['psnr'] for image in (sr, imresize(lr, 4))
+    )
+    gains.append(ours - bicubic)
+    shift = sr.mean((0, 1)) - lr.mean((0, 1))
     # The card says by how much an SRGAN of few updates moves them.
     assert np.abs(shift).max() < (1 if path.stem.startswith('srresnet') else 6)
+  assert not path.stem.startswith('srresnet') or np.mean(gains) > 0.2

@@ -19,7 +19,7 @@ TINY = [
 
 
 def test_what_a_device_gets_wrong_is_named(tmp_path, monkeypatch, capsys):
-  """Four devices against one; their crops are made to be other ones."""
+  """Two devices against one; their crops are made to be other ones."""
   crops = resident.ResidentLoader.crops
 
   def brighter(*arguments):

@@ -90,7 +90,7 @@ def test_flops_are_those_of_all_devices(batch_norm, channels):
     **{'model.channels': channels, 'stages.gan.steps': 0},
   )
   setup = Setup(config)
-  assert setup.mesh.size == 4
+  assert setup.mesh.size == 2
   # Of 8x8 LR pixels a crop, forward: 9x9 in, three 3x3, two to four times the
   # channels on 1 and 4 times the pixels, and 9x9 out (as 5x5) on 4 times.
   pixels = config.batch_size * 8 * 8

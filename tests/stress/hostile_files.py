@@ -195,6 +195,8 @@ def kinds() -> dict[str, Kind]:
   for name, write in hostile_hdf5.KINDS.items():
     found[f'HDF5, a VGG: {name}'] = Kind('vgg', '.h5', write)
     found[f'HDF5, a generator: {name}'] = Kind('generator', '.h5', write)
+  for name, write in hostile_hdf5.SLOW.items():
+    found[f'HDF5: {name}'] = Kind('vgg', '.h5', write)
   for name, data in _SAFETENSORS.items():
     for reader in ('vgg', 'our generator'):
       found[f'safetensors, {reader}: {name}'] = Kind(

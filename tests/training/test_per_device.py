@@ -13,7 +13,7 @@ from srgan_jax.data.batch import make_batch
 from srgan_jax.training import checkpoints, optimizers, program, stages
 from tests.support import small
 
-DEVICES = 4
+DEVICES = 2
 
 
 def _placement(devices=DEVICES):
@@ -28,7 +28,7 @@ def _host_state(name):
 
 @functools.cache
 def _update(name):
-  """One update on four devices: the program, the new state, the metrics."""
+  """One update on two devices: the program, the new state, the metrics."""
   placement, stage = _placement(), small.stage(name)
   step = program.make_update(
     stage,
@@ -37,7 +37,7 @@ def _update(name):
     precision='highest',
     batch_norm='per_device',
   )
-  rows = sharding.shard_batches(small.rows(1, 8), placement.mesh)
+  rows = sharding.shard_batches(small.rows(1, 2 * DEVICES), placement.mesh)
   perceptual = sharding.replicate(stage.content.perceptual, placement.mesh)
   state = placement.place(_host_state(name))
   rates = optimizers.rates(stage.schedule, 1)
@@ -49,7 +49,7 @@ def _update(name):
 @pytest.mark.parametrize('name', [stages.PRETRAIN, stages.GAN])
 def test_gradients_are_the_mean_of_the_devices_own(name):
   _, state, metrics = _update(name)
-  stage, (rows,) = small.stage(name), small.rows(1, 8)
+  stage, (rows,) = small.stage(name), small.rows(1, 2 * DEVICES)
   step = jax.jit(functools.partial(stage.step, objective=stage.objective))
   alone = []
   for device in range(DEVICES):
@@ -108,7 +108,7 @@ def test_what_leaves_the_run_are_mean_statistics():
   )
 
 
-@pytest.mark.parametrize('devices', [4, 2])
+@pytest.mark.parametrize('devices', [2, 1])
 def test_a_checkpoint_goes_on_with_any_number_of_devices(tmp_path, devices):
   _, state, _ = _update(stages.PRETRAIN)
   saved = checkpoints.Checkpoints(tmp_path, _placement())
@@ -119,13 +119,13 @@ def test_a_checkpoint_goes_on_with_any_number_of_devices(tmp_path, devices):
   like = placement.place(_host_state(stages.PRETRAIN))
   restored, note = saved.restore(1, like)
   saved.close()
-  assert note == {'window': [], 'devices': 4}
+  assert note == {'window': [], 'devices': DEVICES}
   mean = restored.generator.batch_stats['block_0']['norm_0']['mean']
   old = np.asarray(state.generator.batch_stats['block_0']['norm_0']['mean'])
   assert mean.sharding.is_equivalent_to(
     sharding.batched(placement.mesh), mean.ndim
   )
-  expected = old if devices == 4 else np.tile(old.mean(0), (2, 1))
+  expected = old if devices == DEVICES else old.mean(0, keepdims=True)
   np.testing.assert_allclose(mean, expected, rtol=1e-6)
   np.testing.assert_array_equal(
     restored.generator.params['conv_in']['kernel'],

@@ -43,7 +43,7 @@ from tests.support import repository
     ({'crop_size': 1024}, 'folder:'),
     ({'stages.gan.content': 'vgg54'}, 'srgan_jax.convert.vgg'),
     ({'init_generator': '/nowhere.safetensors'}, '/nowhere.safetensors'),
-    ({'batch_size': 6}, 'batch_size=6'),
+    ({'batch_size': 5}, 'batch_size=5'),
     (
       {'init_generator': 'x.safetensors', 'stages.gan.steps': 0},
       'nothing to train',

@@ -355,7 +355,7 @@ def test_a_gan_stage_goes_on_against_a_trained_discriminator(two_stages):
 def test_a_run_says_what_it_is_about_to_do(tmp_path):
   config = repository.tiny_config(**{'stages.gan.steps': 3000})
   said = Run(Setup(config), tmp_path / 'here').describe()
-  assert '4 x cpu, float32' in said
+  assert '2 x cpu, float32' in said
   assert f'10 of {config.data.source}' in said
   assert f'folder: {tmp_path / "here"}' in said
   assert 'pretrain: 2 updates' in said and 'gan: 3,000 updates' in said
