@@ -52,15 +52,26 @@ def conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
   """A convolution of stride 1: [N, H, W, C] by [h, w, C, K] to [N, H, W, K]."""
   if x.shape[-1] <= _FEW:
     return conv_from_few(x, kernel)
-  if (
+  return conv_of_many(x, kernel) if _is_many(x, kernel) else plain(x, kernel)
+
+
+def conv_in_use(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  """`conv` of a trained network: without a gradient of its own.
+
+  So it can be differentiated in forward mode too (`jax.jvp`).
+  """
+  return _of_many(x, kernel) if _is_many(x, kernel) else plain(x, kernel)
+
+
+def _is_many(x: jax.Array, kernel: jax.Array) -> bool:
+  """Whether Winograd's algorithm pays on a CPU."""
+  return (
     kernel.shape[:2] == (3, 3)
     and min(kernel.shape[2:]) >= _MANY_CHANNELS
     and not jax.export.is_symbolic_dim(x.shape[1])
     and x.shape[1] >= _MANY_ROWS
     and x.dtype == jnp.float32  # bfloat16 has no digits to lose
-  ):
-    return conv_of_many(x, kernel)
-  return plain(x, kernel)
+  )
 
 
 def plain(

@@ -199,7 +199,9 @@ def _finer(positions: jax.Array, factor: int) -> jax.Array:
 
 
 def _conv(
-  x: jax.Array, layer: Params, conv: convolutions.Conv = convolutions.conv
+  x: jax.Array,
+  layer: Params,
+  conv: convolutions.Conv = convolutions.conv_in_use,
 ) -> jax.Array:
   with jax.default_matmul_precision('highest'):
     return conv(x, layer['kernel']) + layer['bias']
