@@ -93,9 +93,9 @@ def read(path):
 def test_set5_is_as_the_references_say(published, shared_data):
   measure_dists, measure_niqe = published
   folder = shared_data / 'benchmarks'
-  # All but the first, as large as the other four together.
-  for number in range(2, 6):
-    distance, quality = SET5_DISTS[number - 1], SET5_NIQE[number - 1]
+  for number, (distance, quality) in enumerate(
+    zip(SET5_DISTS, SET5_NIQE, strict=True), 1
+  ):
     name = f'img_{number:03d}.png'
     hr = read(folder / 'Set5' / 'HR' / name)
     lr = read(folder / 'Set5' / 'LRx4' / name)

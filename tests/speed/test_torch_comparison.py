@@ -50,11 +50,15 @@ def test_losses_are_the_same_with_frozen_statistics():
 
 def test_statistics_per_device_are_the_configs():
   """PyTorch's are the batch's: those of a device, if all have one picture."""
-  rows = one_batch(tiny_config(), pictures=1)
-  sides = make_sides(rows, batch_norm='per_device')
-  first, second = torch_comparison.compare(*sides)
+  one, four = (
+    make_sides(one_batch(tiny_config(), count), batch_norm='per_device')
+    for count in (1, 4)
+  )
+  first, second = torch_comparison.compare(*one)
   assert max(first.values()) < 1e-4
   assert max(second.values()) < 1e-3
+  with pytest.raises(ValueError, match='the two sides differ'):
+    torch_comparison.compare(*four)
 
 
 class Side:

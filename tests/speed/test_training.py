@@ -21,17 +21,17 @@ def _run(output: pathlib.Path, *arguments: str, **settings: str):
   )
 
 
-def test_inputs_of_photos_are_timed(tmp_path):
+def test_every_input_is_timed(tmp_path):
   output = tmp_path / 'out.json'
   result = _run(
     output,
-    '--input=resident,tfdata',
+    '--input=synthetic,resident,tfdata',
     '--config.steps_per_call=2',
   )
   assert result.returncode == 0, result.stderr
   figures = json.loads(output.read_text())
   assert [entry['input'] for entry in figures['results']] == [
-    'resident', 'tfdata'
+    'synthetic', 'resident', 'tfdata'
   ]  # fmt: skip
   for entry in figures['results']:
     values = entry['figures']
@@ -44,7 +44,7 @@ def test_inputs_of_photos_are_timed(tmp_path):
     assert 0 <= values['input_wait_fraction'] <= 1
   for name in ('compile_s', 'step_ms', 'images_per_s', 'flops_per_step'):
     assert figures[name] == figures['results'][0]['figures'][name]
-  assert len(result.stdout.splitlines()) == 4
+  assert len(result.stdout.splitlines()) == 5
 
 
 def test_nothing_but_its_own_input_takes_tensorflow(tmp_path):

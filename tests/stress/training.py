@@ -96,7 +96,7 @@ def kill(workdir: pathlib.Path, times: int, seed: int) -> int:
   """
   rng, struck = random.Random(seed), 0
   # Not the last updates: a run that has ended is not stopped.
-  moments = sorted(rng.choices(range(2 * STEPS - 6), k=times))
+  moments = sorted(rng.choices(range(2 * STEPS - 10), k=times))
   for number, moment in enumerate(moments):
     process = start(workdir)
     while logged(workdir) < moment and process.poll() is None:
