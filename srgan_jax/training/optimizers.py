@@ -27,7 +27,7 @@ def adam(learning_rate: float = 0.0) -> optax.GradientTransformation:
 
 def rates(schedule: optax.Schedule, steps: int) -> np.ndarray:
   """The learning rate of each update: float32 [steps]."""
-  return np.asarray(jax.vmap(schedule)(jnp.arange(steps)), np.float32)
+  return np.asarray(jax.jit(jax.vmap(schedule))(jnp.arange(steps)), np.float32)
 
 
 def pretrain_schedule(

@@ -107,8 +107,9 @@ class Reporter:
     """Writes uint8 [H, W, 3] to `samples/STAGE_STEP.png` and TensorBoard."""
     if not self._active:
       return
-    write_image(self._samples / f'{self._stage}_{step:07d}.png', image)
-    self._board.image(step, 'samples', image)
+    path = self._samples / f'{self._stage}_{step:07d}.png'
+    write_image(path, image)
+    self._board.image(step, 'samples', image.shape, path.read_bytes())
 
   def __enter__(self) -> Self:
     return self

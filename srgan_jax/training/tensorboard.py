@@ -5,13 +5,10 @@ full disk for example, the run would wait for it forever.
 """
 
 from collections.abc import Mapping
-import io
 import pathlib
 import socket
 import time
 
-import numpy as np
-from PIL import Image
 from tensorboard.compat.proto import event_pb2, summary_pb2
 from tensorboard.summary.writer import record_writer
 
@@ -40,16 +37,16 @@ class Board:
     for name, value in values.items():
       self._add(step, tag=name, simple_value=value)
 
-  def image(self, step: int, name: str, image: np.ndarray) -> None:
-    """Adds an image, uint8 [H, W, 3]."""
-    height, width, channels = image.shape
-    encoded = io.BytesIO()
-    Image.fromarray(image).save(encoded, 'PNG')
+  def image(
+    self, step: int, name: str, shape: tuple[int, ...], png: bytes
+  ) -> None:
+    """Adds an image [H, W, 3] that is encoded already."""
+    height, width, channels = shape
     shown = summary_pb2.Summary.Image(
       height=height,
       width=width,
       colorspace=channels,
-      encoded_image_string=encoded.getvalue(),
+      encoded_image_string=png,
     )
     self._add(step, tag=name, image=shown)
 

@@ -8,6 +8,7 @@ built from it.
 """
 
 from collections.abc import Mapping
+import functools
 from typing import Any, get_args
 
 import jax
@@ -91,9 +92,23 @@ def find_fault(
 
   A discriminator's depend on the side of its images.
   """
-  image = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
-  init = lambda key, x: network.init(key, x, train=False)
-  return compare(flat, shapes(init, image))
+  return compare(flat, _shapes_of(network, image_size))
+
+
+@functools.cache
+def _shapes_of(network: Generator | Discriminator, image_size: int) -> Shapes:
+  """The shapes of a network's variables; a generator's blocks are alike."""
+  blocks = network.blocks if isinstance(network, Generator) else 0
+  one = network.clone(blocks=1) if blocks else network
+  found = shapes(
+    lambda key, x: one.init(key, x, train=False),
+    jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32),
+  )
+  return {
+    name.replace('block_0', f'block_{i}'): shape
+    for name, shape in found.items()
+    for i in range(blocks if 'block_0' in name else 1)
+  }
 
 
 def shapes(init: Any, sample: jax.ShapeDtypeStruct) -> Shapes:
