@@ -1,6 +1,7 @@
 """Fixtures shared by the tests; two virtual devices for all of them."""
 
 import atexit
+from collections.abc import Iterator
 import gc
 import importlib.metadata
 import os
@@ -19,9 +20,7 @@ os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 if 'PYTEST_XDIST_WORKER' not in os.environ:  # workers inherit what is set here
   _XLA_FLAGS = [
     '--xla_force_host_platform_device_count=2',
-    '--xla_backend_optimization_level=0',
     '--xla_cpu_parallel_codegen_split_count=1',
-    '--xla_llvm_disable_expensive_passes=true',
   ]
   # A flag that XLA does not know ends the process: that of JAX 0.12 lacks it.
   if importlib.metadata.version('jaxlib').startswith('0.10.'):
@@ -29,6 +28,7 @@ if 'PYTEST_XDIST_WORKER' not in os.environ:  # workers inherit what is set here
   os.environ['XLA_FLAGS'] = ' '.join(
     (os.environ.get('XLA_FLAGS', ''), *_XLA_FLAGS)
   )
+  os.environ['JAX_DISABLE_MOST_OPTIMIZATIONS'] = '1'
   # PyTorch's threads would wait for each other, one worker's for another's.
   os.environ.setdefault('OMP_NUM_THREADS', '1')
   # All workers and commands compile a program once.
@@ -46,6 +46,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 import pytest
 
 from tests.support.repository import ROOT
+
+
+@pytest.fixture
+def optimized() -> Iterator[None]:
+  """Compiles as for users: for tests that compute more than they compile."""
+  import jax
+
+  jax.config.update('jax_disable_most_optimizations', False)
+  yield
+  jax.config.update('jax_disable_most_optimizations', True)
 
 
 @pytest.fixture(scope='session')

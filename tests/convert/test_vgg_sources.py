@@ -20,6 +20,8 @@ from tests.support.vgg_files import (
   write_timm,
 )
 
+features = jax.jit(vgg.features, static_argnames='layer')
+
 
 @pytest.fixture
 def params(narrow_vgg):
@@ -109,7 +111,7 @@ def test_features_of_every_format_equal_torch(
     expected = torch_twins.features(
       params[depth], depth, layer, prepare(images)
     )
-    actual = vgg.features(network, images, layer) / scales[layer]
+    actual = features(network, images, layer) / scales[layer]
     assert relative_error(actual, expected) <= 1e-4
 
 
@@ -153,15 +155,15 @@ def test_features_equal_keras(tmp_path):
   model.save(source)
   found = vgg_sources.read(source)
   source.unlink()
-  for layer, features in zip(('conv2_2', 'conv5_3'), expected, strict=True):
+  for layer, theirs in zip(('conv2_2', 'conv5_3'), expected, strict=True):
     network = vgg.PerceptualNetwork(
       params=found.params,
       depth=found.depth,
       preprocessing=found.convention.preprocessing,
       feature_scale=((layer, 1.0),),
     )
-    actual = vgg.features(network, levels / 127.5 - 1, layer)
-    assert relative_error(actual, features) <= 1e-4
+    actual = features(network, levels / 127.5 - 1, layer)
+    assert relative_error(actual, theirs) <= 1e-4
 
 
 def as_caffe(params, *, with_means):
@@ -211,7 +213,7 @@ def photo():
 
 
 def test_both_conventions_see_the_same(tmp_path, torchvision_vgg16, photo):
-  def features(write, name, params):
+  def converted(write, name, params):
     path = tmp_path / name
     write(path, params)
     found = vgg_sources.read(path)
@@ -223,13 +225,13 @@ def test_both_conventions_see_the_same(tmp_path, torchvision_vgg16, photo):
       feature_scale=(('conv2_2', 1.0), ('conv5_3', 1.0)),
     )
     return {
-      layer: np.asarray(vgg.features(network, photo, layer))
+      layer: np.asarray(features(network, photo, layer))
       for layer in dict(network.feature_scale)
     }
 
-  ours = features(write_timm, 'a.safetensors', torchvision_vgg16)
+  ours = converted(write_timm, 'a.safetensors', torchvision_vgg16)
   for with_means in (False, True):
-    theirs = features(
+    theirs = converted(
       write_first_keras,
       'b.h5',
       as_caffe(torchvision_vgg16, with_means=with_means),

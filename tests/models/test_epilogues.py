@@ -32,12 +32,14 @@ def assert_gradients_equal(function, arguments, slope, dy):
   fixed = () if isinstance(slope, np.ndarray) else (slope,)
   if not fixed:
     arguments = (*arguments, jnp.array(slope))
-  (y, pull_back), (expected, expected_pull_back) = (
-    jax.vjp(lambda *args, m=module: function(m, *args, *fixed), *arguments)
+  (y, *gradients), (expected, *expected_gradients) = (
+    plain.with_gradients(
+      lambda *args, m=module: function(m, *args, *fixed), arguments, dy
+    )
     for module in (epilogues, plain)
   )
   np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
-  for a, b in zip(pull_back(dy), expected_pull_back(dy), strict=True):
+  for a, b in zip(gradients, expected_gradients, strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * np.abs(b).max())
 
 

@@ -1,5 +1,6 @@
 """The networks: their sizes, layers, modes and orders (paper figure 4)."""
 
+import functools
 import itertools
 
 from flax import linen as nn
@@ -11,6 +12,7 @@ import pytest
 from srgan_jax.models import layers
 from srgan_jax.models.discriminator import Discriminator
 from srgan_jax.models.generator import Generator
+from tests.support import plain
 
 
 def _shapes(network, side):
@@ -90,7 +92,7 @@ def test_gradients_summed_over_many_pixels_survive_bfloat16(layer):
 
   def vectors(layer, x):
     total = lambda params: layer.apply(params, x).astype(jnp.float32).sum()
-    gradients = jax.grad(total)(params)['params']
+    gradients = jax.jit(jax.grad(total))(params)['params']
     return gradients['bias' if 'bias' in gradients else 'slope']
 
   lower = layer.clone(dtype=half) if hasattr(layer, 'dtype') else layer
@@ -124,20 +126,22 @@ def test_a_shuffled_convolution_is_one_of_the_shuffled_image():
   rng = np.random.default_rng(0)
   x = rng.normal(size=(2, 5, 7, 8)).astype(np.float32)
   dy = rng.normal(size=(2, 10, 14, 3)).astype(np.float32)
-  ours, plain = layers.ShuffledConv(3), layers.Conv(3, (9, 9))
+  ours, theirs = layers.ShuffledConv(3), layers.Conv(3, (9, 9))
   params = ours.init(jax.random.key(0), x)['params']
   params['bias'] = jnp.array([0.1, 0.2, 0.3])
-  y, pull_back = jax.vjp(lambda p, x: ours.apply({'params': p}, x), params, x)
-  expected, expected_pull_back = jax.vjp(
-    lambda p, x: plain.apply({'params': p}, layers.pixel_shuffle(x, 2)),
-    params,
-    x,
+  y, *gradients = plain.with_gradients(
+    lambda p, x: ours.apply({'params': p}, x), (params, x), dy
+  )
+  expected, *expected_gradients = plain.with_gradients(
+    lambda p, x: theirs.apply({'params': p}, layers.pixel_shuffle(x, 2)),
+    (params, x),
+    dy,
   )
   np.testing.assert_allclose(y, expected, atol=2e-5)
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
-    pull_back(dy),
-    expected_pull_back(dy),
+    gradients,
+    expected_gradients,
   )
 
 
@@ -154,10 +158,13 @@ def test_max_pool_equals_flax_and_its_gradient(height, width):
   rng = np.random.default_rng(0)
   x = rng.normal(size=(2, height, width, 3)).astype(np.float32)
   theirs = lambda x: nn.max_pool(x, (2, 2), strides=(2, 2), padding='VALID')
-  y, pull_back = jax.vjp(layers.max_pool, x)
-  expected, expected_pull_back = jax.vjp(theirs, x)
-  np.testing.assert_array_equal(y, expected)
-  np.testing.assert_array_equal(pull_back(y)[0], expected_pull_back(y)[0])
+  y = theirs(x)
+  for ours, expected in zip(
+    plain.with_gradients(layers.max_pool, (x,), y),
+    plain.with_gradients(theirs, (x,), y),
+    strict=True,
+  ):
+    np.testing.assert_array_equal(ours, expected)
 
 
 def test_equal_values_share_the_gradient_of_their_maximum():
@@ -179,7 +186,10 @@ def test_the_generator_equals_a_torch_network(train):
   variables = jax.tree.map(
     lambda x: x + 0.3 * rng.random(x.shape, np.float32), variables
   )
-  ours, _ = generator.apply(variables, lr, train=train, mutable=['batch_stats'])
+  forward = functools.partial(
+    generator.apply, train=train, mutable=['batch_stats']
+  )
+  ours, _ = jax.jit(forward)(variables, lr)
   module = torch_twins.torch_networks.Generator(2, 8)
   torch_twins.torch_networks.load(module, variables)
   theirs = torch_twins.run(module.train(train), lr)
@@ -198,9 +208,10 @@ def test_the_discriminators_strides_and_slope_equal_a_torch_network():
   variables = jax.tree.map(
     lambda x: x + 0.1 * rng.random(x.shape, np.float32), variables
   )
-  ours, _ = discriminator.apply(
-    variables, images, train=True, mutable=['batch_stats']
+  forward = functools.partial(
+    discriminator.apply, train=True, mutable=['batch_stats']
   )
+  ours, _ = jax.jit(forward)(variables, images)
   module = torch_twins.torch_networks.Discriminator(4, 32, exact=True)
   torch_twins.torch_networks.load(module, variables)
   theirs = torch_twins.run(module, images)

@@ -15,6 +15,8 @@ from tests.support import plain, vgg_files
 TORCHVISION = vgg_sources.TORCHVISION.preprocessing
 CAFFE = vgg_sources.CAFFE.preprocessing
 
+features = jax.jit(vgg.features, static_argnames=('layer', 'dtype'))
+
 
 def make_network(depth, layer, params=None):
   return vgg.PerceptualNetwork(
@@ -52,7 +54,7 @@ def equals_torch(params, depth, layer, images, actual):
 def test_features_equal_torch(depth, layer):
   network = make_network(depth, layer)
   images = random_images(40, 36)  # odd sizes on the way: 5 by 4 at conv4
-  actual = np.asarray(vgg.features(network, images, layer))
+  actual = np.asarray(features(network, images, layer))
   equals_torch(network.params, depth, layer, images, actual)
 
 
@@ -70,8 +72,7 @@ def test_parameter_count(depth, total):
 def test_later_layers_are_not_computed():
   network = make_network(19, 'conv5_4')
   network = network.replace(feature_scale=(('conv2_2', 1.0),))
-  features = lambda network, images: vgg.features(network, images, 'conv2_2')
-  traced = jax.jit(features).trace(network, random_images())
+  traced = features.trace(network, random_images(), 'conv2_2')
   program = traced.lower(lowering_platforms=('tpu',)).as_text()
   assert program.count('stablehlo.convolution(') == 4
 
@@ -121,7 +122,7 @@ def test_gradient_reaches_every_pixel_also_outside_the_range():
   network = make_network(19, 'conv2_2')
   images = jnp.asarray(1.5 * random_images())
   gradient = jax.grad(
-    lambda x: jnp.sum(jnp.square(vgg.features(network, x, 'conv2_2')))
+    lambda x: jnp.sum(jnp.square(features(network, x, 'conv2_2')))
   )(images)
   assert np.all(np.isfinite(gradient))
   assert np.mean(np.asarray(gradient) != 0) > 0.99
@@ -132,14 +133,13 @@ def test_both_features_come_in_one_pass_with_a_gradient_by_sr():
   network = network.replace(feature_scale=(('conv3_1', 0.5),))
   sr, hr = map(jnp.asarray, (random_images(21, 18), -random_images(21, 18)))
 
-  def distance(sr, features):
-    return jnp.sum(jnp.square(jnp.subtract(*features(sr))))
+  def distance(both):
+    total = lambda sr: jnp.sum(jnp.square(jnp.subtract(*both(sr))))
+    return jax.jit(jax.value_and_grad(total))(sr)
 
-  ours = jax.value_and_grad(distance)(
-    sr, lambda sr: vgg.features_of_both(network, sr, hr, 'conv3_1')
-  )
-  theirs = jax.value_and_grad(distance)(
-    sr, lambda sr: [plain.features(network, x, 'conv3_1') for x in (sr, hr)]
+  ours = distance(lambda sr: vgg.features_of_both(network, sr, hr, 'conv3_1'))
+  theirs = distance(
+    lambda sr: [plain.features(network, x, 'conv3_1') for x in (sr, hr)]
   )
   assert relative_error(ours[0], theirs[0]) <= 1e-5
   assert relative_error(ours[1], theirs[1]) <= 1e-4
@@ -148,8 +148,8 @@ def test_both_features_come_in_one_pass_with_a_gradient_by_sr():
 def test_bfloat16_computes_there_and_returns_float32():
   network = make_network(16, 'conv2_2')
   images = random_images()
-  low = vgg.features(network, images, 'conv2_2', dtype=jnp.bfloat16)
-  full = vgg.features(network, images, 'conv2_2')
+  low = features(network, images, 'conv2_2', dtype=jnp.bfloat16)
+  full = features(network, images, 'conv2_2')
   assert low.dtype == full.dtype == jnp.float32
   # Eight bits of mantissa through four convolutions.
   assert 1e-5 < relative_error(low, full) < 0.05
@@ -219,5 +219,5 @@ def test_published_vgg16_equals_torch(published_vgg16, layer):
     rtol=1e-6,
   )
   images = random_images(48, 48)
-  actual = np.asarray(vgg.features(network, images, layer))
+  actual = np.asarray(features(network, images, layer))
   equals_torch(published_vgg16, 16, layer, images, actual)

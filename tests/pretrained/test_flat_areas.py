@@ -11,6 +11,8 @@ import pytest
 import srgan_jax
 from srgan_jax import pretrained
 
+pytestmark = pytest.mark.usefixtures('optimized')
+
 PERIOD = 4
 # The aim is 0.3. (November 2026, on white and gray: 0.08 and 0.06 for srresnet,
 # 0.08 and 0.13 for photo, 0.36 and 0.27 for srgan, 0.39 and 0.37 for

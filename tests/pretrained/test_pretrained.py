@@ -10,6 +10,8 @@ from srgan_jax.evaluation import benchmarks, methods, metrics, report
 from srgan_jax.imaging import imresize
 from tests.support import repository
 
+pytestmark = pytest.mark.usefixtures('optimized')
+
 FOLDER = repository.ROOT / 'srgan_jax' / 'pretrained'
 SHIPPED = sorted(FOLDER.glob('*.safetensors'))
 

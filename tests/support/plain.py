@@ -49,3 +49,13 @@ def add_as_gpus(monkeypatch):
   """Has a CPU add up as a GPU does."""
   monkeypatch.setattr(epilogues, 'sums', epilogues._sums_by_loops)
   monkeypatch.setattr(epilogues, 'sums_beside', epilogues._sums_of_tiles)
+
+
+def with_gradients(function, arguments, dy):
+  """A function's value, and its gradients by all arguments; compiled."""
+
+  def both(arguments, dy):
+    y, pull_back = jax.vjp(function, *arguments)
+    return y, *pull_back(dy)
+
+  return jax.jit(both)(arguments, dy)
