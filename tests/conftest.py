@@ -29,6 +29,7 @@ if 'PYTEST_XDIST_WORKER' not in os.environ:  # workers inherit what is set here
     (os.environ.get('XLA_FLAGS', ''), *_XLA_FLAGS)
   )
   os.environ['JAX_DISABLE_MOST_OPTIMIZATIONS'] = '1'
+  os.environ['JAX_TRACEBACK_IN_LOCATIONS_LIMIT'] = '0'  # nobody reads them
   # PyTorch's threads would wait for each other, one worker's for another's.
   os.environ.setdefault('OMP_NUM_THREADS', '1')
   # All workers and commands compile a program once.
@@ -46,6 +47,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 import pytest
 
 from tests.support.repository import ROOT
+
+
+def pytest_sessionfinish() -> None:
+  """Collects garbage once, with its warnings; pytest would five times."""
+  gc.collect()
+  gc.freeze()
 
 
 @pytest.fixture

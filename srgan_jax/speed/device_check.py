@@ -25,7 +25,6 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 import numpy as np
-import optax
 
 import srgan_jax
 from srgan_jax import cli, sharding
@@ -147,8 +146,11 @@ def _update(
 
 def _distance(ours: Any, theirs: Any) -> float:
   """The length of the difference over the length."""
-  difference = optax.tree.norm(optax.tree.sub(ours, theirs))
-  return float(difference / optax.tree.norm(theirs))
+  found, expected = (
+    np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
+    for tree in (ours, theirs)
+  )
+  return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
