@@ -240,12 +240,8 @@ def _compute_dtype(precision: str) -> jnp.dtype:
 def _initialize(
   network: nn.Module, side: int, key: jax.Array
 ) -> step_lib.Variables:
-  # Compiled, because a forward pass whose output nobody wants is left out; and
-  # for one call.
-  init = jax.jit(
-    functools.partial(network.init, train=False),
-    compiler_options={'xla_backend_optimization_level': 1},
-  )
+  # Compiled, because a forward pass whose output nobody wants is left out.
+  init = jax.jit(functools.partial(network.init, train=False))
   return dict(init(key, jnp.zeros((1, side, side, 3))))
 
 
