@@ -167,7 +167,7 @@ def _with_png(picture: Picture, chunks: png.Metadata) -> Picture:
     icc_profile=None if tags and tags.cicp else profile,
     colour_tags=tags,
     exif=block,
-    xmp=chunks.text(png.XMP) or None,
+    xmp=chunks.xmp,
     iptc=records and (iptc.find(records) or records),
     texts=chunks.words,
     dpi=_true(chunks.dpi),

@@ -97,7 +97,7 @@ def orientation(found: Opened) -> int:
   if found.png:
     if block := found.png.exif:
       return exif.orientation(block)
-    return xmp.orientation(found.png.text(png.XMP) or b'')
+    return xmp.orientation(found.png.xmp or b'')
   if found.tiff:  # Pillow turns pixels that it knows, and their size
     return found.tiff.orientation if found.tiff.layout else 1
   return orientation_of(found.image)

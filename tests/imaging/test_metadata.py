@@ -242,6 +242,21 @@ def test_metadata_in_words_that_are_none_cost_nothing(text):
   assert picture.exif is None and not picture.notes
 
 
+@pytest.mark.parametrize('head', [b'', b'http://ns.adobe.com/xap/1.0/\0'])
+def test_xmp_in_hexadecimal_words_is_kept(head):
+  # ImageMagick 6 writes it so.
+  kind, packet = 'APP1' if head else 'xmp', b'<rdf:RDF>' + XMP + b'</rdf:RDF>'
+  picture = read(chunked(png.raw_profile_chunk(kind, head + packet)))
+  assert picture.xmp == packet and not picture.texts
+
+
+def test_a_profile_in_hexadecimal_words_is_not_dropped():
+  chunk = png.raw_profile_chunk('icc', bytes(128))
+  picture = read(chunked(chunk))
+  assert picture.texts == (chunk,)
+  assert write(picture, 'JPEG')[1]
+
+
 @pytest.mark.parametrize('kind', [b'tIME', b'iCCP', b'gAMA', b'tRNS', b'eXIf'])
 def test_a_damaged_ancillary_chunk_refuses_no_png(kind):
   data = bytearray(chunked(png.Chunk(kind, b'1234567')))
