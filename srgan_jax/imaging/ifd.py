@@ -14,9 +14,10 @@ import numpy as np
 
 EXIF, GPS, INTEROP = 0x8769, 0x8825, 0xA005
 
-# Bytes a value, by the number of a field's type; LONG8 and its like are Big's.
+# Bytes a value, by the number of a field's type; LONG8 and its like are Big's,
+# 129 is EXIF 3.0's UTF-8.
 _BYTES = {
-  **dict.fromkeys((1, 2, 6, 7), 1),
+  **dict.fromkeys((1, 2, 6, 7, 129), 1),
   **dict.fromkeys((3, 8), 2),
   **dict.fromkeys((4, 9, 11, 13), 4),
   **dict.fromkeys((5, 10, 12, 16, 17, 18), 8),

@@ -40,7 +40,7 @@ def block(order: str = '>') -> bytes:
       0x927C: ifd.Field(7, 10, b'maker note'),
       0xA002: ifd.Field(4, 1, struct.pack(order + 'I', 24), order),
       0xA430: text(ARTIST),
-      ifd.INTEROP: {1: text(b'R98')},
+      ifd.INTEROP: {1: text(b'R98'), 0x1001: ifd.of_numbers(4, 24)},
     },
     ifd.GPS: {
       1: text(b'N'),
@@ -82,7 +82,16 @@ def test_exif_passes_byte_for_byte(source, target, order):
   assert field(data, ifd.EXIF, 0x927C) == b'maker note'
   with Image.open(io.BytesIO(data)) as image:
     assert 0xA002 not in image.getexif().get_ifd(ifd.EXIF)  # a width
-    assert image.getexif().get_ifd(ifd.INTEROP)[1] == 'R98'
+    assert image.getexif().get_ifd(ifd.INTEROP) == {1: 'R98'}  # of 24 pixels
+
+
+def test_text_of_exif_3_is_kept():
+  form = ifd.Form('<', False)
+  fields = {0x13B: ifd.Field(129, len(ARTIST) + 1, ARTIST + b'\0')}
+  source = exif.PREFIX + ifd.beginning(form, 8) + ifd.build(form, fields, 8)
+  assert exif.clean(source) == (source, [])
+  data, _ = write(pictures.Picture(noise(16, 24), exif=source), 'TIFF')
+  assert ARTIST in read(data).exif
 
 
 def test_a_makers_note_stays_where_it_is():
