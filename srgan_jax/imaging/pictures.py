@@ -96,7 +96,7 @@ def read(file: ImageFile, name: str) -> Picture:
     orientation = reading.orientation(found)
     form = found.image.format or ''
     picture = Picture(
-      decoded.pixels,
+      _turned(decoded.pixels, orientation),
       format='JPEG' if form == 'MPO' else form,
       lossless=form == 'WEBP' and _is_lossless_webp(found.stream),
       notes=decoded.notes,
@@ -105,6 +105,7 @@ def read(file: ImageFile, name: str) -> Picture:
       picture = _with_png(picture, found.png)
     elif found.tiff:
       picture = _with_tiff(picture, found.tiff, found.stream)
+      orientation = found.tiff.orientation  # whoever turned its pixels
     else:
       picture = _with_info(picture, found.image)
       picture = _with_stream(picture, found)
@@ -119,25 +120,32 @@ def from_image(image: Image.Image) -> Picture:
   """
   image.load()
   decoded = reading.of_image(image)
-  picture = Picture(decoded.pixels, image.format or '', notes=decoded.notes)
+  orientation = reading.orientation_of(image)
+  pixels = _turned(decoded.pixels, orientation)
+  picture = Picture(pixels, image.format or '', notes=decoded.notes)
   picture = _with_info(picture, image)
-  return _settled(picture, reading.orientation_of(image), decoded.is_srgb)
+  return _settled(picture, orientation, decoded.is_srgb)
+
+
+def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+  return np.ascontiguousarray(reading.turn(pixels, orientation))
 
 
 def _settled(picture: Picture, orientation: int, is_srgb: bool) -> Picture:
-  """Turns the picture upright; drops profiles of other pixels."""
+  """Metadata of pixels that were turned; drops profiles of other pixels."""
   profile, tags, notes = picture.icc_profile, picture.colour_tags, picture.notes
   if is_srgb:
     profile = tags = None
   elif profile and not _fits(profile, picture.pixels):
     notes += ('its ICC profile is for another kind of pixels: dropped',)
     profile = None
+  dpi = picture.dpi
   return dataclasses.replace(
     picture,
-    pixels=np.ascontiguousarray(reading.turn(picture.pixels, orientation)),
     icc_profile=profile,
     colour_tags=tags,
-    xmp=picture.xmp and xmp.upright(picture.xmp),
+    xmp=picture.xmp and xmp.upright(picture.xmp, orientation),
+    dpi=dpi and dpi[::-1] if orientation in reading.SIDEWAYS else dpi,
     notes=notes,
   )
 

@@ -28,8 +28,7 @@ OF_PIXELS = {b'tRNS', b'acTL', b'fcTL'}
 XMP = 'XML:com.adobe.xmp'  # keywords of text
 _RAW_PROFILE = 'Raw profile type '
 _NO_WORDS = {XMP} | {
-  _RAW_PROFILE + kind
-  for kind in ('exif', 'APP1', 'iptc', '8bim', 'xmp')
+  _RAW_PROFILE + kind for kind in ('exif', 'APP1', 'iptc', '8bim', 'xmp')
 }
 _MOST_BYTES = 2**26  # of one chunk of metadata, unpacked
 _COLOUR_TYPES = {2: 4, 3: 2, 4: 6}

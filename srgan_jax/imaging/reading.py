@@ -23,7 +23,7 @@ from srgan_jax.imaging.opening import (
   opened,
 )
 
-_SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap height and width
+SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 _PLAIN_MODES = {'1': 'L', 'La': 'LA', 'RGBa': 'RGBA'}
 _CODESTREAM = b'\xff\x4f\xff\x51'  # the start of a JPEG 2000's, and its sizes
 
@@ -87,7 +87,7 @@ def image_size(
   """
   with opened(file, name, max_megapixels) as found:
     width, height = found.size
-    if orientation(found) in _SIDEWAYS:
+    if orientation(found) in SIDEWAYS:
       width, height = height, width
     return height, width
 

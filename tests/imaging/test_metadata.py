@@ -50,6 +50,12 @@ def block(order: str = '>') -> bytes:
   return exif.PREFIX + ifd.beginning(form, 8) + ifd.build(form, fields, 8)
 
 
+def turned_block() -> bytes:
+  fields = {exif.ORIENTATION: ifd.of_numbers(3, 6)}
+  form = ifd.Form('<', False)
+  return exif.PREFIX + ifd.beginning(form, 8) + ifd.build(form, fields, 8)
+
+
 def write(picture: pictures.Picture, form: str, **options):
   """The file, and the notes."""
   stream = io.BytesIO()
@@ -206,6 +212,15 @@ def test_sizes_and_orientation_in_xmp_are_the_new_pictures():
     assert b'<tiff:ImageLength>64</tiff:ImageLength>' in xmp
     assert b'GPano:FullPanoWidthPixels="384"' in xmp
     assert b'<dc:title>24</dc:title>' in xmp
+
+
+@pytest.mark.parametrize('form', ['JPEG', 'PNG', 'TIFF'])
+@pytest.mark.parametrize('bits', [8, 16])
+def test_resolution_turns_with_the_pixels(form, bits):
+  pixels = noise(16, 24) if bits == 8 else deep(16, 24, 3)
+  picture = pictures.Picture(pixels, dpi=(200, 100), exif=turned_block())
+  data = write(picture, form)[0]
+  assert read(data).dpi == pytest.approx((100, 200), 1e-3)
 
 
 def test_too_much_for_a_jpeg_is_named():
