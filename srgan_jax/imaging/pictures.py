@@ -13,12 +13,13 @@ import contextlib
 import dataclasses
 import os
 import struct
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 
 from srgan_jax.imaging import (
+  blocks,
   boxes,
   colour_tags,
   exif,
@@ -239,9 +240,12 @@ def _with_info(picture: Picture, image: Image.Image) -> Picture:
 
 
 def _with_stream(picture: Picture, found: Opened) -> Picture:
-  """Adds metadata of JPEG, AVIF and HEIF that Pillow does not read."""
-  stream, notes = found.stream, []
-  changes: dict[str, Any] = {}
+  """Adds metadata that Pillow does not read."""
+  stream = found.stream
+  notes: list[str] = []
+  changes = blocks.read(found.image, stream)
+  if 'exif' in changes:
+    changes['exif'], notes = exif.clean(changes['exif'])
   stream.seek(0)
   if boxes.is_isobmff(stream.read(12)) and not picture.icc_profile:
     changes['colour_tags'] = colour_tags.of_cicp(boxes.read(stream)[0])
@@ -254,6 +258,8 @@ def _with_stream(picture: Picture, found: Opened) -> Picture:
     segments = getattr(found.image, 'applist')  # noqa: B009
     texts = [data for kind, data in segments if kind == 'COM' and data]
     changes['comments'] = tuple(texts)
+    notes += blocks.left_out(segments, stream)
+  notes += blocks.left_out_of_heif(found.image.info)
   packet = picture.xmp or b''
   if b'hdrgm:Version' in packet and _frames(found.image) == 1:
     notes.append('its HDR gain map is left out')

@@ -109,8 +109,8 @@ def write(
       # The colours of a gray profile are not those of RGB.
       notes.append('its ICC profile is of gray: dropped')
       profile = None
-  size = (*pixels.shape[:2], scale)
-  packet = picture.xmp and xmp.resized(picture.xmp, *size, Image.MIME[form])
+  height, width, _ = pixels.shape
+  packet = picture.xmp and xmp.resized(picture.xmp, height, width, scale, form)
   picture = dataclasses.replace(
     picture, pixels=pixels, icc_profile=profile, xmp=packet
   )

@@ -66,13 +66,14 @@ def upright(packet: bytes, orientation: int) -> bytes:
 
 
 def resized(
-  packet: bytes, height: int, width: int, scale: float, mime_type: str
+  packet: bytes, height: int, width: int, scale: float, form: str
 ) -> bytes:
-  """The packet with the sizes of a scaled picture, and its file's type."""
+  """The packet with the sizes of a scaled picture, and its file's format."""
+  kind = b'image/' + form.lower().encode()
   larger = lambda old: round(old * scale)
   packet = _replace(_WIDTH, packet, lambda old: width)
   packet = _replace(_HEIGHT, packet, lambda old: height)
-  packet = _FORMAT.sub(lambda m: m[1] + mime_type.encode(), packet)
+  packet = _FORMAT.sub(lambda m: m[1] + kind, packet)
   packet = _REGION.sub(lambda m: _replace(_REGION_SIZE, m[0], larger), packet)
   return _replace(_PANORAMA, packet, larger)
 
