@@ -128,9 +128,14 @@ def of_tiff(
 
 
 def _without(found: ifd.Directory, dropped: set[int]) -> ifd.Directory:
-  """A directory without some fields, nor what counts pixels below it."""
+  """A directory for another file, without some fields.
+
+  Below it, what counts pixels is left out.
+  """
   kept = {
-    tag: item if isinstance(item, ifd.Field) else _without(item, _PIXEL)
+    tag: item._replace(place=0)
+    if isinstance(item, ifd.Field)
+    else _without(item, _PIXEL)
     for tag, item in found.items()
     if tag not in dropped
   }

@@ -8,7 +8,15 @@ import numpy as np
 from PIL import ExifTags, Image, PngImagePlugin, features
 import pytest
 
-from srgan_jax.imaging import exif, ifd, iptc, pictures, png, writing
+from srgan_jax.imaging import (
+  exif,
+  ifd,
+  iptc,
+  pictures,
+  png,
+  tiff_writing,
+  writing,
+)
 from tests.support.image_files import deep, encode, noise, read, with_chunks
 
 ARTIST = 'Jörg Größe 写真'.encode()
@@ -105,6 +113,23 @@ def test_a_makers_note_stays_where_it_is():
   cleaned, _ = exif.clean(source)
   assert cleaned != source
   assert cleaned.index(b'maker note') == source.index(b'maker note')
+
+
+@pytest.mark.parametrize('order', '<>')
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+def test_a_makers_note_stays_where_it_is_in_a_tiff(monkeypatch, dtype, order):
+  source = block(order).removeprefix(exif.PREFIX)
+  pixels = noise(16, 24).astype(dtype)
+  data, _ = write(pictures.Picture(pixels, exif=block(order)), 'TIFF')
+  assert data.index(b'maker note') == source.index(b'maker note')
+  assert data.count(b'maker note') == 1
+  for most in (tiff_writing._MOST_CLASSIC, 0):  # and as a BigTIFF
+    monkeypatch.setattr(tiff_writing, '_MOST_CLASSIC', most)
+    data, _ = write(pictures.Picture(pixels, exif=block(order)), 'TIFF')
+    picture = read(data)
+    np.testing.assert_array_equal(picture.pixels, pixels)
+    note = exif.fields(picture.exif)[ifd.EXIF][0x927C]
+    assert note.data == b'maker note'
 
 
 @pytest.mark.skipif('AVIF' not in FORMS, reason='Pillow without AVIF')
