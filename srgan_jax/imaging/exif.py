@@ -41,12 +41,12 @@ _NO_MAP = ['its georeference is for other pixels: dropped']
 
 
 def orientation(block: bytes) -> int:
-  """The orientation that a block states, 1..8."""
+  """The orientation that a block states, 1..8; 0 if it states none."""
   stream = io.BytesIO(block.removeprefix(PREFIX))
   start = ifd.head(stream)
   if not start or start[0].is_big:
-    return 1
-  return ifd.read(stream, *start).number(ORIENTATION, 1)
+    return 0
+  return ifd.read(stream, *start).number(ORIENTATION)
 
 
 def clean(block: bytes) -> tuple[bytes | None, list[str]]:

@@ -95,9 +95,8 @@ def image_size(
 def orientation(found: Opened) -> int:
   """EXIF orientation 1..8 of pixels as `decode` gives them."""
   if found.png:
-    if block := found.png.exif:
-      return exif.orientation(block)
-    return xmp.orientation(found.png.xmp or b'')
+    stated = exif.orientation(found.png.exif or b'')
+    return stated or xmp.orientation(found.png.xmp or b'')
   if found.tiff:  # Pillow turns pixels that it knows, and their size
     return found.tiff.orientation if found.tiff.layout else 1
   return orientation_of(found.image)

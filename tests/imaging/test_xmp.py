@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+from PIL import ExifTags, Image
 import pytest
 
 from srgan_jax.imaging import pictures
@@ -76,3 +77,12 @@ def test_xmp_names_the_type_of_the_new_file(form):
   picture = pictures.Picture(noise(16, 24), xmp=packet)
   kind = f'<dc:format>image/{form.lower()}</dc:format>'
   assert kind.encode() in write(picture, form)
+
+
+@pytest.mark.parametrize('form', ['JPEG', 'PNG', 'WEBP'])
+def test_xmp_turns_a_picture_whose_exif_says_nothing_of_it(form):
+  fields = Image.Exif()
+  fields[ExifTags.Base.Artist] = 'A. Name'
+  packet = b'<x:xmpmeta tiff:Orientation="6">'
+  picture = pictures.Picture(noise(16, 24), exif=fields.tobytes(), xmp=packet)
+  assert read(write(picture, form)).pixels.shape == (24, 16, 3)
