@@ -203,7 +203,8 @@ def _to_srgb(image: Image.Image, profile: Any) -> tuple[Image.Image, str]:
       source = io.BytesIO(profile if isinstance(profile, bytes) else b'')
     converted = ImageCms.profileToProfile(image, source, srgb, outputMode='RGB')
     assert converted is not None
-    return converted, f'{mode} became sRGB by its ICC profile'
+    how = '' if mode == 'LAB' else ' by its ICC profile'
+    return converted, f'{mode} became sRGB{how}'
   except (ImageCms.PyCMSError, OSError):
     if mode == 'LAB':
       raise ValueError('Lab pixels that cannot be converted') from None
