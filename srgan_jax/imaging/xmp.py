@@ -45,7 +45,13 @@ _REGION_SIZE = _number(rb'stDim:[wh]')
 _REGION_PART = re.compile(
   rb'(\bst(?:Area|Dim):)([xywh])(\s*(?:=\s*["\']|>)\s*)(\d*\.?\d+)(?=\s*["\'<])'
 )
+# The same as Microsoft has it: left, top, width and height.
+_RECTANGLE = re.compile(
+  rb'(\bMPReg:Rectangle\s*(?:=\s*["\']|>)\s*)'
+  + rb'\s*,\s*'.join([rb'(\d*\.?\d+)'] * 4)
+)
 _SWAPPED = {b'x': b'y', b'y': b'x', b'w': b'h', b'h': b'w'}
+_FLIPPED = {b'x': (2, 3, 6, 7), b'y': (3, 4, 7, 8)}  # by these orientations
 
 
 def orientation(packet: bytes) -> int:
@@ -62,6 +68,7 @@ def upright(packet: bytes, orientation: int) -> bytes:
   packet = _GONE.sub(b'', packet)
   if orientation > 1:
     packet = _REGION.sub(lambda m: _turned(m[0], orientation), packet)
+    packet = _RECTANGLE.sub(lambda m: _turned_box(m, orientation), packet)
   return _replace(_ORIENTATION, packet, lambda old: 1)
 
 
@@ -91,8 +98,19 @@ def _turned(region: bytes, orientation: int) -> bytes:
   def turn(found: Match) -> bytes:
     name = found[2]
     value = values.get(_SWAPPED[name] if orientation > 4 else name, found[4])
-    if orientation in {b'x': (2, 3, 6, 7), b'y': (3, 4, 7, 8)}.get(name, ()):
+    if orientation in _FLIPPED.get(name, ()):
       value = f'{1 - float(value):.6g}'.encode()
     return found[1] + name + found[3] + value
 
   return _REGION_PART.sub(turn, region)
+
+
+def _turned_box(found: Match, orientation: int) -> bytes:
+  x, y, width, height = map(float, found.groups()[1:])
+  if orientation > 4:
+    x, y, width, height = y, x, height, width
+  if orientation in _FLIPPED[b'x']:
+    x = 1 - x - width
+  if orientation in _FLIPPED[b'y']:
+    y = 1 - y - height
+  return found[1] + f'{x:.6g}, {y:.6g}, {width:.6g}, {height:.6g}'.encode()

@@ -54,6 +54,29 @@ def test_a_face_in_xmp_stays_where_it_is_seen(orientation, packet):
   assert b'MaxPageSize stDim:w="9"' in read(data).xmp
 
 
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_a_face_as_microsoft_writes_it_stays_where_it_is_seen(orientation):
+  pixels = np.zeros((20, 40, 3), np.uint8)
+  pixels[3:8, 4:8] = 255  # the face
+  packet = (
+    b'<x:xmpmeta tiff:Orientation="%d">'
+    b'<MPReg:Rectangle>0.1, 0.15, 0.1, 0.25</MPReg:Rectangle></x:xmpmeta>'
+  )
+  picture = pictures.Picture(pixels, xmp=packet % orientation)
+  picture = read(write(picture, 'PNG'))
+  found = re.search(rb'Rectangle>([^<]*)', picture.xmp)[1].split(b',')
+  rows, columns, _ = np.nonzero(picture.pixels)
+  height, width, _ = picture.pixels.shape
+  assert list(map(float, found)) == pytest.approx(
+    [
+      columns.min() / width,
+      rows.min() / height,
+      (np.ptp(columns) + 1) / width,
+      (np.ptp(rows) + 1) / height,
+    ]
+  )
+
+
 def test_xmp_names_no_part_or_place_that_is_left_out():
   kept = b'<dc:title>24</dc:title>'
   gone = (
