@@ -18,7 +18,7 @@ _UUIDS = {
   bytes.fromhex('be7acfcb97a942e89c71999491e3afac'): 'xmp',
   bytes.fromhex('33c7a4d2b81d4723a0baf1a3e097ad38'): 'iptc',
 }
-_RESOURCES = {0x404: 'iptc', 0x422: 'exif', 0x424: 'xmp'}
+_RESOURCES = {0x422: 'exif', 0x424: 'xmp'}
 _RESOLUTION = 0x3ED
 # Segments of a JPEG that are read, noted elsewhere, or say nothing of it.
 _SEGMENTS = re.compile(

@@ -37,7 +37,7 @@ _PIXEL = {
 # Directories, and those that may lie below them.
 _BELOW = {ifd.EXIF: (ifd.INTEROP,), ifd.GPS: (), ifd.INTEROP: ()}
 _TOP = (ifd.EXIF, ifd.GPS)
-_NO_MAP = ['its georeference is for other pixels: dropped']
+_NO_MAP = 'its georeference is for other pixels: dropped'
 
 
 def orientation(block: bytes) -> int:
@@ -86,7 +86,7 @@ def clean(block: bytes) -> tuple[bytes | None, list[str]]:
 
   _forget_thumbnail(data, form, first)
   is_left = edit(first, _STORAGE | _GEOREFERENCE, _TOP)
-  notes = [] if _GEOREFERENCE.isdisjoint(tags) else _NO_MAP
+  notes = [] if _GEOREFERENCE.isdisjoint(tags) else [_NO_MAP]
   return PREFIX + bytes(data) if is_left else None, notes
 
 
@@ -114,7 +114,7 @@ def of_tiff(
   description = found.get(DESCRIPTION)
   dropped, notes = _STORAGE | _GEOREFERENCE, []
   if not _GEOREFERENCE.isdisjoint(found):
-    notes += _NO_MAP
+    notes.append(_NO_MAP)
   if isinstance(description, ifd.Field) and _is_plan(description.data):
     dropped = dropped | {DESCRIPTION}
     # A few words of tifffile's own are no loss.

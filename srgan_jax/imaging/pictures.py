@@ -177,7 +177,7 @@ def _with_png(picture: Picture, chunks: png.Metadata) -> Picture:
     colour_tags=tags,
     exif=block,
     xmp=chunks.xmp,
-    iptc=records and (iptc.find(records) or records),
+    iptc=records and (dict(iptc.split(records)).get(iptc.RECORDS) or records),
     texts=chunks.words,
     dpi=_true(chunks.dpi),
     notes=(*picture.notes, *notes, *lost),
@@ -186,13 +186,13 @@ def _with_png(picture: Picture, chunks: png.Metadata) -> Picture:
 
 def _with_tiff(picture: Picture, page: tiff.Page, stream: BinaryIO) -> Picture:
   fields = page.fields
-  records = fields.data(tiff.IPTC)
-  if records is None:
-    records = iptc.find(fields.data(tiff.PHOTOSHOP) or b'')
+  resources = dict(iptc.split(fields.data(tiff.PHOTOSHOP) or b''))
+  records = fields.data(tiff.IPTC) or resources.get(iptc.RECORDS)
   scale = {2: 1.0, 3: 2.54}.get(fields.number(tiff.UNIT, 2), 0.0)
   x = fields.fraction(tiff.X_RESOLUTION)
   y = fields.fraction(tiff.Y_RESOLUTION)
   block, lost = exif.of_tiff(stream, page.form, page.first)
+  lost += iptc.left_out(resources)
   pages = _noted_pages(ifd.pages(stream, page.form, page.first))
   return dataclasses.replace(
     picture,
@@ -225,7 +225,11 @@ def _with_info(picture: Picture, image: Image.Image) -> Picture:
       chromaticities=info.get('chromaticity'),
     )
   resources = info.get('photoshop')
-  records = resources.get(0x404) if isinstance(resources, dict) else None
+  if not isinstance(resources, dict):  # a PSD has its own
+    own = getattr(image, 'resources', ())
+    resources = {kind: data for kind, _, data in own}
+  records = resources.get(iptc.RECORDS)
+  notes += iptc.left_out(resources)
   return dataclasses.replace(
     picture,
     icc_profile=profile if isinstance(profile, bytes) and profile else None,

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, features
 import pytest
 
-from srgan_jax.imaging import blocks, exif, ifd, pictures
+from srgan_jax.imaging import blocks, exif, ifd, iptc, pictures
 from tests.support.image_files import encode, noise, profile, read
 
 XMP = b'<x:xmpmeta><rdf:RDF>' + bytes(range(32, 127)) * 9 + b'</rdf:RDF>'
@@ -100,6 +100,19 @@ def test_metadata_of_a_psd():
   assert picture.dpi == (300, 150)
   np.testing.assert_array_equal(picture.pixels, noise(16, 24))
   assert kept(read(psd((0x3ED, b'12'), (0x422, b'1234')))) == (None,) * 4
+
+
+def test_paths_that_are_left_out_are_named():
+  image = Image.fromarray(noise(16, 24))
+  path = struct.pack('>4sHHI', b'8BIM', 2000, 0, 26) + bytes(26)
+  marked = iptc.MARKER + path
+  segment = struct.pack('>HH', 0xFFED, len(marked) + 2) + marked
+  for data in (
+    encode(image, 'JPEG', extra=segment),
+    encode(image, 'TIFF', tiffinfo={0x8649: path}),
+    psd((2000, bytes(26))),
+  ):
+    assert read(data).notes == ('its clipping paths are left out',)
 
 
 def test_what_else_a_jpeg_holds_is_named():
