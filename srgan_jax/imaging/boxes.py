@@ -1,6 +1,7 @@
-"""Boxes of AVIF and HEIF files: stated colours, and bits a channel.
+"""Boxes of AVIF, HEIF and JPEG 2000 files: stated colours, bits a channel.
 
-ISO/IEC 14496-12 and 23008-12. Pillow reads neither and gives pixels of 8 bits.
+ISO/IEC 14496-12, 23008-12 and 15444-1. Pillow reads none of these, and gives
+pixels of 8 bits.
 """
 
 from collections.abc import Iterator
@@ -30,12 +31,12 @@ def read(stream: BinaryIO) -> tuple[Cicp | None, int]:
 
 
 def _read(stream: BinaryIO) -> tuple[Cicp | None, int]:
-  meta = _find_meta(stream)
-  boxes = dict(_boxes(meta[4:]))  # behind version and flags
-  main_box = boxes.get(b'pitm', bytes(8))
+  meta = next((data for _, data in find(stream, b'meta')), b'')
+  inside = dict(split(meta[4:]))  # behind version and flags
+  main_box = inside.get(b'pitm', bytes(8))
   main = _number(main_box, 4, 4 if main_box[0] else 2)
-  inner = list(_boxes(boxes.get(b'iprp', b'')))
-  properties = list(_boxes(dict(inner).get(b'ipco', b'')))
+  inner = list(split(inside.get(b'iprp', b'')))
+  properties = list(split(dict(inner).get(b'ipco', b'')))
   tables = [data for kind, data in inner if kind == b'ipma']
   cicp: Cicp | None = None
   bits = 8
@@ -64,7 +65,8 @@ def with_cicp(data: bytes, cicp: Cicp) -> bytes:
   return head + colour + struct.pack('>HH', *cicp) + rest[4:]
 
 
-def _find_meta(stream: BinaryIO) -> bytes:
+def find(stream: BinaryIO, *kinds: bytes) -> Iterator[tuple[bytes, bytes]]:
+  """The boxes of a file that are of some kinds, up to 16 MiB of each."""
   end = stream.seek(0, os.SEEK_END)
   position = 0
   while position + 8 <= end:
@@ -74,13 +76,13 @@ def _find_meta(stream: BinaryIO) -> bytes:
     if length == 1:
       (length,), head = struct.unpack('>Q', stream.read(8).rjust(8)), 16
     length = length or end - position
-    if kind == b'meta':
-      return stream.read(min(length - head, _MOST_META))
+    if kind in kinds:
+      yield kind, stream.read(min(max(0, length - head), _MOST_META))
     position += max(length, 8)
-  return b''
 
 
-def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+def split(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+  """The boxes inside another."""
   position = 0
   while position + 8 <= len(data):
     length, kind = struct.unpack_from('>I4s', data, position)

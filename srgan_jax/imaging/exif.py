@@ -30,21 +30,23 @@ _STORAGE = {
 _GEOREFERENCE = {
   *(0x830E, 0x8480, 0x8482, 0x85D8, 0x87AF, 0x87B0, 0x87B1, 0xC69C),
 }
-# Of the Exif directory: what counts pixels.
-_PIXEL = {0x9214, 0xA002, 0xA003, 0xA20E, 0xA20F, 0xA210, 0xA214}
+# Of the Exif directory and those below: what counts pixels.
+_PIXEL = {
+  *(0x1001, 0x1002, 0x9214, 0xA002, 0xA003, 0xA20E, 0xA20F, 0xA210, 0xA214),
+}
 # Directories, and those that may lie below them.
 _BELOW = {ifd.EXIF: (ifd.INTEROP,), ifd.GPS: (), ifd.INTEROP: ()}
 _TOP = (ifd.EXIF, ifd.GPS)
-_NO_MAP = ['its georeference is for other pixels: dropped']
+_NO_MAP = 'its georeference is for other pixels: dropped'
 
 
 def orientation(block: bytes) -> int:
-  """The orientation that a block states, 1..8."""
+  """The orientation that a block states, 1..8; 0 if it states none."""
   stream = io.BytesIO(block.removeprefix(PREFIX))
   start = ifd.head(stream)
   if not start or start[0].is_big:
-    return 1
-  return ifd.read(stream, *start).number(ORIENTATION, 1)
+    return 0
+  return ifd.read(stream, *start).number(ORIENTATION)
 
 
 def clean(block: bytes) -> tuple[bytes | None, list[str]]:
@@ -84,7 +86,7 @@ def clean(block: bytes) -> tuple[bytes | None, list[str]]:
 
   _forget_thumbnail(data, form, first)
   is_left = edit(first, _STORAGE | _GEOREFERENCE, _TOP)
-  notes = [] if _GEOREFERENCE.isdisjoint(tags) else _NO_MAP
+  notes = [] if _GEOREFERENCE.isdisjoint(tags) else [_NO_MAP]
   return PREFIX + bytes(data) if is_left else None, notes
 
 
@@ -112,22 +114,32 @@ def of_tiff(
   description = found.get(DESCRIPTION)
   dropped, notes = _STORAGE | _GEOREFERENCE, []
   if not _GEOREFERENCE.isdisjoint(found):
-    notes += _NO_MAP
+    notes.append(_NO_MAP)
   if isinstance(description, ifd.Field) and _is_plan(description.data):
     dropped = dropped | {DESCRIPTION}
     # A few words of tifffile's own are no loss.
     if not description.data.startswith(b'{'):
       notes.append('its description is a plan of other pixels: dropped')
-  kept = {tag: item for tag, item in found.items() if tag not in dropped}
-  camera = kept.pop(ifd.EXIF, {})
-  assert not isinstance(camera, ifd.Field)
-  if camera := {t: item for t, item in camera.items() if t not in _PIXEL}:
-    kept[ifd.EXIF] = camera
-  if not kept:
+  if not (kept := _without(found, dropped)):
     return None, notes
   form = form._replace(is_big=False)
   block = ifd.beginning(form, 8) + ifd.build(form, kept, 8)
   return PREFIX + block, notes
+
+
+def _without(found: ifd.Directory, dropped: set[int]) -> ifd.Directory:
+  """A directory for another file, without some fields.
+
+  Below it, what counts pixels is left out.
+  """
+  kept = {
+    tag: item._replace(place=0)
+    if isinstance(item, ifd.Field)
+    else _without(item, _PIXEL)
+    for tag, item in found.items()
+    if tag not in dropped
+  }
+  return {tag: item for tag, item in kept.items() if item}
 
 
 def _is_plan(description: bytes) -> bool:

@@ -14,9 +14,10 @@ import numpy as np
 
 EXIF, GPS, INTEROP = 0x8769, 0x8825, 0xA005
 
-# Bytes a value, by the number of a field's type; LONG8 and its like are Big's.
+# Bytes a value, by the number of a field's type; LONG8 and its like are Big's,
+# 129 is EXIF 3.0's UTF-8.
 _BYTES = {
-  **dict.fromkeys((1, 2, 6, 7), 1),
+  **dict.fromkeys((1, 2, 6, 7, 129), 1),
   **dict.fromkeys((3, 8), 2),
   **dict.fromkeys((4, 9, 11, 13), 4),
   **dict.fromkeys((5, 10, 12, 16, 17, 18), 8),
@@ -24,6 +25,7 @@ _BYTES = {
 _LETTERS = {1: 'B', 3: 'H', 4: 'I', 6: 'b', 8: 'h', 9: 'i', 13: 'I', 16: 'Q'}
 _MOST_BYTES = 2**26  # of the fields of a directory
 _MOST_PAGES = 10_000
+_LONGEST_HEAD = 16  # bytes
 
 
 class Form(NamedTuple):
@@ -45,12 +47,16 @@ class Form(NamedTuple):
 
 
 class Field(NamedTuple):
-  """A field: its type, how many values it has, their bytes and byte order."""
+  """A field: its type, how many values it has, their bytes and byte order.
+
+  `place` is where the bytes lie if not within the entry; 0 where that is new.
+  """
 
   kind: int
   number: int
   data: bytes
   order: str = '<'
+  place: int = 0
 
   def in_order(self, order: str) -> bytes:
     """The bytes in another byte order."""
@@ -144,7 +150,7 @@ def entries(
       if place + length <= end:
         stream.seek(place)
         left -= length
-        field = Field(kind, number, stream.read(length), form.order)
+        field = Field(kind, number, stream.read(length), form.order, place)
     found.append((tag, field, raw))
   return found
 
@@ -186,7 +192,11 @@ def of_fraction(value: float) -> Field:
 
 
 def build(form: Form, directory: Directory, offset: int) -> bytes:
-  """Encodes a directory and its subdirectories for an offset in a file."""
+  """Encodes a directory and its subdirectories for an offset in a file.
+
+  The file has the bytes of fields with a place already; those in the form's
+  order stay there.
+  """
   counter, entry, word = form.structs
   table, values = [counter.pack(len(directory))], io.BytesIO()
   start = offset + counter.size + len(directory) * entry.size + word.size
@@ -201,6 +211,9 @@ def build(form: Form, directory: Directory, offset: int) -> bytes:
   for tag, item in sorted(directory.items()):
     if isinstance(item, Field):
       kind, number, data = item.kind, item.number, item.in_order(form.order)
+      is_there = item.place >= _LONGEST_HEAD and item.order == form.order
+      if is_there and len(data) > word.size:
+        data = word.pack(item.place)
     else:
       append(b'')
       data = build(form, item, start + values.tell())

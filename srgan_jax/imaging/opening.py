@@ -178,6 +178,8 @@ def _describe(stream: BinaryIO) -> str:
   if start[4:8] == b'ftyp' and start[8:12] in _HEIF_BRANDS:
     reader = what_reads('a.heic')
     return 'HEIF, whatever its name' + (f': {reader}' if reader else '')
+  if start.startswith(b'8BPS'):
+    return 'a PSD of more than 8 bits or with colours that are not read'
   for head, what in _HEADS.items():
     if start.lstrip().lower().startswith(head):
       return f'{what}, whatever its name'

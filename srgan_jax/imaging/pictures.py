@@ -13,12 +13,13 @@ import contextlib
 import dataclasses
 import os
 import struct
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 
 from srgan_jax.imaging import (
+  blocks,
   boxes,
   colour_tags,
   exif,
@@ -96,7 +97,7 @@ def read(file: ImageFile, name: str) -> Picture:
     orientation = reading.orientation(found)
     form = found.image.format or ''
     picture = Picture(
-      decoded.pixels,
+      _turned(decoded.pixels, orientation),
       format='JPEG' if form == 'MPO' else form,
       lossless=form == 'WEBP' and _is_lossless_webp(found.stream),
       notes=decoded.notes,
@@ -105,6 +106,7 @@ def read(file: ImageFile, name: str) -> Picture:
       picture = _with_png(picture, found.png)
     elif found.tiff:
       picture = _with_tiff(picture, found.tiff, found.stream)
+      orientation = found.tiff.orientation  # whoever turned its pixels
     else:
       picture = _with_info(picture, found.image)
       picture = _with_stream(picture, found)
@@ -119,25 +121,32 @@ def from_image(image: Image.Image) -> Picture:
   """
   image.load()
   decoded = reading.of_image(image)
-  picture = Picture(decoded.pixels, image.format or '', notes=decoded.notes)
+  orientation = reading.orientation_of(image)
+  pixels = _turned(decoded.pixels, orientation)
+  picture = Picture(pixels, image.format or '', notes=decoded.notes)
   picture = _with_info(picture, image)
-  return _settled(picture, reading.orientation_of(image), decoded.is_srgb)
+  return _settled(picture, orientation, decoded.is_srgb)
+
+
+def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+  return np.ascontiguousarray(reading.turn(pixels, orientation))
 
 
 def _settled(picture: Picture, orientation: int, is_srgb: bool) -> Picture:
-  """Turns the picture upright; drops profiles of other pixels."""
+  """Metadata of pixels that were turned; drops profiles of other pixels."""
   profile, tags, notes = picture.icc_profile, picture.colour_tags, picture.notes
   if is_srgb:
     profile = tags = None
   elif profile and not _fits(profile, picture.pixels):
     notes += ('its ICC profile is for another kind of pixels: dropped',)
     profile = None
+  dpi = picture.dpi
   return dataclasses.replace(
     picture,
-    pixels=np.ascontiguousarray(reading.turn(picture.pixels, orientation)),
     icc_profile=profile,
     colour_tags=tags,
-    xmp=picture.xmp and xmp.upright(picture.xmp),
+    xmp=picture.xmp and xmp.upright(picture.xmp, orientation),
+    dpi=dpi and dpi[::-1] if orientation in reading.SIDEWAYS else dpi,
     notes=notes,
   )
 
@@ -167,8 +176,8 @@ def _with_png(picture: Picture, chunks: png.Metadata) -> Picture:
     icc_profile=None if tags and tags.cicp else profile,
     colour_tags=tags,
     exif=block,
-    xmp=chunks.text(png.XMP) or None,
-    iptc=records and (iptc.find(records) or records),
+    xmp=chunks.xmp,
+    iptc=records and (dict(iptc.split(records)).get(iptc.RECORDS) or records),
     texts=chunks.words,
     dpi=_true(chunks.dpi),
     notes=(*picture.notes, *notes, *lost),
@@ -177,13 +186,13 @@ def _with_png(picture: Picture, chunks: png.Metadata) -> Picture:
 
 def _with_tiff(picture: Picture, page: tiff.Page, stream: BinaryIO) -> Picture:
   fields = page.fields
-  records = fields.data(tiff.IPTC)
-  if records is None:
-    records = iptc.find(fields.data(tiff.PHOTOSHOP) or b'')
+  resources = dict(iptc.split(fields.data(tiff.PHOTOSHOP) or b''))
+  records = fields.data(tiff.IPTC) or resources.get(iptc.RECORDS)
   scale = {2: 1.0, 3: 2.54}.get(fields.number(tiff.UNIT, 2), 0.0)
   x = fields.fraction(tiff.X_RESOLUTION)
   y = fields.fraction(tiff.Y_RESOLUTION)
   block, lost = exif.of_tiff(stream, page.form, page.first)
+  lost += iptc.left_out(resources)
   pages = _noted_pages(ifd.pages(stream, page.form, page.first))
   return dataclasses.replace(
     picture,
@@ -216,7 +225,11 @@ def _with_info(picture: Picture, image: Image.Image) -> Picture:
       chromaticities=info.get('chromaticity'),
     )
   resources = info.get('photoshop')
-  records = resources.get(0x404) if isinstance(resources, dict) else None
+  if not isinstance(resources, dict):  # a PSD has its own
+    own = getattr(image, 'resources', ())
+    resources = {kind: data for kind, _, data in own}
+  records = resources.get(iptc.RECORDS)
+  notes += iptc.left_out(resources)
   return dataclasses.replace(
     picture,
     icc_profile=profile if isinstance(profile, bytes) and profile else None,
@@ -231,9 +244,12 @@ def _with_info(picture: Picture, image: Image.Image) -> Picture:
 
 
 def _with_stream(picture: Picture, found: Opened) -> Picture:
-  """Adds metadata of JPEG, AVIF and HEIF that Pillow does not read."""
-  stream, notes = found.stream, []
-  changes: dict[str, Any] = {}
+  """Adds metadata that Pillow does not read."""
+  stream = found.stream
+  notes: list[str] = []
+  changes = blocks.read(found.image, stream)
+  if 'exif' in changes:
+    changes['exif'], notes = exif.clean(changes['exif'])
   stream.seek(0)
   if boxes.is_isobmff(stream.read(12)) and not picture.icc_profile:
     changes['colour_tags'] = colour_tags.of_cicp(boxes.read(stream)[0])
@@ -246,6 +262,8 @@ def _with_stream(picture: Picture, found: Opened) -> Picture:
     segments = getattr(found.image, 'applist')  # noqa: B009
     texts = [data for kind, data in segments if kind == 'COM' and data]
     changes['comments'] = tuple(texts)
+    notes += blocks.left_out(segments, stream)
+  notes += blocks.left_out_of_heif(found.image.info)
   packet = picture.xmp or b''
   if b'hdrgm:Version' in packet and _frames(found.image) == 1:
     notes.append('its HDR gain map is left out')

@@ -28,8 +28,7 @@ OF_PIXELS = {b'tRNS', b'acTL', b'fcTL'}
 XMP = 'XML:com.adobe.xmp'  # keywords of text
 _RAW_PROFILE = 'Raw profile type '
 _NO_WORDS = {XMP} | {
-  _RAW_PROFILE + kind
-  for kind in ('exif', 'APP1', 'iptc', '8bim', 'icc', 'icm', 'xmp')
+  _RAW_PROFILE + kind for kind in ('exif', 'APP1', 'iptc', '8bim', 'xmp')
 }
 _MOST_BYTES = 2**26  # of one chunk of metadata, unpacked
 _COLOUR_TYPES = {2: 4, 3: 2, 4: 6}
@@ -101,6 +100,13 @@ class Metadata:
   def exif(self) -> bytes | None:
     """The EXIF block."""
     return self.find(b'eXIf') or self.raw_profile('exif', 'APP1')
+
+  @property
+  def xmp(self) -> bytes | None:
+    """The XMP packet."""
+    block = self.raw_profile('xmp', 'APP1') or b''
+    packet = block[block.find(b'<') :] if b'<rdf:RDF' in block else None
+    return self.text(XMP) or packet
 
   @property
   def words(self) -> tuple[Chunk, ...]:

@@ -23,7 +23,7 @@ from srgan_jax.imaging.opening import (
   opened,
 )
 
-_SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap height and width
+SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 _PLAIN_MODES = {'1': 'L', 'La': 'LA', 'RGBa': 'RGBA'}
 _CODESTREAM = b'\xff\x4f\xff\x51'  # the start of a JPEG 2000's, and its sizes
 
@@ -87,7 +87,7 @@ def image_size(
   """
   with opened(file, name, max_megapixels) as found:
     width, height = found.size
-    if orientation(found) in _SIDEWAYS:
+    if orientation(found) in SIDEWAYS:
       width, height = height, width
     return height, width
 
@@ -95,9 +95,8 @@ def image_size(
 def orientation(found: Opened) -> int:
   """EXIF orientation 1..8 of pixels as `decode` gives them."""
   if found.png:
-    if block := found.png.exif:
-      return exif.orientation(block)
-    return xmp.orientation(found.png.text(png.XMP) or b'')
+    stated = exif.orientation(found.png.exif or b'')
+    return stated or xmp.orientation(found.png.xmp or b'')
   if found.tiff:  # Pillow turns pixels that it knows, and their size
     return found.tiff.orientation if found.tiff.layout else 1
   return orientation_of(found.image)
@@ -204,7 +203,8 @@ def _to_srgb(image: Image.Image, profile: Any) -> tuple[Image.Image, str]:
       source = io.BytesIO(profile if isinstance(profile, bytes) else b'')
     converted = ImageCms.profileToProfile(image, source, srgb, outputMode='RGB')
     assert converted is not None
-    return converted, f'{mode} became sRGB by its ICC profile'
+    how = '' if mode == 'LAB' else ' by its ICC profile'
+    return converted, f'{mode} became sRGB{how}'
   except (ImageCms.PyCMSError, OSError):
     if mode == 'LAB':
       raise ValueError('Lab pixels that cannot be converted') from None

@@ -105,11 +105,11 @@ def split(stream: BinaryIO) -> tuple[Page, BinaryIO] | None:
   # Pillow would read as much for many fields that claim one place.
   if sum(len(f.data) for f in fields.values()) > stream.seek(0, os.SEEK_END):
     raise ValueError('a TIFF whose fields lie upon each other')
-  page = Page(form, first, fields, _find_layout(fields, form.order))
+  page = Page(form, first, fields, _find_layout(fields, form))
   return page, _as_bytes(stream, page, page.layout) if page.layout else stream
 
 
-def _find_layout(fields: ifd.Fields, order: str) -> Layout | None:
+def _find_layout(fields: ifd.Fields, form: ifd.Form) -> Layout | None:
   """The layout of samples that Pillow would truncate or refuse, or None."""
   bits, kinds = fields.numbers(BITS, 1), fields.numbers(FORMAT, 1)
   depth, samples = max(bits), fields.number(SAMPLES, 1)
@@ -133,6 +133,7 @@ def _find_layout(fields: ifd.Fields, order: str) -> Layout | None:
     or depth not in (1, 2, 4, 8, 16, 32)
     or extra not in ((), (UNASSOCIATED,))
     or (photometric == 5 and count > 0)
+    or form == ('>', True)
   )
   if not is_odd or photometric not in _COLOURS or not is_bytewise:
     return None
@@ -151,7 +152,7 @@ def _find_layout(fields: ifd.Fields, order: str) -> Layout | None:
     is_planar=samples > 1 and fields.number(PLANES, 1) == 2,
     predictor=fields.number(PREDICTOR, 1),
     tile_width=fields.number(TILE_WIDTH),
-    order=order,
+    order=form.order,
   )
 
 

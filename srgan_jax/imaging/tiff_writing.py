@@ -16,7 +16,10 @@ _MOST_CLASSIC = 2**32 - 2**24  # bytes; offsets of 32 bits end there
 
 
 def write(picture: Picture, file: BinaryIO) -> None:
-  """Writes a TIFF, strip by strip, to an empty file that can seek."""
+  """Writes a TIFF, strip by strip, to an empty file that can seek.
+
+  EXIF lies at its start as it was, so that offsets in makers' notes stay valid.
+  """
   pixels = picture.pixels
   height, width, channels = pixels.shape
   bits = 8 * pixels.dtype.itemsize
@@ -27,16 +30,20 @@ def write(picture: Picture, file: BinaryIO) -> None:
   }
   size = sum(len(block or b'') for _, block in blocks.values())
   size += len(picture.exif or b'') + pixels.nbytes
-  form = ifd.Form('<', size > _MOST_CLASSIC)
+  block = (picture.exif or b'').removeprefix(exif.PREFIX)
+  is_big = size > _MOST_CLASSIC
+  # Pillow reads a BigTIFF only with the little end first.
+  form = ifd.Form('>' if block[:1] == b'M' and not is_big else '<', is_big)
   file.write(ifd.beginning(form, 0))
+  file.write(block[file.tell() :])
   rows = max(1, _STRIP_BYTES // (bits // 8 * channels * width))
-  offsets, sizes = _write_strips(file, pixels, rows)
+  offsets, sizes = _write_strips(file, pixels, rows, form.order)
   file.write(bytes(-file.tell() % 16))
   place = file.tell()
   short = lambda *values: ifd.of_numbers(3, *values)
   long = lambda *values: ifd.of_numbers(16 if form.is_big else 4, *values)
   directory: dict[int, ifd.Field | ifd.Directory] = {
-    **exif.fields(picture.exif or b''),
+    **exif.fields(block),
     tiff.WIDTH: long(width),
     tiff.HEIGHT: long(height),
     tiff.BITS: short(*(bits,) * channels),
@@ -55,21 +62,22 @@ def write(picture: Picture, file: BinaryIO) -> None:
     directory[tiff.X_RESOLUTION] = ifd.of_fraction(picture.dpi[0])
     directory[tiff.Y_RESOLUTION] = ifd.of_fraction(picture.dpi[1])
     directory[tiff.UNIT] = short(2)  # inch
-  for tag, (kind, block) in blocks.items():
-    if block:
-      directory[tag] = ifd.Field(kind, len(block), block)
+  for tag, (kind, data) in blocks.items():
+    if data:
+      directory[tag] = ifd.Field(kind, len(data), data)
   file.write(ifd.build(form, directory, place))
   file.seek(0)
   file.write(ifd.beginning(form, place))
 
 
 def _write_strips(
-  file: BinaryIO, pixels: np.ndarray, rows: int
+  file: BinaryIO, pixels: np.ndarray, rows: int, order: str
 ) -> tuple[list[int], list[int]]:
   """Writes strips of rows; returns their offsets and sizes."""
   offsets, sizes = [], []
   for first in range(0, len(pixels), rows):
-    strip = pixels[first : first + rows].astype(f'<u{pixels.dtype.itemsize}')
+    strip = pixels[first : first + rows]
+    strip = strip.astype(f'{order}u{pixels.dtype.itemsize}')
     strip[:, 1:] -= strip[:, :-1].copy()  # predictor 2: differences
     data = zlib.compress(strip.tobytes())
     offsets.append(file.tell())

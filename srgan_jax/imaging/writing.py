@@ -110,7 +110,7 @@ def write(
       notes.append('its ICC profile is of gray: dropped')
       profile = None
   height, width, _ = pixels.shape
-  packet = picture.xmp and xmp.resized(picture.xmp, height, width, scale)
+  packet = picture.xmp and xmp.resized(picture.xmp, height, width, scale, form)
   picture = dataclasses.replace(
     picture, pixels=pixels, icc_profile=profile, xmp=packet
   )

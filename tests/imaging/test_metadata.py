@@ -8,7 +8,15 @@ import numpy as np
 from PIL import ExifTags, Image, PngImagePlugin, features
 import pytest
 
-from srgan_jax.imaging import exif, ifd, iptc, pictures, png, writing
+from srgan_jax.imaging import (
+  exif,
+  ifd,
+  iptc,
+  pictures,
+  png,
+  tiff_writing,
+  writing,
+)
 from tests.support.image_files import deep, encode, noise, read, with_chunks
 
 ARTIST = 'Jörg Größe 写真'.encode()
@@ -40,13 +48,19 @@ def block(order: str = '>') -> bytes:
       0x927C: ifd.Field(7, 10, b'maker note'),
       0xA002: ifd.Field(4, 1, struct.pack(order + 'I', 24), order),
       0xA430: text(ARTIST),
-      ifd.INTEROP: {1: text(b'R98')},
+      ifd.INTEROP: {1: text(b'R98'), 0x1001: ifd.of_numbers(4, 24)},
     },
     ifd.GPS: {
       1: text(b'N'),
       2: ifd.Field(5, 3, struct.pack(order + '6I', 52, 1, 31, 1, 25, 2), order),
     },
   }
+  return exif.PREFIX + ifd.beginning(form, 8) + ifd.build(form, fields, 8)
+
+
+def turned_block() -> bytes:
+  fields = {exif.ORIENTATION: ifd.of_numbers(3, 6)}
+  form = ifd.Form('<', False)
   return exif.PREFIX + ifd.beginning(form, 8) + ifd.build(form, fields, 8)
 
 
@@ -82,7 +96,16 @@ def test_exif_passes_byte_for_byte(source, target, order):
   assert field(data, ifd.EXIF, 0x927C) == b'maker note'
   with Image.open(io.BytesIO(data)) as image:
     assert 0xA002 not in image.getexif().get_ifd(ifd.EXIF)  # a width
-    assert image.getexif().get_ifd(ifd.INTEROP)[1] == 'R98'
+    assert image.getexif().get_ifd(ifd.INTEROP) == {1: 'R98'}  # of 24 pixels
+
+
+def test_text_of_exif_3_is_kept():
+  form = ifd.Form('<', False)
+  fields = {0x13B: ifd.Field(129, len(ARTIST) + 1, ARTIST + b'\0')}
+  source = exif.PREFIX + ifd.beginning(form, 8) + ifd.build(form, fields, 8)
+  assert exif.clean(source) == (source, [])
+  data, _ = write(pictures.Picture(noise(16, 24), exif=source), 'TIFF')
+  assert ARTIST in read(data).exif
 
 
 def test_a_makers_note_stays_where_it_is():
@@ -90,6 +113,23 @@ def test_a_makers_note_stays_where_it_is():
   cleaned, _ = exif.clean(source)
   assert cleaned != source
   assert cleaned.index(b'maker note') == source.index(b'maker note')
+
+
+@pytest.mark.parametrize('order', '<>')
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+def test_a_makers_note_stays_where_it_is_in_a_tiff(monkeypatch, dtype, order):
+  source = block(order).removeprefix(exif.PREFIX)
+  pixels = noise(16, 24).astype(dtype)
+  data, _ = write(pictures.Picture(pixels, exif=block(order)), 'TIFF')
+  assert data.index(b'maker note') == source.index(b'maker note')
+  assert data.count(b'maker note') == 1
+  for most in (tiff_writing._MOST_CLASSIC, 0):  # and as a BigTIFF
+    monkeypatch.setattr(tiff_writing, '_MOST_CLASSIC', most)
+    data, _ = write(pictures.Picture(pixels, exif=block(order)), 'TIFF')
+    picture = read(data)
+    np.testing.assert_array_equal(picture.pixels, pixels)
+    note = exif.fields(picture.exif)[ifd.EXIF][0x927C]
+    assert note.data == b'maker note'
 
 
 @pytest.mark.skipif('AVIF' not in FORMS, reason='Pillow without AVIF')
@@ -199,6 +239,15 @@ def test_sizes_and_orientation_in_xmp_are_the_new_pictures():
     assert b'<dc:title>24</dc:title>' in xmp
 
 
+@pytest.mark.parametrize('form', ['JPEG', 'PNG', 'TIFF'])
+@pytest.mark.parametrize('bits', [8, 16])
+def test_resolution_turns_with_the_pixels(form, bits):
+  pixels = noise(16, 24) if bits == 8 else deep(16, 24, 3)
+  picture = pictures.Picture(pixels, dpi=(200, 100), exif=turned_block())
+  data = write(picture, form)[0]
+  assert read(data).dpi == pytest.approx((100, 200), 1e-3)
+
+
 def test_too_much_for_a_jpeg_is_named():
   long = bytes(70_000)
   picture = pictures.Picture(
@@ -240,6 +289,21 @@ def test_metadata_in_words_that_are_none_cost_nothing(text):
   profile = b'Raw profile type exif\0\0' + zlib.compress(text)
   picture = read(chunked(png.Chunk(b'zTXt', profile)))
   assert picture.exif is None and not picture.notes
+
+
+@pytest.mark.parametrize('head', [b'', b'http://ns.adobe.com/xap/1.0/\0'])
+def test_xmp_in_hexadecimal_words_is_kept(head):
+  # ImageMagick 6 writes it so.
+  kind, packet = 'APP1' if head else 'xmp', b'<rdf:RDF>' + XMP + b'</rdf:RDF>'
+  picture = read(chunked(png.raw_profile_chunk(kind, head + packet)))
+  assert picture.xmp == packet and not picture.texts
+
+
+def test_a_profile_in_hexadecimal_words_is_not_dropped():
+  chunk = png.raw_profile_chunk('icc', bytes(128))
+  picture = read(chunked(chunk))
+  assert picture.texts == (chunk,)
+  assert write(picture, 'JPEG')[1]
 
 
 @pytest.mark.parametrize('kind', [b'tIME', b'iCCP', b'gAMA', b'tRNS', b'eXIf'])

@@ -206,9 +206,10 @@ def test_bits_that_pillow_drops_are_named():
     (b'\n<!DOCTYPE html><title>404</title>', 'a web page'),
     (b'version https://git-lfs.github.com/spec/v1', 'a Git LFS pointer'),
     (b'\0\0\0\x1cftypheic' + bytes(90), 'HEIF'),
+    (struct.pack('>4sH6xHIIHH', b'8BPS', 1, 3, 8, 8, 16, 3), 'a PSD of more'),
     (bytes(90), 'no image format that is read'),
   ],
-  ids=['empty', 'jxl', 'html', 'lfs', 'heic', 'zeros'],
+  ids=['empty', 'jxl', 'html', 'lfs', 'heic', 'psd', 'zeros'],
 )
 def test_a_picture_of_another_kind_than_its_name_is_named(data, why):
   if why == 'HEIF' and 'HEIF' in opening.formats():

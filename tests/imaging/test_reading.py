@@ -4,7 +4,7 @@ import io
 import struct
 
 import numpy as np
-from PIL import ExifTags, Image, ImageFile, PngImagePlugin
+from PIL import ExifTags, Image, ImageCms, ImageFile, PngImagePlugin
 import pytest
 
 from srgan_jax.imaging import reading
@@ -223,3 +223,13 @@ def test_a_broken_header_is_one_line_with_its_name(name):
 def test_a_missing_file_is_one_line_with_its_name(tmp_path):
   with pytest.raises(ValueError, match='^a.png: .*No such file or directory$'):
     reading.read_rgb(tmp_path / 'a.png', 'a.png')
+
+
+def test_lab_is_converted_without_a_word_of_a_profile():
+  lab = ImageCms.profileToProfile(
+    Image.fromarray(noise(8, 8)),
+    ImageCms.createProfile('sRGB'),
+    ImageCms.createProfile('LAB'),
+    outputMode='LAB',
+  )
+  assert read(encode(lab, 'TIFF')).notes == ('LAB became sRGB',)

@@ -48,6 +48,13 @@ def test_16_bits_and_alpha_stay(options, channels):
   assert picture.notes == ()
 
 
+@pytest.mark.parametrize('options', LAYOUTS, ids=str)
+def test_8_bits_in_every_order(options):
+  values = VALUES[..., :3].astype(np.uint8)
+  picture = read(tiff(values, photometric='rgb', **options))
+  np.testing.assert_array_equal(picture.pixels, values)
+
+
 @pytest.mark.parametrize(
   'options', [{}, {'rowsperstrip': 41}, {'rowsperstrip': 1}], ids=str
 )

@@ -1,0 +1,133 @@
+"""Metadata of GIF, JPEG 2000, PSD and JPEG beyond what Pillow reads."""
+
+import struct
+
+import numpy as np
+from PIL import Image, features
+import pytest
+
+from srgan_jax.imaging import blocks, exif, ifd, iptc, pictures
+from tests.support.image_files import encode, noise, profile, read
+
+XMP = b'<x:xmpmeta><rdf:RDF>' + bytes(range(32, 127)) * 9 + b'</rdf:RDF>'
+RECORDS = b'\x1c\x02\x19\x00\x07holiday'
+FORM = ifd.Form('<', False)
+FIELDS = {0x13B: ifd.Field(2, 8, b'An name\0')}
+TIFF = ifd.beginning(FORM, 8) + ifd.build(FORM, FIELDS, 8)
+
+
+def kept(picture: pictures.Picture) -> tuple:
+  return picture.icc_profile, picture.exif, picture.xmp, picture.iptc
+
+
+def gif(*extensions: bytes) -> bytes:
+  data = encode(Image.fromarray(noise(16, 24)).quantize(64), 'GIF')
+  place = 13 + 3 * 64
+  return data[:place] + b''.join(extensions) + data[place:]
+
+
+def test_xmp_and_profile_of_a_gif():
+  icc = profile()
+  pieces = b''.join(
+    bytes([len(icc[at : at + 255])]) + icc[at : at + 255]
+    for at in range(0, len(icc), 255)
+  )
+  trailer = b'\1' + bytes(range(255, -1, -1)) + b'\0'
+  picture = read(
+    gif(
+      b'!\xff\x0bICCRGBG1012' + pieces + b'\0',
+      b'!\xfe\4note\0',
+      b'!\xff\x0bXMP DataXMP' + XMP + trailer,
+    )
+  )
+  assert kept(picture) == (icc, None, XMP, None)
+  assert picture.comments == (b'note',)
+
+
+@pytest.mark.skipif(
+  'jpg_2000' not in features.get_supported(), reason='Pillow without JPEG 2000'
+)
+def test_metadata_of_a_jpeg_2000():
+  box = lambda kind, data: struct.pack('>I4s', 8 + len(data), kind) + data
+  data = encode(Image.fromarray(noise(16, 24)), 'JPEG2000')
+  start, end = data.index(b'jp2h') - 4, data.index(b'jp2c') - 4
+  header = data[start + 8 : start + 8 + 22]
+  uuids = (
+    (b'JpgTiffExif->JP2', TIFF),
+    (bytes.fromhex('be7acfcb97a942e89c71999491e3afac'), XMP),
+    (bytes.fromhex('33c7a4d2b81d4723a0baf1a3e097ad38'), RECORDS),
+    (bytes(16), b'another'),
+  )
+  whole = data[:start] + box(
+    b'jp2h', header + box(b'colr', b'\2\0\0' + profile())
+  )
+  whole += data[end:] + b''.join(box(b'uuid', a + b) for a, b in uuids)
+  picture = read(whole)
+  assert kept(picture) == (profile(), exif.PREFIX + TIFF, XMP, RECORDS)
+  for length in range(len(whole) - 60, len(whole)):
+    read(whole[:length])
+
+
+def psd(*resources: tuple[int, bytes]) -> bytes:
+  pixels = noise(16, 24).transpose(2, 0, 1)
+  body = b''.join(
+    struct.pack('>4sHHI', b'8BIM', kind, 0, len(data))
+    + data
+    + bytes(len(data) % 2)
+    for kind, data in resources
+  )
+  return b''.join(
+    [
+      struct.pack('>4sH6xHIIHH', b'8BPS', 1, *pixels.shape, 8, 3),
+      struct.pack('>II', 0, len(body)) + body,
+      struct.pack('>IH', 0, 0) + pixels.tobytes(),
+    ]
+  )
+
+
+def test_metadata_of_a_psd():
+  size = struct.pack('>IHHIHH', 300 << 16, 1, 1, 150 << 16, 1, 1)
+  picture = read(
+    psd(
+      (0x40F, profile()),
+      (0x422, TIFF),
+      (0x424, XMP),
+      (0x404, RECORDS),
+      (0x3ED, size),
+    )
+  )
+  assert kept(picture) == (profile(), exif.PREFIX + TIFF, XMP, RECORDS)
+  assert picture.dpi == (300, 150)
+  np.testing.assert_array_equal(picture.pixels, noise(16, 24))
+  assert kept(read(psd((0x3ED, b'12'), (0x422, b'1234')))) == (None,) * 4
+
+
+def test_paths_that_are_left_out_are_named():
+  image = Image.fromarray(noise(16, 24))
+  path = struct.pack('>4sHHI', b'8BIM', 2000, 0, 26) + bytes(26)
+  marked = iptc.MARKER + path
+  segment = struct.pack('>HH', 0xFFED, len(marked) + 2) + marked
+  for data in (
+    encode(image, 'JPEG', extra=segment),
+    encode(image, 'TIFF', tiffinfo={0x8649: path}),
+    psd((2000, bytes(26))),
+  ):
+    assert read(data).notes == ('its clipping paths are left out',)
+
+
+def test_what_else_a_jpeg_holds_is_named():
+  plain = encode(Image.fromarray(noise(16, 24)), 'JPEG')
+  extra = b'\xff\xeb\0\x08JP\0\1\0\1' + b'\xff\xe1\0\x08FLIR\0\1'
+  video = struct.pack('>I4s4s', 24, b'ftyp', b'mp42') + bytes(12)
+  assert read(plain).notes == ()
+  assert read(plain[:2] + extra + plain[2:] + video).notes == (
+    'segments of an unknown kind are left out (APP11 JP, APP1 FLIR)',
+    'its video is left out',
+  )
+
+
+def test_further_pictures_of_a_heif_are_named():
+  kind = 'urn:com:apple:photo:2020:aux:hdrgainmap'
+  info = {'aux': {kind: [51]}, 'depth_images': [object()]}
+  assert len(blocks.left_out_of_heif(info)) == 2
+  assert not blocks.left_out_of_heif({'aux': {}, 'depth_images': []})
