@@ -147,6 +147,7 @@ def put(name, value):
   ('change', 'expected'),
   [
     (drop('conv3.weight'), '2022 and later, but lacks conv3.weight'),
+    (drop('trunk.0.rcb.0.weight'), 'lacks trunk.0.rcb.0.weight'),
     (drop('trunk.0.rcb.4.running_var'), 'lacks trunk.0.rcb.4.running_var'),
     (drop('upsampling.1.upsample_block.0.weight'), 'only whole generators of'),
     (put('trunk.2.rcb.0.weight', np.zeros((4, 4, 3, 3))), 'but lacks trunk.2'),
