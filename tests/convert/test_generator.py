@@ -81,6 +81,14 @@ def test_wrappers_and_prefixes_are_stripped(torch_generators, tmp_path, capsys):
     jax.tree.map(np.testing.assert_array_equal, files[0], other)
 
 
+def test_bfloat16_is_read(tmp_path):
+  torch = pytest.importorskip('torch', reason='PyTorch is not installed')
+  values = torch.tensor([1.5, -3e38]).bfloat16()
+  torch.save({'a': values}, tmp_path / 'g.pth')
+  found = generator_command.read_state(tmp_path / 'g.pth')['a']
+  np.testing.assert_array_equal(found, values.float().numpy(), strict=True)
+
+
 def test_the_file_says_what_it_was(torch_generators, tmp_path, capsys):
   make, *_ = torch_generators.LAYOUTS['sgrvinod']
   source, output = tmp_path / 'mine.safetensors', tmp_path / 'o.safetensors'
@@ -221,3 +229,5 @@ def test_a_checkpoint_without_a_state_dict_is_refused(tmp_path, capsys):
   source, output = tmp_path / 'g.pth', tmp_path / 'o.safetensors'
   torch.save({'epoch': 3}, source)
   assert 'its epoch is not a dense tensor' in refusal(capsys, source, output)
+  torch.save({'netG': {'conv1.0.weight': torch.ones(2)}}, source)
+  assert 'whose netG is a dict: save that' in refusal(capsys, source, output)
