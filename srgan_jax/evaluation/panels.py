@@ -212,7 +212,7 @@ def draw(options: argparse.Namespace) -> list[pathlib.Path]:
   """
   benchmark = benchmarks.Benchmark(options.hr, options.lr)
   crops = options.crop or [(name, None) for name in benchmark.names]
-  models = {'bicubic': 'bicubic'} | methods.parse(options.method)
+  models = methods.parse(['bicubic=bicubic', *options.method])
   columns = [
     methods.open_method(model, benchmark, name)
     for name, model in models.items()
