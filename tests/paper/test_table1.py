@@ -165,6 +165,15 @@ def test_panels_show_the_crops_that_were_asked_for(benchmarks, tmp_path):
     assert _holds(figure, image[4:20, 8:32])
 
 
+def test_panels_are_png_files_whatever_their_case(benchmarks, tmp_path):
+  given = ['--hr', str(benchmarks / 'Set5' / 'HR'), '-o']
+  panels.main([*given, str(tmp_path / 'panel.PNG')])
+  assert (tmp_path / 'panel.PNG').read_bytes().startswith(b'\x89PNG')
+  with pytest.raises(SystemExit, match=r'panel.jpg: panels are .png files'):
+    panels.main([*given, str(tmp_path / 'panel.jpg')])
+  assert not (tmp_path / 'panel.jpg').exists()
+
+
 def test_full_panels_go_into_a_folder_one_an_image(benchmarks, tmp_path):
   folder = tmp_path / 'figures'
   hr = benchmarks / 'Set5' / 'HR'
