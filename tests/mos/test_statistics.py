@@ -220,6 +220,18 @@ def test_a_first_showing_counts_and_reliability_is_second_less_first(
   assert (mean.mean, mean.ratings, found.reliability.pairs) == (3, 2, 1)
 
 
+def test_methods_that_nobody_scored_both_of_are_not_said_to_differ():
+  what = make_study(images=1, repeats=0, methods=('bicubic', 'a|b', 'HR'))
+  first, second, third = (version.file for version in what.versions)
+  ratings = [ratings_lib.Rating(1, 0, first, 1, 2)]
+  text = lambda: report.as_markdown(results.evaluate(what, ratings))
+  assert 'nothing is compared' in text() and 'differ sig' not in text()
+  ratings.append(ratings_lib.Rating(1, 1, second, 1, 4))
+  ratings.append(ratings_lib.Rating(2, 0, third, 1, 5))
+  assert 'bicubic and a|b (-2.00, p = 1.000). No rater scored both ' in text()
+  assert 'of 2 other pairs.' in text() and r'| a\|b | 4.00 |' in text()
+
+
 def test_equal_methods_get_no_star():
   """100 studies of two equal methods, raters' tastes differing.
 
