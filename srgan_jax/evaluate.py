@@ -98,6 +98,9 @@ def _run(options: argparse.Namespace) -> bool:
   )
   from srgan_jax.imaging import opening
 
+  no_generator = options.sr or methods.BASELINES.get(options.model)
+  if no_generator and (options.strength != 1 or options.back_project):
+    raise ValueError('--strength and --back-project are for generators alone')
   left_out: list[str] = []
   benchmark = benchmarks.Benchmark(
     options.hr,

@@ -16,4 +16,5 @@ def as_csv(rows: Iterable[Sequence[Any]]) -> str:
 def as_markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
   """A table under its head, without a line's end behind it."""
   lines = [head, ['---'] * len(head), *rows]
-  return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+  escaped = ([cell.replace('|', r'\|') for cell in line] for line in lines)
+  return '\n'.join(f'| {" | ".join(line)} |' for line in escaped)

@@ -71,12 +71,14 @@ def from_state(
     ValueError: one line, for another layout, scale, name or shape.
   """
   layout = _find_layout(state)
-  first, blocks = layout.first_block, 0
-  # leftthomas numbers on: block7 is not a residual one.
-  while (
-    f'{layout.block.format(first + blocks)}.{layout.parts[0]}.weight' in state
-  ):
-    blocks += 1
+  # Up to the last, so that one that lacks is named. leftthomas numbers on:
+  # block7 is not a residual one.
+  name = f'{layout.block}.{layout.parts[0]}.weight'
+  numbers = range(len(state))
+  blocks = max(
+    (i + 1 for i in numbers if name.format(i + layout.first_block) in state),
+    default=0,
+  )
   slots = layout.slots(blocks)
   if f'{slots["norm_mid"]}.running_mean' not in state:
     slots['prelu_mid'] = slots.pop('norm_mid')

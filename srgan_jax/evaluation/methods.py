@@ -129,8 +129,10 @@ def finished(
   return Method(name or folder.name, read, str(folder))
 
 
-def parse(texts: Sequence[str]) -> dict[str, str]:
-  """NAME=MODEL of a command line, in order.
+def parse(
+  texts: Sequence[str], spell: Callable[[str], str] = str
+) -> dict[str, str]:
+  """NAME=MODEL of a command line, in order; names as `spell` writes them.
 
   Raises:
     ValueError: for a text of another form, or a name given twice.
@@ -140,6 +142,7 @@ def parse(texts: Sequence[str]) -> dict[str, str]:
     name, _, model = text.partition('=')
     if not name or not model:
       raise ValueError(f'{text!r} is not NAME=MODEL')
+    name = spell(name)
     if name in result:
       raise ValueError(f'the method {name!r} is given twice')
     result[name] = model

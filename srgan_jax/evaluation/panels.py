@@ -31,6 +31,7 @@ from srgan_jax import cli, files
 from srgan_jax.evaluation import benchmarks, methods, metrics
 from srgan_jax.evaluation.benchmarks import Pair
 from srgan_jax.evaluation.methods import Method, bicubic
+from srgan_jax.imaging import opening
 
 Region = tuple[int, int, int, int]
 Row = Sequence[tuple[np.ndarray, str]]
@@ -210,14 +211,16 @@ def draw(options: argparse.Namespace) -> list[pathlib.Path]:
   Raises:
     ValueError: one line naming the file, the image or the method.
   """
+  is_one = options.output.suffix.lower() == '.png'
+  if not is_one and opening.is_image(options.output.name):
+    raise ValueError(f'{options.output}: panels are .png files')
   benchmark = benchmarks.Benchmark(options.hr, options.lr)
   crops = options.crop or [(name, None) for name in benchmark.names]
-  models = {'bicubic': 'bicubic'} | methods.parse(options.method)
+  models = methods.parse(['bicubic=bicubic', *options.method])
   columns = [
     methods.open_method(model, benchmark, name)
     for name, model in models.items()
   ]
-  is_one = options.output.suffix == '.png'
   folder = options.output.parent if is_one else options.output
   groups: dict[pathlib.Path, list[tuple[str, Region | None]]] = {}
   for name, region in crops:

@@ -157,7 +157,10 @@ def _add_report_options(add: Callable[..., object]) -> None:
 
 
 def _numbers(text: str) -> list[int]:
-  return [int(number) for number in text.split(',')]
+  try:
+    return [int(number) for number in text.split(',')]
+  except ValueError as error:
+    raise argparse.ArgumentTypeError(f'{text!r} is not like 7,12') from error
 
 
 if __name__ == '__main__':

@@ -19,6 +19,8 @@ _RED = '#d7191c'
 _SCALE = ('1 bad', '2 poor', '3 fair', '4 good', '5 excellent')
 
 
+# The same scores make the same file, and a $ in a name is a letter.
+@rc_context({'svg.hashsalt': 'srgan_jax', 'text.parse_math': False})
 def draw(results: Sequence[SetResult], *paths: pathlib.Path) -> None:
   """Draws a figure into files of the formats that their names end in."""
   widths = [len(result.methods) for result in results]
@@ -53,13 +55,11 @@ def draw(results: Sequence[SetResult], *paths: pathlib.Path) -> None:
     ncols=2,
     frameon=False,
   )
-  # The same scores make the same file.
-  with rc_context({'svg.hashsalt': 'srgan_jax'}):
-    for path in paths:
-      kind = path.suffix[1:]
-      metadata = {'Date': None} if kind == 'svg' else None
-      with files.replacing(path) as beside:
-        figure.savefig(beside, format=kind, dpi=150, metadata=metadata)
+  for path in paths:
+    kind = path.suffix[1:]
+    metadata = {'Date': None} if kind == 'svg' else None
+    with files.replacing(path) as beside:
+      figure.savefig(beside, format=kind, dpi=150, metadata=metadata)
 
 
 def _shares(scores: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ figure5.png, figure5.svg
 
 from collections.abc import Collection, Iterable
 import contextlib
+import math
 import pathlib
 
 import numpy as np
@@ -141,9 +142,14 @@ def _not_different(entry: SetResult, pairing: str) -> str:
   what = "raters' means" if pairing == 'raters' else 'single ratings'
   rule = f"paired two-sided Wilcoxon signed-rank tests of {what}, Holm's "
   rule += f'correction over {_count(len(entry.comparisons), "pair")}'
+  if not entry.comparisons:
+    return 'No rater scored an image by two methods: nothing is compared.'
+  text = f'Not significantly different ({rule}): {"; ".join(open_pairs)}.'
   if not open_pairs:
-    return f'All methods differ significantly ({rule}, p < 0.05).'
-  return f'Not significantly different ({rule}): {"; ".join(open_pairs)}.'
+    text = f'All of these differ significantly ({rule}, p < 0.05).'
+  if missing := math.comb(len(entry.methods), 2) - len(entry.comparisons):
+    text += f' No rater scored both methods of {_count(missing, "other pair")}.'
+  return text
 
 
 def _reliability(found: statistics.Reliability | None) -> str:

@@ -113,7 +113,9 @@ def read_mos(path: pathlib.Path) -> tuple[dict[Key, float], set[Key]]:
     ValueError: naming the line that is not as it should be.
   """
   try:
-    lines = list(csv.DictReader(path.read_text(encoding='utf-8').splitlines()))
+    lines = list(
+      csv.DictReader(path.read_text(encoding='utf-8-sig').splitlines())
+    )
   except (OSError, UnicodeDecodeError) as error:
     raise ValueError(f'{path} cannot be read: {error}') from error
   scores, starred = {}, set()
@@ -215,14 +217,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
   options = parser.parse_args(arguments)
   with cli.failing_in_a_line('table1'):
     files.require_folder(options.output)
-    models = {
-      printed.canonical(name): model
-      for name, model in methods.parse(options.method).items()
-    }
+    models = methods.parse(
+      [*(f'{name}={name}' for name in methods.BASELINES), *options.method],
+      printed.canonical,
+    )
     mos, starred = read_mos(options.mos) if options.mos else ({}, set())
     figures, origins = measure(
       options.benchmarks,
-      {'nearest': 'nearest', 'bicubic': 'bicubic'} | models,
+      models,
       report.load_distances(options.lpips),
     )
   blocks = tabulate(figures, mos, starred)

@@ -81,6 +81,14 @@ def test_wrappers_and_prefixes_are_stripped(torch_generators, tmp_path, capsys):
     jax.tree.map(np.testing.assert_array_equal, files[0], other)
 
 
+def test_bfloat16_is_read(tmp_path):
+  torch = pytest.importorskip('torch', reason='PyTorch is not installed')
+  values = torch.tensor([1.5, -3e38]).bfloat16()
+  torch.save({'a': values}, tmp_path / 'g.pth')
+  found = generator_command.read_state(tmp_path / 'g.pth')['a']
+  np.testing.assert_array_equal(found, values.float().numpy(), strict=True)
+
+
 def test_the_file_says_what_it_was(torch_generators, tmp_path, capsys):
   make, *_ = torch_generators.LAYOUTS['sgrvinod']
   source, output = tmp_path / 'mine.safetensors', tmp_path / 'o.safetensors'
@@ -147,6 +155,7 @@ def put(name, value):
   ('change', 'expected'),
   [
     (drop('conv3.weight'), '2022 and later, but lacks conv3.weight'),
+    (drop('trunk.0.rcb.0.weight'), 'lacks trunk.0.rcb.0.weight'),
     (drop('trunk.0.rcb.4.running_var'), 'lacks trunk.0.rcb.4.running_var'),
     (drop('upsampling.1.upsample_block.0.weight'), 'only whole generators of'),
     (put('trunk.2.rcb.0.weight', np.zeros((4, 4, 3, 3))), 'but lacks trunk.2'),
@@ -220,3 +229,5 @@ def test_a_checkpoint_without_a_state_dict_is_refused(tmp_path, capsys):
   source, output = tmp_path / 'g.pth', tmp_path / 'o.safetensors'
   torch.save({'epoch': 3}, source)
   assert 'its epoch is not a dense tensor' in refusal(capsys, source, output)
+  torch.save({'netG': {'conv1.0.weight': torch.ones(2)}}, source)
+  assert 'whose netG is a dict: save that' in refusal(capsys, source, output)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -138,6 +139,20 @@ def test_other_pytorch_files_are_refused(tmp_path):
     for keep in (20, len(whole) // 2, len(whole) - 10):
       path.write_bytes(whole[:keep])
       assert 'it is cut off or damaged' in refusal(path)
+
+
+@pytest.mark.parametrize(
+  ('compression', 'expected'),
+  [
+    (zipfile.ZIP_STORED, 'not of torch.save: a zip without data.pkl'),
+    (zipfile.ZIP_DEFLATED, 'not of torch.save: its x.json is compressed'),
+  ],
+)
+def test_other_zips_are_refused(tmp_path, compression, expected):
+  path = tmp_path / 'x.keras'
+  with zipfile.ZipFile(path, 'w', compression) as archive:
+    archive.writestr('a/x.json', '{}')
+  assert expected in refusal(path)
 
 
 def test_a_missing_package_is_named(tmp_path, monkeypatch):

@@ -251,6 +251,8 @@ def test_bad_input_is_one_line_naming_the_file(benchmark, capsys):
     ),
     (('--sr', benchmark / 'SR', '--hr', hr), 'b.png has 40x64 pixels'),
     (('--sr', benchmark / 'none', '--hr', hr), 'none: no such file or folder'),
+    (('--sr', hr, '--hr', hr, '--back-project', 1), 'for generators'),
+    ((*bicubic, '--hr', hr, '--strength', 0.5), 'for generators'),
     (('--model', 'nowhere.safetensors', '--hr', hr), 'nowhere.safetensors'),
     (
       (*bicubic, '--hr', hr, '--json', benchmark / 'no' / 'x.json'),

@@ -11,8 +11,8 @@ pytest.importorskip('matplotlib', reason='needs the extra mos')
 
 from PIL import Image
 
+from srgan_jax.mos import figure, report, results, statistics, study
 from srgan_jax.mos import ratings as ratings_lib
-from srgan_jax.mos import report, results, statistics, study
 from srgan_jax.paper import table1
 
 NONE = np.nan
@@ -218,6 +218,26 @@ def test_a_first_showing_counts_and_reliability_is_second_less_first(
   found = results.evaluate(what, ratings)
   (mean,) = found.sets[0].means
   assert (mean.mean, mean.ratings, found.reliability.pairs) == (3, 2, 1)
+
+
+def test_methods_that_nobody_scored_both_of_are_not_said_to_differ():
+  what = make_study(images=1, repeats=0, methods=('bicubic', 'a|b', 'HR'))
+  first, second, third = (version.file for version in what.versions)
+  ratings = [ratings_lib.Rating(1, 0, first, 1, 2)]
+  text = lambda: report.as_markdown(results.evaluate(what, ratings))
+  assert 'nothing is compared' in text() and 'differ sig' not in text()
+  ratings.append(ratings_lib.Rating(1, 1, second, 1, 4))
+  ratings.append(ratings_lib.Rating(2, 0, third, 1, 5))
+  assert 'bicubic and a|b (-2.00, p = 1.000). No rater scored both ' in text()
+  assert 'of 2 other pairs.' in text() and r'| a\|b | 4.00 |' in text()
+
+
+def test_a_dollar_in_a_name_is_a_letter(tmp_path):
+  what = make_study(images=1, repeats=0, methods=(r'a$\b$', 'HR'))
+  ratings = [ratings_lib.Rating(1, 0, what.versions[0].file, 1, 2)]
+  found = results.evaluate(what, ratings)
+  figure.draw(found.sets, tmp_path / 'x.svg')
+  assert r'<!-- a$\b$ -->' in (tmp_path / 'x.svg').read_text()
 
 
 def test_equal_methods_get_no_star():

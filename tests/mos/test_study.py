@@ -226,3 +226,9 @@ def test_scores_are_taken_once_in_order_and_kept(folder, tmp_path):
   (tmp_path / study.RATINGS).mkdir()
   with pytest.raises(ValueError, match='ratings.sqlite cannot be opened'):
     ratings.Ratings(tmp_path, what)
+
+
+def test_raters_to_leave_out_are_numbers(folder, capsys):
+  with pytest.raises(SystemExit):
+    mos.main(['report', str(folder), '--without', '7,x'])
+  assert "--without: '7,x' is not like 7,12" in capsys.readouterr().err

@@ -114,10 +114,22 @@ def test_opinion_scores_that_make_no_sense_are_named(tmp_path, line, message):
     table1.read_mos(write_mos(tmp_path / 'mos.csv', line))
 
 
+def test_opinion_scores_that_excel_saved_are_read(tmp_path):
+  path = write_mos(tmp_path / 'mos.csv', 'Set5,SRGAN,3.5,3,4,TRUE')
+  path.write_text(path.read_text(), encoding='utf-8-sig', newline='\r\n')
+  key = 'Set5', 'SRGAN-VGG54'
+  assert table1.read_mos(path) == ({key: 3.5}, {key})
+
+
 @pytest.mark.parametrize(
   ('arguments', 'message'),
   [
     (['--method', 'SRGAN'], "'SRGAN' is not NAME=MODEL"),
+    (
+      ['--method=SRGAN=nearest', '--method=SRGAN-VGG54=bicubic'],
+      "the method 'SRGAN-VGG54' is given twice",
+    ),
+    (['--method=Bicubic=nearest'], "the method 'bicubic' is given twice"),
     (['--method', 'SRGAN=/none.safetensors'], '/none.safetensors'),
     (['--mos', '/none.csv'], '/none.csv cannot be read'),
     (['--benchmarks', '/none'], '/none holds no benchmark'),
@@ -153,6 +165,15 @@ def test_panels_show_the_crops_that_were_asked_for(benchmarks, tmp_path):
     assert _holds(figure, image[4:20, 8:32])
 
 
+def test_panels_are_png_files_whatever_their_case(benchmarks, tmp_path):
+  given = ['--hr', str(benchmarks / 'Set5' / 'HR'), '-o']
+  panels.main([*given, str(tmp_path / 'panel.PNG')])
+  assert (tmp_path / 'panel.PNG').read_bytes().startswith(b'\x89PNG')
+  with pytest.raises(SystemExit, match=r'panel.jpg: panels are .png files'):
+    panels.main([*given, str(tmp_path / 'panel.jpg')])
+  assert not (tmp_path / 'panel.jpg').exists()
+
+
 def test_full_panels_go_into_a_folder_one_an_image(benchmarks, tmp_path):
   folder = tmp_path / 'figures'
   hr = benchmarks / 'Set5' / 'HR'
@@ -167,6 +188,7 @@ def test_full_panels_go_into_a_folder_one_an_image(benchmarks, tmp_path):
     (['--crop', 'c'], "has no image 'c': a, b"),
     (['--crop', 'a:60,0,32,32'], 'a has 80x64 pixels; the region 32x32'),
     (['--method', 'x=/none.safetensors'], '/none.safetensors'),
+    (['--method=bicubic=nearest'], "the method 'bicubic' is given twice"),
   ],
 )
 def test_bad_input_to_the_panels_is_one_line(

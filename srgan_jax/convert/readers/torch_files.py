@@ -14,6 +14,7 @@ import struct
 from typing import Any, BinaryIO, NamedTuple
 import zipfile
 
+import ml_dtypes
 import numpy as np
 
 # What training wraps around a state dict, and how deep.
@@ -24,6 +25,7 @@ _DTYPES = {
   'DoubleStorage': np.float64,
   'FloatStorage': np.float32,
   'HalfStorage': np.float16,
+  'BFloat16Storage': ml_dtypes.bfloat16,
   'LongStorage': np.int64,
   'IntStorage': np.int32,
   'ShortStorage': np.int16,
@@ -118,11 +120,13 @@ def _read_zip(file: BinaryIO) -> tuple[Any, _Places]:
     for member in archive.infolist():
       name = member.filename.partition('/')[2].removeprefix('data/')
       if member.compress_type != zipfile.ZIP_STORED:
-        raise ValueError(f'its {name} is compressed, as PyTorch never writes')
+        raise ValueError(f'not of torch.save: its {name} is compressed')
       # A member's bytes follow its local header.
       file.seek(member.header_offset)
       extra = sum(struct.unpack('<26xHH', file.read(30)))
       places[name] = member.header_offset + 30 + extra, member.file_size
+  if 'data.pkl' not in places:
+    raise ValueError('not of torch.save: a zip without data.pkl')
   file.seek(places['data.pkl'][0])
   return _Unpickler(file).load(), places
 
@@ -152,6 +156,11 @@ def _find_state(content: Any) -> dict[str, _Tensor]:
   ):
     raise ValueError(f'it is a {type(content).__name__}, not a state dict')
   for name, value in content.items():
+    if isinstance(value, dict):
+      raise ValueError(
+        f'it is a checkpoint whose {name} is a dict: save that alone and '
+        'convert that'
+      )
     if not isinstance(value, _Tensor):
       raise ValueError(f'its {name} is not a dense tensor')
   return content
