@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import numpy as np
+from PIL import Image
 import pytest
 
 from srgan_jax import video
@@ -16,6 +17,7 @@ from tests.support.videos import (
   PICTURES,
   SOUND,
   Spy,
+  ask,
   frames,
   nearest,
   needs_ffmpeg,
@@ -116,6 +118,17 @@ def test_varying_frame_rates_stay_as_they_are(tmp_path):
   assert len(made) == 12
   for lr, sr in zip(originals, made, strict=True):
     assert np.abs(sr[::4, ::4] - lr).mean() < 12
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize('suffix', ['.mp4', '.webm'])
+def test_the_last_frame_stays_as_long_as_it_did(tmp_path, suffix):
+  source, out = tmp_path / 'in.gif', tmp_path / f'out{suffix}'
+  first, last = (Image.new('RGB', (32, 24), name) for name in ('red', 'blue'))
+  first.save(source, append_images=[last], duration=[100, 3000], save_all=True)
+  upscale_video(source, out, nearest)
+  found = ask(out, 'format=duration')['format']['duration']
+  assert float(found) == pytest.approx(3.1)
 
 
 @needs_ffmpeg

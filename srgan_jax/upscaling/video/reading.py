@@ -42,6 +42,7 @@ class Frame(NamedTuple):
   Attributes:
     pixels: as above, turned upright.
     time: when it is shown, seconds.
+    duration: how long, as the file says, seconds.
     colors: what the numbers mean.
     format: FFmpeg's name of the pixel format it was stored in.
     is_turned: whether rows were columns.
@@ -50,6 +51,7 @@ class Frame(NamedTuple):
 
   pixels: np.ndarray
   time: fractions.Fraction
+  duration: fractions.Fraction
   colors: formats.Colors
   format: str
   is_turned: bool
@@ -235,6 +237,7 @@ class Reader:
       time = ticks * fractions.Fraction(base)
     if last is not None:
       time = max(time, last + self.base)
+    duration = decoded.duration * fractions.Fraction(base) or 1 / self.rate
     name = decoded.format.name
     kind = formats.describe(name)
     colors = formats.colors_of(decoded, kind, self._source)
@@ -249,7 +252,8 @@ class Reader:
     side_data = formats.side_data(decoded)
     matrix = side_data.get(SideDataType.DISPLAYMATRIX)
     pixels, is_turned = _upright(rgb.to_ndarray(), matrix)
-    return Frame(pixels, time, colors, name, is_turned, frozenset(side_data))
+    kinds = frozenset(side_data)
+    return Frame(pixels, time, duration, colors, name, is_turned, kinds)
 
 
 class _Clock:

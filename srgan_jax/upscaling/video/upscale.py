@@ -132,7 +132,7 @@ def _write(
   for packet in step.packets:
     writer.write_packet(packet)
   if step.frame is not None and pixels is not None:
-    writer.write_frame(pixels, step.frame.time)
+    writer.write_frame(pixels, step.frame)
 
 
 def _losses(frame: Frame, shape: tuple[int, ...]) -> list[str]:

@@ -7,6 +7,7 @@ import pathlib
 from typing import Any
 
 import av
+from av.codec.context import Flags
 from av.video.reformatter import ColorRange, VideoReformatter
 import numpy as np
 
@@ -103,6 +104,7 @@ class Writer:
     context.width, context.height = self._size
     context.pix_fmt = picture.pixel_format
     context.time_base = stream.time_base = self._base
+    context.flags |= Flags.frame_duration
     context.sample_aspect_ratio = 1 / aspect if first.is_turned else aspect
     found = self._colors
     context.colorspace = formats.RGB if self._kind.is_rgb else found.matrix
@@ -170,12 +172,12 @@ class Writer:
         raise
       self.damage = f'stream {packet.stream_index} has unreadable parts'
 
-  def write_frame(self, pixels: np.ndarray, time: fractions.Fraction) -> None:
+  def write_frame(self, pixels: np.ndarray, source: Frame) -> None:
     """Writes a frame.
 
     Args:
       pixels: RGB or RGBA [H, W, C], uint8 or uint16.
-      time: when it is shown, seconds; later than the one before.
+      source: what it was made of; shown later than the one before.
     """
     if pixels.shape[2] == 4 and not self._kind.has_alpha:
       self.has_flattened |= pixels[..., 3].min() < np.iinfo(pixels.dtype).max
@@ -198,7 +200,10 @@ class Writer:
     frame.color_primaries = self._colors.primaries
     frame.color_trc = self._colors.transfer
     self._count += 1
-    frame.pts, frame.time_base = round(time / self._base), self._base
+    frame.pts, frame.time_base = round(source.time / self._base), self._base
+    frame.duration = round(
+      source.duration / self._base
+    )  # of the last, it counts
     self._output.mux(self._video.encode(frame))
 
   def finish(self) -> None:
