@@ -167,6 +167,23 @@ def test_turned_and_mirrored_videos_come_out_upright(
 
 
 @needs_ffmpeg
+@pytest.mark.parametrize(
+  'aspect, size', [('2/1', '256x96'), ('1/2', '128x192')]
+)
+def test_pixels_become_square_where_the_file_has_no_aspect(
+  tmp_path, aspect, size
+):
+  source, out = tmp_path / 'in.mp4', tmp_path / 'out.webm'
+  run_ffmpeg(
+    *('-f', 'lavfi', '-i', f'{PICTURES},setsar={aspect}', '-frames:v', 2),
+    *('-c:v', 'libx264', '-pix_fmt', 'yuv420p', source),
+  )
+  (note,) = upscale_video(source, out, nearest)[1]
+  made = streams(out)['video']
+  assert 'square' in note and f'{made["width"]}x{made["height"]}' == size
+
+
+@needs_ffmpeg
 def test_subtitles_go_where_the_container_has_them(clip, tmp_path):
   out = tmp_path / 'out.mkv'
   _, notes = upscale_video(clip, out, nearest)

@@ -152,6 +152,8 @@ def _losses_at_end(reader: Reader, writer: writing.Writer) -> list[str]:
     notes.append(
       'transparency is laid over black: .mov, .mkv and .webm would keep it'
     )
+  if writer.has_squared:
+    notes.append('pixels become square: .mp4 and .mov would keep their aspect')
   if damage := reader.damage or writer.damage:
     notes.append(f'is damaged ({damage})')
   return notes
