@@ -227,6 +227,7 @@ def test_a_picture_dropped_comes_out_upscaled(page, browser, model, tmp_path):
   'name, content, message',
   [
     ('te_x_t_.png', b'no picture', 'te_x_t_.png: not a readable image'),
+    ('shot.qoi', b'no picture', 'shot.qoi: not a readable image'),
     ('large.png', None, 'has 200 x 100 pixels, more than 0.01 megapixels'),
   ],
 )
