@@ -132,6 +132,15 @@ def test_the_last_frame_stays_as_long_as_it_did(tmp_path, suffix):
 
 
 @needs_ffmpeg
+def test_frames_without_times_come_at_the_rate_of_their_stream(tmp_path):
+  source, out = tmp_path / 'in.h264', tmp_path / 'out.mp4'
+  given = 'testsrc=size=32x24:rate=10:duration=0.5'
+  run_ffmpeg('-f', 'lavfi', '-i', given, '-c:v', 'libx264', source)
+  upscale_video(source, out, nearest)
+  assert times(out) == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
+
+
+@needs_ffmpeg
 @pytest.mark.parametrize(
   'a, b, c, d, container',
   [

@@ -162,9 +162,8 @@ class Reader:
         packets.append(packet)
         continue
       for decoded in self._decode(decoder, packet):
-        frame = self._frame(decoded, last)
-        last = frame.time
-        yield Step(frame, packets)
+        last = self._frame(decoded, last)
+        yield Step(last, packets)
         packets = []
     if last is None:
       why = self.damage or 'no frame can be decoded'
@@ -226,17 +225,15 @@ class Reader:
     why = getattr(damage, 'strerror', None) or str(damage)
     self.damage = self.damage or why
 
-  def _frame(
-    self, decoded: av.VideoFrame, last: fractions.Fraction | None
-  ) -> Frame:
+  def _frame(self, decoded: av.VideoFrame, last: Frame | None) -> Frame:
     base = decoded.time_base or self.base
     ticks = decoded.pts if decoded.pts is not None else decoded.dts
     if ticks is None:
-      time = fractions.Fraction(0) if last is None else last + 1 / self.rate
+      time = last.time + last.duration if last else fractions.Fraction(0)
     else:
       time = ticks * fractions.Fraction(base)
-    if last is not None:
-      time = max(time, last + self.base)
+    if last:
+      time = max(time, last.time + self.base)
     duration = decoded.duration * fractions.Fraction(base) or 1 / self.rate
     name = decoded.format.name
     kind = formats.describe(name)
