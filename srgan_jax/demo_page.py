@@ -14,7 +14,7 @@ from PIL import Image
 
 from srgan_jax import SCALE, cli, pretrained
 from srgan_jax.convert import published
-from srgan_jax.imaging import pictures, reading, writing
+from srgan_jax.imaging import opening, pictures, reading, writing
 from srgan_jax.upscaling import Upscaler, load
 
 # What the slider shows has at most this many pixels a side; the download is
@@ -90,7 +90,8 @@ def _add_choices(names: list[str], max_megapixels: float) -> list[Any]:
   return [
     gr.File(
       label=f'Picture, up to {max_megapixels:g} megapixels',
-      file_types=['image'],
+      # Not every system knows the suffixes of all that is read.
+      file_types=['image', *opening.suffixes()],
       type='filepath',
       height=170,
       elem_id='picture',

@@ -4,7 +4,9 @@ Uploads are bounded in size, number and time; what lies in the folder of
 pictures is deleted after half an hour, and nothing outside it is served.
 """
 
+from collections.abc import Callable, Collection
 import contextlib
+import functools
 import pathlib
 import re
 import sys
@@ -65,17 +67,21 @@ def serve(blocks: Any, folder: pathlib.Path, *, host: str, port: int) -> None:
         file=sys.stderr,
       )
     address = serving.address(host, listener)
-    threading.Thread(target=_sweep, args=[folder], daemon=True).start()
+    # What the page has there itself, its examples, stays.
+    room = functools.partial(make_room, folder, set(folder.rglob('*')))
+    threading.Thread(target=_sweep, args=[room], daemon=True).start()
     serving.run(
-      application(blocks, folder, local),
+      application(blocks, folder, local, room),
       listener,
       f'demo: open {address} in a browser; Ctrl-C ends it',
       _UPLOAD_SECONDS,
     )
 
 
-def application(blocks: Any, folder: pathlib.Path, local: bool) -> ASGIApp:
-  """The page in its `Guard`."""
+def application(
+  blocks: Any, folder: pathlib.Path, local: bool, room: Callable[[], bool]
+) -> ASGIApp:
+  """The page in its `Guard`; `room` is asked whether an upload fits."""
   mounted = gr.mount_gradio_app(
     fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
     blocks.queue(max_size=_QUEUE, default_concurrency_limit=1),
@@ -98,7 +104,7 @@ def application(blocks: Any, folder: pathlib.Path, local: bool) -> ASGIApp:
       file = pathlib.Path(path.removeprefix(_FILE)).resolve()
       if not file.is_relative_to(folder.resolve()):
         return 'this file is not of the page'
-    if path == _UPLOAD and not make_room(folder):
+    if path == _UPLOAD and not room():
       return 'the folder of uploads is full: try again later'
     return ''
 
@@ -111,8 +117,8 @@ def application(blocks: Any, folder: pathlib.Path, local: bool) -> ASGIApp:
   )
 
 
-def make_room(folder: pathlib.Path) -> bool:
-  """Deletes old files; returns whether one more upload fits.
+def make_room(folder: pathlib.Path, kept: Collection[pathlib.Path]) -> bool:
+  """Deletes old files but for those kept; whether one more upload fits.
 
   Files directly in the folder are uploads in progress or aborted ones.
   """
@@ -120,17 +126,17 @@ def make_room(folder: pathlib.Path) -> bool:
   for path in folder.rglob('*'):
     with contextlib.suppress(OSError):  # deleted meanwhile
       state = path.stat()
-      if not path.is_file():
+      if not path.is_file() or path in kept:
         continue
-      kept = _UPLOAD_SECONDS if path.parent == folder else _KEPT
-      if state.st_mtime < now - kept:
+      seconds = _UPLOAD_SECONDS if path.parent == folder else _KEPT
+      if state.st_mtime < now - seconds:
         path.unlink()
       else:
         total += state.st_size
   return total + _MAX_UPLOAD <= _MAX_STORED
 
 
-def _sweep(folder: pathlib.Path) -> None:
+def _sweep(room: Callable[[], bool]) -> None:
   while True:
     time.sleep(60)
-    make_room(folder)
+    room()

@@ -130,10 +130,18 @@ def test_old_uploads_make_room(tmp_path, monkeypatch):
   part = tmp_path / 'part'
   part.write_bytes(bytes(20))
   os.utime(part, (time.time() - 200,) * 2)
-  assert demo_server.make_room(tmp_path)
+  assert demo_server.make_room(tmp_path, [])
   assert new.exists() and not old.exists() and not part.exists()
   new.write_bytes(bytes(20))
-  assert not demo_server.make_room(tmp_path)
+  assert not demo_server.make_room(tmp_path, [])
+
+
+def test_the_examples_outlast_uploads(page):
+  address, folder = page
+  (example,) = folder.rglob('cat.png')
+  os.utime(example, (0, 0))  # as a package that was installed long ago
+  pages.ask(address, '/gradio_api/upload', b'', Origin=address)
+  assert pages.ask(address, f'/gradio_api/file={example}')[0] == 200
 
 
 def test_another_address_is_said(model):
@@ -219,6 +227,7 @@ def test_a_picture_dropped_comes_out_upscaled(page, browser, model, tmp_path):
   'name, content, message',
   [
     ('te_x_t_.png', b'no picture', 'te_x_t_.png: not a readable image'),
+    ('shot.qoi', b'no picture', 'shot.qoi: not a readable image'),
     ('large.png', None, 'has 200 x 100 pixels, more than 0.01 megapixels'),
   ],
 )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from concurrent import futures
 import contextlib
 import io
+import math
 import os
 import pathlib
 import sys
@@ -112,12 +113,12 @@ class Batch:
   def _read(self, job: Job) -> pictures.Picture:
     name, data = str(job.source), _source(job)
     height, width = reading.image_size(data, name, None)
-    megapixels = job.size.most_pixels(height, width) / 1e6
+    megapixels = math.ceil(job.size.most_pixels(height, width) / 1e6)
     if megapixels > self._max_megapixels:
       raise ValueError(
-        f'{name}: {width}x{height} pixels would become {megapixels:,.0f} '
+        f'{name}: {width}x{height} pixels would become {megapixels:,} '
         f'megapixels, over the limit of {self._max_megapixels}: '
-        f'--max-megapixels {int(megapixels) + 1} lifts it'
+        f'--max-megapixels {megapixels} lifts it'
       )
     picture = pictures.read(data, name)
     form = _form(job, picture)

@@ -90,10 +90,9 @@ class Upscaler:
     self.halo = (
       folded.halo(generator) + back_projection.HALO_PER_STEP * back_project
     )
-    if isinstance(tile, str):
-      if tile != 'auto':
-        raise ValueError(f"tile must be a number or 'auto', not {tile!r}")
-    else:
+    if tile != 'auto':
+      if not isinstance(tile, int | np.integer):
+        raise ValueError(f"tile must be a whole number or 'auto', not {tile!r}")
       tiling.check_side(tile, self.halo)
     training = training or {}
     self.generator, self.variables = generator, variables
@@ -290,7 +289,12 @@ def _finish(
 
 
 def _check(image: Any) -> None:
-  shape, dtype = np.shape(image), image.dtype
+  if not isinstance(image, np.ndarray | jax.Array):
+    raise ValueError(
+      'an image to upscale is a NumPy or JAX array, a PIL image, a path, or a '
+      f'list of these, not {type(image).__name__}'
+    )
+  shape, dtype = image.shape, image.dtype
   if (
     len(shape) not in (2, 3, 4)
     or 0 in shape

@@ -114,6 +114,12 @@ def test_other_arrays_are_refused(upscaler_, image):
     upscaler_(image)
 
 
+@pytest.mark.parametrize('image', [None, b'\xff', [[0, 1]]])
+def test_what_is_no_image_is_refused(upscaler_, image):
+  with pytest.raises(ValueError, match='is a NumPy or JAX array, .* not'):
+    upscaler_(image)
+
+
 @pytest.mark.parametrize('value', [255.0, -1.0, np.nan])
 def test_floats_of_another_range_are_refused(upscaler_, value):
   with pytest.raises(ValueError, match=r'must be in \[0, 1\], not from'):
@@ -123,8 +129,9 @@ def test_floats_of_another_range_are_refused(upscaler_, value):
 def test_wrong_settings_are_refused(model):
   with pytest.raises(ValueError, match='tile of 24 .* larger than 24'):
     srgan_jax.load(model, tile=24)
-  with pytest.raises(ValueError, match="tile must be .* not 'small'"):
-    srgan_jax.load(model, tile='small')
+  for tile in ('small', None, 32.5):
+    with pytest.raises(ValueError, match=f'tile must be .* not {tile!r}'):
+      srgan_jax.load(model, tile=tile)
   with pytest.raises(ValueError, match="precision must be one of .*'half'"):
     srgan_jax.load(model, precision='half')
 

@@ -100,10 +100,12 @@ def test_a_folders_results_lie_in_one_beside_it(
 
 def test_the_limit_counts_what_lies_between(photo, model, tmp_path, capsys):
   big = tmp_path / 'big.png'
-  Image.fromarray(noise(100, 100, 3)).save(big)
+  Image.fromarray(noise(75, 75, 3)).save(big)
   arguments = [str(big), '--model', str(model), '--max-megapixels', '1']
   assert upscale.main([*arguments, '--scale', '5']) == 1
-  assert '--max-megapixels 3 lifts it' in capsys.readouterr().err
+  error = capsys.readouterr().err
+  assert 'become 2 megapixels, over' in error
+  assert '--max-megapixels 2 lifts it' in error
 
 
 _LIGHT = """

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import numpy as np
+from PIL import Image
 import pytest
 
 from srgan_jax import video
@@ -16,6 +17,7 @@ from tests.support.videos import (
   PICTURES,
   SOUND,
   Spy,
+  ask,
   frames,
   nearest,
   needs_ffmpeg,
@@ -119,6 +121,26 @@ def test_varying_frame_rates_stay_as_they_are(tmp_path):
 
 
 @needs_ffmpeg
+@pytest.mark.parametrize('suffix', ['.mp4', '.webm'])
+def test_the_last_frame_stays_as_long_as_it_did(tmp_path, suffix):
+  source, out = tmp_path / 'in.gif', tmp_path / f'out{suffix}'
+  first, last = (Image.new('RGB', (32, 24), name) for name in ('red', 'blue'))
+  first.save(source, append_images=[last], duration=[100, 3000], save_all=True)
+  upscale_video(source, out, nearest)
+  found = ask(out, 'format=duration')['format']['duration']
+  assert float(found) == pytest.approx(3.1)
+
+
+@needs_ffmpeg
+def test_frames_without_times_come_at_the_rate_of_their_stream(tmp_path):
+  source, out = tmp_path / 'in.h264', tmp_path / 'out.mp4'
+  given = 'testsrc=size=32x24:rate=10:duration=0.5'
+  run_ffmpeg('-f', 'lavfi', '-i', given, '-c:v', 'libx264', source)
+  upscale_video(source, out, nearest)
+  assert times(out) == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
+
+
+@needs_ffmpeg
 @pytest.mark.parametrize(
   'a, b, c, d, container',
   [
@@ -151,6 +173,23 @@ def test_turned_and_mirrored_videos_come_out_upright(
   upright = frames(source, width, height)[0].astype(int)  # ffmpeg turns it too
   shown = frames(out, 4 * width, 4 * height)[0, ::4, ::4]
   assert np.abs(shown - upright).mean() < 12
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+  'aspect, size', [('2/1', '256x96'), ('1/2', '128x192')]
+)
+def test_pixels_become_square_where_the_file_has_no_aspect(
+  tmp_path, aspect, size
+):
+  source, out = tmp_path / 'in.mp4', tmp_path / 'out.webm'
+  run_ffmpeg(
+    *('-f', 'lavfi', '-i', f'{PICTURES},setsar={aspect}', '-frames:v', 2),
+    *('-c:v', 'libx264', '-pix_fmt', 'yuv420p', source),
+  )
+  (note,) = upscale_video(source, out, nearest)[1]
+  made = streams(out)['video']
+  assert 'square' in note and f'{made["width"]}x{made["height"]}' == size
 
 
 @needs_ffmpeg

@@ -42,6 +42,7 @@ class Frame(NamedTuple):
   Attributes:
     pixels: as above, turned upright.
     time: when it is shown, seconds.
+    duration: how long, as the file says, seconds.
     colors: what the numbers mean.
     format: FFmpeg's name of the pixel format it was stored in.
     is_turned: whether rows were columns.
@@ -50,6 +51,7 @@ class Frame(NamedTuple):
 
   pixels: np.ndarray
   time: fractions.Fraction
+  duration: fractions.Fraction
   colors: formats.Colors
   format: str
   is_turned: bool
@@ -160,9 +162,8 @@ class Reader:
         packets.append(packet)
         continue
       for decoded in self._decode(decoder, packet):
-        frame = self._frame(decoded, last)
-        last = frame.time
-        yield Step(frame, packets)
+        last = self._frame(decoded, last)
+        yield Step(last, packets)
         packets = []
     if last is None:
       why = self.damage or 'no frame can be decoded'
@@ -224,17 +225,16 @@ class Reader:
     why = getattr(damage, 'strerror', None) or str(damage)
     self.damage = self.damage or why
 
-  def _frame(
-    self, decoded: av.VideoFrame, last: fractions.Fraction | None
-  ) -> Frame:
+  def _frame(self, decoded: av.VideoFrame, last: Frame | None) -> Frame:
     base = decoded.time_base or self.base
     ticks = decoded.pts if decoded.pts is not None else decoded.dts
     if ticks is None:
-      time = fractions.Fraction(0) if last is None else last + 1 / self.rate
+      time = last.time + last.duration if last else fractions.Fraction(0)
     else:
       time = ticks * fractions.Fraction(base)
-    if last is not None:
-      time = max(time, last + self.base)
+    if last:
+      time = max(time, last.time + self.base)
+    duration = decoded.duration * fractions.Fraction(base) or 1 / self.rate
     name = decoded.format.name
     kind = formats.describe(name)
     colors = formats.colors_of(decoded, kind, self._source)
@@ -249,7 +249,8 @@ class Reader:
     side_data = formats.side_data(decoded)
     matrix = side_data.get(SideDataType.DISPLAYMATRIX)
     pixels, is_turned = _upright(rgb.to_ndarray(), matrix)
-    return Frame(pixels, time, colors, name, is_turned, frozenset(side_data))
+    kinds = frozenset(side_data)
+    return Frame(pixels, time, duration, colors, name, is_turned, kinds)
 
 
 class _Clock:

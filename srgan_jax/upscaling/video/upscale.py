@@ -132,7 +132,7 @@ def _write(
   for packet in step.packets:
     writer.write_packet(packet)
   if step.frame is not None and pixels is not None:
-    writer.write_frame(pixels, step.frame.time)
+    writer.write_frame(pixels, step.frame)
 
 
 def _losses(frame: Frame, shape: tuple[int, ...]) -> list[str]:
@@ -152,6 +152,8 @@ def _losses_at_end(reader: Reader, writer: writing.Writer) -> list[str]:
     notes.append(
       'transparency is laid over black: .mov, .mkv and .webm would keep it'
     )
+  if writer.has_squared:
+    notes.append('pixels become square: .mp4 and .mov would keep their aspect')
   if damage := reader.damage or writer.damage:
     notes.append(f'is damaged ({damage})')
   return notes

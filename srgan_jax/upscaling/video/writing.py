@@ -7,6 +7,7 @@ import pathlib
 from typing import Any
 
 import av
+from av.codec.context import Flags
 from av.video.reformatter import ColorRange, VideoReformatter
 import numpy as np
 
@@ -25,6 +26,7 @@ class Writer:
   Attributes:
     tags: the file's.
     has_flattened: whether transparency was laid over black.
+    has_squared: whether pixels became square.
     damage: what of the other streams could not be read, or ''.
   """
 
@@ -45,8 +47,7 @@ class Writer:
     tags.
     """
     self._picture, self._colors, self._crf = picture, first.colors, crf
-    height, width = first.pixels.shape[:2]
-    self._size = SCALE * width, SCALE * height
+    self._set_size(container, reader, first)
     self._kind = formats.describe(picture.pixel_format)
     self._reformatter = VideoReformatter()
     self._base = reader.base
@@ -86,6 +87,23 @@ class Writer:
       if index in self._others:
         self._write_cover(self._others.pop(index).stream, files[index])
 
+  def _set_size(
+    self, container: Container, reader: Reader, first: Frame
+  ) -> None:
+    """Width, height and the pixels' aspect, 1 where the file cannot say it."""
+    height, width = first.pixels.shape[:2]
+    # As (H, W) and (W, H); None where it is not known.
+    aspect = reader.video.sample_aspect_ratio or fractions.Fraction(1)
+    aspect = 1 / aspect if first.is_turned else aspect
+    encoder = av.Codec(self._picture.encoder, 'w').canonical_name
+    is_kept = container.is_mp4 or encoder in ('h264', 'hevc')
+    self.has_squared = aspect != 1 and not is_kept
+    if self.has_squared:
+      width = round(width * max(1, aspect))
+      height = round(height * max(1, 1 / aspect))
+    self._size = SCALE * width, SCALE * height
+    self._aspect = fractions.Fraction(1) if self.has_squared else aspect
+
   def __enter__(self) -> 'Writer':
     return self
 
@@ -96,14 +114,13 @@ class Writer:
     self, container: Container, reader: Reader, first: Frame
   ) -> Any:
     picture, source = self._picture, reader.video
-    # As (H, W) and (W, H); None where it is not known.
-    aspect = source.sample_aspect_ratio or fractions.Fraction(1)
     stream: Any = self._output.add_stream(picture.encoder, rate=reader.rate)
     context = stream.codec_context
     context.width, context.height = self._size
     context.pix_fmt = picture.pixel_format
     context.time_base = stream.time_base = self._base
-    context.sample_aspect_ratio = 1 / aspect if first.is_turned else aspect
+    context.flags |= Flags.frame_duration
+    context.sample_aspect_ratio = self._aspect
     found = self._colors
     context.colorspace = formats.RGB if self._kind.is_rgb else found.matrix
     context.color_primaries = found.primaries
@@ -170,12 +187,12 @@ class Writer:
         raise
       self.damage = f'stream {packet.stream_index} has unreadable parts'
 
-  def write_frame(self, pixels: np.ndarray, time: fractions.Fraction) -> None:
+  def write_frame(self, pixels: np.ndarray, source: Frame) -> None:
     """Writes a frame.
 
     Args:
       pixels: RGB or RGBA [H, W, C], uint8 or uint16.
-      time: when it is shown, seconds; later than the one before.
+      source: what it was made of; shown later than the one before.
     """
     if pixels.shape[2] == 4 and not self._kind.has_alpha:
       self.has_flattened |= pixels[..., 3].min() < np.iinfo(pixels.dtype).max
@@ -198,7 +215,10 @@ class Writer:
     frame.color_primaries = self._colors.primaries
     frame.color_trc = self._colors.transfer
     self._count += 1
-    frame.pts, frame.time_base = round(time / self._base), self._base
+    frame.pts, frame.time_base = round(source.time / self._base), self._base
+    frame.duration = round(
+      source.duration / self._base
+    )  # of the last, it counts
     self._output.mux(self._video.encode(frame))
 
   def finish(self) -> None:
