@@ -130,6 +130,18 @@ def test_without_a_whole_checkpoint_a_stage_starts_again_when_told(
   assert_goes_on(damaged, trained, inputs)
 
 
+def test_a_stage_that_the_next_one_holds_is_not_read_again(tmp_path, inputs):
+  setup = make_setup(**{'stages.gan.steps': 1})
+  Run(setup, tmp_path, inputs).train()
+  cut(newest(tmp_path))
+  for resume in ('newest', 'whole'):
+    config = setup.config.copy_and_resolve_references()
+    config.resume, config.stages.gan.steps = resume, 2
+    Run(setup.reschedule(config), tmp_path, inputs).train()
+  assert (tmp_path / 'checkpoints' / 'gan' / '2').exists()
+  assert newest(tmp_path).exists()
+
+
 @pytest.mark.parametrize('text', ['', '{"seed": 0', '[]', '\0\0', '[' * 10**5])
 def test_a_damaged_config_is_named(damaged, inputs, text):
   path = damaged / 'config.json'
