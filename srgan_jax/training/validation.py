@@ -29,8 +29,9 @@ def hold_out(source: Source, count: str) -> tuple[Source, Source]:
   most = min(len(large), len(source) - 1)
   if not count.isdecimal() or not 1 <= int(count) <= most:
     raise ValueError(
-      f"config.data.validation 'hold-out:{count}' must hold out 1 to {most} of "
-      f'the {len(source)} pictures of {source.spec}'
+      f"config.data.validation 'hold-out:{count}': of the {len(source)} "
+      f'pictures of {source.spec} at most {most} can be held out, none smaller '
+      f'than {MIN_SIZE}x{MIN_SIZE}, and at least 1 must be'
     )
   held = large[np.arange(int(count)) * len(large) // int(count)]
   rest = np.setdiff1d(np.arange(len(source)), held)

@@ -64,6 +64,10 @@ from tests.support import repository
       'not of one from random weights',
     ),
     ({'loss.content_reduction': 'sum'}, "not 'sum'"),
+    (
+      {'data.validation': 'hold-out:99'},
+      'at most 9 can be held out, none smaller than 48x48',
+    ),
     ({'data.source': 'folder:/nowhere'}, 'folder:/nowhere'),
     ({'data.source': 'photos'}, 'photos'),
     ({'crop_size': 1024}, 'folder:'),
