@@ -39,10 +39,10 @@ def hold_out(source: Source, count: str) -> tuple[Source, Source]:
 
 
 def is_better(name: str, figure: float, than: float | None) -> bool:
-  """Whether a figure beats the one before, if any. LPIPS is a distance."""
+  """Whether a figure beats the one before, if any. Most are distances."""
   if than is None:
     return True
-  return figure < than if name.startswith('lpips') else figure > than
+  return figure > than if name.startswith(('psnr', 'ssim')) else figure < than
 
 
 class Validation:
