@@ -49,10 +49,12 @@ def train(config: 'ConfigDict', workdir: pathlib.Path) -> None:
   import jax
 
   from srgan_jax import runtime
+  from srgan_jax.training import config as config_lib
   from srgan_jax.training import interruption
 
   runtime.enable_compilation_cache()
   with interruption.command(_COMMAND):
+    config_lib.check(config)
     try:
       _join(config.distributed)
       # After the processes have joined: this touches the devices.

@@ -144,7 +144,7 @@ class CachedSource(Source):
     super().__init__(source.spec, source._entries, source.sizes, source.marks)
     self.bytes_kept = 0
     self._source = source
-    self._budget = int(gib * 2**30)
+    self._budget = gib * 2**30
     self._kept: dict[int, np.ndarray] = {}
 
   def read(self, index: int) -> np.ndarray:

@@ -9,6 +9,7 @@ writes a temporary folder and renames it: a checkpoint is whole or absent. Its
 
 from collections.abc import Iterator
 import contextlib
+import copy
 import json
 import os
 import pathlib
@@ -102,19 +103,20 @@ class Checkpoints:
       )
 
   def save(self, step: int, state: Any, note: dict[str, Any]) -> None:
-    """Saves in the background; the state may be donated at once after.
+    """Saves in the background; state and note may be reused at once after.
 
     Raises:
       OSError: one line: this or the save before it failed.
     """
     self._wait()
     self._saving = step
+    note = copy.deepcopy(note) | {'devices': self._placement.mesh.size}
     with self._failing_as_line(f'of step {step} cannot be saved'):
       self._manager.save(
         step,
         args=ocp.args.Composite(
           state=ocp.args.PyTreeSave(state),
-          note=ocp.args.JsonSave(note | {'devices': self._placement.mesh.size}),
+          note=ocp.args.JsonSave(note),
         ),
         force=True,
       )

@@ -1,7 +1,9 @@
 """Checks of a run's configuration (fields: configs/default.py)."""
 
 from collections.abc import Callable, Iterator, Mapping
+import math
 import operator
+import re
 from typing import Any, Literal, get_args
 
 from flax import traverse_util
@@ -9,7 +11,8 @@ from flax import traverse_util
 from srgan_jax import losses, sharding
 from srgan_jax.data import degradation, loader, resident
 from srgan_jax.models import generator
-from srgan_jax.training import optimizers, stages
+from srgan_jax.training import config_files, optimizers, stages
+from srgan_jax.weights import architecture
 
 Precision = Literal['auto', 'float32', 'bfloat16']
 Resume = Literal['newest', 'whole']
@@ -51,6 +54,22 @@ def _at_least(least: int, *fields: str) -> list[_Rule]:
   return [(f, lambda x: x >= least, f'at least {least}') for f in fields]
 
 
+def _size(field: str, name: str) -> _Rule:
+  """What a weights file may hold."""
+  most = architecture.LIMITS[name]
+  return field, lambda x: 1 <= x <= most, f'in 1..{most}'
+
+
+def _are_steps(boundaries: Any) -> bool:
+  known = [x for x in boundaries if isinstance(x, int) and 0 <= x < 2**31]
+  return len(set(known)) == len(boundaries)
+
+
+def _is_coordinator(text: str) -> bool:
+  port = re.fullmatch(r'.+:([0-9]{1,5})', text)
+  return text in ('', 'auto') or bool(port and 0 < int(port[1]) < 2**16)
+
+
 _RULES: tuple[_Rule, ...] = (
   *_at_least(
     1,
@@ -59,18 +78,33 @@ _RULES: tuple[_Rule, ...] = (
     'save_every',
     'log_every',
     'validate_every',
-    'model.blocks',
-    'model.channels',
-    'model.discriminator_channels',
     'data.crops_per_image',
+    'distributed.processes',
   ),
-  *_at_least(0, 'stages.pretrain.steps', 'stages.gan.steps'),
+  *_at_least(0, 'data.cache_gib'),
+  _size('model.blocks', 'blocks'),
+  _size('model.channels', 'channels'),
+  _size('model.discriminator_channels', 'channels'),
   ('crop_size', lambda x: x >= 16 and x % 16 == 0, 'a multiple of 16'),
+  _size('crop_size', 'image_size'),
   ('seed', lambda x: 0 <= x < 2**32, 'in 0..2**32-1'),
   ('ema_decay', lambda x: 0 <= x < 1, 'in [0, 1)'),
   ('data.max_megapixels', lambda x: x > 0, '> 0'),
-  ('stages.pretrain.learning_rate', lambda x: x > 0, '> 0'),
-  ('stages.gan.learning_rate', lambda x: x > 0, '> 0'),
+  # The rates of all of a stage's updates are in memory.
+  *(
+    (f'stages.{name}.steps', lambda x: 0 <= x <= 10**8, 'in 0..10**8')
+    for name in (stages.PRETRAIN, stages.GAN)
+  ),
+  *(
+    (f'stages.{name}.learning_rate', lambda x: 0 < x < math.inf, '> 0, finite')
+    for name in (stages.PRETRAIN, stages.GAN)
+  ),
+  *(
+    (f'loss.{name}_weight', lambda x: 0 <= x < math.inf, 'at least 0, finite')
+    for name in ('pixel', 'adversarial', 'tv')
+  ),
+  ('stages.gan.boundaries', _are_steps, 'different steps'),
+  ('distributed.coordinator', _is_coordinator, "'', 'auto' or HOST:PORT"),
   _word('precision', Precision),
   _word('resume', Resume),
   _word('batch_norm', sharding.BatchNorm),
@@ -91,8 +125,13 @@ def check(config: Any) -> None:
   Raises:
     ValueError: one line naming the field and its value.
   """
+  _check_fields(_flatten(config.to_dict()))
   for rule in _RULES:
     _require(config, *rule)
+  processes = range(config.distributed.processes)
+  _require(
+    config, 'distributed.process', processes.__contains__, 'below processes'
+  )
   for name in (stages.PRETRAIN, stages.GAN):
     if steps := config.stages[name].steps:
       holds = lambda x, steps=steps: 0 <= x < steps
@@ -100,6 +139,20 @@ def check(config: Any) -> None:
   for is_wrong, why in _contradictions(config):
     if is_wrong:
       raise ValueError(why)
+
+
+def _check_fields(given: Mapping[str, Any]) -> None:
+  """Refuses other fields than default.py has, and values of other types."""
+  default = config_files.load('default')
+  for field in given:
+    config_files.check_field(default, field)
+  for field, value in _flatten(default.to_dict()).items():
+    kind = type(value)
+    kinds = (int, float) if kind is float else kind
+    if not isinstance(found := given.get(field), kinds):
+      raise ValueError(
+        f'config.{field} must be of type {kind.__name__}, not {found!r}'
+      )
 
 
 def _require(

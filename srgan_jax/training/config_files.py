@@ -66,7 +66,9 @@ def load(config: str | os.PathLike[str]) -> ConfigDict:
   module = importlib.util.module_from_spec(spec)
   try:
     spec.loader.exec_module(module)
-    result: ConfigDict = module.get_config()
+    result = module.get_config()
+    if not isinstance(result, ConfigDict):
+      raise TypeError('get_config returns no ConfigDict')
   except Exception as error:  # of the file's code: any
     raise ValueError(
       f'{path} cannot be loaded: {cli.one_line(error)}'
@@ -141,7 +143,7 @@ def _with_path(arguments: Sequence[str]) -> list[str]:
     config = load(value)
     for other in result:
       if match := re.match(r'--?config\.([\w.]+)(=|$)', other):
-        _check_field(config, match[1])
+        check_field(config, match[1])
   return result
 
 
@@ -155,7 +157,7 @@ def override(config: ConfigDict, text: str) -> None:
   if not match:
     raise ValueError(f'unknown argument {text!r}')
   field, value = match.groups()
-  _check_field(config, field)
+  check_field(config, field)
   try:
     if not isinstance(operator.attrgetter(field)(config), str):
       value = ast.literal_eval(value)
@@ -164,7 +166,12 @@ def override(config: ConfigDict, text: str) -> None:
     raise ValueError(f'{text}: not of the type of the field') from error
 
 
-def _check_field(config: ConfigDict, field: str) -> None:
+def check_field(config: ConfigDict, field: str) -> None:
+  """Refuses a field that a config lacks.
+
+  Raises:
+    ValueError: one line with the nearest one.
+  """
   fields = traverse_util.flatten_dict(config.to_dict(), sep='.')
   if field not in fields:
     raise ValueError(

@@ -29,8 +29,9 @@ def hold_out(source: Source, count: str) -> tuple[Source, Source]:
   most = min(len(large), len(source) - 1)
   if not count.isdecimal() or not 1 <= int(count) <= most:
     raise ValueError(
-      f"config.data.validation 'hold-out:{count}' must hold out 1 to {most} of "
-      f'the {len(source)} pictures of {source.spec}'
+      f"config.data.validation 'hold-out:{count}': of the {len(source)} "
+      f'pictures of {source.spec} at most {most} can be held out, none smaller '
+      f'than {MIN_SIZE}x{MIN_SIZE}, and at least 1 must be'
     )
   held = large[np.arange(int(count)) * len(large) // int(count)]
   rest = np.setdiff1d(np.arange(len(source)), held)
@@ -38,10 +39,10 @@ def hold_out(source: Source, count: str) -> tuple[Source, Source]:
 
 
 def is_better(name: str, figure: float, than: float | None) -> bool:
-  """Whether a figure beats the one before, if any. LPIPS is a distance."""
+  """Whether a figure beats the one before, if any. Most are distances."""
   if than is None:
     return True
-  return figure < than if name.startswith('lpips') else figure > than
+  return figure > than if name.startswith(('psnr', 'ssim')) else figure < than
 
 
 class Validation:

@@ -62,9 +62,10 @@ class Workdir:
 
   def _check_trained(self) -> None:
     self._check_config()
-    self._trained = {
-      name: self._find_step(name) for name in (stages.PRETRAIN, stages.GAN)
-    }
+    gan = self._find_step(stages.GAN)
+    # The GAN stage's checkpoints hold all of the stage before.
+    pretrain = self._find_step(stages.PRETRAIN, is_read=not gan)
+    self._trained = {stages.PRETRAIN: pretrain, stages.GAN: gan}
     self._check_lengths()
 
   @contextlib.contextmanager
@@ -121,12 +122,12 @@ class Workdir:
         'Choose another --workdir, or the same config'
       )
 
-  def _find_step(self, stage_name: str) -> int:
-    """The newest checkpoint's step, or the newest whole one's."""
+  def _find_step(self, stage_name: str, is_read: bool = True) -> int:
+    """The newest checkpoint's step, or the newest whole one's if it is read."""
     folder = self.checkpoint_folder(stage_name)
     fault = None
     for step in checkpoints.steps(folder):
-      why = checkpoints.find_fault(folder / str(step))
+      why = checkpoints.find_fault(folder / str(step)) if is_read else None
       if why is None:
         if fault is None or self._keeps_whole_only:
           return step

@@ -23,7 +23,7 @@ Shapes = dict[str, jax.ShapeDtypeStruct]
 
 # An architecture beyond these is a damaged or hostile file, and initialising
 # it, even abstractly, would take forever.
-_LIMITS = {'blocks': 128, 'channels': 4096, 'image_size': 4096}
+LIMITS = {'blocks': 128, 'channels': 4096, 'image_size': 4096}
 _CHOICES = {
   'middle': get_args(generator_lib.Middle),
   'output': get_args(generator_lib.Output),
@@ -137,5 +137,5 @@ def compare(flat: Mapping[str, Any], expected: Shapes) -> str | None:
 
 def _are_sizes(fields: Mapping[str, Any], names: tuple[str, ...]) -> bool:
   return all(
-    type(fields.get(k)) is int and 1 <= fields[k] <= _LIMITS[k] for k in names
+    type(fields.get(k)) is int and 1 <= fields[k] <= LIMITS[k] for k in names
   )

@@ -1,5 +1,6 @@
 """Configs: the paper's, found from any folder, and what is wrong with them."""
 
+from ml_collections import ConfigDict
 import pytest
 
 from srgan_jax.training import config as config_lib
@@ -40,7 +41,11 @@ def test_an_unknown_config_names_those_there_are(tmp_path, monkeypatch, name):
 
 
 @pytest.mark.parametrize(
-  'code', ['import no_such_package', 'def get_config(): return 1 / 0', 'x =']
+  'code',
+  [
+    *('import no_such_package', 'def get_config(): return 1 / 0', 'x ='),
+    *('def get_config(): pass', 'def get_config(): return {"seed": 0}'),
+  ],
 )
 def test_a_file_with_a_fault_is_one_line_that_names_it(tmp_path, code):
   path = tmp_path / 'mine.py'
@@ -57,6 +62,17 @@ def test_an_unknown_field_names_the_nearest(field):
   config = config_files.load('vgg54')
   with pytest.raises(ValueError, match=rf'did you mean {_LEARNING_RATE}\?'):
     config_files.override(config, f'--config.{field}=1')
+
+
+def test_other_fields_than_the_default_ones_are_refused():
+  config = config_files.load('vgg54')
+  config.stages.pretrain.step = 5
+  with pytest.raises(ValueError, match=r'did you mean stages.pretrain.steps\?'):
+    config_lib.check(config)
+  config = config_files.load('vgg54')
+  config.loss = ConfigDict({'pixel_weight': 1})
+  with pytest.raises(ValueError, match=r'config\.loss\..* not None'):
+    config_lib.check(config)
 
 
 def test_a_field_is_set_as_its_type():

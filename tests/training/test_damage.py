@@ -4,10 +4,12 @@ import json
 import pathlib
 import shutil
 import sys
+import threading
 import time
 import types
 
 import jax.numpy as jnp
+import orbax.checkpoint as ocp
 import pytest
 
 from srgan_jax import sharding
@@ -130,6 +132,18 @@ def test_without_a_whole_checkpoint_a_stage_starts_again_when_told(
   assert_goes_on(damaged, trained, inputs)
 
 
+def test_a_stage_that_the_next_one_holds_is_not_read_again(tmp_path, inputs):
+  setup = make_setup(**{'stages.gan.steps': 1})
+  Run(setup, tmp_path, inputs).train()
+  cut(newest(tmp_path))
+  for resume in ('newest', 'whole'):
+    config = setup.config.copy_and_resolve_references()
+    config.resume, config.stages.gan.steps = resume, 2
+    Run(setup.reschedule(config), tmp_path, inputs).train()
+  assert (tmp_path / 'checkpoints' / 'gan' / '2').exists()
+  assert newest(tmp_path).exists()
+
+
 @pytest.mark.parametrize('text', ['', '{"seed": 0', '[]', '\0\0', '[' * 10**5])
 def test_a_damaged_config_is_named(damaged, inputs, text):
   path = damaged / 'config.json'
@@ -170,6 +184,25 @@ def test_a_checkpoint_of_another_shape_is_one_line(tmp_path, placement):
     with pytest.raises(ValueError, match='1 cannot be restored: ') as caught:
       saved.restore(1, other)
   assert '\n' not in str(caught.value) and len(str(caught.value)) < 600
+
+
+def test_what_changes_while_it_is_saved_is_saved_as_it_was(
+  tmp_path, placement, monkeypatch
+):
+  write, changed = ocp.JsonCheckpointHandler._save_fn, threading.Event()
+
+  async def write_late(*arguments):
+    assert changed.wait(60)
+    await write(*arguments)
+
+  monkeypatch.setattr(ocp.JsonCheckpointHandler, '_save_fn', write_late)
+  state, window = placement.place(small.pretrain_state()), [{'loss': 0.5}]
+  with checkpoints.Checkpoints(tmp_path, placement) as saved:
+    saved.save(1, state, {'window': window})
+    window.append({'loss': 0.25})
+    changed.set()
+    saved.close()
+    assert saved.restore(1, state)[1]['window'] == [{'loss': 0.5}]
 
 
 def test_optimizers_count_apart_after_resume(tmp_path, placement):

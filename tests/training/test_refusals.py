@@ -24,6 +24,32 @@ from tests.support import repository
     ),
     ({'stages.pretrain.warmup': 2}, 'warmup must be in 0..1, not 2'),
     ({'stages.gan.warmup': -1}, 'stages.gan.warmup must be in 0..'),
+    ({'stages.gan.steps': 10**9}, 'stages.gan.steps must be in 0..10**8'),
+    (
+      {'stages.pretrain.learning_rate': float('inf')},
+      'stages.pretrain.learning_rate must be > 0, finite, not inf',
+    ),
+    *(
+      ({'stages.gan.boundaries': steps}, 'boundaries must be different steps')
+      for steps in ((None,), ('a',), (1.5,), (-1,), (3, 3), (2**31,))
+    ),
+    ({'batch_size': None}, 'config.batch_size must be of type int, not None'),
+    ({'loss.pixel_weight': -1.0}, 'loss.pixel_weight must be at least 0'),
+    ({'loss.tv_weight': float('nan')}, 'loss.tv_weight must be at least 0'),
+    (
+      {'loss.adversarial_weight': float('inf')},
+      'loss.adversarial_weight must be at least 0, finite, not inf',
+    ),
+    ({'data.cache_gib': float('nan')}, 'data.cache_gib must be at least 0'),
+    ({'model.blocks': 129}, 'config.model.blocks must be in 1..128, not 129'),
+    ({'model.channels': 4097}, 'model.channels must be in 1..4096'),
+    ({'crop_size': 4112}, 'config.crop_size must be in 1..4096, not 4112'),
+    *(
+      ({'distributed.coordinator': name}, "'', 'auto' or HOST:PORT, not ")
+      for name in ('autoo', 'host', 'host:x', 'host:0', ':1234', 'h:99999')
+    ),
+    ({'distributed.process': 1}, 'process must be below processes, not 1'),
+    ({'distributed.processes': 0}, 'processes must be at least 1, not 0'),
     ({'keep_best_by': 'psnr_y'}, 'needs config.data.validation'),
     (
       {'keep_best_by': 'lpips_alex', 'data.validation': 'hold-out:1'},
@@ -38,6 +64,10 @@ from tests.support import repository
       'not of one from random weights',
     ),
     ({'loss.content_reduction': 'sum'}, "not 'sum'"),
+    (
+      {'data.validation': 'hold-out:99'},
+      'at most 9 can be held out, none smaller than 48x48',
+    ),
     ({'data.source': 'folder:/nowhere'}, 'folder:/nowhere'),
     ({'data.source': 'photos'}, 'photos'),
     ({'crop_size': 1024}, 'folder:'),
@@ -74,6 +104,9 @@ COMMANDS = {
   '--config=configs/vgg54.py --config.seed=x': '--config.seed=x',
   '': '--config',
   '--config=configs/vgg54.py more': "'more'",
+  '--config=configs/vgg54.py --config.distributed.coordinator=host:x': (
+    "coordinator must be '', 'auto' or HOST:PORT, not 'host:x'"
+  ),
   '--config=configs/quickstart.py --workdir=setup.cfg': (
     "File exists: 'setup.cfg'"
   ),

@@ -272,8 +272,9 @@ def test_the_best_generator_is_kept_with_its_step(tmp_path, monkeypatch):
   jax.tree.map(np.testing.assert_array_equal, ours, kept[1])
 
 
-def test_a_smaller_lpips_is_better():
-  assert validation.is_better('lpips_alex', 0.2, 0.3)
+def test_a_smaller_distance_is_better():
+  for name in ('lpips_alex', 'dists', 'niqe'):
+    assert validation.is_better(name, 0.2, 0.3)
   assert not validation.is_better('lpips_alex', 0.3, 0.3)
   assert validation.is_better('ssim_y', 0.3, 0.2)
   assert validation.is_better('psnr_y', -1.0, None)
