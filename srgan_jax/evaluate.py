@@ -29,8 +29,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
   options = _parser().parse_args(arguments)
   cli.print_any_name()
   try:
-    for path in filter(None, (options.json, options.csv)):
-      files.require_place(path)
     return int(_run(options))
   except (ValueError, OSError, FloatingPointError, MemoryError) as error:
     print(cli.visible(f'evaluate: {error}'), file=sys.stderr)
@@ -98,6 +96,7 @@ def _run(options: argparse.Namespace) -> bool:
   )
   from srgan_jax.imaging import opening
 
+  _check_places(options)
   no_generator = options.sr or methods.BASELINES.get(options.model)
   if no_generator and (options.strength != 1 or options.back_project):
     raise ValueError('--strength and --back-project are for generators alone')
@@ -143,6 +142,17 @@ def _run(options: argparse.Namespace) -> bool:
   if options.csv:
     files.write_text(options.csv, result.as_csv())
   return bool(left_out)
+
+
+def _check_places(options: argparse.Namespace) -> None:
+  """Refuses files that could not be written, or that are read."""
+  from srgan_jax.evaluation import benchmarks
+
+  inputs = benchmarks.input_files(
+    options.hr, options.lr, options.sr, options.model, *options.metric
+  )
+  for path in filter(None, (options.json, options.csv)):
+    files.require_place(path, *inputs)
 
 
 def _protocols(text: str) -> list[str]:

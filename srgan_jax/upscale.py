@@ -40,7 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
   try:
     plan = _plan(options)
     if options.report:
-      files.require_place(options.report)
+      pictures = [
+        path for job in plan.jobs for path in (job.source, job.target)
+      ]
+      files.require_place(options.report, options.model, *pictures)
   except (OSError, ValueError) as error:
     _say(cli.one_line(error))
     return 1

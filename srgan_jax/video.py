@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 import pathlib
 import sys
 
-from srgan_jax import cli, pretrained
+from srgan_jax import cli, files, pretrained
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,8 +69,7 @@ def _upscale(options: argparse.Namespace) -> tuple[int, list[str]]:
   output = options.output
   if output.exists() and not options.overwrite:
     raise ValueError(f'{output} exists: --overwrite replaces it')
-  if output.resolve() == options.input.resolve():
-    raise ValueError(f'{output} is the input')
+  files.require_place(output, options.input, options.model)
   # Not before the arguments are read: help comes without JAX.
   from srgan_jax import runtime, upscaling
   from srgan_jax.convert import published

@@ -231,6 +231,9 @@ def draw(options: argparse.Namespace) -> list[pathlib.Path]:
     path = options.output if is_one else folder / f'{name}.png'
     groups.setdefault(path, []).append((name, region))
   folder.mkdir(parents=True, exist_ok=True)
+  inputs = benchmarks.input_files(options.hr, options.lr, *models.values())
+  for path in groups:
+    files.require_place(path, *inputs)
   zoom = options.zoom or (1 if options.full else 3)
   for path, chosen in groups.items():
     rows = []

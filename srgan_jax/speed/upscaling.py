@@ -187,7 +187,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
   options = parser.parse_args(arguments)
   with cli.failing_in_a_line('benchmark_upscale'):
     sides = [int(side) for side in options.side.split(',')]
-    runs, notes = open_runs(pretrained.find(options.model))
+    model = pretrained.find(options.model)
+    if options.json:
+      files.require_place(options.json, model)
+    runs, notes = open_runs(model)
   for note in notes:
     print(note)
   results = []
