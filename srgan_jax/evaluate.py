@@ -96,10 +96,7 @@ def _run(options: argparse.Namespace) -> bool:
   )
   from srgan_jax.imaging import opening
 
-  _check_places(options)
-  no_generator = options.sr or methods.BASELINES.get(options.model)
-  if no_generator and (options.strength != 1 or options.back_project):
-    raise ValueError('--strength and --back-project are for generators alone')
+  _check(options)
   left_out: list[str] = []
   benchmark = benchmarks.Benchmark(
     options.hr,
@@ -108,10 +105,6 @@ def _run(options: argparse.Namespace) -> bool:
     max_megapixels=options.max_megapixels or opening.MAX_MEGAPIXELS,
   )
   if options.sr:
-    if options.degrade:
-      raise ValueError(
-        f'--degrade changes LR, and {options.sr} is upscaled already'
-      )
     method = methods.finished(pathlib.Path(options.sr), benchmark)
   else:
     published.provide(options.model, print)
@@ -144,10 +137,19 @@ def _run(options: argparse.Namespace) -> bool:
   return bool(left_out)
 
 
-def _check_places(options: argparse.Namespace) -> None:
-  """Refuses files that could not be written, or that are read."""
-  from srgan_jax.evaluation import benchmarks
+def _check(options: argparse.Namespace) -> None:
+  """Refuses options that do not go together, and files that are read."""
+  from srgan_jax.evaluation import benchmarks, methods
 
+  is_finished = options.sr or methods.is_finished(options.model)
+  no_generator = is_finished or options.model in methods.BASELINES
+  if no_generator and (options.strength != 1 or options.back_project):
+    raise ValueError('--strength and --back-project are for generators alone')
+  if is_finished and options.degrade:
+    raise ValueError(
+      f'--degrade changes LR, and {options.sr or options.model} is upscaled '
+      'already'
+    )
   inputs = benchmarks.input_files(
     options.hr, options.lr, options.sr, options.model, *options.metric
   )
