@@ -153,8 +153,10 @@ def _check(options: argparse.Namespace) -> None:
   inputs = benchmarks.input_files(
     options.hr, options.lr, options.sr, options.model, *options.metric
   )
-  for path in filter(None, (options.json, options.csv)):
-    files.require_place(path, *inputs)
+  if options.json:
+    files.require_place(options.json, *inputs)
+  if options.csv:
+    files.require_place(options.csv, options.json, *inputs)
 
 
 def _protocols(text: str) -> list[str]:

@@ -105,6 +105,7 @@ def test_an_error_names_the_file_and_not_the_one_beside_it(tmp_path):
     ('evaluate', '--sr HR --hr HR/a.png --json HR/a.png'),
     ('evaluate', '--model bicubic --hr HR --csv HR/a.png'),
     ('evaluate', '--model bicubic --hr HR --metric a.npz --csv a.npz'),
+    ('evaluate', '--model bicubic --hr HR --json x --csv x'),
     ('evaluation.panels', '--hr HR -o HR'),
     ('evaluation.panels', '--hr HR --crop a -o HR/a.png'),
     ('convert.to_torch', 'a.pth -o a.pth'),
@@ -118,7 +119,7 @@ def test_an_error_names_the_file_and_not_the_one_beside_it(tmp_path):
     ('speed.upscaling', '--model a.pth --json a.pth'),
   ],
 )
-def test_no_command_writes_over_its_input(
+def test_no_command_writes_over_its_input_or_two_files_as_one(
   command, arguments, tmp_path, monkeypatch, capsys
 ):
   monkeypatch.chdir(tmp_path)
