@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
   )
   add(
     '--max-megapixels',
-    type=float,
+    type=cli.number(1e-6, 10**9, float),
     metavar='N',
     help='the largest image that is read; 250 by default',
   )
