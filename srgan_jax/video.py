@@ -46,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     help="FFmpeg's name, as yuv420p for old players; by default the nearest to "
     "the input's that the encoder has",
   )
-  add('--crf', type=int, default=16, help='less is better; default: 16')
+  crf = cli.number(0, 63)  # AV1's and VP9's; H.264 and H.265 end at 51
+  add('--crf', type=crf, default=16, help='less is better; default: 16')
   add('--overwrite', action='store_true', help='also where OUT exists')
   options = parser.parse_args(arguments)
   cli.print_any_name()

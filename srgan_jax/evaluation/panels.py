@@ -39,6 +39,7 @@ Row = Sequence[tuple[np.ndarray, str]]
 _SIDE = 96  # of the squares that are chosen
 _FONT_SIZES = range(28, 11, -1)  # the largest at which the texts fit is taken
 _TEXT_WIDTH = 0.94  # of its column, at most
+_MOST_MEGAPIXELS = 500  # of a figure: 1.5 GB
 _INK = (0, 0, 0)
 _CAPTION_INK = (64, 64, 64)
 _PAPER = (255, 255, 255)
@@ -67,7 +68,7 @@ def panel(
     footer: a line below all, or none.
 
   Raises:
-    ValueError: for a zoom below 1.
+    ValueError: for a zoom below 1, or a figure that is too large.
   """
   if zoom < 1:
     raise ValueError(f'zoom must be a whole number from 1 on, not {zoom}')
@@ -87,7 +88,7 @@ def panel(
   )
   height = 2 * margin + line + above_image + sum(heights) - row_gap
   height += line * bool(footer)
-  figure = Image.new('RGB', (width, height), _PAPER)
+  figure = _blank(width, height)
   pen = ImageDraw.Draw(figure)
 
   def write(texts: Sequence[str], y: int, ink: tuple[int, ...]) -> None:
@@ -109,6 +110,15 @@ def panel(
   place = margin, height - margin
   pen.text(place, footer, fill=_CAPTION_INK, font=font, anchor='ls')
   return figure
+
+
+def _blank(width: int, height: int) -> Image.Image:
+  if width * height > 1e6 * _MOST_MEGAPIXELS:
+    raise ValueError(
+      f'a figure of {width}x{height} pixels is over the limit of '
+      f'{_MOST_MEGAPIXELS} megapixels: take a smaller zoom or fewer images'
+    )
+  return Image.new('RGB', (width, height), _PAPER)
 
 
 def _fit(texts: Sequence[str], widest: int) -> tuple[Any, int, int]:
@@ -260,7 +270,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     '--crop', type=parse_crop, action='append', default=[], metavar='CROP'
   )
   shown.add_argument('--full', action='store_true', help='show images whole')
-  add('--zoom', type=int, help='3, and 1 with --full, by default')
+  zoom = cli.number(1, 100)
+  add('--zoom', type=zoom, help='3, and 1 with --full, by default')
   add(
     '-o',
     '--output',

@@ -75,3 +75,15 @@ def test_captions_print_the_papers_digits():
 def test_a_zoom_below_one_is_refused():
   with pytest.raises(ValueError, match='not 0'):
     panels.panel(COLUMNS, [_row(8, 8, 0)], zoom=0)
+
+
+@pytest.mark.parametrize('zoom', ['0', '-1', '101', 'nan'])
+def test_a_zoom_that_makes_no_sense_is_refused_at_once(zoom, capsys):
+  with pytest.raises(SystemExit):
+    panels.main(['--hr=nowhere', '-o=a.png', f'--zoom={zoom}'])
+  assert 'argument --zoom: ' in capsys.readouterr().err
+
+
+def test_a_figure_too_large_is_refused_before_it_is_drawn():
+  with pytest.raises(ValueError, match='over the limit of 500 megapixels'):
+    panels.panel(COLUMNS, [_row(96, 96, 0)] * 10, zoom=100)
