@@ -91,7 +91,7 @@ def measure(
     ValueError: where there is no set, or a method or an image is unfit.
   """
   figures: dict[Key, Figures] = {}
-  origins: dict[str, str] = {}
+  origins: dict[str, dict[str, None]] = {}  # each once: a folder per set
   for path, benchmark in open_benchmarks(folder).items():
     for name, model in models.items():
       if (pathlib.Path(model) / path.name).is_dir():
@@ -100,8 +100,8 @@ def measure(
       images = cli.progress(benchmark, desc=f'{name}, {path.name}', leave=False)
       result = report.evaluate(method, images, ('paper', 'y'), distances)
       figures[path.name, name] = report.flat(result.mean)
-      origins[name] = method.origin
-  return figures, origins
+      origins.setdefault(name, {})[method.origin] = None
+  return figures, {name: ', '.join(found) for name, found in origins.items()}
 
 
 def read_mos(path: pathlib.Path) -> tuple[dict[Key, float], set[Key]]:
