@@ -15,11 +15,13 @@ file, a shipped generator's name or a folder of finished images.
 
 Images are uint8 [h, w, 3], RGB, and appear pixel for pixel: never resampled, at
 most repeated by a whole number. Regions are (left, top, width, height) in
-pixels of HR. Drawn with Pillow alone.
+pixels of HR. Drawn with Pillow alone; for letters such as é and β with
+Matplotlib's font, where that is installed.
 """
 
 import argparse
 from collections.abc import Mapping, Sequence
+import contextlib
 import math
 import pathlib
 from typing import Any
@@ -127,11 +129,22 @@ def _fit(texts: Sequence[str], widest: int) -> tuple[Any, int, int]:
   Returns the font, its size and the width of a column, both in pixels.
   """
   for size in _FONT_SIZES:
-    font = ImageFont.load_default(size)
+    font = _font(texts, size)
     longest = max(map(font.getlength, texts))
     if longest <= _TEXT_WIDTH * widest:
       break
   return font, size, max(widest, math.ceil(longest / _TEXT_WIDTH))
+
+
+def _font(texts: Sequence[str], size: int) -> Any:
+  """Pillow's own font; Matplotlib's for letters that this one lacks."""
+  if not ''.join(texts).isascii():
+    with contextlib.suppress(ImportError):
+      import matplotlib
+
+      file = f'{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf'
+      return ImageFont.truetype(file, size)
+  return ImageFont.load_default(size)
 
 
 def compare(
