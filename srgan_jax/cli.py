@@ -156,6 +156,21 @@ def add_generator_options(
   )
 
 
+def number(
+  low: float, high: float, kind: type[int] | type[float] = int
+) -> Callable[[str], Any]:
+  """An option's `type`: a number from `low` to `high`, never nan."""
+
+  def parse(text: str) -> float:
+    value = kind(text)
+    if not low <= value <= high:
+      raise argparse.ArgumentTypeError(f'{text} is not in {low}..{high}')
+    return value
+
+  parse.__name__ = 'number'  # for argparse's message
+  return parse
+
+
 def run(main: Callable[[], int | None]) -> None:
   """Calls a command's main function; a process that has failed ends at once.
 

@@ -33,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
   )
   add('--host', default='127.0.0.1', help='0.0.0.0 serves the whole network')
   add('--port', type=int, default=7860, help='0 for any that is free')
-  add('--max-megapixels', type=float, default=4.0, help='default: 4')
+  most = cli.number(1e-6, 10**9, float)
+  add('--max-megapixels', type=most, default=4.0, help='default: 4')
   options = parser.parse_args(arguments)
   with (
     cli.failing_in_a_line('demo', extra='demo'),

@@ -29,8 +29,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
   options = _parser().parse_args(arguments)
   cli.print_any_name()
   try:
-    for path in filter(None, (options.json, options.csv)):
-      files.require_place(path)
     return int(_run(options))
   except (ValueError, OSError, FloatingPointError, MemoryError) as error:
     print(cli.visible(f'evaluate: {error}'), file=sys.stderr)
@@ -76,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
   )
   add(
     '--max-megapixels',
-    type=float,
+    type=cli.number(1e-6, 10**9, float),
     metavar='N',
     help='the largest image that is read; 250 by default',
   )
@@ -98,9 +96,7 @@ def _run(options: argparse.Namespace) -> bool:
   )
   from srgan_jax.imaging import opening
 
-  no_generator = options.sr or methods.BASELINES.get(options.model)
-  if no_generator and (options.strength != 1 or options.back_project):
-    raise ValueError('--strength and --back-project are for generators alone')
+  _check(options)
   left_out: list[str] = []
   benchmark = benchmarks.Benchmark(
     options.hr,
@@ -109,10 +105,6 @@ def _run(options: argparse.Namespace) -> bool:
     max_megapixels=options.max_megapixels or opening.MAX_MEGAPIXELS,
   )
   if options.sr:
-    if options.degrade:
-      raise ValueError(
-        f'--degrade changes LR, and {options.sr} is upscaled already'
-      )
     method = methods.finished(pathlib.Path(options.sr), benchmark)
   else:
     published.provide(options.model, print)
@@ -143,6 +135,28 @@ def _run(options: argparse.Namespace) -> bool:
   if options.csv:
     files.write_text(options.csv, result.as_csv())
   return bool(left_out)
+
+
+def _check(options: argparse.Namespace) -> None:
+  """Refuses options that do not go together, and files that are read."""
+  from srgan_jax.evaluation import benchmarks, methods
+
+  is_finished = options.sr or methods.is_finished(options.model)
+  no_generator = is_finished or options.model in methods.BASELINES
+  if no_generator and (options.strength != 1 or options.back_project):
+    raise ValueError('--strength and --back-project are for generators alone')
+  if is_finished and options.degrade:
+    raise ValueError(
+      f'--degrade changes LR, and {options.sr or options.model} is upscaled '
+      'already'
+    )
+  inputs = benchmarks.input_files(
+    options.hr, options.lr, options.sr, options.model, *options.metric
+  )
+  if options.json:
+    files.require_place(options.json, *inputs)
+  if options.csv:
+    files.require_place(options.csv, options.json, *inputs)
 
 
 def _protocols(text: str) -> list[str]:

@@ -59,11 +59,11 @@ def export(model: str | pathlib.Path, output: pathlib.Path) -> dict[str, Any]:
     raise ValueError(
       f'{output} must end in {" or ".join(_WRITERS)}, not {output.suffix!r}'
     )
-  files.require_folder(output)
+  path = pretrained.find(model)
+  files.require_place(output, path)
   # Not before a call: help comes without JAX.
   from srgan_jax import weights
 
-  path = pretrained.find(model)
   generator, variables, stated = weights.load_generator(path)
   module, pixels = _WRITERS[output.suffix]
   writer = importlib.import_module(f'srgan_jax.convert.{module}')

@@ -159,15 +159,30 @@ def require_folder(path: Path) -> None:
     raise ValueError(f'{path}: there is no folder {folder}')
 
 
-def require_place(path: Path) -> None:
+def require_place(path: Path, *others: Path | None) -> None:
   """Refuses a file that could not be written, before work is done for it.
 
+  Args:
+    path: the file.
+    others: the command's inputs and its other outputs; None counts for none.
+
   Raises:
-    ValueError: there is no such folder, or one has the file's name.
+    ValueError: there is no such folder, one has the file's name, or the file
+      is one of the others.
   """
   require_folder(path)
   if os.path.isdir(path):
     raise ValueError(f'{path} is a folder')
+  for other in others:
+    if other is not None and _is_one_file(path, other) and not _is_stream(path):
+      raise ValueError(f'{path} is an input or another output already')
+
+
+def _is_one_file(path: Path, other: Path) -> bool:
+  try:
+    return os.path.samefile(path, other)
+  except OSError:  # one of them is not there yet
+    return os.path.realpath(path) == os.path.realpath(other)
 
 
 def cache_folder(name: str) -> pathlib.Path:

@@ -40,7 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
   try:
     plan = _plan(options)
     if options.report:
-      files.require_place(options.report)
+      pictures = [
+        path for job in plan.jobs for path in (job.source, job.target)
+      ]
+      files.require_place(options.report, options.model, *pictures)
   except (OSError, ValueError) as error:
     _say(cli.one_line(error))
     return 1
@@ -174,7 +177,7 @@ def _parser() -> argparse.ArgumentParser:
   )
   add(
     '--quality',
-    type=_number(1, 100),
+    type=cli.number(1, 100),
     help='of JPEG, WebP and AVIF, 1 to 100; 95 by default, AVIF 90',
   )
   add(
@@ -193,7 +196,7 @@ def _parser() -> argparse.ArgumentParser:
   add('--report', type=pathlib.Path, help='a CSV file with a line a picture')
   add(
     '--max-megapixels',
-    type=_number(1, 10**9),
+    type=cli.number(1, 10**9),
     default=upscaling.MAX_MEGAPIXELS,
     help='the largest result that is made; %(default)s by default',
   )
@@ -214,10 +217,10 @@ def _add_size(parser: argparse.ArgumentParser) -> None:
     help='of the result, 4 by default: x4 as often as needed, then the exact '
     'bicubic resize',
   )
-  add('--width', type=_number(1, 2**20), help='of the result, in its place')
+  add('--width', type=cli.number(1, 2**20), help='of the result, in its place')
   add(
     '--height',
-    type=_number(1, 2**20),
+    type=cli.number(1, 2**20),
     help='likewise; of width and height the other follows',
   )
 
@@ -235,17 +238,6 @@ def _add_overwrite(parser: argparse.ArgumentParser) -> None:
   )
 
 
-def _number(low: int, high: int) -> Any:
-  def parse(text: str) -> int:
-    value = int(text)
-    if not low <= value <= high:
-      raise argparse.ArgumentTypeError(f'{value} is not in {low}..{high}')
-    return value
-
-  parse.__name__ = 'number'  # for argparse's message
-  return parse
-
-
 def _scale(text: str) -> float:
   value = float(text)
   if not 1 <= value <= upscaling.MAX_SCALE:
@@ -256,7 +248,7 @@ def _scale(text: str) -> float:
 
 
 def _tile(text: str) -> Any:
-  return text if text == 'auto' else _number(1, 2**20)(text)
+  return text if text == 'auto' else cli.number(1, 2**20)(text)
 
 
 def _say(line: str) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 import pathlib
 import sys
 
-from srgan_jax import cli, pretrained
+from srgan_jax import cli, files, pretrained
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     help="FFmpeg's name, as yuv420p for old players; by default the nearest to "
     "the input's that the encoder has",
   )
-  add('--crf', type=int, default=16, help='less is better; default: 16')
+  crf = cli.number(0, 63)  # AV1's and VP9's; H.264 and H.265 end at 51
+  add('--crf', type=crf, default=16, help='less is better; default: 16')
   add('--overwrite', action='store_true', help='also where OUT exists')
   options = parser.parse_args(arguments)
   cli.print_any_name()
@@ -69,8 +70,7 @@ def _upscale(options: argparse.Namespace) -> tuple[int, list[str]]:
   output = options.output
   if output.exists() and not options.overwrite:
     raise ValueError(f'{output} exists: --overwrite replaces it')
-  if output.resolve() == options.input.resolve():
-    raise ValueError(f'{output} is the input')
+  files.require_place(output, options.input, options.model)
   # Not before the arguments are read: help comes without JAX.
   from srgan_jax import runtime, upscaling
   from srgan_jax.convert import published

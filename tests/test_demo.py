@@ -261,6 +261,13 @@ def test_bad_models_are_one_line(tmp_path, monkeypatch):
     demo.main(['--model', missing])
 
 
+@pytest.mark.parametrize('wrong', ['0', 'nan', 'inf'])
+def test_a_limit_that_is_none_is_refused(wrong, capsys):
+  with pytest.raises(SystemExit):
+    demo.main(['--max-megapixels', wrong])
+  assert f'{wrong} is not in 1e-06..' in capsys.readouterr().err
+
+
 def test_without_gradio_one_line_says_so():
   code = (
     'import sys; sys.modules["gradio"] = None; '

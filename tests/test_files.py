@@ -1,14 +1,17 @@
 """Files that are there whole or not at all."""
 
 import errno
+import importlib
 import os
+import pathlib
 import subprocess
 import sys
 
+from PIL import Image
 import pytest
 
 from srgan_jax import files
-from tests.support import repository
+from tests.support import image_files, repository
 
 
 def test_two_of_one_process_number_do_not_meet(tmp_path, monkeypatch):
@@ -90,3 +93,60 @@ def test_an_error_names_the_file_and_not_the_one_beside_it(tmp_path):
       beside.write_bytes(b'')
       raise OSError(errno.ENOSPC, 'No space left on device')
     assert caught.value.filename == str(path)
+
+
+@pytest.mark.parametrize(
+  ('command', 'arguments'),
+  [
+    ('export', 'a.onnx -o a.onnx'),
+    ('video', 'a.mkv -o a.mkv --overwrite'),
+    ('upscale', 'HR/a.png -o x.png --model srgan --report HR/a.png'),
+    ('upscale', 'HR/a.png -o x.png --model srgan --report x.png'),
+    ('evaluate', '--sr HR --hr HR/a.png --json HR/a.png'),
+    ('evaluate', '--model bicubic --hr HR --csv HR/a.png'),
+    ('evaluate', '--model bicubic --hr HR --metric a.npz --csv a.npz'),
+    ('evaluate', '--model bicubic --hr HR --json x --csv x'),
+    ('evaluation.panels', '--hr HR -o HR'),
+    ('evaluation.panels', '--hr HR --crop a -o HR/a.png'),
+    ('convert.to_torch', 'a.pth -o a.pth'),
+    ('convert.generator', 'a.pth -o a.pth'),
+    ('convert.vgg', 'a.pth -o a.pth'),
+    ('convert.lpips', 'a.pth -o a.pth'),
+    ('convert.metrics', 'dists --vgg a.pth -o a.pth --package b'),
+    ('convert.metrics', 'niqe --package a.pth -o a.pth'),
+    ('paper.averaging', 'b.pth a.pth -o a.pth'),
+    ('paper.table1', '--benchmarks . --mos a.csv -o a'),
+    ('speed.upscaling', '--model a.pth --json a.pth'),
+  ],
+)
+def test_no_command_writes_over_its_input_or_two_files_as_one(
+  command, arguments, tmp_path, monkeypatch, capsys
+):
+  monkeypatch.chdir(tmp_path)
+  picture = image_files.encode(Image.new('RGB', (64, 48)))
+  pathlib.Path('HR').mkdir()
+  pathlib.Path('HR/a.png').write_bytes(picture)
+  for suffix in ('.onnx', '.mkv', '.npz', '.pth', '.csv'):
+    pathlib.Path('a').with_suffix(suffix).write_text('mine')
+  pathlib.Path('b.pth').write_text('mine')
+  before = {p: p.read_bytes() for p in tmp_path.rglob('*') if p.is_file()}
+  main = importlib.import_module(f'srgan_jax.{command}').main
+  try:
+    status, said = main(arguments.split()), capsys.readouterr().err
+  except SystemExit as end:
+    status, said = 1, str(end.code) + '\n'
+  assert status == 1 and said.count('\n') == 1
+  assert 'is an input or another output already' in said
+  after = {p: p.read_bytes() for p in tmp_path.rglob('*') if p.is_file()}
+  assert after == before
+
+
+def test_a_file_is_itself_by_any_name_and_a_stream_is_none(tmp_path):
+  given, link = tmp_path / 'a', tmp_path / 'b'
+  given.write_text('mine')
+  os.link(given, link)
+  for path, other in ((link, given), (tmp_path / 'c', tmp_path / '.' / 'c')):
+    with pytest.raises(ValueError, match='is an input or another output'):
+      files.require_place(path, None, other)
+  files.require_place(tmp_path / 'c', given, link)
+  files.require_place(os.devnull, os.devnull)

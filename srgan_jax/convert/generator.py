@@ -218,7 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   )
   options = parser.parse_args(arguments)
   with cli.failing_in_a_line('convert_generator'):
-    files.require_place(options.output)
+    files.require_place(options.output, options.source)
     lines = convert(
       options.source,
       options.output,

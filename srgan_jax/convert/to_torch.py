@@ -37,8 +37,8 @@ def export(source: str, output: pathlib.Path) -> list[str]:
   """
   if output.suffix not in _SUFFIXES:
     raise ValueError(f'{output} must end in {" or ".join(_SUFFIXES)}')
-  files.require_place(output)
   path = pretrained.find(source)
+  files.require_place(output, path)
   generator, variables, metadata = weights.load_generator(path)
   try:
     state = to_state(generator, variables)

@@ -178,6 +178,17 @@ def list_images(
   return [pathlib.Path(file) for file in found.files]
 
 
+def input_files(*inputs: Path | None) -> list[Path]:
+  """The files that inputs are, or those of pictures in folders."""
+  result: list[Path] = []
+  for path in inputs:
+    if path is not None and os.path.isdir(path):
+      result += finding.find(path, is_recursive=False).files
+    elif path is not None:
+      result.append(path)
+  return result
+
+
 def match(
   originals: Sequence[pathlib.Path], others: Sequence[pathlib.Path]
 ) -> dict[pathlib.Path, pathlib.Path]:

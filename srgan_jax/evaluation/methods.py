@@ -70,8 +70,7 @@ def open_method(
   """
   if model in BASELINES:
     return dataclasses.replace(BASELINES[model], name=name or model)
-  is_name = model in pretrained.FILES or pretrained.is_published(model)
-  if not is_name and pathlib.Path(model).is_dir():
+  if is_finished(model):
     return finished(pathlib.Path(model), benchmark, name)
   path = pretrained.find(model)
   generator, variables, metadata = upscaling.read_generator(model, strength)
@@ -92,6 +91,13 @@ def open_method(
   if back_project:
     facts.append(f'back-projection {back_project}')
   return of_upscaler(name, upscaler, ', '.join(facts))
+
+
+def is_finished(model: str) -> bool:
+  """Whether that is a folder of finished images, and no name of a method."""
+  names = {*BASELINES, *pretrained.FILES}
+  is_name = model in names or pretrained.is_published(model)
+  return not is_name and pathlib.Path(model).is_dir()
 
 
 def of_upscaler(

@@ -15,11 +15,13 @@ file, a shipped generator's name or a folder of finished images.
 
 Images are uint8 [h, w, 3], RGB, and appear pixel for pixel: never resampled, at
 most repeated by a whole number. Regions are (left, top, width, height) in
-pixels of HR. Drawn with Pillow alone.
+pixels of HR. Drawn with Pillow alone; for letters such as é and β with
+Matplotlib's font, where that is installed.
 """
 
 import argparse
 from collections.abc import Mapping, Sequence
+import contextlib
 import math
 import pathlib
 from typing import Any
@@ -39,6 +41,7 @@ Row = Sequence[tuple[np.ndarray, str]]
 _SIDE = 96  # of the squares that are chosen
 _FONT_SIZES = range(28, 11, -1)  # the largest at which the texts fit is taken
 _TEXT_WIDTH = 0.94  # of its column, at most
+_MOST_MEGAPIXELS = 500  # of a figure: 1.5 GB
 _INK = (0, 0, 0)
 _CAPTION_INK = (64, 64, 64)
 _PAPER = (255, 255, 255)
@@ -67,7 +70,7 @@ def panel(
     footer: a line below all, or none.
 
   Raises:
-    ValueError: for a zoom below 1.
+    ValueError: for a zoom below 1, or a figure that is too large.
   """
   if zoom < 1:
     raise ValueError(f'zoom must be a whole number from 1 on, not {zoom}')
@@ -87,7 +90,7 @@ def panel(
   )
   height = 2 * margin + line + above_image + sum(heights) - row_gap
   height += line * bool(footer)
-  figure = Image.new('RGB', (width, height), _PAPER)
+  figure = _blank(width, height)
   pen = ImageDraw.Draw(figure)
 
   def write(texts: Sequence[str], y: int, ink: tuple[int, ...]) -> None:
@@ -111,17 +114,37 @@ def panel(
   return figure
 
 
+def _blank(width: int, height: int) -> Image.Image:
+  if width * height > 1e6 * _MOST_MEGAPIXELS:
+    raise ValueError(
+      f'a figure of {width}x{height} pixels is over the limit of '
+      f'{_MOST_MEGAPIXELS} megapixels: take a smaller zoom or fewer images'
+    )
+  return Image.new('RGB', (width, height), _PAPER)
+
+
 def _fit(texts: Sequence[str], widest: int) -> tuple[Any, int, int]:
   """The largest font at which texts are no wider than the images.
 
   Returns the font, its size and the width of a column, both in pixels.
   """
   for size in _FONT_SIZES:
-    font = ImageFont.load_default(size)
+    font = _font(texts, size)
     longest = max(map(font.getlength, texts))
     if longest <= _TEXT_WIDTH * widest:
       break
   return font, size, max(widest, math.ceil(longest / _TEXT_WIDTH))
+
+
+def _font(texts: Sequence[str], size: int) -> Any:
+  """Pillow's own font; Matplotlib's for letters that this one lacks."""
+  if not ''.join(texts).isascii():
+    with contextlib.suppress(ImportError):
+      import matplotlib
+
+      file = f'{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf'
+      return ImageFont.truetype(file, size)
+  return ImageFont.load_default(size)
 
 
 def compare(
@@ -231,6 +254,9 @@ def draw(options: argparse.Namespace) -> list[pathlib.Path]:
     path = options.output if is_one else folder / f'{name}.png'
     groups.setdefault(path, []).append((name, region))
   folder.mkdir(parents=True, exist_ok=True)
+  inputs = benchmarks.input_files(options.hr, options.lr, *models.values())
+  for path in groups:
+    files.require_place(path, *inputs)
   zoom = options.zoom or (1 if options.full else 3)
   for path, chosen in groups.items():
     rows = []
@@ -257,7 +283,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     '--crop', type=parse_crop, action='append', default=[], metavar='CROP'
   )
   shown.add_argument('--full', action='store_true', help='show images whole')
-  add('--zoom', type=int, help='3, and 1 with --full, by default')
+  zoom = cli.number(1, 100)
+  add('--zoom', type=zoom, help='3, and 1 with --full, by default')
   add(
     '-o',
     '--output',

@@ -95,12 +95,12 @@ def prepare(
   secret, rng = secrets.token_hex(16), np.random.default_rng(seed)
   images = [(name, i) for name, pairs in sets.items() for i in pairs.names]
   chosen = sorted(rng.permutation(len(images))[:repeats])
-  origins: dict[str, str] = {}
+  origins: dict[str, dict[str, None]] = {}  # each once: a folder per set
   versions: list[study_lib.Version] = []
   with _made_whole(output) as folder:
     for set_name, pairs, method in _columns(sets, models, only):
       say(f'{set_name}: {method.name} ({method.origin})')
-      origins.setdefault(method.name, method.origin)
+      origins.setdefault(method.name, {})[method.origin] = None
       for pair in pairs:
         what = (set_name, pair.name, method.name)
         file = _save(folder, method.upscale(pair), secret, *what)
@@ -109,7 +109,7 @@ def prepare(
     study = study_lib.Study(
       seed=seed,
       secret=secret,
-      methods={name: origins[name] for name in order if name in origins},
+      methods={n: ', '.join(origins[n]) for n in order if n in origins},
       versions=tuple(versions),
       examples=tuple(_examples(folder, photos, examples, secret, rng)),
       repeated=tuple(images[i] for i in chosen),

@@ -108,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   add('--dtype', choices=get_args(weights.Dtype), default='float32')
   options = parser.parse_args(arguments)
   with cli.failing_in_a_line('average_generators'):
-    files.require_place(options.output)
+    files.require_place(options.output, *map(pretrained.find, options.files))
     average(options.files, options.output, options.dtype, options.data)
   print(f'wrote {options.output}: the mean of {len(options.files)}')
 

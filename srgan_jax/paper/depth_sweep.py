@@ -216,8 +216,10 @@ def parse_blocks(text: str) -> list[int]:
     blocks = sorted({int(part) for part in text.split(',')})
   except ValueError:
     blocks = [0]
-  if blocks[0] < 1:
-    raise argparse.ArgumentTypeError(f'{text!r} is not like 1,2,4')
+  if blocks[0] < 1 or blocks[-1] > 128:
+    raise argparse.ArgumentTypeError(
+      f'{text!r} is not like 1,2,4, each from 1 to 128'
+    )
   return blocks
 
 

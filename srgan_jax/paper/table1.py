@@ -91,7 +91,7 @@ def measure(
     ValueError: where there is no set, or a method or an image is unfit.
   """
   figures: dict[Key, Figures] = {}
-  origins: dict[str, str] = {}
+  origins: dict[str, dict[str, None]] = {}  # each once: a folder per set
   for path, benchmark in open_benchmarks(folder).items():
     for name, model in models.items():
       if (pathlib.Path(model) / path.name).is_dir():
@@ -100,8 +100,8 @@ def measure(
       images = cli.progress(benchmark, desc=f'{name}, {path.name}', leave=False)
       result = report.evaluate(method, images, ('paper', 'y'), distances)
       figures[path.name, name] = report.flat(result.mean)
-      origins[name] = method.origin
-  return figures, origins
+      origins.setdefault(name, {})[method.origin] = None
+  return figures, {name: ', '.join(found) for name, found in origins.items()}
 
 
 def read_mos(path: pathlib.Path) -> tuple[dict[Key, float], set[Key]]:
@@ -216,11 +216,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
   add('-o', '--output', type=pathlib.Path, required=True, metavar='OUT')
   options = parser.parse_args(arguments)
   with cli.failing_in_a_line('table1'):
-    files.require_folder(options.output)
     models = methods.parse(
       [*(f'{name}={name}' for name in methods.BASELINES), *options.method],
       printed.canonical,
     )
+    outputs = [f'{options.output}{suffix}' for suffix in ('.md', '.csv')]
+    for path in outputs:
+      files.require_place(path, options.mos, *options.lpips, *models.values())
     mos, starred = read_mos(options.mos) if options.mos else ({}, set())
     figures, origins = measure(
       options.benchmarks,
@@ -229,10 +231,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
   blocks = tabulate(figures, mos, starred)
   notes = [f'{name}: {origin}' for name, origin in origins.items()]
-  texts = {'.md': as_markdown(blocks, notes), '.csv': as_csv(blocks)}
-  for suffix, text in texts.items():
-    files.write_text(f'{options.output}{suffix}', text)
-    print(f'wrote {options.output}{suffix}')
+  texts = as_markdown(blocks, notes), as_csv(blocks)
+  for path, text in zip(outputs, texts, strict=True):
+    files.write_text(path, text)
+    print(f'wrote {path}')
 
 
 if __name__ == '__main__':

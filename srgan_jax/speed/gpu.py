@@ -179,6 +179,8 @@ def report(
     ValueError: one line: no such target, no such stage, no plugin, or no table
       in the file.
   """
+  if json_file and table_file:
+    files.require_place(json_file, table_file)
   jax.config.update('jax_platforms', 'cpu')  # nothing asks for a driver
   devices = describe(target)
   if config.steps_per_call == 1:

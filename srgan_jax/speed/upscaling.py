@@ -175,23 +175,29 @@ def _row(name: str, figures: dict[str, Any]) -> str:
   return text
 
 
+def _sides(text: str) -> list[int]:
+  return list(map(cli.number(1, 2**14), text.split(',')))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
   """The command."""
   parser = cli.parser(__doc__)
   parser.add_argument(
     '--model', default='srresnet', help='a shipped name or a weights file'
   )
-  parser.add_argument('--side', default='64,128,256')
-  parser.add_argument('--calls', type=int, default=5)
+  parser.add_argument('--side', type=_sides, default='64,128,256')
+  parser.add_argument('--calls', type=cli.number(1, 10**6), default=5)
   parser.add_argument('--json', type=pathlib.Path)
   options = parser.parse_args(arguments)
   with cli.failing_in_a_line('benchmark_upscale'):
-    sides = [int(side) for side in options.side.split(',')]
-    runs, notes = open_runs(pretrained.find(options.model))
+    model = pretrained.find(options.model)
+    if options.json:
+      files.require_place(options.json, model)
+    runs, notes = open_runs(model)
   for note in notes:
     print(note)
   results = []
-  for side in sides:
+  for side in options.side:
     figures = measure(runs, side, options.calls)
     results.append(figures)
     for name in runs:

@@ -31,6 +31,7 @@ Progress = Callable[[int], None]
 
 _IN_FLIGHT = 2  # calls: the device computes one while the host has the other
 _PROGRAMS = 32  # that are kept; one of the paper's size takes some 6 MB
+_MOST_STEPS = 100  # of back-projection
 _SLACK = 0.01  # outside [0, 1], from filters that overshoot
 
 
@@ -77,15 +78,16 @@ class Upscaler:
 
     Raises:
       ValueError: for a tile that is too small for the network or no number,
-        another precision, or steps that are no whole number from 0 on.
+        another precision, or steps that are no whole number from 0 to 100.
     """
     if precision not in get_args(Precision):
       raise ValueError(
         f'precision must be one of {get_args(Precision)}, not {precision!r}'
       )
-    if type(back_project) is not int or back_project < 0:
+    if type(back_project) is not int or not 0 <= back_project <= _MOST_STEPS:
       raise ValueError(
-        f'back_project must be a whole number from 0 on, not {back_project!r}'
+        f'back_project must be a whole number from 0 to {_MOST_STEPS}, not '
+        f'{back_project!r}'
       )
     self.halo = (
       folded.halo(generator) + back_projection.HALO_PER_STEP * back_project

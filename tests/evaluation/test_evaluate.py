@@ -253,6 +253,9 @@ def test_bad_input_is_one_line_naming_the_file(benchmark, capsys):
     (('--sr', benchmark / 'none', '--hr', hr), 'none: no such file or folder'),
     (('--sr', hr, '--hr', hr, '--back-project', 1), 'for generators'),
     ((*bicubic, '--hr', hr, '--strength', 0.5), 'for generators'),
+    (('--model', hr, '--hr', hr, '--strength', 0.5), 'for generators'),
+    (('--model', hr, '--hr', hr, '--back-project', 1), 'for generators'),
+    (('--model', hr, '--hr', hr, '--degrade', 'jpeg9'), 'upscaled already'),
     (('--model', 'nowhere.safetensors', '--hr', hr), 'nowhere.safetensors'),
     (
       (*bicubic, '--hr', hr, '--json', benchmark / 'no' / 'x.json'),

@@ -110,6 +110,10 @@ def test_the_limit_is_one_option(tmp_path, capsys):
   assert run(*arguments, '--max-megapixels', '0.001') == 1
   assert '32x32 pixels are over the limit' in capsys.readouterr().err
   assert run(*arguments, '--max-megapixels', '0.002') == 0
+  for wrong in ('0', 'nan', 'inf'):
+    with pytest.raises(SystemExit):
+      run(*arguments, '--max-megapixels', wrong)
+    assert f'{wrong} is not in 1e-06..' in capsys.readouterr().err
 
 
 def test_figures_go_into_devices_and_not_onto_folders(tmp_path, capsys):

@@ -1,5 +1,7 @@
 """The panel holds every pixel of its images, and text where text belongs."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -75,3 +77,29 @@ def test_captions_print_the_papers_digits():
 def test_a_zoom_below_one_is_refused():
   with pytest.raises(ValueError, match='not 0'):
     panels.panel(COLUMNS, [_row(8, 8, 0)], zoom=0)
+
+
+@pytest.mark.parametrize('zoom', ['0', '-1', '101', 'nan'])
+def test_a_zoom_that_makes_no_sense_is_refused_at_once(zoom, capsys):
+  with pytest.raises(SystemExit):
+    panels.main(['--hr=nowhere', '-o=a.png', f'--zoom={zoom}'])
+  assert 'argument --zoom: ' in capsys.readouterr().err
+
+
+def test_a_figure_too_large_is_refused_before_it_is_drawn():
+  with pytest.raises(ValueError, match='over the limit of 500 megapixels'):
+    panels.panel(COLUMNS, [_row(96, 96, 0)] * 10, zoom=100)
+
+
+def test_letters_beyond_english_are_drawn():
+  pytest.importorskip('matplotlib', reason='needs the extra figures')
+  drawn = {
+    panels.panel([letter] * 3, [_row(96, 96, 0)]).tobytes()
+    for letter in 'éëβγ'  # where a font lacks them, all are the same box
+  }
+  assert len(drawn) == 4
+
+
+def test_without_matplotlib_boxes_stand_for_them(monkeypatch):
+  monkeypatch.setitem(sys.modules, 'matplotlib', None)
+  assert panels.panel(['é'] * 3, [_row(96, 96, 0)]).width > 3 * 96

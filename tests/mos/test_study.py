@@ -1,6 +1,7 @@
 """A study's folder: what prepare writes and refuses, and the scores' file."""
 
 import json
+import shutil
 import sqlite3
 
 import numpy as np
@@ -124,6 +125,16 @@ def test_a_method_can_be_kept_to_some_sets(hr, finished, tmp_path):
   shown = {(version.set, version.method) for version in what.versions}
   assert ('Set5', 'SRGAN') in shown and ('Other', 'SRGAN') not in shown
   assert len(what.repeated) == 6 and len(what.files) == 2 * len(what.versions)
+
+
+def test_a_method_names_the_folders_of_all_its_sets(hr, finished, tmp_path):
+  theirs, output = tmp_path / 'theirs', tmp_path / 'study'
+  for name in ('Set5', 'Other'):
+    shutil.copytree(finished / 'Set5', theirs / name)
+  mos.main(arguments_of(hr, theirs, output) + ['--hr', f'Other={hr}'])
+  found = study.load(output).methods
+  assert found['SRGAN'] == f'{theirs / "Set5"}, {theirs / "Other"}'
+  assert found['HR'] == 'the original'
 
 
 @pytest.mark.parametrize(

@@ -178,3 +178,10 @@ def test_says_what_the_figure_needs(tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, 'matplotlib', None)
   with pytest.raises(ValueError, match=r"pip install 'srgan_jax\[figures\]'"):
     depth_sweep.draw({'points': []}, tmp_path / 'figure7.png')
+
+
+@pytest.mark.parametrize('blocks', ['0', '1,129', 'nan'])
+def test_blocks_that_no_generator_has_are_refused(blocks, capsys):
+  with pytest.raises(SystemExit):
+    depth_sweep.main(['--hr=x', '-o=y', f'--blocks={blocks}'])
+  assert 'argument --blocks: ' in capsys.readouterr().err

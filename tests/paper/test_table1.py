@@ -1,6 +1,7 @@
 """Tables and panels, made by the commands and read back."""
 
 import csv
+import shutil
 
 import numpy as np
 from PIL import Image
@@ -80,6 +81,16 @@ def test_the_tables_hold_our_figures_the_papers_and_their_difference(
   assert cell == f'{psnr:.2f} (30.07, {psnr - 30.07:+.2f})'
   assert '3.70* (3.58, +0.12)' in markdown
   assert f'- SRCNN: {finished / "Set5"}' in markdown
+
+
+def test_a_note_names_the_folders_of_all_sets(benchmarks, finished, tmp_path):
+  shutil.copytree(benchmarks / 'Set5', benchmarks / 'Set14')
+  shutil.copytree(finished / 'Set5', finished / 'Set14')
+  given = ['--benchmarks', str(benchmarks), '--method', f'Theirs={finished}']
+  table1.main([*given, '-o', str(tmp_path / 'table')])
+  notes = (tmp_path / 'table.md').read_text().splitlines()
+  assert f'- Theirs: {finished / "Set5"}, {finished / "Set14"}' in notes
+  assert '- nearest: pixels repeated' in notes
 
 
 def test_a_difference_never_reads_minus_zero():

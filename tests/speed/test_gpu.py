@@ -137,6 +137,12 @@ def compile_tiny(output, *arguments):
   )
 
 
+def test_figures_and_table_are_two_files(tmp_path):
+  path = str(tmp_path / 'a')
+  with pytest.raises(ValueError, match='another output already'):
+    gpu.report(None, 'h100', json_file=path, table_file=path)
+
+
 @needs_plugin
 def test_the_training_program_compiles_without_a_gpu(tmp_path):
   """Recorded with JAX 0.11.2: 74 kernels, 20 of them convolutions."""

@@ -47,6 +47,17 @@ def test_runtimes_that_are_not_installed_are_named(model, capsys, monkeypatch):
   assert row.startswith('16x16 jax: ')
 
 
+@pytest.mark.parametrize(
+  'wrong', ['--side=0', '--side=a', '--side=16,99999', '--calls=0']
+)
+def test_figures_that_make_no_sense_are_refused(wrong, capsys):
+  with pytest.raises(SystemExit):
+    upscaling.main([wrong])
+  option, _, value = wrong.partition('=')
+  said = capsys.readouterr().err.splitlines()[-1]
+  assert f'argument {option}: ' in said and value.rpartition(',')[2] in said
+
+
 def test_a_model_that_is_not_there_is_one_line():
   with pytest.raises(SystemExit, match='benchmark_upscale: none.safetensors'):
     upscaling.main(['--model=none.safetensors'])

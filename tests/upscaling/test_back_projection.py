@@ -80,7 +80,7 @@ def test_all_kinds_of_pictures_and_jit_take_it():
   assert np.abs(ours - same @ [0.299, 0.587, 0.114]).max() <= 1
 
 
-@pytest.mark.parametrize('steps', [-1, 0.5, True])
+@pytest.mark.parametrize('steps', [-1, 0.5, True, 1000])
 def test_other_steps_are_refused(steps):
   with pytest.raises(ValueError, match='back_project must be'):
     upscaler.Upscaler(*network(), back_project=steps)

@@ -75,6 +75,13 @@ def test_the_command_keeps_frames_times_sound_and_subtitles(
   assert '--overwrite' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('crf', ['-1', '64', 'nan'])
+def test_a_crf_that_no_encoder_has_is_refused(crf, capsys):
+  with pytest.raises(SystemExit):
+    video.main(['in.mp4', '-o', 'out.mp4', f'--crf={crf}'])
+  assert 'argument --crf: ' in capsys.readouterr().err
+
+
 @needs_ffmpeg
 @pytest.mark.parametrize(
   'matrix, height', [('bt709', 24), ('smpte170m', 24), (None, 24), (None, 720)]
