@@ -191,9 +191,10 @@ def _with_tiff(picture: Picture, page: tiff.Page, stream: BinaryIO) -> Picture:
   scale = {2: 1.0, 3: 2.54}.get(fields.number(tiff.UNIT, 2), 0.0)
   x = fields.fraction(tiff.X_RESOLUTION)
   y = fields.fraction(tiff.Y_RESOLUTION)
-  block, lost = exif.of_tiff(stream, page.form, page.first)
+  block, lost = exif.of_tiff(stream, page.form, page.places)
   lost += iptc.left_out(resources)
-  pages = _noted_pages(ifd.pages(stream, page.form, page.first))
+  pages = len(ifd.pages(stream, page.form, page.places[0]))
+  notes = _noted_pages(pages - len(page.places) + 1)
   return dataclasses.replace(
     picture,
     icc_profile=fields.data(tiff.PROFILE),
@@ -201,7 +202,7 @@ def _with_tiff(picture: Picture, page: tiff.Page, stream: BinaryIO) -> Picture:
     xmp=fields.data(tiff.XMP),
     iptc=records,
     dpi=_true((scale * x, scale * y)),
-    notes=(*picture.notes, *pages, *lost),
+    notes=(*picture.notes, *notes, *lost),
   )
 
 

@@ -194,3 +194,24 @@ def test_a_compression_that_others_use_is_read():
     Image.fromarray(values).save(stream, 'TIFF', compression=name)
     found = read(stream.getvalue()).pixels[..., 0]
     np.testing.assert_array_equal(found, values)
+
+
+@pytest.mark.parametrize('is_below', [False, True])
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+def test_the_picture_is_taken_and_not_its_thumbnail(dtype, is_below):
+  values = VALUES[..., :3].astype(dtype)
+  stream = io.BytesIO()
+  with tifffile.TiffWriter(stream) as file:
+    file.write(
+      values[::4, ::4],
+      photometric='rgb',
+      subfiletype=1,
+      extratags=[(315, 2, 8, 'An name', True)],
+      subifds=int(is_below),
+      metadata=None,
+    )
+    file.write(values, photometric='rgb', metadata=None)
+  picture = read(stream.getvalue())
+  np.testing.assert_array_equal(picture.pixels, values)
+  assert picture.notes == ()
+  assert b'An name' in picture.exif
