@@ -94,10 +94,10 @@ def read(file: ImageFile, name: str) -> Picture:
   """
   with opened(file, name, None) as found:
     decoded = reading.decode(found)
-    orientation = reading.orientation(found)
+    orientation = reading.stored_orientation(found)
     form = found.image.format or ''
     picture = Picture(
-      _turned(decoded.pixels, orientation),
+      _turned(decoded.pixels, reading.orientation(found)),
       format='JPEG' if form == 'MPO' else form,
       lossless=form == 'WEBP' and _is_lossless_webp(found.stream),
       notes=decoded.notes,
@@ -106,7 +106,6 @@ def read(file: ImageFile, name: str) -> Picture:
       picture = _with_png(picture, found.png)
     elif found.tiff:
       picture = _with_tiff(picture, found.tiff, found.stream)
-      orientation = found.tiff.orientation  # whoever turned its pixels
     else:
       picture = _with_info(picture, found.image)
       picture = _with_stream(picture, found)

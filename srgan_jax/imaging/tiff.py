@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from srgan_jax import files
-from srgan_jax.imaging import exif, ifd
+from srgan_jax.imaging import exif, ifd, xmp
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
 FILL_ORDER, OFFSETS, SAMPLES, ROWS, SIZES = 266, 273, 277, 278, 279
@@ -78,7 +78,13 @@ class Page:
   @property
   def orientation(self) -> int:
     """As EXIF's, 1..8."""
-    return self.fields.number(exif.ORIENTATION, 1)
+    stated = self.fields.number(exif.ORIENTATION)
+    return stated or xmp.orientation(self.fields.data(XMP) or b'')
+
+  @property
+  def size(self) -> tuple[int, int]:
+    """Width and height as stored."""
+    return self.fields.number(WIDTH), self.fields.number(HEIGHT)
 
   def describe(self) -> str:
     """Describes the kind of pixels, for an error."""
