@@ -1,4 +1,4 @@
-"""Metadata of GIF, JPEG 2000, PSD and JPEG beyond what Pillow reads."""
+"""Metadata of BMP, GIF, JPEG 2000, PSD and JPEG beyond what Pillow reads."""
 
 import struct
 
@@ -18,6 +18,19 @@ TIFF = ifd.beginning(FORM, 8) + ifd.build(FORM, FIELDS, 8)
 
 def kept(picture: pictures.Picture) -> tuple:
   return picture.icc_profile, picture.exif, picture.xmp, picture.iptc
+
+
+def test_the_profile_of_a_bmp():
+  plain = encode(Image.fromarray(noise(16, 24)), 'BMP')
+  place = 124 + len(plain) - 54
+  header = struct.pack('<I', 124) + plain[18:54] + bytes(16) + b'DEBM'
+  header += bytes(52) + struct.pack('<II', place, len(profile())) + bytes(4)
+  head = plain[:10] + struct.pack('<I', 14 + 124)
+  data = head + header + plain[54:] + profile()
+  picture = read(data)
+  assert kept(picture) == (profile(), None, None, None)
+  np.testing.assert_array_equal(picture.pixels, noise(16, 24))
+  assert read(data[: -len(profile())]).icc_profile is None
 
 
 def gif(*extensions: bytes) -> bytes:
