@@ -11,6 +11,7 @@ or 4 (RGB and alpha), alpha not premultiplied.
 
 import contextlib
 import dataclasses
+import fractions
 import os
 import struct
 from typing import BinaryIO
@@ -57,6 +58,7 @@ class Picture:
     comments: a JPEG's or GIF's.
     texts: a PNG's chunks of text.
     dpi: horizontally and vertically.
+    aspect: pixels along equal sides, of pixels that are not square.
     lossless: whether it was a WebP without loss.
     notes: what was given up or left aside, each for a person to read.
   """
@@ -71,6 +73,7 @@ class Picture:
   comments: tuple[bytes, ...] = ()
   texts: tuple[png.Chunk, ...] = ()
   dpi: tuple[float, float] | None = None
+  aspect: tuple[int, int] | None = None
   lossless: bool = False
   notes: tuple[str, ...] = ()
 
@@ -139,13 +142,16 @@ def _settled(picture: Picture, orientation: int, is_srgb: bool) -> Picture:
   elif profile and not _fits(profile, picture.pixels):
     notes += ('its ICC profile is for another kind of pixels: dropped',)
     profile = None
-  dpi = picture.dpi
+  dpi, aspect = picture.dpi, picture.aspect
+  if orientation in reading.SIDEWAYS:
+    dpi, aspect = dpi and dpi[::-1], aspect and aspect[::-1]
   return dataclasses.replace(
     picture,
     icc_profile=profile,
     colour_tags=tags,
     xmp=picture.xmp and xmp.upright(picture.xmp, orientation),
-    dpi=dpi and dpi[::-1] if orientation in reading.SIDEWAYS else dpi,
+    dpi=dpi,
+    aspect=aspect,
     notes=notes,
   )
 
@@ -179,6 +185,7 @@ def _with_png(picture: Picture, chunks: png.Metadata) -> Picture:
     iptc=records and (dict(iptc.split(records)).get(iptc.RECORDS) or records),
     texts=chunks.words,
     dpi=_true(chunks.dpi),
+    aspect=_aspect(*chunks.aspect),
     notes=(*picture.notes, *notes, *lost),
   )
 
@@ -201,6 +208,7 @@ def _with_tiff(picture: Picture, page: tiff.Page, stream: BinaryIO) -> Picture:
     xmp=fields.data(tiff.XMP),
     iptc=records,
     dpi=_true((scale * x, scale * y)),
+    aspect=None if scale else _aspect(x, y),
     notes=(*picture.notes, *notes, *lost),
   )
 
@@ -215,6 +223,7 @@ def _with_info(picture: Picture, image: Image.Image) -> Picture:
   with contextlib.suppress(Exception):
     x, y = info['dpi']
     dpi = _true((float(x), float(y)))
+  density = info.get('jfif_density', (0, 0))
   profile, packet, comment = map(info.get, ('icc_profile', 'xmp', 'comment'))
   tags = None
   if ('gamma' in info or 'chromaticity' in info) and not (
@@ -239,6 +248,7 @@ def _with_info(picture: Picture, image: Image.Image) -> Picture:
     iptc=records if isinstance(records, bytes) else None,
     comments=(comment,) if isinstance(comment, bytes) and comment else (),
     dpi=dpi,
+    aspect=None if info.get('jfif_unit') else _aspect(*density),
     notes=(*picture.notes, *notes),
   )
 
@@ -285,6 +295,14 @@ def _noted_pages(count: int) -> list[str]:
 def _true(dpi: tuple[float, float]) -> tuple[float, float] | None:
   """Dots an inch, if they are plausible."""
   return dpi if 1 < min(dpi) and max(dpi) < 1e6 else None
+
+
+def _aspect(x: float, y: float) -> tuple[int, int] | None:
+  """Pixels along equal sides, if they are plausible and not square."""
+  if min(x, y) <= 0 or max(x, y) > 100 * min(x, y):
+    return None
+  ratio = fractions.Fraction(x / y).limit_denominator(600)
+  return None if ratio == 1 else ratio.as_integer_ratio()
 
 
 def _is_lossless_webp(stream: BinaryIO) -> bool:
