@@ -157,8 +157,13 @@ def _settled(picture: Picture, orientation: int, is_srgb: bool) -> Picture:
 
 
 def _fits(profile: bytes, pixels: np.ndarray) -> bool:
-  """Whether a profile's colour space is that of the pixels."""
-  return profile[16:20] == (b'GRAY' if pixels.shape[-1] < 3 else b'RGB ')
+  """Whether a profile's colour space has the pixels' colours."""
+  is_rgb = profile[16:20] == b'RGB '
+  if pixels.shape[-1] > 2:
+    return is_rgb
+  if is_rgb:
+    return colour_tags.gray_profile(profile) is not None
+  return profile[16:20] == b'GRAY'
 
 
 def _with_png(picture: Picture, chunks: png.Metadata) -> Picture:

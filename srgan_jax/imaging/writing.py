@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, features
 
 from srgan_jax.imaging import alpha, boxes, iptc, png, tiff_writing, xmp
+from srgan_jax.imaging.colour_tags import gray_profile
 from srgan_jax.imaging.pictures import Picture
 from srgan_jax.imaging.reading import to_8_bit
 
@@ -106,7 +107,7 @@ def write(
   profile = _profile(picture, form)
   if form in ('WEBP', 'AVIF') and channels < 3:
     pixels = _to_rgb(pixels)
-    if profile and picture.icc_profile:
+    if profile and profile[16:20] == b'GRAY':
       # The colours of a gray profile are not those of RGB.
       notes.append('its ICC profile is of gray: dropped')
       profile = None
@@ -136,13 +137,15 @@ def _given(**options: Any) -> dict[Any, Any]:
 
 def _profile(picture: Picture, form: str) -> bytes | None:
   """The ICC profile to write: the picture's own, or one made of its tags."""
-  tags = picture.colour_tags
-  if picture.icc_profile or not tags:
-    return picture.icc_profile
+  tags, own = picture.colour_tags, picture.icc_profile
+  is_gray = picture.pixels.shape[-1] < 3 and form not in ('WEBP', 'AVIF')
+  if own and is_gray and own[16:20] == b'RGB ':
+    return gray_profile(own)
+  if own or not tags:
+    return own
   is_tagged = tags.chunks if form == 'PNG' else tags.cicp and not tags.chunks
   if form in ('PNG', 'AVIF') and is_tagged:
     return None  # they are written as they were
-  is_gray = picture.pixels.shape[-1] < 3 and form not in ('WEBP', 'AVIF')
   return tags.icc_profile(is_gray)
 
 
