@@ -26,6 +26,11 @@ _SEGMENTS = re.compile(
   b'JFIF|JFXX|AVI1|Exif|http://ns.adobe.com/|ICC_PROFILE|MPF|'
   b'urn:iso:std:iso:ts:21496|Photoshop 3.0|Adobe|Ducky|\0*$'
 )
+_TRAILERS = {  # which programs look for at a JPEG's end
+  'AFCP': re.compile(rb'AXS[!*].{8}\Z', re.DOTALL),
+  'FotoStation': re.compile(rb'\xa1\xb2\xc3\xd4\Z'),
+  'PhotoMechanic': re.compile(rb'cbipcbbl\Z'),
+}
 _VIDEO = re.compile(
   rb'\0\0\0.ftyp(?:iso|mp4|qt  |avc1|hvc1|3gp|M4V)', re.DOTALL
 )
@@ -111,8 +116,12 @@ def left_out(segments: list[tuple[str, bytes]], stream: BinaryIO) -> list[str]:
     names = ', '.join(dict.fromkeys(others))
     notes.append(f'segments of an unknown kind are left out ({names})')
   stream.seek(0)
-  if _VIDEO.search(stream.read()):
+  data = stream.read()
+  if _VIDEO.search(data):
     notes.append('its video is left out')
+  for name, end in _TRAILERS.items():
+    if end.search(data[-12:]):
+      notes.append(f"{name}'s trailer is left out")
   return notes
 
 
