@@ -1,4 +1,4 @@
-"""Metadata of GIF, JPEG 2000, PSD and JPEG files that Pillow does not read."""
+"""Metadata of BMP, GIF, JPEG 2000, PSD, JPEG that Pillow does not read."""
 
 import contextlib
 import re
@@ -9,7 +9,8 @@ from PIL import Image
 
 from srgan_jax.imaging import boxes
 
-_MOST_BYTES = 2**24  # of a GIF that are searched
+_MOST_BYTES = 2**24  # of a GIF that are searched, or of a profile
+_BMP_HEADER, _BMP_EMBEDDED = 14, b'DEBM'
 _GIF_XMP, _GIF_PROFILE = b'XMP DataXMP', b'ICCRGBG1012'
 _GIF_XMP_END = b'\x01\xff\xfe'  # of what lets programs skip XMP
 _UUIDS = {
@@ -25,6 +26,11 @@ _SEGMENTS = re.compile(
   b'JFIF|JFXX|AVI1|Exif|http://ns.adobe.com/|ICC_PROFILE|MPF|'
   b'urn:iso:std:iso:ts:21496|Photoshop 3.0|Adobe|Ducky|\0*$'
 )
+_TRAILERS = {  # which programs look for at a JPEG's end
+  'AFCP': re.compile(rb'AXS[!*].{8}\Z', re.DOTALL),
+  'FotoStation': re.compile(rb'\xa1\xb2\xc3\xd4\Z'),
+  'PhotoMechanic': re.compile(rb'cbipcbbl\Z'),
+}
 _VIDEO = re.compile(
   rb'\0\0\0.ftyp(?:iso|mp4|qt  |avc1|hvc1|3gp|M4V)', re.DOTALL
 )
@@ -33,6 +39,8 @@ _VIDEO = re.compile(
 def read(image: Image.Image, stream: BinaryIO) -> dict[str, Any]:
   """Reads icc_profile, exif, xmp, iptc and dpi as far as they are there."""
   with contextlib.suppress(IndexError, struct.error):  # damaged
+    if image.format == 'BMP':
+      return _of_bmp(stream)
     if image.format == 'GIF':
       stream.seek(0)
       return _of_gif(stream.read(_MOST_BYTES))
@@ -41,6 +49,17 @@ def read(image: Image.Image, stream: BinaryIO) -> dict[str, Any]:
     if image.format == 'PSD':
       return _of_psd(getattr(image, 'resources'))  # noqa: B009
   return {}
+
+
+def _of_bmp(stream: BinaryIO) -> dict[str, Any]:
+  """Reads the profile to which a header of version 5 points."""
+  stream.seek(_BMP_HEADER)
+  header = stream.read(124)
+  if header[56:60] != _BMP_EMBEDDED:
+    return {}
+  place, size = struct.unpack('<II', header[112:120])
+  stream.seek(_BMP_HEADER + place)
+  return {'icc_profile': stream.read(min(size, _MOST_BYTES)) or None}
 
 
 def _of_gif(data: bytes) -> dict[str, Any]:
@@ -97,8 +116,12 @@ def left_out(segments: list[tuple[str, bytes]], stream: BinaryIO) -> list[str]:
     names = ', '.join(dict.fromkeys(others))
     notes.append(f'segments of an unknown kind are left out ({names})')
   stream.seek(0)
-  if _VIDEO.search(stream.read()):
+  data = stream.read()
+  if _VIDEO.search(data):
     notes.append('its video is left out')
+  for name, end in _TRAILERS.items():
+    if end.search(data[-12:]):
+      notes.append(f"{name}'s trailer is left out")
   return notes
 
 

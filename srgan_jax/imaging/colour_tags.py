@@ -131,6 +131,21 @@ def of_cicp(cicp: tuple[int, int] | None) -> ColourTags | None:
   return ColourTags(cicp=cicp)
 
 
+def gray_profile(profile: bytes) -> bytes | None:
+  """An RGB profile's for its grays; None where it has not one curve for all."""
+  tags = {profile[at : at + 4]: at for at in range(132, len(profile) - 11, 12)}
+  curves = set()
+  for name in (b'rTRC', b'gTRC', b'bTRC'):
+    if name not in tags or b'A2B0' in tags:
+      return None
+    start, size = struct.unpack_from('>II', profile, tags[name] + 4)
+    curves.add(profile[start : start + size])
+  at = tags[b'rTRC']
+  head = profile[:16] + b'GRAY' + profile[20:84] + bytes(16)  # no checksum
+  whole = head + profile[100:at] + b'kTRC' + profile[at + 4 :]
+  return whole if len(curves) == 1 else None
+
+
 def _is_a_triangle(values: Sequence[float]) -> bool:
   """Whether primaries and white can be told apart, and have light at all."""
   if min(values[1::2]) <= 0:

@@ -4,6 +4,7 @@ A block is edited in place, so that offsets into it, as makers' notes have them,
 stay valid.
 """
 
+from collections.abc import Iterable
 import io
 import struct
 from typing import BinaryIO
@@ -107,10 +108,15 @@ def _forget_thumbnail(data: bytearray, form: ifd.Form, first: int) -> None:
 
 
 def of_tiff(
-  stream: BinaryIO, form: ifd.Form, first: int
+  stream: BinaryIO, form: ifd.Form, places: Iterable[int]
 ) -> tuple[bytes | None, list[str]]:
-  """Makes a block of a TIFF's own fields; returns what `clean` does."""
-  found = _nested(stream, form, first)
+  """Makes a block of the fields of a TIFF's directories.
+
+  Returns what `clean` does.
+  """
+  found: dict[int, ifd.Field | ifd.Directory] = {}
+  for place in places:
+    found |= _nested(stream, form, place)
   description = found.get(DESCRIPTION)
   dropped, notes = _STORAGE | _GEOREFERENCE, []
   if not _GEOREFERENCE.isdisjoint(found):

@@ -170,13 +170,13 @@ def _read_number(stream: BinaryIO, form: struct.Struct, offset: int) -> int:
   return int(form.unpack(raw)[0]) if len(raw) == form.size else 0
 
 
-def pages(stream: BinaryIO, form: Form, offset: int) -> int:
-  """Counts the directories of the chain that starts at an offset."""
-  seen: set[int] = set()
+def pages(stream: BinaryIO, form: Form, offset: int) -> list[int]:
+  """The offsets of the directories of the chain that starts at one."""
+  seen: dict[int, None] = {}
   while offset and offset not in seen and len(seen) < _MOST_PAGES:
-    seen.add(offset)
+    seen[offset] = None
     offset = following(stream, form, offset)
-  return len(seen)
+  return list(seen)
 
 
 def of_numbers(kind: int, *values: int) -> Field:

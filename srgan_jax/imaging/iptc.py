@@ -1,10 +1,12 @@
 """IPTC records (IIM) in Photoshop resources, as JPEG files keep them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 import struct
+from typing import Any
 
 RECORDS = 0x404  # a resource's kind
 _SIGNATURE = b'8BIM'
+_COPYRIGHT_FLAG, _URL = 0x40A, 0x40B
 _PATHS = range(2000, 2998)
 MARKER = b'Photoshop 3.0\0'  # before the resources in a JPEG
 
@@ -21,10 +23,14 @@ def split(resources: bytes) -> Iterator[tuple[int, bytes]]:
     position = start + length + length % 2
 
 
-def left_out(kinds: Iterable[int]) -> list[str]:
-  """A note on what a person may miss of resources of these kinds."""
-  has_paths = any(kind in _PATHS for kind in kinds)
-  return ['its clipping paths are left out'] if has_paths else []
+def left_out(resources: Mapping[int, Any]) -> list[str]:
+  """Notes on what a person may miss of resources, by kind."""
+  lost = {
+    'clipping paths are': any(kind in _PATHS for kind in resources),
+    'copyright flag is': any(resources.get(_COPYRIGHT_FLAG, b'')),
+    'URL is': resources.get(_URL),
+  }
+  return [f'its {what} left out' for what, value in lost.items() if value]
 
 
 def resource(records: bytes) -> bytes:

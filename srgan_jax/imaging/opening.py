@@ -84,9 +84,8 @@ class Opened:
 
   @property
   def size(self) -> tuple[int, int]:
-    """Width and height."""
-    layout = self.tiff and self.tiff.layout
-    return (layout.width, layout.height) if layout else self.image.size
+    """Width and height as stored; Pillow turns some TIFFs'."""
+    return self.tiff.size if self.tiff else self.image.size
 
 
 @functools.cache

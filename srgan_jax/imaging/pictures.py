@@ -11,6 +11,7 @@ or 4 (RGB and alpha), alpha not premultiplied.
 
 import contextlib
 import dataclasses
+import fractions
 import os
 import struct
 from typing import BinaryIO
@@ -57,6 +58,7 @@ class Picture:
     comments: a JPEG's or GIF's.
     texts: a PNG's chunks of text.
     dpi: horizontally and vertically.
+    aspect: pixels along equal sides, of pixels that are not square.
     lossless: whether it was a WebP without loss.
     notes: what was given up or left aside, each for a person to read.
   """
@@ -71,6 +73,7 @@ class Picture:
   comments: tuple[bytes, ...] = ()
   texts: tuple[png.Chunk, ...] = ()
   dpi: tuple[float, float] | None = None
+  aspect: tuple[int, int] | None = None
   lossless: bool = False
   notes: tuple[str, ...] = ()
 
@@ -94,10 +97,10 @@ def read(file: ImageFile, name: str) -> Picture:
   """
   with opened(file, name, None) as found:
     decoded = reading.decode(found)
-    orientation = reading.orientation(found)
+    orientation = reading.stored_orientation(found)
     form = found.image.format or ''
     picture = Picture(
-      _turned(decoded.pixels, orientation),
+      _turned(decoded.pixels, reading.orientation(found)),
       format='JPEG' if form == 'MPO' else form,
       lossless=form == 'WEBP' and _is_lossless_webp(found.stream),
       notes=decoded.notes,
@@ -106,7 +109,6 @@ def read(file: ImageFile, name: str) -> Picture:
       picture = _with_png(picture, found.png)
     elif found.tiff:
       picture = _with_tiff(picture, found.tiff, found.stream)
-      orientation = found.tiff.orientation  # whoever turned its pixels
     else:
       picture = _with_info(picture, found.image)
       picture = _with_stream(picture, found)
@@ -140,20 +142,28 @@ def _settled(picture: Picture, orientation: int, is_srgb: bool) -> Picture:
   elif profile and not _fits(profile, picture.pixels):
     notes += ('its ICC profile is for another kind of pixels: dropped',)
     profile = None
-  dpi = picture.dpi
+  dpi, aspect = picture.dpi, picture.aspect
+  if orientation in reading.SIDEWAYS:
+    dpi, aspect = dpi and dpi[::-1], aspect and aspect[::-1]
   return dataclasses.replace(
     picture,
     icc_profile=profile,
     colour_tags=tags,
     xmp=picture.xmp and xmp.upright(picture.xmp, orientation),
-    dpi=dpi and dpi[::-1] if orientation in reading.SIDEWAYS else dpi,
+    dpi=dpi,
+    aspect=aspect,
     notes=notes,
   )
 
 
 def _fits(profile: bytes, pixels: np.ndarray) -> bool:
-  """Whether a profile's colour space is that of the pixels."""
-  return profile[16:20] == (b'GRAY' if pixels.shape[-1] < 3 else b'RGB ')
+  """Whether a profile's colour space has the pixels' colours."""
+  is_rgb = profile[16:20] == b'RGB '
+  if pixels.shape[-1] > 2:
+    return is_rgb
+  if is_rgb:
+    return colour_tags.gray_profile(profile) is not None
+  return profile[16:20] == b'GRAY'
 
 
 def _with_png(picture: Picture, chunks: png.Metadata) -> Picture:
@@ -180,6 +190,7 @@ def _with_png(picture: Picture, chunks: png.Metadata) -> Picture:
     iptc=records and (dict(iptc.split(records)).get(iptc.RECORDS) or records),
     texts=chunks.words,
     dpi=_true(chunks.dpi),
+    aspect=_aspect(*chunks.aspect),
     notes=(*picture.notes, *notes, *lost),
   )
 
@@ -191,9 +202,10 @@ def _with_tiff(picture: Picture, page: tiff.Page, stream: BinaryIO) -> Picture:
   scale = {2: 1.0, 3: 2.54}.get(fields.number(tiff.UNIT, 2), 0.0)
   x = fields.fraction(tiff.X_RESOLUTION)
   y = fields.fraction(tiff.Y_RESOLUTION)
-  block, lost = exif.of_tiff(stream, page.form, page.first)
+  block, lost = exif.of_tiff(stream, page.form, page.places)
   lost += iptc.left_out(resources)
-  pages = _noted_pages(ifd.pages(stream, page.form, page.first))
+  pages = len(ifd.pages(stream, page.form, page.places[0]))
+  notes = _noted_pages(pages - len(page.places) + 1)
   return dataclasses.replace(
     picture,
     icc_profile=fields.data(tiff.PROFILE),
@@ -201,7 +213,8 @@ def _with_tiff(picture: Picture, page: tiff.Page, stream: BinaryIO) -> Picture:
     xmp=fields.data(tiff.XMP),
     iptc=records,
     dpi=_true((scale * x, scale * y)),
-    notes=(*picture.notes, *pages, *lost),
+    aspect=None if scale else _aspect(x, y),
+    notes=(*picture.notes, *notes, *lost),
   )
 
 
@@ -215,6 +228,7 @@ def _with_info(picture: Picture, image: Image.Image) -> Picture:
   with contextlib.suppress(Exception):
     x, y = info['dpi']
     dpi = _true((float(x), float(y)))
+  density = info.get('jfif_density', (0, 0))
   profile, packet, comment = map(info.get, ('icc_profile', 'xmp', 'comment'))
   tags = None
   if ('gamma' in info or 'chromaticity' in info) and not (
@@ -239,6 +253,7 @@ def _with_info(picture: Picture, image: Image.Image) -> Picture:
     iptc=records if isinstance(records, bytes) else None,
     comments=(comment,) if isinstance(comment, bytes) and comment else (),
     dpi=dpi,
+    aspect=None if info.get('jfif_unit') else _aspect(*density),
     notes=(*picture.notes, *notes),
   )
 
@@ -285,6 +300,14 @@ def _noted_pages(count: int) -> list[str]:
 def _true(dpi: tuple[float, float]) -> tuple[float, float] | None:
   """Dots an inch, if they are plausible."""
   return dpi if 1 < min(dpi) and max(dpi) < 1e6 else None
+
+
+def _aspect(x: float, y: float) -> tuple[int, int] | None:
+  """Pixels along equal sides, if they are plausible and not square."""
+  if min(x, y) <= 0 or max(x, y) > 100 * min(x, y):
+    return None
+  ratio = fractions.Fraction(x / y).limit_denominator(600)
+  return None if ratio == 1 else ratio.as_integer_ratio()
 
 
 def _is_lossless_webp(stream: BinaryIO) -> bool:

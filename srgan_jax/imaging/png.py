@@ -97,6 +97,15 @@ class Metadata:
     return x * _METRES_PER_INCH, y * _METRES_PER_INCH
 
   @property
+  def aspect(self) -> tuple[int, int]:
+    """Pixels along equal sides of no unit; 0 where they are not stated."""
+    body = self.find(b'pHYs') or b''
+    if len(body) != 9 or body[8]:
+      return 0, 0
+    x, y = struct.unpack('>II', body[:8])
+    return x, y
+
+  @property
   def exif(self) -> bytes | None:
     """The EXIF block."""
     return self.find(b'eXIf') or self.raw_profile('exif', 'APP1')
@@ -267,6 +276,11 @@ def resolution_chunk(dpi: tuple[float, float]) -> Chunk:
   """Dots an inch as a pHYs chunk."""
   x, y = (round(value / _METRES_PER_INCH) for value in dpi)
   return Chunk(b'pHYs', struct.pack('>IIB', x, y, 1))
+
+
+def aspect_chunk(aspect: tuple[int, int]) -> Chunk:
+  """Pixels along equal sides as a pHYs chunk."""
+  return Chunk(b'pHYs', struct.pack('>IIB', *aspect, 0))
 
 
 def profile_chunk(profile: bytes) -> Chunk:

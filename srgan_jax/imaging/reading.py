@@ -87,18 +87,25 @@ def image_size(
   """
   with opened(file, name, max_megapixels) as found:
     width, height = found.size
-    if orientation(found) in SIDEWAYS:
+    if stored_orientation(found) in SIDEWAYS:
       width, height = height, width
     return height, width
 
 
 def orientation(found: Opened) -> int:
   """EXIF orientation 1..8 of pixels as `decode` gives them."""
+  if found.tiff and not found.tiff.layout:
+    return 1  # Pillow has turned them
+  return stored_orientation(found)
+
+
+def stored_orientation(found: Opened) -> int:
+  """EXIF orientation 1..8 of pixels as the file has them."""
   if found.png:
     stated = exif.orientation(found.png.exif or b'')
     return stated or xmp.orientation(found.png.xmp or b'')
-  if found.tiff:  # Pillow turns pixels that it knows, and their size
-    return found.tiff.orientation if found.tiff.layout else 1
+  if found.tiff:
+    return found.tiff.orientation
   return orientation_of(found.image)
 
 
@@ -116,6 +123,8 @@ def decode(found: Opened) -> Decoded:
     return _decode_tiff(found.tiff, found.tiff.layout, image)
   if png.is_deep(image):
     return Decoded(png.read_deep(found.plain))
+  if found.tiff:  # Pillow turns its pixels by this
+    image.getexif()[ExifTags.Base.Orientation] = found.tiff.orientation
   image.load()
   decoded = of_image(image)
   bits = _stored_bits(image, found.stream)

@@ -5,20 +5,24 @@ Pillow decodes every compression, but knows few layouts of samples and keeps
 an 8-bit gray pixel, and the samples are put together here.
 """
 
+import contextlib
+import ctypes
 import dataclasses
+import itertools
 import os
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from srgan_jax import files
-from srgan_jax.imaging import exif, ifd
+from srgan_jax.imaging import exif, ifd, xmp
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
 FILL_ORDER, OFFSETS, SAMPLES, ROWS, SIZES = 266, 273, 277, 278, 279
 PLANES, PREDICTOR, EXTRA, FORMAT = 284, 317, 338, 339
 TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES = 322, 323, 324, 325
+_NEW_KIND, _KIND, _BELOW = 254, 255, 330  # of a page; pages below it
 X_RESOLUTION, Y_RESOLUTION, UNIT = 282, 283, 296
 XMP, IPTC, PHOTOSHOP, PROFILE = 700, 33723, 34377, 34675
 
@@ -31,6 +35,7 @@ _BYTEWISE = (1, 5, 8, 32773, 32946, 34925, 50000)  # compressions of bytes
 _COLOURS = {0: 1, 1: 1, 2: 3, 5: 4}  # channels: gray, RGB, CMYK
 _UNSPECIFIED, _ASSOCIATED, UNASSOCIATED = 0, 1, 2
 _MOST_SAMPLES = 16  # a pixel
+_MOST_PAGES = 16  # that are searched for one that is no thumbnail
 _BAND = 256  # rows whose bits are taken apart at a time
 
 
@@ -58,24 +63,30 @@ class Layout:
 
 @dataclasses.dataclass(frozen=True)
 class Page:
-  """The first page of a file.
+  """The first page of a file that is no thumbnail.
 
   Attributes:
     form: of the file.
-    first: the directory's offset.
-    fields: of the directory.
+    places: the offsets of its directory and, before that, the thumbnail's.
+    fields: of these directories.
     layout: of samples that Pillow would truncate or refuse; else None.
   """
 
   form: ifd.Form
-  first: int
+  places: tuple[int, ...]
   fields: ifd.Fields
   layout: Layout | None
 
   @property
   def orientation(self) -> int:
     """As EXIF's, 1..8."""
-    return self.fields.number(exif.ORIENTATION, 1)
+    stated = self.fields.number(exif.ORIENTATION)
+    return stated or xmp.orientation(self.fields.data(XMP) or b'')
+
+  @property
+  def size(self) -> tuple[int, int]:
+    """Width and height as stored."""
+    return self.fields.number(WIDTH), self.fields.number(HEIGHT)
 
   def describe(self) -> str:
     """Describes the kind of pixels, for an error."""
@@ -90,7 +101,7 @@ class Page:
 
 
 def split(stream: BinaryIO) -> tuple[Page, BinaryIO] | None:
-  """Reads the first page; returns it and the file as Pillow can decode it.
+  """Reads the page to take; returns it and the file as Pillow can decode it.
 
   Returns None for other files than TIFFs.
 
@@ -101,12 +112,48 @@ def split(stream: BinaryIO) -> tuple[Page, BinaryIO] | None:
   if not start:
     return None
   form, first = start
-  fields = ifd.read(stream, form, first)
+  fields = own = ifd.read(stream, form, first)
+  places: tuple[int, ...] = (first,)
+  if _is_reduced(fields):
+    below = fields.numbers(_BELOW)
+    pages = itertools.chain(below, ifd.pages(stream, form, first)[1:])
+    for place in itertools.islice(pages, _MOST_PAGES):
+      found = ifd.read(stream, form, place)
+      if found.number(WIDTH) and not _is_reduced(found):
+        own, places = found, (first, place)
+        fields = ifd.Fields(fields | own)
+        break
+  end = stream.seek(0, os.SEEK_END)
   # Pillow would read as much for many fields that claim one place.
-  if sum(len(f.data) for f in fields.values()) > stream.seek(0, os.SEEK_END):
+  if sum(len(f.data) for f in own.values()) > end:
     raise ValueError('a TIFF whose fields lie upon each other')
-  page = Page(form, first, fields, _find_layout(fields, form))
-  return page, _as_bytes(stream, page, page.layout) if page.layout else stream
+  _check_compression(own.number(COMPRESSION, 1))
+  page = Page(form, places, fields, _find_layout(own, form))
+  if page.layout:
+    return page, _as_bytes(stream, form, own, page.layout)
+  if own is not fields:
+    top = ifd.beginning(form, places[-1])
+    stream = files.joined(stream, [top, (len(top), end)])
+  return page, stream
+
+
+def _check_compression(kind: int) -> None:
+  """Raises a ValueError if Pillow's libtiff was built without a compression.
+
+  It would write to the terminal. Where it cannot be asked, nothing is raised.
+  """
+  name = TiffImagePlugin.COMPRESSION_INFO.get(kind)
+  with contextlib.suppress(AttributeError, OSError):
+    libtiff = ctypes.CDLL(getattr(Image, 'core').__file__)  # noqa: B009
+    if name and not libtiff.TIFFIsCODECConfigured(kind):
+      raise ValueError(
+        f'a TIFF with {name} compression, which this Pillow was built without'
+      )
+
+
+def _is_reduced(fields: ifd.Fields) -> bool:
+  """Whether a page is a smaller copy of another."""
+  return bool(fields.number(_NEW_KIND) & 1 or fields.number(_KIND) == 2)
 
 
 def _find_layout(fields: ifd.Fields, form: ifd.Form) -> Layout | None:
@@ -156,11 +203,12 @@ def _find_layout(fields: ifd.Fields, form: ifd.Form) -> Layout | None:
   )
 
 
-def _as_bytes(stream: BinaryIO, page: Page, layout: Layout) -> BinaryIO:
+def _as_bytes(
+  stream: BinaryIO, form: ifd.Form, fields: ifd.Fields, layout: Layout
+) -> BinaryIO:
   """The file with a directory in which each byte is a gray pixel."""
-  fields = page.fields
   # Little first, which is all that Pillow reads of BigTIFF.
-  form = ifd.Form('<', page.form.is_big)
+  form = form._replace(order='<')
   plain = {
     tag: fields.numbers(tag) for tag in _OF_BYTES_TOO if fields.numbers(tag)
   }

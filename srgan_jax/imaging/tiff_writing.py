@@ -58,10 +58,10 @@ def write(picture: Picture, file: BinaryIO) -> None:
   }
   if channels in (2, 4):
     directory[tiff.EXTRA] = short(tiff.UNASSOCIATED)
-  if picture.dpi:
-    directory[tiff.X_RESOLUTION] = ifd.of_fraction(picture.dpi[0])
-    directory[tiff.Y_RESOLUTION] = ifd.of_fraction(picture.dpi[1])
-    directory[tiff.UNIT] = short(2)  # inch
+  if density := picture.dpi or picture.aspect:
+    directory[tiff.X_RESOLUTION] = ifd.of_fraction(density[0])
+    directory[tiff.Y_RESOLUTION] = ifd.of_fraction(density[1])
+    directory[tiff.UNIT] = short(2 if picture.dpi else 1)  # inch, or none
   for tag, (kind, data) in blocks.items():
     if data:
       directory[tag] = ifd.Field(kind, len(data), data)

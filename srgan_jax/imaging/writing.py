@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, features
 
 from srgan_jax.imaging import alpha, boxes, iptc, png, tiff_writing, xmp
+from srgan_jax.imaging.colour_tags import gray_profile
 from srgan_jax.imaging.pictures import Picture
 from srgan_jax.imaging.reading import to_8_bit
 
@@ -32,6 +33,7 @@ _MOST_AVIF = 2**28  # pixels; libavif reads no more
 _QUALITY = {'JPEG': 95, 'WEBP': 95, 'AVIF': 90}
 _MOST_SEGMENT = 65533  # bytes in a segment of a JPEG
 _XMP_MARKER = 29  # bytes before XMP in a segment
+_JFIF_UNIT = 13  # where a JPEG says what its density counts
 _COMMENT, _APP13 = 0xFE, 0xED  # kinds of segments
 
 
@@ -105,7 +107,7 @@ def write(
   profile = _profile(picture, form)
   if form in ('WEBP', 'AVIF') and channels < 3:
     pixels = _to_rgb(pixels)
-    if profile and picture.icc_profile:
+    if profile and profile[16:20] == b'GRAY':
       # The colours of a gray profile are not those of RGB.
       notes.append('its ICC profile is of gray: dropped')
       profile = None
@@ -135,13 +137,15 @@ def _given(**options: Any) -> dict[Any, Any]:
 
 def _profile(picture: Picture, form: str) -> bytes | None:
   """The ICC profile to write: the picture's own, or one made of its tags."""
-  tags = picture.colour_tags
-  if picture.icc_profile or not tags:
-    return picture.icc_profile
+  tags, own = picture.colour_tags, picture.icc_profile
+  is_gray = picture.pixels.shape[-1] < 3 and form not in ('WEBP', 'AVIF')
+  if own and is_gray and own[16:20] == b'RGB ':
+    return gray_profile(own)
+  if own or not tags:
+    return own
   is_tagged = tags.chunks if form == 'PNG' else tags.cicp and not tags.chunks
   if form in ('PNG', 'AVIF') and is_tagged:
     return None  # they are written as they were
-  is_gray = picture.pixels.shape[-1] < 3 and form not in ('WEBP', 'AVIF')
   return tags.icc_profile(is_gray)
 
 
@@ -156,6 +160,8 @@ def _write_png(picture: Picture, file: BinaryIO) -> None:
     chunks.append(png.profile_chunk(picture.icc_profile))
   if picture.dpi:
     chunks.append(png.resolution_chunk(picture.dpi))
+  elif picture.aspect:
+    chunks.append(png.aspect_chunk(picture.aspect))
   chunks += picture.texts
   if picture.exif:
     chunks.append(png.Chunk(b'eXIf', picture.exif.removeprefix(b'Exif\0\0')))
@@ -181,7 +187,8 @@ def _utf8(text: bytes) -> bytes:
 
 def _write_jpeg(picture: Picture, file: BinaryIO, quality: int) -> list[str]:
   """Writes a JPEG; returns notes on what its segments cannot hold."""
-  options = _given(icc_profile=picture.icc_profile, dpi=picture.dpi)
+  density = picture.dpi or picture.aspect
+  options = _given(icc_profile=picture.icc_profile, dpi=density)
   notes, extra = [], b''
   too_long = 'its {} is too long for a JPEG: left out'
   for name, data, most in (
@@ -212,6 +219,10 @@ def _write_jpeg(picture: Picture, file: BinaryIO, quality: int) -> list[str]:
     file, 'JPEG', quality=quality, subsampling=subsampling, extra=extra,
     **options,
   )  # fmt: skip
+  if density and not picture.dpi:
+    file.seek(_JFIF_UNIT)
+    file.write(b'\0')
+    file.seek(0, io.SEEK_END)
   return notes
 
 
@@ -245,6 +256,7 @@ def _without_place(picture: Picture, form: str) -> list[str]:
     'its XMP': form == 'BMP' and picture.xmp,
     'its ICC profile': form == 'BMP' and picture.icc_profile,
     'its EXIF': form == 'BMP' and picture.exif,
+    "its pixels' aspect": form != 'TIFF' and picture.aspect,
   }
   names = ' and '.join(name for name, value in lost.items() if value)
   return [f'{form} has no place for {names}'] if names else []

@@ -1,4 +1,4 @@
-"""Metadata of GIF, JPEG 2000, PSD and JPEG beyond what Pillow reads."""
+"""Metadata of BMP, GIF, JPEG 2000, PSD and JPEG beyond what Pillow reads."""
 
 import struct
 
@@ -18,6 +18,19 @@ TIFF = ifd.beginning(FORM, 8) + ifd.build(FORM, FIELDS, 8)
 
 def kept(picture: pictures.Picture) -> tuple:
   return picture.icc_profile, picture.exif, picture.xmp, picture.iptc
+
+
+def test_the_profile_of_a_bmp():
+  plain = encode(Image.fromarray(noise(16, 24)), 'BMP')
+  place = 124 + len(plain) - 54
+  header = struct.pack('<I', 124) + plain[18:54] + bytes(16) + b'DEBM'
+  header += bytes(52) + struct.pack('<II', place, len(profile())) + bytes(4)
+  head = plain[:10] + struct.pack('<I', 14 + 124)
+  data = head + header + plain[54:] + profile()
+  picture = read(data)
+  assert kept(picture) == (profile(), None, None, None)
+  np.testing.assert_array_equal(picture.pixels, noise(16, 24))
+  assert read(data[: -len(profile())]).icc_profile is None
 
 
 def gif(*extensions: bytes) -> bytes:
@@ -102,17 +115,29 @@ def test_metadata_of_a_psd():
   assert kept(read(psd((0x3ED, b'12'), (0x422, b'1234')))) == (None,) * 4
 
 
-def test_paths_that_are_left_out_are_named():
+@pytest.mark.parametrize(
+  ('kind', 'data', 'notes'),
+  [
+    (2000, bytes(26), ('its clipping paths are left out',)),
+    (0x40A, b'\1', ('its copyright flag is left out',)),
+    (0x40A, b'\0', ()),
+    (0x40B, b'http://a.b', ('its URL is left out',)),
+    (0x40B, b'', ()),
+  ],
+)
+def test_resources_that_are_left_out_are_named(kind, data, notes):
   image = Image.fromarray(noise(16, 24))
-  path = struct.pack('>4sHHI', b'8BIM', 2000, 0, 26) + bytes(26)
-  marked = iptc.MARKER + path
+  length = len(data)
+  resource = struct.pack('>4sHHI', b'8BIM', kind, 0, length) + data
+  resource += bytes(length % 2)
+  marked = iptc.MARKER + resource
   segment = struct.pack('>HH', 0xFFED, len(marked) + 2) + marked
-  for data in (
+  for file in (
     encode(image, 'JPEG', extra=segment),
-    encode(image, 'TIFF', tiffinfo={0x8649: path}),
-    psd((2000, bytes(26))),
+    encode(image, 'TIFF', tiffinfo={0x8649: resource}),
+    psd((kind, data)),
   ):
-    assert read(data).notes == ('its clipping paths are left out',)
+    assert read(file).notes == notes
 
 
 def test_what_else_a_jpeg_holds_is_named():
@@ -124,6 +149,14 @@ def test_what_else_a_jpeg_holds_is_named():
     'segments of an unknown kind are left out (APP11 JP, APP1 FLIR)',
     'its video is left out',
   )
+  for name, end in (
+    ('AFCP', b'AXS!' + bytes(8)),
+    ('FotoStation', b'\xa1\xb2\xc3\xd4'),
+    ('PhotoMechanic', b'cbipcbbl'),
+  ):
+    assert read(plain + bytes(99) + end).notes == (
+      f"{name}'s trailer is left out",
+    )
 
 
 def test_further_pictures_of_a_heif_are_named():

@@ -8,6 +8,7 @@ from PIL import Image, ImageCms
 import pytest
 
 from srgan_jax.imaging import boxes, pictures, png, reading, writing
+from srgan_jax.imaging.colour_tags import ColourTags
 from tests.support import image_files
 from tests.support.image_files import (
   encode,
@@ -84,6 +85,7 @@ def shown(data: bytes) -> dict[tuple[int, ...], tuple[int, ...]]:
       image = ImageCms.profileToProfile(
         image, io.BytesIO(profile), ImageCms.createProfile('sRGB'),
         renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        outputMode='RGB',
       )  # fmt: skip
     values = np.asarray(image)
   return {GRAY: tuple(values[8, 8]), BROWN: tuple(values[8, 24])}
@@ -119,6 +121,34 @@ def test_deep_and_gray_pictures_keep_their_chunks():
   assert profile and profile[16:20] == b'GRAY'
   rgb = pictures.read(write(gray, 'WEBP'), '').icc_profile
   assert rgb and rgb[16:20] == b'RGB '
+
+
+@pytest.mark.parametrize('form', ['JPEG', 'PNG', 'TIFF', 'WEBP'])
+def test_gray_with_a_profile_of_rgb_keeps_its_look(form):
+  profile = ColourTags(gamma=1.4).icc_profile(is_gray=False)
+  picture = pictures.read(
+    encode(flat().convert('L'), 'JPEG', icc_profile=profile), ''
+  )
+  assert picture.pixels.shape[-1] == 1 and not picture.notes
+  data = write(picture, form)
+  expected = shown(
+    encode(flat().convert('L').convert('RGB'), icc_profile=profile)
+  )
+  found = shown(data)
+  assert expected[GRAY][0] > 160  # not as without a profile
+  assert_close(found, expected)
+  if form != 'WEBP':
+    assert pictures.read(data, '').icc_profile[16:20] == b'GRAY'
+
+
+def test_gray_has_no_use_for_curves_that_differ():
+  profile = bytearray(image_files.profile())
+  place = profile.index(b'bTRC')
+  profile[place + 4 : place + 8] = profile[place + 8 : place + 12]
+  data = encode(flat().convert('L'), icc_profile=bytes(profile))
+  picture = pictures.read(data, '')
+  assert picture.icc_profile is None
+  assert 'ICC profile is for another kind' in picture.notes[0]
 
 
 def avif_of(image: Image.Image, first: int, transfer: int) -> bytes:

@@ -1,5 +1,6 @@
 """EXIF, XMP, IPTC, comments and text: what goes in comes out, byte for byte."""
 
+import dataclasses
 import io
 import struct
 import zlib
@@ -365,3 +366,24 @@ def test_both_pictures_of_an_mpo_are_counted():
   picture = read(data)
   assert picture.notes == ('the first of 2 frames or pages',)
   assert picture.format == 'JPEG'
+
+
+@pytest.mark.parametrize('form', ['PNG', 'JPEG', 'TIFF'])
+def test_pixels_that_are_not_square_stay_so(form):
+  phys = png.Chunk(b'pHYs', struct.pack('>IIB', 3000, 2000, 0))
+  picture = read(with_chunks(Image.fromarray(noise(16, 24)), phys))
+  data, _ = write(picture, form)
+  assert read(data).aspect == (3, 2)
+  assert read(data).dpi is None
+  sideways = dataclasses.replace(
+    picture, xmp=b'<x:xmpmeta tiff:Orientation="6">'
+  )
+  assert read(write(sideways, form)[0]).aspect == (2, 3)
+
+
+@pytest.mark.parametrize('form', ['WEBP', 'BMP'])
+def test_pixels_that_become_square_are_named(form):
+  picture = pictures.Picture(noise(16, 24), aspect=(3, 2))
+  assert write(picture, form)[1] == [
+    f"{form} has no place for its pixels' aspect"
+  ]

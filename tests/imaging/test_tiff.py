@@ -1,5 +1,6 @@
 """TIFFs of every depth and layout, against tifffile's writer."""
 
+import ctypes
 import io
 
 import numpy as np
@@ -194,3 +195,36 @@ def test_a_compression_that_others_use_is_read():
     Image.fromarray(values).save(stream, 'TIFF', compression=name)
     found = read(stream.getvalue()).pixels[..., 0]
     np.testing.assert_array_equal(found, values)
+
+
+@pytest.mark.parametrize('is_below', [False, True])
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+def test_the_picture_is_taken_and_not_its_thumbnail(dtype, is_below):
+  values = VALUES[..., :3].astype(dtype)
+  stream = io.BytesIO()
+  with tifffile.TiffWriter(stream) as file:
+    file.write(
+      values[::4, ::4],
+      photometric='rgb',
+      subfiletype=1,
+      extratags=[(315, 2, 8, 'An name', True)],
+      subifds=int(is_below),
+      metadata=None,
+    )
+    file.write(values, photometric='rgb', metadata=None)
+  picture = read(stream.getvalue())
+  np.testing.assert_array_equal(picture.pixels, values)
+  assert picture.notes == ()
+  assert b'An name' in picture.exif
+
+
+def test_a_compression_that_pillow_was_built_without_is_named(monkeypatch):
+  class Libtiff:
+    TIFFIsCODECConfigured = staticmethod(lambda kind: kind != 8)
+
+  data = tiff(VALUES[..., :3], photometric='rgb', compression='zlib')
+  monkeypatch.setattr(ctypes, 'CDLL', lambda path: Libtiff)
+  with pytest.raises(ValueError, match='^a.tif: .*deflate compression, which'):
+    pictures.read(data, 'a.tif')
+  monkeypatch.setattr(ctypes, 'CDLL', lambda path: object())  # cannot tell
+  read(data)

@@ -6,8 +6,9 @@ import numpy as np
 from PIL import ExifTags, Image
 import pytest
 
-from srgan_jax.imaging import pictures
+from srgan_jax.imaging import pictures, reading
 from tests.support.image_files import (
+  encode,
   noise,
   read,
   skip_unless_written,
@@ -109,3 +110,17 @@ def test_xmp_turns_a_picture_whose_exif_says_nothing_of_it(form):
   packet = b'<x:xmpmeta tiff:Orientation="6">'
   picture = pictures.Picture(noise(16, 24), exif=fields.tobytes(), xmp=packet)
   assert read(write(picture, form)).pixels.shape == (24, 16, 3)
+
+
+@pytest.mark.parametrize('options', [{}, {'compression': 'tiff_lzw'}], ids=str)
+@pytest.mark.parametrize('bits', [8, 16])
+def test_xmp_turns_a_tiff_without_an_orientation(bits, options):
+  pixels = noise(16, 24)[..., 0].astype(f'uint{bits}')
+  packet = b'<x:xmpmeta tiff:Orientation="6">'
+  data = encode(
+    Image.fromarray(pixels), 'TIFF', tiffinfo={700: packet}, **options
+  )
+  picture = read(data)
+  np.testing.assert_array_equal(picture.pixels[..., 0], np.rot90(pixels, -1))
+  assert picture.xmp == b'<x:xmpmeta tiff:Orientation="1">'
+  assert reading.image_size(data, '') == (24, 16)
