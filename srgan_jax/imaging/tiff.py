@@ -5,15 +5,13 @@ Pillow decodes every compression, but knows few layouts of samples and keeps
 an 8-bit gray pixel, and the samples are put together here.
 """
 
-import contextlib
-import ctypes
 import dataclasses
 import itertools
 import os
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, TiffImagePlugin
+from PIL import Image
 
 from srgan_jax import files
 from srgan_jax.imaging import exif, ifd, xmp
@@ -127,7 +125,6 @@ def split(stream: BinaryIO) -> tuple[Page, BinaryIO] | None:
   # Pillow would read as much for many fields that claim one place.
   if sum(len(f.data) for f in own.values()) > end:
     raise ValueError('a TIFF whose fields lie upon each other')
-  _check_compression(own.number(COMPRESSION, 1))
   page = Page(form, places, fields, _find_layout(own, form))
   if page.layout:
     return page, _as_bytes(stream, form, own, page.layout)
@@ -135,20 +132,6 @@ def split(stream: BinaryIO) -> tuple[Page, BinaryIO] | None:
     top = ifd.beginning(form, places[-1])
     stream = files.joined(stream, [top, (len(top), end)])
   return page, stream
-
-
-def _check_compression(kind: int) -> None:
-  """Raises a ValueError if Pillow's libtiff was built without a compression.
-
-  It would write to the terminal. Where it cannot be asked, nothing is raised.
-  """
-  name = TiffImagePlugin.COMPRESSION_INFO.get(kind)
-  with contextlib.suppress(AttributeError, OSError):
-    libtiff = ctypes.CDLL(getattr(Image, 'core').__file__)  # noqa: B009
-    if name and not libtiff.TIFFIsCODECConfigured(kind):
-      raise ValueError(
-        f'a TIFF with {name} compression, which this Pillow was built without'
-      )
 
 
 def _is_reduced(fields: ifd.Fields) -> bool:
