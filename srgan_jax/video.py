@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     help="FFmpeg's name, as yuv420p for old players; by default the nearest to "
     "the input's that the encoder has",
   )
-  add('--crf', type=int, default=16, help='less is better; default: 16')
+  add('--crf', type=int, help='less is better; 16 by default')
   add('--overwrite', action='store_true', help='also where OUT exists')
   options = parser.parse_args(arguments)
   cli.print_any_name()
