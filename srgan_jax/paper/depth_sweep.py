@@ -29,7 +29,6 @@ import time
 from typing import Any
 
 import jax
-from ml_collections import ConfigDict
 import numpy as np
 
 import srgan_jax
@@ -37,7 +36,7 @@ from srgan_jax import cli, files, tables, upscaling, weights
 from srgan_jax.evaluation import benchmarks, methods, report
 from srgan_jax.models import layers
 from srgan_jax.training import config_files, interruption
-from srgan_jax.training.run import Run
+from srgan_jax.training.config_files import ConfigDict
 from srgan_jax.training.setup import Setup
 
 _SIDE = 64  # of the LR image that is timed, in pixels
@@ -138,6 +137,8 @@ def _train(config: ConfigDict, folder: pathlib.Path) -> pathlib.Path:
     as_read = json.loads(json.dumps(config.to_dict()))  # tuples are lists
     if metadata['training']['config'] == as_read:
       return path
+  from srgan_jax.training.run import Run  # takes the extra, unlike --help
+
   Run(Setup(config), folder).train()  # which refuses another run's folder
   return path
 

@@ -33,7 +33,6 @@ import time
 from typing import Any
 
 import jax
-from ml_collections import ConfigDict
 
 from srgan_jax import cli, files, runtime, weights
 from srgan_jax.evaluation import benchmarks, panels
@@ -42,8 +41,8 @@ from srgan_jax.paper import pieces, table1
 from srgan_jax.paper.plan import PLAN, RESNET, VARIANTS, Budget, parse_plan
 from srgan_jax.speed import timed_calls
 from srgan_jax.training import config_files, interruption, stages
+from srgan_jax.training.config_files import ConfigDict
 from srgan_jax.training.inputs import Inputs
-from srgan_jax.training.run import Run
 from srgan_jax.training.setup import Setup
 
 _SAFETY = 0.85  # of the time for updates; the rest is not measured
@@ -93,6 +92,8 @@ class Recipe:
       self._config(name, record['steps'], record.get('validations'))
     )
     print(f'{name}: {record["steps"]:,} updates', flush=True)
+    from srgan_jax.training.run import Run  # takes the extra, unlike --help
+
     run = Run(setup, self.output / name, inputs)
     try:
       run.train(deadline)

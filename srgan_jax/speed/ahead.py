@@ -14,7 +14,6 @@ from typing import Any
 import jax
 from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from ml_collections import ConfigDict
 import numpy as np
 
 from srgan_jax import sharding
@@ -22,6 +21,7 @@ from srgan_jax.data import draw, opening, resident
 from srgan_jax.data.loader import Cut, come_cut
 from srgan_jax.speed import stand_ins
 from srgan_jax.training import stages
+from srgan_jax.training.config_files import ConfigDict
 from srgan_jax.training.setup import Setup
 
 LOADERS = ('synthetic', 'resident')

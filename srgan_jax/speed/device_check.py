@@ -23,7 +23,6 @@ from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 import numpy as np
 
 import srgan_jax
@@ -32,6 +31,7 @@ from srgan_jax.data import batch, draw, loader
 from srgan_jax.imaging import reading
 from srgan_jax.speed import stand_ins
 from srgan_jax.training import config_files, optimizers, stages
+from srgan_jax.training.config_files import ConfigDict
 from srgan_jax.training.inputs import Inputs
 from srgan_jax.training.setup import Setup
 

@@ -38,11 +38,11 @@ import re
 from typing import Any
 
 import jax
-from ml_collections import ConfigDict
 
 from srgan_jax import cli, files
 from srgan_jax.speed import ahead, hlo
 from srgan_jax.speed import training as training_speed
+from srgan_jax.training.config_files import ConfigDict
 
 # Names, bytes/s and bytes of memory, from the maker's data sheets.
 TARGETS = {

@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import jax
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 import numpy as np
 
 import srgan_jax
@@ -18,6 +17,7 @@ from srgan_jax.evaluation import dists
 from srgan_jax.imaging import resize
 from srgan_jax.models import vgg
 from srgan_jax.training import config_files, stages
+from srgan_jax.training.config_files import ConfigDict
 from srgan_jax.training.setup import Setup
 
 

@@ -27,7 +27,6 @@ import time
 from typing import Any
 
 import jax
-from ml_collections import ConfigDict
 import numpy as np
 import torch
 
@@ -35,6 +34,7 @@ from srgan_jax import files
 from srgan_jax.speed import stand_ins
 from srgan_jax.speed.timed_calls import Synthetic, TimedCalls
 from srgan_jax.speed.torch_sides import Trainer
+from srgan_jax.training.config_files import ConfigDict
 from srgan_jax.training.setup import Setup
 
 VARIANTS = ('eager', 'channels_last', 'compile', 'graphs')

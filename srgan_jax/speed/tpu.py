@@ -27,10 +27,10 @@ import re
 from typing import Any
 
 import jax
-from ml_collections import ConfigDict
 
 from srgan_jax import files
 from srgan_jax.speed import ahead, hlo
+from srgan_jax.training.config_files import ConfigDict
 
 # FLOP/s in bfloat16, bytes/s of memory, and bytes/s in and out of a chip over
 # all its links, by the kind that libtpu names: cloud.google.com/tpu/docs.

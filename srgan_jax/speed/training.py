@@ -32,7 +32,6 @@ from typing import Any
 
 import jax
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 import numpy as np
 
 from srgan_jax import files, sharding
@@ -40,6 +39,7 @@ from srgan_jax.data.loader import Loader
 from srgan_jax.speed import ahead, stand_ins
 from srgan_jax.speed.timed_calls import Synthetic, TimedCalls
 from srgan_jax.training import stages
+from srgan_jax.training.config_files import ConfigDict
 from srgan_jax.training.inputs import Inputs
 from srgan_jax.training.setup import Setup
 

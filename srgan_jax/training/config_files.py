@@ -16,9 +16,14 @@ import types
 
 from absl import app, flags
 from flax import traverse_util
-from ml_collections import ConfigDict, config_flags
 
 from srgan_jax import cli
+
+try:
+  from ml_collections import ConfigDict as ConfigDict
+  from ml_collections import config_flags
+except ModuleNotFoundError:  # `load` and `run` say so
+  ConfigDict = config_flags = None
 
 _PACKAGE = pathlib.Path(__file__).resolve().parent.parent
 FOLDER = next(
@@ -57,7 +62,9 @@ def load(config: str | os.PathLike[str]) -> ConfigDict:
 
   Raises:
     ValueError: one line, where there is none or it cannot be loaded.
+    ImportError: one line, where ml_collections is not installed.
   """
+  _check_installed()
   make_importable()
   path = find(config)
   spec = importlib.util.spec_from_file_location('srgan_jax_config', path)
@@ -74,6 +81,13 @@ def load(config: str | os.PathLike[str]) -> ConfigDict:
       f'{path} cannot be loaded: {cli.one_line(error)}'
     ) from error
   return result
+
+
+def _check_installed() -> None:
+  if ConfigDict is None:
+    raise ImportError(
+      f'ml_collections is not installed: {cli.install("train")}'
+    )
 
 
 def make_importable() -> None:
@@ -94,6 +108,8 @@ def run(
   --config, a name or a file, is defined here; `doc` is what --help shows. What
   is wrong with a flag ends the program in one line.
   """
+  with cli.failing_in_a_line(command):
+    _check_installed()
   config = config_flags.DEFINE_config_file(
     'config', None, f'A file, or of {", ".join(names())}.'
   )

@@ -5,13 +5,13 @@ import hashlib
 from typing import Any
 
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
 from srgan_jax.data import opening, resident, tfdata
 from srgan_jax.data.loader import Loader
 from srgan_jax.data.source import CachedSource, Source
 from srgan_jax.evaluation import report
 from srgan_jax.training import validation
+from srgan_jax.training.config_files import ConfigDict
 
 
 class Inputs:

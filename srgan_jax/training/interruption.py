@@ -84,7 +84,7 @@ def command(tool: str) -> Iterator[None]:
   """
   cli.log_to_stderr()
   try:
-    with cli.failing_in_a_line(tool):
+    with cli.failing_in_a_line(tool, extra='train'):
       yield
   except Interrupted as interrupted:
     print(f'{tool}: {interrupted}; run again to go on', file=sys.stderr)

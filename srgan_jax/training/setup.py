@@ -12,7 +12,6 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
 from srgan_jax import SCALE, pretrained, sharding, upscaling, weights
 from srgan_jax.data.loader import Cut, Loader
@@ -22,6 +21,7 @@ from srgan_jax.models.generator import Generator
 from srgan_jax.training import config as config_lib
 from srgan_jax.training import optimizers, program, stages
 from srgan_jax.training import step as step_lib
+from srgan_jax.training.config_files import ConfigDict
 
 logger = logging.getLogger('srgan_jax')
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import jax
 from jax.experimental import multihost_utils
-from ml_collections import ConfigDict
 
 from srgan_jax import files, sharding
 from srgan_jax.training import checkpoints, lock, stages
 from srgan_jax.training import config as config_lib
+from srgan_jax.training.config_files import ConfigDict
 
 logger = logging.getLogger('srgan_jax')
 

@@ -251,7 +251,8 @@ class Upscaler:
       (*_batch_shape(image)[:3], 3),
     )
     generator = self._fast if image.dtype == jnp.uint8 else self._generator
-    sr = folded.upscale(generator, self._params, batch)
+    with jax.numpy_rank_promotion('allow'):
+      sr = folded.upscale(generator, self._params, batch)
     if self._back_project:
       sr = back_projection.back_project(sr, batch, None, self._back_project)
     is_gray = image.ndim == 2 or image.shape[-1] == 1
@@ -266,7 +267,8 @@ def _network(
   """Compiles network and back-projection for LR buffers of one shape."""
 
   def run(params: Any, lr: jax.Array, sizes: jax.Array) -> jax.Array:
-    sr = folded.upscale(generator, params, lr, sizes, strips)
+    with jax.numpy_rank_promotion('allow'):
+      sr = folded.upscale(generator, params, lr, sizes, strips)
     if back_project:
       sr = back_projection.back_project(sr, lr, sizes, back_project)
     return sr

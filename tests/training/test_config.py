@@ -6,6 +6,7 @@ import pytest
 from srgan_jax.training import config as config_lib
 from srgan_jax.training import config_files
 from tests.support import repository
+from tests.support.tools import run_tool
 
 _LEARNING_RATE = 'stages.pretrain.learning_rate'
 
@@ -97,6 +98,28 @@ main.start()
   assert result.returncode == 1
   (line,) = result.stderr.splitlines()
   assert "pip install 'srgan_jax[train]'" in line
+
+
+_OF_EXTRA = 'ml_collections tensorboard filelock'
+
+
+@pytest.mark.parametrize(
+  'tool', ['benchmark', 'benchmark_torch', 'check_device', 'compile_gpu']
+)
+def test_a_tool_without_the_extra_says_what_installs_it(tool):
+  result = run_tool(tool, without=_OF_EXTRA)
+  assert result.returncode == 1
+  (line,) = result.stderr.splitlines()
+  assert line.startswith(f'{tool}: ')
+  assert "pip install 'srgan_jax[train]'" in line
+
+
+@pytest.mark.parametrize(
+  'tool', ['check_device', 'depth_sweep', 'train_recipe']
+)
+def test_a_tools_help_takes_no_extra(tool):
+  result = run_tool(tool, '--help', without=_OF_EXTRA)
+  assert not result.returncode, result.stderr
 
 
 def test_a_run_that_finds_no_cluster_says_so(tmp_path):

@@ -10,6 +10,7 @@ import srgan_jax
 from srgan_jax import pretrained
 from srgan_jax.imaging import color, resize
 from srgan_jax.upscaling import upscaler
+from srgan_jax.weights import architecture
 from tests.support.image_files import profile
 from tests.support.upscaling import network, noise
 
@@ -46,6 +47,16 @@ def test_every_number_of_channels_comes_back(upscaler_):
   both = upscaler_(rgba[..., [0, 3]])
   np.testing.assert_array_equal(both[..., 0], gray)
   np.testing.assert_array_equal(both[..., 1], sr[..., 3])
+
+
+def test_a_program_that_forbids_rank_promotion_can_load_and_upscale(model):
+  image = noise(11, 13, 3)
+  with jax.numpy_rank_promotion('raise'):
+    architecture._shapes_of.cache_clear()
+    strict = srgan_jax.load(model, back_project=1)
+    sr, traced = strict(image), jax.jit(strict)(image)
+  np.testing.assert_array_equal(sr, strict(image))
+  assert np.abs(sr.astype(int) - traced).max() <= 1
 
 
 def test_alpha_is_tiled_without_a_seam(model):

@@ -216,6 +216,27 @@ def test_other_encoders(tmp_path, encoder, container, name, tag):
   assert made['pix_fmt'] == 'yuv420p'
 
 
+@pytest.mark.parametrize(
+  'encoder, crf, message',
+  [
+    ('mjpeg', None, 'mjpeg: Non full-range YUV is non-standard'),
+    ('mpeg2video', None, 'mpeg2video: MPEG-1/2 does not support .* fps$'),
+    ('mpeg4', 20, r'mpeg4 has no constant quality \(crf\)'),
+  ],
+)
+def test_what_an_encoder_cannot_do_is_said(
+  tmp_path, capfd, encoder, crf, message
+):
+  source = tmp_path / 'in.mkv'
+  make(source, 'yuv420p')
+  with pytest.raises(ValueError, match=message):
+    upscale_video(
+      source, tmp_path / 'out.mkv', nearest, encoder=encoder, crf=crf
+    )
+  assert capfd.readouterr().err == ''
+  assert list(tmp_path.iterdir()) == [source]
+
+
 def test_a_pixel_format_can_be_asked_for(tmp_path):
   source, out = tmp_path / 'in.mkv', tmp_path / 'out.mp4'
   make(source, 'yuv444p10le')

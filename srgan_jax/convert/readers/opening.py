@@ -26,17 +26,26 @@ def sniff(path: pathlib.Path) -> str | None:
   return 'safetensors' if head[8:9] == b'{' else None
 
 
+def require_h5py(what: str) -> None:
+  """Looks for what reads HDF5.
+
+  Raises:
+    ValueError: where h5py is not installed, so that `what` cannot be read.
+  """
+  try:
+    import h5py  # noqa: F401
+  except ImportError:
+    install = cli.install('convert')
+    raise ValueError(f'reading {what} takes h5py: {install}') from None
+
+
 def read_hdf5(path: pathlib.Path) -> tuple[Arrays, hdf5_files.Names]:
   """As `hdf5_files.read`, once another process has read the file.
 
   Raises:
     ValueError: as `rehearsal.rehearse`, or where h5py is not installed.
   """
-  try:
-    import h5py  # noqa: F401
-  except ImportError:
-    install = cli.install('convert')
-    raise ValueError(f'reading it takes h5py: {install}') from None
+  require_h5py('it')
   rehearsal.rehearse('hdf5_files', path)
   return hdf5_files.read(path)
 

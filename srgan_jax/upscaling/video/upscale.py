@@ -35,7 +35,7 @@ def upscale_video(
   *,
   encoder: str | None = None,
   pixel_format: str | None = None,
-  crf: int = 16,
+  crf: int | None = None,
 ) -> tuple[int, list[str]]:
   """Upscales a video file.
 
@@ -47,7 +47,8 @@ def upscale_video(
       more than 8 bits, to [4H, 4W, C] of the same dtype.
     encoder: FFmpeg's name of a video encoder instead of the container's usual.
     pixel_format: FFmpeg's name of one instead of the nearest to the source's.
-    crf: the encoder's constant quality; less is better and larger.
+    crf: the encoder's constant quality; less is better and larger. 16 by
+      default, where the encoder has one.
 
   Returns:
     The number of frames, and lines on what is not as it was.

@@ -19,6 +19,8 @@ from srgan_jax.upscaling.video.reading import QUALITY, Frame, Reader
 # FFmpeg's own errors, and the one of bad data, have other numbers.
 _OF_SYSTEM = errno.errorcode.keys() - {errno.EINVAL}
 
+_CRF = 16
+
 
 class Writer:
   """A video file that is being written.
@@ -38,11 +40,11 @@ class Writer:
     routes: Mapping[int, Route],
     picture: formats.Choice,
     first: Frame,
-    crf: int,
+    crf: int | None,
   ):
     """Lays out the file's streams and writes its header.
 
-    `crf` is the encoder's constant quality.
+    `crf` is the encoder's constant quality; None for the usual.
     The source's other streams are taken over as `routes` say, by index, and its
     tags.
     """
@@ -82,10 +84,30 @@ class Writer:
       else:
         self._add(stream, routes[stream.index].way, container, files)
     self._output.set_chapters(_chapters(reader))
-    self._output.start_encoding()
+    self._start()
     for index in covers:
       if index in self._others:
         self._write_cover(self._others.pop(index).stream, files[index])
+
+  def _start(self) -> None:
+    """Opens the encoders and writes the header.
+
+    Raises:
+      ValueError: what cannot be, as FFmpeg says it.
+    """
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.ERROR)
+    try:
+      with av.logging.Capture() as said:
+        self._output.start_encoding()
+    except av.FFmpegError as error:
+      if error.errno in _OF_SYSTEM:  # as that the disk is full
+        raise
+      said.append((0, self._picture.encoder, str(error.strerror)))
+      _, who, what = said[0]
+      raise ValueError(f'{who}: {what.strip()}') from None
+    finally:
+      av.logging.set_level(level)
 
   def _set_size(
     self, container: Container, reader: Reader, first: Frame
@@ -141,7 +163,9 @@ class Writer:
     options = {}
     known = {option.name for option in context.supported_options.private}
     if 'crf' in known:
-      options['crf'] = str(self._crf)
+      options['crf'] = str(_CRF if self._crf is None else self._crf)
+    elif self._crf is not None:
+      raise ValueError(f'{self._picture.encoder} has no constant quality (crf)')
     if self._picture.encoder == 'libvpx-vp9':
       options |= {'b': '0', 'row-mt': '1'}
     if self._picture.encoder == 'libx265':
