@@ -137,9 +137,9 @@ def opened(
     name: what to call the file in an error.
     max_megapixels: larger pictures are refused; None refuses none.
   """
+  metadata = page = None
   try:
     with _stream(file) as stream, _quiet_pillow():
-      metadata = page = None
       plain = stream
       if found := png_lib.split(stream):
         metadata, plain = found
@@ -155,7 +155,10 @@ def opened(
   except MemoryError:
     raise
   except Exception as error:  # Pillow's plugins raise all sorts on bad files
-    raise ValueError(f'{name}: not a readable image: {_why(error)}') from error
+    why = _why(error)
+    if page and why.startswith('decoder error'):
+      why += f': damaged, or not decoded here ({page.describe()})'
+    raise ValueError(f'{name}: not a readable image: {why}') from error
 
 
 def _open(

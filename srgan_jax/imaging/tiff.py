@@ -93,8 +93,8 @@ class Page:
       for tag in (BITS, PHOTOMETRIC, COMPRESSION)
     )
     return (
-      f'a TIFF of another kind than those that are read: bits {bits}, '
-      f'photometric {photometric}, compression {compression}'
+      f'a TIFF of bits {bits}, photometric {photometric}, '
+      f'compression {compression}'
     )
 
 

@@ -218,6 +218,13 @@ def test_a_picture_of_another_kind_than_its_name_is_named(data, why):
     reading.read_rgb(data, 'a.jpg')
 
 
+def test_a_compression_that_is_not_decoded_is_named():
+  data = encode(Image.new('L', (8, 8)), 'TIFF', compression='tiff_lzw')
+  lzw, webp = (struct.pack('<HHIH', 259, 3, 1, kind) for kind in (5, 50001))
+  with pytest.raises(ValueError, match=r'decoder error.*compression 50001'):
+    reading.read_rgb(data.replace(lzw, webp), 'a.tif')
+
+
 def test_damaged_boxes_refuse_no_avif():
   skip_unless_written('AVIF')
   data = bytearray(encode(Image.fromarray(noise(16, 16)), 'AVIF'))
