@@ -18,8 +18,8 @@ def _number(names: bytes) -> re.Pattern[bytes]:
 
 def _element(names: bytes) -> bytes:
   """Matches an element of one of these names, with none of them inside."""
-  inside = rb'(?:[^<]|<(?!/?(?:' + names + rb')\b))*+'
-  return rb'<(' + names + rb')\b[^<>]*+(?:(?<=/)>|>' + inside + rb'</\1\s*>)'
+  inside = rb'[^<]*(?:<(?!/?(?:' + names + rb')\b)[^<]*)*'
+  return rb'<(' + names + rb')\b[^<>]*(?:(?<=/)>|>' + inside + rb'</\1\s*>)'
 
 
 _WIDTH = _number(rb'tiff:ImageWidth|exif:PixelXDimension')

@@ -38,6 +38,7 @@ from srgan_jax.models import layers
 from srgan_jax.training import config_files, interruption
 from srgan_jax.training.config_files import ConfigDict
 from srgan_jax.training.setup import Setup
+from srgan_jax.weights import architecture
 
 _SIDE = 64  # of the LR image that is timed, in pixels
 _CALLS = 100
@@ -217,9 +218,10 @@ def parse_blocks(text: str) -> list[int]:
     blocks = sorted({int(part) for part in text.split(',')})
   except ValueError:
     blocks = [0]
-  if blocks[0] < 1 or blocks[-1] > 128:
+  most = architecture.LIMITS['blocks']
+  if blocks[0] < 1 or blocks[-1] > most:
     raise argparse.ArgumentTypeError(
-      f'{text!r} is not like 1,2,4, each from 1 to 128'
+      f'{text!r} is not like 1,2,4, each from 1 to {most}'
     )
   return blocks
 

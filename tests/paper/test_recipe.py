@@ -99,7 +99,7 @@ def test_curves_table_and_panels_are_written(trained):
 def test_what_has_ended_is_not_trained_again(trained, monkeypatch):
   output, command = trained
   before = (output / 'recipe.json').read_bytes()
-  monkeypatch.setattr('srgan_jax.paper.recipe.Run', None)
+  monkeypatch.setattr('srgan_jax.training.run.Run', None)
   monkeypatch.setattr(recipe_lib.Recipe, 'report', lambda self: None)
   recipe_lib.main(command)
   assert (output / 'recipe.json').read_bytes() == before
