@@ -216,7 +216,7 @@ def write_image(path: pathlib.Path, image: np.ndarray) -> None:
   """Writes uint8 [H, W, 3] as PNG, whole or not at all."""
   path.parent.mkdir(parents=True, exist_ok=True)
   with files.replacing(path) as beside:
-    Image.fromarray(image).save(beside, format='PNG')
+    Image.fromarray(image).save(beside, format='PNG', compress_level=1)
 
 
 def cut_metrics(path: pathlib.Path, stage: str, step: int) -> None:

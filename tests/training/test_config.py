@@ -103,9 +103,7 @@ main.start()
 _OF_EXTRA = 'ml_collections tensorboard filelock'
 
 
-@pytest.mark.parametrize(
-  'tool', ['benchmark', 'benchmark_torch', 'check_device', 'compile_gpu']
-)
+@pytest.mark.parametrize('tool', ['benchmark', 'check_device', 'compile_gpu'])
 def test_a_tool_without_the_extra_says_what_installs_it(tool):
   result = run_tool(tool, without=_OF_EXTRA)
   assert result.returncode == 1
