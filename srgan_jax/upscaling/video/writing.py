@@ -240,9 +240,8 @@ class Writer:
     frame.color_trc = self._colors.transfer
     self._count += 1
     frame.pts, frame.time_base = round(source.time / self._base), self._base
-    frame.duration = round(
-      source.duration / self._base
-    )  # of the last, it counts
+    # Muxers take the last frame's; the others end where the next begins.
+    frame.duration = round(source.duration / self._base)
     self._output.mux(self._video.encode(frame))
 
   def finish(self) -> None:
