@@ -13,7 +13,8 @@ from srgan_jax.data import draw as draw_lib
 from srgan_jax.data.source import Source
 
 LoaderName = Literal['tfdata', 'resident']
-# `Loader.crops`.
+# Makes crops of a loader's pictures and a batch's rows in the compiled step;
+# equal where the programs are.
 Cut = Callable[[Any, Any], dict[str, Any]]
 
 
@@ -22,15 +23,16 @@ class Loader(Protocol):
 
   Attributes:
     pictures: what lies on the device for the whole run, or None.
+    crops: makes the crops of a batch.
   """
 
   pictures: Any
 
+  @property
+  def crops(self) -> Cut: ...
+
   def batches(self, start_step: int = 0) -> Iterator[Any]:
     """This process's batches from `start_step` on, without end."""
-
-  def crops(self, pictures: Any, rows: Any, /) -> dict[str, Any]:
-    """The crops of a batch, inside the compiled step."""
 
 
 def come_cut(pictures: None, rows: dict[str, Any], /) -> dict[str, Any]:

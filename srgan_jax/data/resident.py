@@ -13,6 +13,7 @@ lies with it, and a sum over the devices puts the batch together.
 
 from collections.abc import Callable, Iterator
 from concurrent import futures
+import dataclasses
 import functools
 import itertools
 import logging
@@ -58,11 +59,50 @@ class Pictures(NamedTuple):
   sizes: jax.Array
 
 
+@dataclasses.dataclass(frozen=True)
+class Cutter:
+  """Cuts batches inside a program; equal ones serve in the same program.
+
+  Attributes:
+    crop_size: side of an HR crop in pixels.
+    mesh: the devices.
+    is_sharded: whether the pictures are split over them.
+  """
+
+  crop_size: int
+  mesh: Mesh
+  is_sharded: bool
+
+  def __call__(
+    self, pictures: Pictures, drawn: draw_lib.Draw
+  ) -> dict[str, jax.Array]:
+    """Cuts a batch of all processes, as `ResidentLoader.batches` gives it.
+
+    Returns:
+      'crop' and 'symmetry', as `loader.host_batch` gives them.
+    """
+    cut_here = functools.partial(cut, crop_size=self.crop_size)
+    if self.is_sharded:
+      everywhere, along = PartitionSpec(), PartitionSpec(sharding.AXIS)
+      split: list[Any] = [along, everywhere, everywhere, everywhere]
+      cut_here = jax.shard_map(
+        functools.partial(_cut_and_share, cut_here),
+        mesh=self.mesh,
+        in_specs=(Pictures(*split), everywhere),
+        out_specs=along,
+      )
+    return {
+      'crop': cut_here(pictures, drawn),
+      'symmetry': jnp.asarray(drawn.symmetry),
+    }
+
+
 class ResidentLoader:
   """The pictures of a source on a mesh's devices, and crops of them.
 
   Attributes:
     pictures: what `crops` cuts from.
+    crops: the `Cutter`.
   """
 
   def __init__(
@@ -87,8 +127,7 @@ class ResidentLoader:
       ValueError: for pictures that do not fit, before any is decoded, and what
         `draw` and the source raise.
     """
-    self._mesh = mesh
-    self._batch_size, self._crop_size = batch_size, crop_size
+    self._batch_size = batch_size
     self._draw = functools.partial(
       draw_lib.draw,
       seed,
@@ -99,13 +138,14 @@ class ResidentLoader:
       crops_per_image=crops_per_image,
     )
     self._draw(0)  # what is wrong with the arguments is said now
-    self._is_sharded = _is_sharded(placement, source.sizes, mesh)
-    self.pictures, self._sizes = _load(source, mesh, self._is_sharded)
+    is_sharded = _is_sharded(placement, source.sizes, mesh)
+    self.crops = Cutter(crop_size, mesh, is_sharded)
+    self.pictures, self._sizes = _load(source, mesh, is_sharded)
     logger.info(
       '%d pictures, %.0f MiB on %s',
       len(source),
       self.pictures.rows.nbytes / 2**20,
-      f'{mesh.size} devices together' if self._is_sharded else 'each device',
+      f'{mesh.size} devices together' if is_sharded else 'each device',
     )
 
   def batches(self, start_step: int = 0) -> Iterator[draw_lib.Draw]:
@@ -115,32 +155,9 @@ class ResidentLoader:
     for step in itertools.count(start_step):
       drawn = self._draw(step)
       # A picture that stands in for a broken one may be smaller; as `draw.cut`.
-      room = self._sizes[drawn.image] - self._crop_size + SCALE
+      room = self._sizes[drawn.image] - self.crops.crop_size + SCALE
       drawn = drawn._replace(y=drawn.y % room[:, 0], x=drawn.x % room[:, 1])
       yield draw_lib.Draw(*(field[mine] for field in drawn))
-
-  def crops(
-    self, pictures: Pictures, drawn: draw_lib.Draw
-  ) -> dict[str, jax.Array]:
-    """Cuts a batch of all processes, as `batches` gives it, in a program.
-
-    Returns:
-      'crop' and 'symmetry', as `loader.host_batch` gives them.
-    """
-    cut_here = functools.partial(cut, crop_size=self._crop_size)
-    if self._is_sharded:
-      everywhere, along = PartitionSpec(), PartitionSpec(sharding.AXIS)
-      split: list[Any] = [along, everywhere, everywhere, everywhere]
-      cut_here = jax.shard_map(
-        functools.partial(_cut_and_share, cut_here),
-        mesh=self._mesh,
-        in_specs=(Pictures(*split), everywhere),
-        out_specs=along,
-      )
-    return {
-      'crop': cut_here(pictures, drawn),
-      'symmetry': jnp.asarray(drawn.symmetry),
-    }
 
 
 def abstract_pictures(sizes: np.ndarray) -> Pictures:

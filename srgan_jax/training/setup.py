@@ -65,7 +65,7 @@ class Setup:
     )
     self._initial_discriminator = self._load_initial_discriminator()
     self.stages = self._make_stages()
-    self._updates: dict[tuple[str, Loader], program.Update] = {}
+    self._updates: dict[tuple[str, Cut], program.Update] = {}
 
   def reschedule(self, config: ConfigDict) -> 'Setup':
     """The same networks and programs for other lengths, rates and intervals.
@@ -156,9 +156,9 @@ class Setup:
     """The program of a stage on a loader's batches; compiled once.
 
     It does not depend on the stage's length or rates, so that it serves every
-    `reschedule` of this setup too.
+    `reschedule` of this setup too, nor on the pictures.
     """
-    key = stage.name, loader
+    key = stage.name, loader.crops
     if key not in self._updates:
       self._updates[key] = self.make_update(stage, loader.crops)
     return self._updates[key]
@@ -237,12 +237,15 @@ def _compute_dtype(precision: str) -> jnp.dtype:
   return jnp.dtype(precision)
 
 
+# Compiled, because a forward pass whose output nobody wants is left out.
+@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(jax.jit, static_argnums=(0, 1))
 def _initialize(
   network: nn.Module, side: int, key: jax.Array
 ) -> step_lib.Variables:
   # Compiled, because a forward pass whose output nobody wants is left out.
-  init = jax.jit(functools.partial(network.init, train=False))
-  return dict(init(key, jnp.zeros((1, side, side, 3))))
+  zeros = jnp.zeros((1, side, side, 3))
+  return dict(network.init(key, zeros, train=False))
 
 
 def _log_size(name: str, network: step_lib.NetworkState) -> None:

@@ -20,13 +20,13 @@ TINY = [
 
 def test_what_a_device_gets_wrong_is_named(tmp_path, monkeypatch, capsys):
   """Two devices against one; their crops are made to be other ones."""
-  crops = resident.ResidentLoader.crops
+  cut = resident.Cutter.__call__
 
   def brighter(*arguments):
-    cut = crops(*arguments)
-    return cut | {'crop': cut['crop'] ^ 1}
+    crops = cut(*arguments)
+    return crops | {'crop': crops['crop'] ^ 1}
 
-  monkeypatch.setattr(resident.ResidentLoader, 'crops', brighter)
+  monkeypatch.setattr(resident.Cutter, '__call__', brighter)
   model = small.save_generator(tmp_path / 'small.safetensors')
   monkeypatch.setattr(device_check, '_GENERATORS', (model,))
   with pytest.raises(SystemExit, match='does not compute what the CPU does'):

@@ -16,8 +16,7 @@ from srgan_jax import sharding
 from srgan_jax.training import checkpoints
 from srgan_jax.training.inputs import Inputs
 from srgan_jax.training.run import Run
-from srgan_jax.training.setup import Setup
-from tests.support import repository, small
+from tests.support import repository, setups, small
 
 STEPS = 3
 
@@ -33,7 +32,7 @@ def make_setup(**changes):
     }
   )
   config.update_from_flattened_dict(changes)
-  return Setup(config)
+  return setups.of(config)
 
 
 @pytest.fixture(scope='module')

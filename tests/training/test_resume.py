@@ -10,14 +10,14 @@ import pytest
 
 from srgan_jax.training import reporting
 from srgan_jax.training.run import Run
-from srgan_jax.training.setup import Setup
 from tests.stress import training as attack
-from tests.support import repository
+from tests.support import repository, setups
 
 
 def _run(workdir, *flags):
   """The run, in this process."""
-  return Run(Setup(repository.config_of(*attack.FLAGS, *flags)), workdir)
+  config = repository.config_of(*attack.FLAGS, *flags)
+  return Run(setups.of(config), workdir)
 
 
 @pytest.fixture(scope='module')

@@ -16,7 +16,7 @@ from srgan_jax.training import checkpoints, validation
 from srgan_jax.training import step as step_lib
 from srgan_jax.training.run import Run
 from srgan_jax.training.setup import Setup
-from tests.support import repository, small
+from tests.support import repository, setups, small
 from tests.support.training_pictures import encode, picture
 
 
@@ -44,7 +44,7 @@ def test_both_stages_leave_their_files(tmp_path, photos, caplog):
   caplog.set_level(logging.INFO, 'srgan_jax')
   workdir = tmp_path / 'run'
   validated = {'data.validation': f'folder:{photos}', 'validate_every': 1}
-  Run(Setup(repository.tiny_config(**validated)), workdir).train()
+  Run(setups.of(repository.tiny_config(**validated)), workdir).train()
   assert json.loads((workdir / 'config.json').read_text())['seed'] == 0
 
   lines = _lines(workdir)
@@ -137,7 +137,7 @@ def test_a_stage_goes_on_from_a_trained_generator(
 ):
   path = two_stages[0].folder / 'generator_pretrain.safetensors'
   changes = changes | {field: str(path), 'seed': 1}
-  Run(Setup(repository.tiny_config(**changes)), tmp_path).train()
+  Run(setups.of(repository.tiny_config(**changes)), tmp_path).train()
   has_srresnet = (tmp_path / 'generator_pretrain.safetensors').exists()
   assert has_srresnet == (field != 'init_generator')
   _, ours, _ = weights.load_generator(tmp_path / 'generator.safetensors')
@@ -157,11 +157,11 @@ def _logged(workdir):
 
 def test_resident_images_and_several_steps_a_call_train_the_same(tmp_path):
   lengths = {'stages.pretrain.steps': 7, 'stages.gan.steps': 0, 'log_every': 4}
-  Run(Setup(repository.tiny_config(**lengths)), tmp_path / 'plain').train()
+  Run(setups.of(repository.tiny_config(**lengths)), tmp_path / 'plain').train()
   changed = repository.tiny_config(
     steps_per_call=3, **lengths | {'data.loader': 'resident'}
   )
-  Run(Setup(changed), tmp_path / 'fast').train()
+  Run(setups.of(changed), tmp_path / 'fast').train()
   plain, fast = (_logged(tmp_path / name) for name in ('plain', 'fast'))
   assert [line['step'] for line in plain] == [4, 7]
   for ours, theirs in zip(fast, plain, strict=True):
@@ -189,7 +189,7 @@ def test_several_steps_a_call_resume_exactly(tmp_path, monkeypatch):
       }
       | lengths,
     )
-    Run(Setup(config), workdir).train()
+    Run(setups.of(config), workdir).train()
 
   run(tmp_path / 'whole', **{'stages.pretrain.steps': 8})
   run(tmp_path / 'parts', **{'stages.pretrain.steps': 4})
@@ -231,7 +231,7 @@ def test_batch_norm_per_device_leaves_a_generator_of_the_usual_shape(tmp_path):
         'data.loader': 'resident',
       },
     )
-    Run(Setup(config), tmp_path / 'run').train()
+    Run(setups.of(config), tmp_path / 'run').train()
 
   run(2)
   run(3)
@@ -263,7 +263,7 @@ def test_the_best_generator_is_kept_with_its_step(tmp_path, monkeypatch):
     return {'psnr_y': next(figures)}, np.zeros((4, 4, 3), np.uint8)
 
   monkeypatch.setattr(validation.Validation, 'score', score)
-  Run(Setup(config), tmp_path / 'run').train()
+  Run(setups.of(config), tmp_path / 'run').train()
   path = tmp_path / 'run' / 'generator_pretrain_best.safetensors'
   _, variables, metadata = weights.load_generator(path)
   training = metadata['training']
