@@ -18,7 +18,6 @@ import functools
 from typing import Any, Literal, get_args
 
 from flax import linen as nn
-from flax import traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -162,10 +161,12 @@ def load(path: files.Path) -> Lpips:
     ValueError: one line naming the file and what to run, where it is no such
       file, or its tensors are not those of its network.
   """
-  variables, metadata = weights.load(path, 'lpips', _find_file_fault)
+  variables, metadata = weights.load(path, 'lpips', _find_fault)
   network = metadata['architecture']['network']
-  if fault := find_fault(network, variables):
-    raise container.fault_error(path, 'lpips', fault)
+  for layer in layer_names(network):
+    if np.min(variables['linear'][layer]) < 0:
+      fault = f'linear/{layer} has negative weights'
+      raise container.fault_error(path, 'lpips', fault)
   variables = jax.tree.map(jnp.asarray, variables)
   return Lpips(network, variables, str(metadata.get('source')))
 
@@ -198,18 +199,12 @@ def layer_names(network: Network) -> tuple[str, ...]:
   return tuple(_DESIGNS[network].strides)
 
 
-def find_fault(network: Any, variables: Any) -> str | None:
-  """What keeps variables from being those of LPIPS, if anything."""
-  flat = traverse_util.flatten_dict(variables, sep='/')
-  if fault := _find_shape_fault(network, flat):
-    return fault
-  for layer in layer_names(network):
-    if np.min(flat[f'linear/{layer}']) < 0:
-      return f'linear/{layer} has negative weights'
-  return None
-
-
-def _find_shape_fault(network: Any, flat: Mapping[str, Any]) -> str | None:
+def _find_fault(
+  shapes: Mapping[str, Any], metadata: dict[str, Any]
+) -> str | None:
+  if (version := metadata.get('lpips_version')) != VERSION:
+    return f'is of LPIPS version {version!r}, not {VERSION!r}'
+  network = metadata['architecture'].get('network')
   if network not in get_args(Network):
     return f"is LPIPS with the network {network!r}, not 'alex' or 'vgg16'"
   design = _DESIGNS[network]
@@ -217,15 +212,7 @@ def _find_shape_fault(network: Any, flat: Mapping[str, Any]) -> str | None:
   expected = architecture.shapes(design.module.init, image)
   for layer in design.strides:
     expected[f'linear/{layer}'] = expected[f'params/{layer}/bias']
-  return architecture.compare(flat, expected)
-
-
-def _find_file_fault(
-  shapes: Mapping[str, Any], metadata: dict[str, Any]
-) -> str | None:
-  if (version := metadata.get('lpips_version')) != VERSION:
-    return f'is of LPIPS version {version!r}, not {VERSION!r}'
-  return _find_shape_fault(metadata['architecture'].get('network'), shapes)
+  return architecture.compare(shapes, expected)
 
 
 @functools.partial(jax.jit, static_argnums=0)
