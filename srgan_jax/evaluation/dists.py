@@ -21,7 +21,7 @@ import numpy as np
 from srgan_jax import files, weights
 from srgan_jax.evaluation import metrics
 from srgan_jax.imaging import color
-from srgan_jax.models import vgg
+from srgan_jax.models import convolutions, vgg
 from srgan_jax.weights import architecture
 
 # torchvision's, of which the learned weights are.
@@ -33,7 +33,6 @@ PREPROCESSING = vgg.Preprocessing(
 )
 _LEAST = 16  # the smallest side that leaves every layer a pixel
 _CHANNELS = 3 + 64 + 128 + 256 + 512 + 512
-_COMPARED = {'conv1_2', 'conv2_2', 'conv3_3', 'conv4_3', 'conv5_3'}
 _STABLE = 1e-6  # added to both parts of the fractions
 
 
@@ -58,7 +57,9 @@ class Dists:
       ValueError: for another dtype or shape, or images of different shapes.
     """
     metrics.check_pair(sr, hr, self.name, _LEAST)
-    return max(0.0, float(_distance(self.variables, np.stack([sr, hr]))))
+    with jax.default_matmul_precision('highest'):
+      distance = _distance(self.variables, np.stack([sr, hr]))
+    return max(0.0, float(distance))
 
 
 def load(path: files.Path) -> Dists:
@@ -97,23 +98,16 @@ def _distance(variables: Any, pair: jax.Array) -> jax.Array:
 
 
 def _features(params: Any, images: jax.Array) -> Iterator[jax.Array]:
-  """The images in [0, 1], [N, H, W, 3], and what five layers make of them."""
+  """The images in [0, 1], [N, H, W, 3], and what five blocks make of them."""
   yield images
   x = PREPROCESSING(2 * images - 1)
   for layer in vgg.LAYERS[16]:
     if layer.endswith('_1') and layer != 'conv1_1':
-      x = _pool(x)
-    x = jax.lax.conv_general_dilated(
-      x,
-      params[layer]['kernel'],
-      (1, 1),
-      'SAME',
-      dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
-      precision=jax.lax.Precision.HIGHEST,
-    )
-    x = jax.nn.relu(x + params[layer]['bias'])
-    if layer in _COMPARED:
       yield x
+      x = _pool(x)
+    x = convolutions.plain(x, params[layer]['kernel'])
+    x = jax.nn.relu(x + params[layer]['bias'])
+  yield x
 
 
 def _pool(x: jax.Array) -> jax.Array:
