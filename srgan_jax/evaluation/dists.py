@@ -24,13 +24,6 @@ from srgan_jax.imaging import color
 from srgan_jax.models import convolutions, vgg
 from srgan_jax.weights import architecture
 
-# torchvision's, of which the learned weights are.
-PREPROCESSING = vgg.Preprocessing(
-  channel_order='rgb',
-  value_range=(0, 1),
-  mean=(0.485, 0.456, 0.406),
-  std=(0.229, 0.224, 0.225),
-)
 _LEAST = 16  # the smallest side that leaves every layer a pixel
 _CHANNELS = 3 + 64 + 128 + 256 + 512 + 512
 _STABLE = 1e-6  # added to both parts of the fractions
@@ -100,7 +93,7 @@ def _distance(variables: Any, pair: jax.Array) -> jax.Array:
 def _features(params: Any, images: jax.Array) -> Iterator[jax.Array]:
   """The images in [0, 1], [N, H, W, 3], and what five blocks make of them."""
   yield images
-  x = PREPROCESSING(2 * images - 1)
+  x = vgg.TORCHVISION(2 * images - 1)
   for layer in vgg.LAYERS[16]:
     if layer.endswith('_1') and layer != 'conv1_1':
       yield x
