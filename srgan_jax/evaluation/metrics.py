@@ -75,8 +75,7 @@ def ssim_gaussian(x: np.ndarray, y: np.ndarray) -> float:
     x: [H, W], H and W at least 11, values in [0, 255].
     y: the same shape.
   """
-  offsets = np.arange(-_WINDOW_RADIUS, _WINDOW_RADIUS + 1)
-  taps = np.exp(-(offsets**2) / (2 * _WINDOW_SIGMA**2))
+  taps = gaussian(_WINDOW_RADIUS, _WINDOW_SIGMA)
   moments = _window_sums(_moments(x, y), taps / taps.sum())
   return float(_ssim(moments).mean())
 
@@ -122,12 +121,16 @@ def daala_taps(height: int, width: int) -> np.ndarray:
   if fraction < 1:
     reach = math.floor(sigma * math.sqrt(-2 * math.log(fraction)))
   reach = min(reach, min(height, width) - 1)
-  offsets = np.arange(-reach, reach + 1)
-  gaussian = np.exp(-(offsets**2) / (2 * sigma**2))
-  taps = np.floor(_TAPS_SUM / (math.sqrt(2 * math.pi) * sigma) * gaussian + 0.5)
+  peak = _TAPS_SUM / (math.sqrt(2 * math.pi) * sigma)
+  taps = np.floor(peak * gaussian(reach, sigma) + 0.5)
   taps[reach] = 0
   taps[reach] = _TAPS_SUM - taps.sum()
   return taps
+
+
+def gaussian(reach: int, sigma: float) -> np.ndarray:
+  """A Gaussian of height 1, float64 [2 * reach + 1]."""
+  return np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * sigma**2))
 
 
 def check_pair(

@@ -33,7 +33,7 @@ _POWERS = np.arange(0.2, 10.001, 0.001)  # of the Gaussians that are tried
 _RATIOS = special.gamma(2 / _POWERS) ** 2 / (
   special.gamma(1 / _POWERS) * special.gamma(3 / _POWERS)
 )
-_TAPS = np.exp(-(np.arange(-3, 4) ** 2) / (2 * (7 / 6) ** 2))
+_TAPS = metrics.gaussian(3, 7 / 6)
 _TAPS /= _TAPS.sum()
 # Flat areas have neither sign; as rounding decides, the signs of their rounding
 # errors would change the figure by up to 4 %.
