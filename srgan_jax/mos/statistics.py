@@ -139,17 +139,17 @@ def best_of(
     group: indices of methods; of a single one there is no best.
     comparisons: of `compare`.
   """
+  if len(group) == 1:
+    return set()
   above = {
-    pair if c.difference > 0 else pair[::-1]
+    (c.first, c.second) if c.difference > 0 else (c.second, c.first)
     for c in comparisons
-    for pair in [(c.first, c.second)]
     if c.corrected < LEVEL
   }
   return {
     one
     for one in group
-    if len(group) > 1
-    and all((one, other) in above for other in group if other != one)
+    if all((one, other) in above for other in group if other != one)
   }
 
 
