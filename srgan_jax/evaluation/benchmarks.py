@@ -32,7 +32,7 @@ class Pair:
 
 def make_pair(name: str, image: np.ndarray) -> Pair:
   """Crops an image to a multiple of 4 and makes its LR by the exact resize."""
-  hr = _crop(image)
+  hr = crop(image)
   return Pair(name, hr, resize.imresize(hr, 1 / SCALE))
 
 
@@ -102,7 +102,7 @@ class Benchmark:
     image = self.read(path)
     if path not in self._lr:
       return make_pair(name, image)
-    return Pair(name, _crop(image), self.read(self._lr[path]))
+    return Pair(name, crop(image), self.read(self._lr[path]))
 
   def __iter__(self) -> Iterator[Pair]:
     """The pairs; one whose file cannot be read is left out, if any may be."""
@@ -251,6 +251,7 @@ def _continues(name: str, stem: str) -> bool:
   return name.startswith(stem) and bool(re.match(r'x\d|[^0-9A-Za-z]|$', rest))
 
 
-def _crop(image: np.ndarray) -> np.ndarray:
+def crop(image: np.ndarray) -> np.ndarray:
+  """An image's top left part whose sides are the largest multiples of 4."""
   height, width = (length // SCALE * SCALE for length in image.shape[:2])
   return image[:height, :width]

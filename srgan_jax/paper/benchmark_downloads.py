@@ -27,7 +27,7 @@ import pathlib
 import tarfile
 import tempfile
 
-from srgan_jax import SCALE, cli, files, weights
+from srgan_jax import cli, files, weights
 from srgan_jax.convert import downloads
 from srgan_jax.evaluation import benchmarks
 from srgan_jax.imaging import reading
@@ -165,8 +165,7 @@ def _verify(benchmark: Benchmark, folder: pathlib.Path, name: str) -> str:
   found: dict[str, str] = {}
   for file in images:
     image = reading.read_rgb(file, f'{name}: {file.name}')
-    height, width = (n // SCALE * SCALE for n in image.shape[:2])
-    digest = hashlib.sha256(image[:height, :width].tobytes()).hexdigest()
+    digest = hashlib.sha256(benchmarks.crop(image).tobytes()).hexdigest()
     if known and digest not in known:
       raise ValueError(
         f'{name}: {file.name} has the pixels of none of the images of '
