@@ -100,6 +100,12 @@ def is_finished(model: str) -> bool:
   return not is_name and pathlib.Path(model).is_dir()
 
 
+def of_set(model: str, set_name: str) -> str:
+  """The folder of a set in one of finished images, if any; else the model."""
+  folder = pathlib.Path(model, set_name)
+  return str(folder) if folder.is_dir() else model
+
+
 def of_upscaler(
   name: str, upscaler: upscaling.Upscaler, origin: str = ''
 ) -> Method:

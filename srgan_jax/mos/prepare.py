@@ -130,8 +130,7 @@ def _columns(
       yield set_name, pairs, baseline
     for name, model in models.items():
       if set_name in only.get(name, sets):
-        of_set = pathlib.Path(model, set_name)
-        model = str(of_set) if of_set.is_dir() else model
+        model = methods.of_set(model, set_name)
         yield set_name, pairs, methods.open_method(model, pairs, name)
     yield (
       set_name,

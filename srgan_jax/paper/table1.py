@@ -94,8 +94,7 @@ def measure(
   origins: dict[str, dict[str, None]] = {}  # each once: a folder per set
   for path, benchmark in open_benchmarks(folder).items():
     for name, model in models.items():
-      if (pathlib.Path(model) / path.name).is_dir():
-        model = str(pathlib.Path(model) / path.name)
+      model = methods.of_set(model, path.name)
       method = methods.open_method(model, benchmark, name)
       images = cli.progress(benchmark, desc=f'{name}, {path.name}', leave=False)
       result = report.evaluate(method, images, ('paper', 'y'), distances)
