@@ -12,7 +12,6 @@ srgan_jax.load('hf:USER/REPO').
 
 from collections.abc import Sequence
 import json
-import os
 import pathlib
 import re
 import shutil
@@ -53,9 +52,7 @@ demo_page.page(models, max_megapixels=1).launch(max_file_size='64mb')
 """
 
 
-def write(
-  model: str | os.PathLike[str], repository: str, folder: pathlib.Path
-) -> None:
+def write(model: files.Path, repository: str, folder: pathlib.Path) -> None:
   """Writes the files of a repository and of its Space: FOLDER/model and /space.
 
   Args:
@@ -114,7 +111,7 @@ def write(
 
 
 def push(
-  model: str | os.PathLike[str], repository: str, *, space: bool = False
+  model: files.Path, repository: str, *, space: bool = False
 ) -> list[str]:
   """Uploads a generator to the account that is logged in; the addresses.
 

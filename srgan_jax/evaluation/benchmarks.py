@@ -15,10 +15,8 @@ import unicodedata
 
 import numpy as np
 
-from srgan_jax import SCALE
+from srgan_jax import SCALE, files
 from srgan_jax.imaging import finding, opening, reading, resize
-
-Path = str | os.PathLike[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +44,8 @@ class Benchmark:
 
   def __init__(
     self,
-    hr: Path,
-    lr: Path | None = None,
+    hr: files.Path,
+    lr: files.Path | None = None,
     *,
     left_out: list[str] | None = None,
     max_megapixels: float = opening.MAX_MEGAPIXELS,
@@ -114,7 +112,7 @@ class Benchmark:
       else:
         yield pair
 
-  def match(self, folder: Path) -> dict[pathlib.Path, pathlib.Path]:
+  def match(self, folder: files.Path) -> dict[pathlib.Path, pathlib.Path]:
     """By original its version in a folder, or in one file."""
     return match(self._originals, list_images(folder, self.left_out))
 
@@ -139,13 +137,13 @@ def leave_out(error: ValueError, left_out: list[str] | None) -> None:
     left_out.append(str(error))
 
 
-def set_name(hr: Path) -> str:
+def set_name(hr: files.Path) -> str:
   """A folder of originals' name, 'Set5' of data/Set5/HR."""
   folder = pathlib.Path(hr).resolve()
   return folder.parent.name if folder.name.upper() == 'HR' else folder.name
 
 
-def beside(hr: Path) -> pathlib.Path | None:
+def beside(hr: files.Path) -> pathlib.Path | None:
   """The folder LRx4 beside a folder HR, where there is one."""
   folder = pathlib.Path(hr)
   lr = folder.with_name('LRx4')
@@ -153,7 +151,7 @@ def beside(hr: Path) -> pathlib.Path | None:
 
 
 def list_images(
-  path: Path, left_out: list[str] | None = None
+  path: files.Path, left_out: list[str] | None = None
 ) -> list[pathlib.Path]:
   """The image files of a folder in the order of their names, or the one file.
 
@@ -178,9 +176,9 @@ def list_images(
   return [pathlib.Path(file) for file in found.files]
 
 
-def input_files(*inputs: Path | None) -> list[Path]:
+def input_files(*inputs: files.Path | None) -> list[files.Path]:
   """The files that inputs are, or those of pictures in folders."""
-  result: list[Path] = []
+  result: list[files.Path] = []
   for path in inputs:
     if path is not None and os.path.isdir(path):
       result += finding.find(path, is_recursive=False).files

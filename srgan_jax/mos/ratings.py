@@ -11,7 +11,6 @@ import dataclasses
 import datetime
 import functools
 import hashlib
-import os
 import pathlib
 import secrets
 import sqlite3
@@ -75,13 +74,13 @@ class Progress:
 class Ratings:
   """The scores of a study; may be used from several threads and processes."""
 
-  def __init__(self, folder: str | os.PathLike[str], study: Study):
+  def __init__(self, folder: pathlib.Path, study: Study):
     """Opens the scores in a study's folder, or creates them.
 
     Raises:
       ValueError: where the file belongs to another study or is damaged.
     """
-    self._path = path = pathlib.Path(folder) / RATINGS
+    self._path = path = folder / RATINGS
     self._study = study
     self.order = functools.lru_cache(maxsize=256)(study.order)
     self._lock = threading.RLock()
