@@ -8,14 +8,10 @@ on, beside bicubic interpolation.
   python -m srgan_jax.main --config=configs/quickstart.py
 """
 
-import pathlib
-
 from ml_collections import ConfigDict
 
 from configs import default
-import srgan_jax
-
-_PHOTOS = pathlib.Path(srgan_jax.__file__).parent / 'assets'
+from srgan_jax import files
 
 
 def get_config() -> ConfigDict:
@@ -33,8 +29,8 @@ def get_config() -> ConfigDict:
   config.stages.gan.steps = 300
   config.stages.gan.boundaries = (200,)
   config.stages.gan.content = 'mse'
-  config.data.source = f'folder:{_PHOTOS / "train"}'
-  config.data.validation = f'folder:{_PHOTOS / "validation"}'
+  config.data.source = f'folder:{files.PHOTOS / "train"}'
+  config.data.validation = f'folder:{files.PHOTOS / "validation"}'
   config.save_every = 500
   config.log_every = 50
   config.validate_every = 500

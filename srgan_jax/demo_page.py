@@ -12,7 +12,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from srgan_jax import SCALE, cli, pretrained
+from srgan_jax import SCALE, cli, files, pretrained
 from srgan_jax.convert import published
 from srgan_jax.imaging import opening, pictures, reading, writing
 from srgan_jax.upscaling import Upscaler, load
@@ -21,7 +21,6 @@ from srgan_jax.upscaling import Upscaler, load
 # whole.
 _SHOWN_SIDE = 4096
 _POLL = 0.5  # seconds between two reports of progress
-_EXAMPLES = pathlib.Path(__file__).parent / 'assets' / 'validation'
 # Choices of back-projection, and what `load` takes for them.
 _BACK_PROJECTION = {'as the model recommends': None, 'off': 0, 'on': 1}
 _load = functools.lru_cache(maxsize=8)(load)
@@ -109,7 +108,8 @@ def _add_choices(names: list[str], max_megapixels: float) -> list[Any]:
 
 def _add_examples(picture: Any) -> None:
   """Small pictures to click on, each of which then is the picture."""
-  paths = sorted(str(path) for path in _EXAMPLES.glob('*.png'))
+  examples = files.PHOTOS / 'validation'
+  paths = sorted(str(path) for path in examples.glob('*.png'))
   thumbnails = gr.Dataset(
     components=[gr.Image(visible=False)],
     samples=[[path] for path in paths],

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and where caches lie."""
+"""Files that are there whole or not at all, and where others lie."""
 
 from collections.abc import Iterator, Sequence
 import contextlib
@@ -16,6 +16,9 @@ from typing import Any, BinaryIO, cast
 import zlib
 
 Path = str | os.PathLike[str]
+
+# Those that ship, in train/ and validation/.
+PHOTOS = pathlib.Path(__file__).parent / 'assets'
 
 _BESIDE = '.srgan_jax.'  # what is being written, in a file beside its place
 _ORIGIN = 'user.srgan_jax.origin'  # an extended attribute

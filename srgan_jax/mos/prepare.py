@@ -161,8 +161,7 @@ def _examples(
 
 def _photos() -> list[pathlib.Path]:
   """Photos that come with the package and are of no benchmark."""
-  assets = pathlib.Path(srgan_jax.__file__).parent / 'assets'
-  folders = (assets / name for name in ('train', 'validation'))
+  folders = (files.PHOTOS / name for name in ('train', 'validation'))
   return [file for f in folders for file in benchmarks.list_images(f)]
 
 

@@ -17,7 +17,6 @@ difference over the length, exact things by how many values differ.
 """
 
 from collections.abc import Iterator, Sequence
-import pathlib
 import sys
 from typing import Any, NamedTuple
 
@@ -26,7 +25,7 @@ from jax.sharding import Mesh
 import numpy as np
 
 import srgan_jax
-from srgan_jax import cli, sharding
+from srgan_jax import cli, files, sharding
 from srgan_jax.data import batch, draw, loader
 from srgan_jax.imaging import reading
 from srgan_jax.speed import stand_ins
@@ -44,7 +43,7 @@ _LOSSES = ('loss', 'content', 'adversarial', 'discriminator_loss')
 _STABLE = {stages.PRETRAIN: 'loss', stages.GAN: 'discriminator_loss'}
 _LIMIT_BFLOAT16 = 0.05
 _GENERATORS = ('srresnet', 'srgan')
-_PHOTO = pathlib.Path(srgan_jax.__file__).parent / 'assets/validation/bee.png'
+_PHOTO = files.PHOTOS / 'validation' / 'bee.png'
 
 
 class Check(NamedTuple):

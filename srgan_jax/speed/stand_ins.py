@@ -10,8 +10,7 @@ import jax
 from jax.sharding import Mesh
 import numpy as np
 
-import srgan_jax
-from srgan_jax import sharding
+from srgan_jax import files, sharding
 from srgan_jax.data.loader import Cut, come_cut
 from srgan_jax.imaging import resize
 from srgan_jax.models import vgg
@@ -23,8 +22,7 @@ from srgan_jax.training.setup import Setup
 def use_photos(config: ConfigDict) -> None:
   """Has a config that names no source of its own take the shipped photos."""
   if config.data.source == config_files.load('default').data.source:
-    photos = pathlib.Path(srgan_jax.__file__).parent / 'assets' / 'train'
-    config.data.source = f'folder:{photos}'
+    config.data.source = f'folder:{files.PHOTOS / "train"}'
   config.data.validation = ''
 
 
