@@ -77,9 +77,7 @@ def export(model: str | pathlib.Path, output: pathlib.Path) -> dict[str, Any]:
     'output': pixels.format(s=SCALE),
     'producer': f'srgan_jax {srgan_jax.__version__}',
   }
-  data = writer.serialize(generator, variables, metadata)
-  with files.replacing(output) as beside:
-    beside.write_bytes(data)
+  files.write_bytes(output, writer.serialize(generator, variables, metadata))
   return metadata
 
 

@@ -103,6 +103,12 @@ def write_text(path: Path, text: str) -> None:
     beside.write_text(text, encoding='utf-8', errors='surrogateescape')
 
 
+def write_bytes(path: Path, data: bytes) -> None:
+  """Writes a file's bytes."""
+  with replacing(path) as beside:
+    beside.write_bytes(data)
+
+
 def digest(path: Path, algorithm: str = 'sha256') -> str:
   """A file's digest in hexadecimal digits."""
   with open(path, 'rb') as file:

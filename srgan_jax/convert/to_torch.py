@@ -51,8 +51,7 @@ def export(source: str, output: pathlib.Path) -> list[str]:
       'output_range': '[0, 1]',
       'training': json.dumps(metadata['training'], sort_keys=True),
     }
-    with files.replacing(output) as beside:
-      beside.write_bytes(safetensors.numpy.save(state, metadata=notes))
+    files.write_bytes(output, safetensors.numpy.save(state, metadata=notes))
   else:
     try:
       import torch
@@ -64,8 +63,7 @@ def export(source: str, output: pathlib.Path) -> list[str]:
     tensors = {name: torch.from_numpy(array) for name, array in state.items()}
     data = io.BytesIO()
     torch.save(tensors, data)  # which hides what a disk says
-    with files.replacing(output) as beside:
-      beside.write_bytes(data.getbuffer())
+    files.write_bytes(output, data.getvalue())
   return [
     f'{output}: {len(state)} tensors in the layout of {LORNATANG.name}',
     f'  {generator.blocks} blocks, {generator.channels} channels, '

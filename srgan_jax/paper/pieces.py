@@ -15,8 +15,7 @@ def split(path: pathlib.Path, folder: pathlib.Path, label: str) -> None:
     old.unlink()
   for number, piece in enumerate(pieces, 1):
     name = f'{label}-discriminator.{number}-of-{len(pieces)}.part'
-    with files.replacing(folder / name) as beside:
-      beside.write_bytes(piece)
+    files.write_bytes(folder / name, piece)
 
 
 def join(folder: pathlib.Path, label: str, path: pathlib.Path) -> None:

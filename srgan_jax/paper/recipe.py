@@ -208,8 +208,8 @@ class Recipe:
       )
       return
     _, metadata = weights.load(best, 'generator')
-    with files.replacing(self.output / f'{stage.label}.safetensors') as beside:
-      beside.write_bytes(best.read_bytes())
+    chosen = self.output / f'{stage.label}.safetensors'
+    files.write_bytes(chosen, best.read_bytes())
     if stage.name == stages.GAN:
       pieces.split(
         workdir / 'discriminator.safetensors', self.output, stage.label

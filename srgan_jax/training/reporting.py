@@ -239,8 +239,7 @@ def cut_metrics(path: pathlib.Path, stage: str, step: int) -> None:
       kept.append(line + b'\n')
   if foreign:
     logger.warning('%s: dropped damaged lines: %s', path, foreign)
-  with files.replacing(path) as beside:
-    beside.write_bytes(b''.join(kept))
+  files.write_bytes(path, b''.join(kept))
 
 
 def _place(line: bytes) -> tuple[int, int] | None:
