@@ -67,7 +67,7 @@ def export(model: str | pathlib.Path, output: pathlib.Path) -> dict[str, Any]:
   generator, variables, stated = weights.load_generator(path)
   module, pixels = _WRITERS[output.suffix]
   writer = importlib.import_module(f'srgan_jax.convert.{module}')
-  training = stated.get('training', {})
+  training = stated['training']
   metadata = {
     'label': str(training.get('label', path.stem)),
     'scale': SCALE,

@@ -75,7 +75,7 @@ def open_method(
   path = pretrained.find(model)
   generator, variables, metadata = upscaling.read_generator(model, strength)
   upscaler = upscaling.Upscaler(generator, variables, back_project=back_project)
-  training = metadata.get('training', {})
+  training = metadata['training']
   label = str(training.get('label', path.stem))
   name = name or label
   facts = [str(path)]
