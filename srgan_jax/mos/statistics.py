@@ -90,10 +90,10 @@ def mean_score(scores: np.ndarray) -> Mean:
 
   `scores` are float [rater, image], NaN where there is none, not all NaN.
   """
-  means = _row_means(scores)
-  means = means[~np.isnan(means)]
+  given = np.ma.masked_invalid(scores)
+  means = given.mean(1).compressed()
   mean, count = float(means.mean()), len(means)
-  ratings = int((~np.isnan(scores)).sum())
+  ratings = int(given.count())
   if count == 1:
     return Mean(mean, None, None, count, ratings)
   error = means.std(ddof=1) / np.sqrt(count)
@@ -115,11 +115,10 @@ def compare(scores: np.ndarray, pairing: str = 'raters') -> list[Comparison]:
   """
   found = []
   for first, second in itertools.combinations(range(scores.shape[2]), 2):
-    differences = scores[:, :, first] - scores[:, :, second]
+    given = np.ma.masked_invalid(scores[:, :, first] - scores[:, :, second])
     if pairing == 'raters':
-      differences = _row_means(differences)
-    differences = differences[~np.isnan(differences)]
-    if len(differences):
+      given = given.mean(1)
+    if len(differences := given.compressed()):
       mean = float(differences.mean())
       p = signed_rank(differences)
       found.append((first, second, mean, len(differences), p))
@@ -278,8 +277,3 @@ def _correlate(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     return float('nan'), float('nan')
   result = stats.pearsonr(x, y, alternative='greater')
   return float(result.statistic), float(result.pvalue)
-
-
-def _row_means(values: np.ndarray) -> np.ndarray:
-  """Means along the second axis of what is there; NaN of nothing."""
-  return np.ma.masked_invalid(values).mean(1).filled(np.nan)
