@@ -11,7 +11,7 @@ import contextlib
 import os
 import pathlib
 import secrets
-import shutil
+import tempfile
 
 import numpy as np
 from PIL import Image
@@ -204,11 +204,13 @@ def _made_whole(folder: pathlib.Path) -> Iterator[pathlib.Path]:
   files.require_folder(folder)
   if folder.exists() and any(folder.iterdir()):
     raise ValueError(f'{folder} holds something already: give another folder')
-  beside = folder.with_name(f'.{folder.name}.{os.getpid()}.tmp')
-  try:
-    with files.naming(folder):
-      (beside / IMAGES).mkdir(parents=True)
-      yield beside
-      os.replace(beside, folder)  # which is empty, or not there
-  finally:
-    shutil.rmtree(beside, ignore_errors=True)
+  with (
+    files.naming(folder),
+    tempfile.TemporaryDirectory(
+      dir=folder.parent, prefix='.study.', ignore_cleanup_errors=True
+    ) as staging,
+  ):
+    made = pathlib.Path(staging, 'study')
+    (made / IMAGES).mkdir(parents=True)
+    yield made
+    os.replace(made, folder)  # which is empty, or not there

@@ -170,6 +170,12 @@ def test_a_study_is_never_replaced(hr, finished, folder, tmp_path):
   assert study.load(tmp_path / 'empty').versions
 
 
+def test_a_study_may_have_the_longest_of_names(hr, finished, tmp_path):
+  output = tmp_path / ('s' * 255)
+  mos.main(arguments_of(hr, finished, output))
+  assert study.load(output).versions
+
+
 def test_a_broken_study_is_named(folder, tmp_path):
   with pytest.raises(ValueError, match='is no study'):
     study.load(tmp_path)
