@@ -227,17 +227,16 @@ def sigterm_as_ctrl_c() -> Iterator[None]:
   if threading.current_thread() is not threading.main_thread():
     yield
     return
-  names = ('SIGTERM', 'SIGHUP')  # Windows has no SIGHUP
-  numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-  previous = {number: signal.getsignal(number) for number in numbers}
-  for number in numbers:
-    if previous[number] is not signal.SIG_IGN:
-      signal.signal(number, interrupt)
+  previous = {}
+  for name in ('SIGTERM', 'SIGHUP'):
+    number = getattr(signal, name, None)  # Windows has no SIGHUP
+    if number and signal.getsignal(number) is not signal.SIG_IGN:
+      previous[number] = signal.signal(number, interrupt)
   try:
     yield
   finally:
-    for number in numbers:
-      signal.signal(number, previous[number])
+    for number, handler in previous.items():
+      signal.signal(number, handler)
 
 
 def print_any_name() -> None:
