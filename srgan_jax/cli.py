@@ -22,6 +22,9 @@ import srgan_jax
 
 STOPPED = 130  # the exit status of a command that Ctrl-C ended
 
+# What bad input, and a disk or a memory that is full, raise: one line says it.
+FAULTS = (ValueError, OSError, FloatingPointError, MemoryError)
+
 
 def parser(doc: str | None, prog: str | None = None) -> argparse.ArgumentParser:
   """A parser that shows a module's docstring as it is written.
@@ -91,7 +94,7 @@ def failing_in_a_line(
 
   Of a package that is missing, the line says how to install the `extra`.
   """
-  bad = (ValueError, OSError, ImportError, FloatingPointError, MemoryError)
+  bad = (*FAULTS, ImportError)
   try:
     yield
   except bad + more as error:

@@ -160,7 +160,7 @@ def _show(
     )
     text = ' '.join([text, *(f'Note: {note}.' for note in lr.notes)])
     yield (before, after), download(str(target)), _literal(text)
-  except (ValueError, OSError, MemoryError, FloatingPointError) as error:
+  except cli.FAULTS as error:
     line = _literal(cli.one_line(error))
     yield None, download(None), f'<span class="error">{line}</span>'
 

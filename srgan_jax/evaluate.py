@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
   cli.print_any_name()
   try:
     return int(_run(options))
-  except (ValueError, OSError, FloatingPointError, MemoryError) as error:
+  except cli.FAULTS as error:
     print(cli.visible(f'evaluate: {error}'), file=sys.stderr)
     return 1
 

@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
   try:
     with cli.sigterm_as_ctrl_c():
       count, notes = _upscale(options)
-  except (ValueError, OSError, FloatingPointError, MemoryError) as error:
+  except cli.FAULTS as error:
     _say(cli.one_line(error))
     return 1
   except KeyboardInterrupt:

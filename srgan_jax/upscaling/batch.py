@@ -188,7 +188,7 @@ class Batch:
     """Turns an error into one line, and the job's failure."""
     try:
       yield
-    except (ValueError, OSError, FloatingPointError, MemoryError) as error:
+    except cli.FAULTS as error:
       why = cli.one_line(error)
       if isinstance(error, OSError) and error.strerror:
         why = f'{job.target}: {error.strerror}'
