@@ -22,7 +22,7 @@ import numpy as np
 from srgan_jax import cli, files, weights
 from srgan_jax.convert import downloads
 from srgan_jax.convert.readers import torch_files
-from srgan_jax.evaluation import dists
+from srgan_jax.models import vgg
 
 _NIQE = 'basicsr/metrics/niqe_pris_params.npz'
 _DISTS = 'DISTS_pytorch/weights.pt'
@@ -53,7 +53,7 @@ def convert(
     if (
       network.depth != 16
       or 'conv5_3' not in network.params
-      or network.preprocessing != dists.PREPROCESSING
+      or network.preprocessing != vgg.TORCHVISION
     ):
       raise ValueError(f"{vgg_file}: not torchvision's VGG16 up to conv5_3")
     tensors['params'] = network.params

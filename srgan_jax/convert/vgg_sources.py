@@ -172,12 +172,7 @@ def _from_state(state: opening.Arrays) -> Params:
 
 
 TORCHVISION = Convention(
-  preprocessing=vgg.Preprocessing(
-    channel_order='rgb',
-    value_range=(0, 1),
-    mean=(0.485, 0.456, 0.406),
-    std=(0.229, 0.224, 0.225),
-  ),
+  preprocessing=vgg.TORCHVISION,
   # docs/weights.md has the measurements.
   feature_scale={16: {'conv5_3': 0.4}, 19: {'conv5_4': 0.4}},
   feature_scale_reason={

@@ -220,6 +220,15 @@ class Preprocessing:
     return (pixels - mean) / std
 
 
+# Of torchvision's networks, by ImageNet's mean and deviation.
+TORCHVISION = Preprocessing(
+  channel_order='rgb',
+  value_range=(0, 1),
+  mean=(0.485, 0.456, 0.406),
+  std=(0.229, 0.224, 0.225),
+)
+
+
 @struct.dataclass
 class PerceptualNetwork:
   """A VGG with its weights and the convention that they were trained in.

@@ -13,7 +13,6 @@ import numpy as np
 import srgan_jax
 from srgan_jax import sharding
 from srgan_jax.data.loader import Cut, come_cut
-from srgan_jax.evaluation import dists
 from srgan_jax.imaging import resize
 from srgan_jax.models import vgg
 from srgan_jax.training import config_files, stages
@@ -82,7 +81,7 @@ def random_vgg(config: ConfigDict) -> vgg.PerceptualNetwork | None:
   return vgg.PerceptualNetwork(
     params=params,
     depth=19,
-    preprocessing=dists.PREPROCESSING,
+    preprocessing=vgg.TORCHVISION,
     feature_scale=tuple((layer, 1.0) for layer in params),
     source='random',
   )
