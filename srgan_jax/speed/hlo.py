@@ -107,7 +107,7 @@ def parse(text: str) -> tuple[dict[str, Computation], str]:
   computations: dict[str, Computation] = {}
   entry, current = '', None
   for line in text.splitlines():
-    if (head := _COMPUTATION.match(line)) and ' = ' not in line.split('(')[0]:
+    if head := _COMPUTATION.match(line):
       current = computations.setdefault(head['name'], {})
       entry = head['name'] if head['entry'] else entry
     elif current is not None and (found := _INSTRUCTION.match(line)):
