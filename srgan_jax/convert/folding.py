@@ -60,8 +60,8 @@ class Network:
 
 def from_state(
   state: Mapping[str, np.ndarray],
-  input_range: layouts.Range | None = None,
-  output_range: layouts.Range | None = None,
+  input_range: layouts.Range | None,
+  output_range: layouts.Range | None,
 ) -> Network:
   """A generator from a PyTorch state dict, arrays by name.
 
@@ -108,8 +108,8 @@ def from_state(
 
 def from_keras(
   found: list[tuple[str, Arrays]],
-  input_range: layouts.Range | None = None,
-  output_range: layouts.Range | None = None,
+  input_range: layouts.Range | None,
+  output_range: layouts.Range | None,
 ) -> Network:
   """The generator or discriminator of krasserm, from layers in their order.
 

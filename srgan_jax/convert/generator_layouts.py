@@ -180,7 +180,7 @@ LAYOUTS = (
 )
 KRASSERM = 'krasserm/super-resolution (Keras)'
 KRASSERM_CONVENTION = Convention('unit', 'signed', tanh=True)
-KNOWN = tuple(dict.fromkeys([KRASSERM, *(layout.name for layout in LAYOUTS)]))
+KNOWN = (KRASSERM, *(layout.name for layout in LAYOUTS))
 
 # Their names of a layer's arrays, and ours.
 TORCH_PARTS = {
