@@ -18,8 +18,7 @@ _BYTES |= {'s32': 4, 'u32': 4, 'f32': 4, 's64': 8, 'u64': 8, 'f64': 8}
 _FREE = {
   'parameter', 'constant', 'tuple', 'get-tuple-element', 'bitcast', 'iota',
   'after-all', 'opt-barrier', 'copy-done', 'all-reduce-done', 'async-done',
-  'partition-id', 'replica-id', 'while', 'conditional', 'call',
-  'fusion-done',
+  'partition-id', 'replica-id', 'fusion-done',
 }  # fmt: skip
 _READS_A_PART = {'slice', 'dynamic-slice', 'gather'}
 
