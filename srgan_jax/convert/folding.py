@@ -29,7 +29,7 @@ import numpy as np
 
 from srgan_jax.convert import generator_layouts as layouts
 from srgan_jax.convert.generator_layouts import kind_of
-from srgan_jax.models import epilogues
+from srgan_jax.models import epilogues, folded
 from srgan_jax.models.generator import Generator
 from srgan_jax.weights import architecture
 
@@ -60,8 +60,8 @@ class Network:
 
 def from_state(
   state: Mapping[str, np.ndarray],
-  input_range: layouts.Range | None = None,
-  output_range: layouts.Range | None = None,
+  input_range: layouts.Range | None,
+  output_range: layouts.Range | None,
 ) -> Network:
   """A generator from a PyTorch state dict, arrays by name.
 
@@ -108,8 +108,8 @@ def from_state(
 
 def from_keras(
   found: list[tuple[str, Arrays]],
-  input_range: layouts.Range | None = None,
-  output_range: layouts.Range | None = None,
+  input_range: layouts.Range | None,
+  output_range: layouts.Range | None,
 ) -> Network:
   """The generator or discriminator of krasserm, from layers in their order.
 
@@ -237,14 +237,12 @@ def _assemble(
     if kind_of(slot) != 'norm':
       continue
     norm = tensors[slot]
-    conv = tensors[slot.replace('norm', 'conv')]
+    normed = slot.replace('norm', 'conv')
+    conv = tensors[normed]
     norm['mean'] = norm['mean'] - conv.pop('bias', 0)
     norm['var'] = norm['var'] + (epsilon - _EPSILON)
     if slot.startswith('upsample'):
-      factor = norm['scale'] / np.sqrt(norm['var'] + _EPSILON)
-      conv['kernel'] = conv['kernel'] * factor
-      conv['bias'] = norm['bias'] - norm['mean'] * factor
-      del tensors[slot]
+      tensors[normed] = folded.absorb_norm(conv, tensors.pop(slot))
   mean, deviation = layouts.INPUT_RANGES[convention.input_range]
   conv_in = tensors['conv_in']
   conv_in['kernel'] = conv_in['kernel'] / np.reshape(deviation, (3, 1))

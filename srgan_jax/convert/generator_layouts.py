@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import dataclasses
 from typing import Literal
 
+from srgan_jax.models import vgg
+
 Range = Literal['unit', 'signed', 'imagenet']
 
 Triple = tuple[float, float, float]
@@ -16,7 +18,7 @@ Triple = tuple[float, float, float]
 INPUT_RANGES: dict[Range, tuple[Triple, Triple]] = {
   'unit': ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
   'signed': ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-  'imagenet': ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+  'imagenet': (vgg.TORCHVISION.mean, vgg.TORCHVISION.std),
 }
 OUTPUT_RANGES: tuple[Range, ...] = ('unit', 'signed')
 
@@ -178,7 +180,7 @@ LAYOUTS = (
 )
 KRASSERM = 'krasserm/super-resolution (Keras)'
 KRASSERM_CONVENTION = Convention('unit', 'signed', tanh=True)
-KNOWN = tuple(dict.fromkeys([KRASSERM, *(layout.name for layout in LAYOUTS)]))
+KNOWN = (KRASSERM, *(layout.name for layout in LAYOUTS))
 
 # Their names of a layer's arrays, and ours.
 TORCH_PARTS = {

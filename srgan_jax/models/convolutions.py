@@ -187,12 +187,6 @@ def strided_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
   return plain(x, kernel, stride=2)
 
 
-def _strided_conv_forward(
-  x: jax.Array, kernel: jax.Array
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-  return strided_conv(x, kernel), (x, kernel)
-
-
 def _strided_conv_backward(
   inputs: tuple[jax.Array, jax.Array], gradient: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
@@ -206,7 +200,10 @@ def _strided_conv_backward(
   return by_x, by_kernel
 
 
-strided_conv.defvjp(_strided_conv_forward, _strided_conv_backward)
+strided_conv.defvjp(
+  lambda x, kernel: (strided_conv(x, kernel), (x, kernel)),
+  _strided_conv_backward,
+)
 
 
 def _by_phases(x: jax.Array, kernel: jax.Array) -> jax.Array:

@@ -149,28 +149,21 @@ def _normalize(
   return _normalize_forward(leak, slopes, count, *arguments)[0]
 
 
-def _normalized(
+def _normalize_forward(
+  leak: float | None,
+  slopes: jax.Array | None,
   count: int | None,
   x: jax.Array,
   first: jax.Array,
   second: jax.Array,
   scale: jax.Array,
   bias: jax.Array,
-) -> jax.Array:
-  mean, variance = _statistics(count, first, second)
-  return (x - mean) * (scale * jax.lax.rsqrt(variance + EPSILON)) + bias
-
-
-def _normalize_forward(
-  leak: float | None,
-  slopes: jax.Array | None,
-  count: int | None,
-  *arguments: jax.Array,
 ) -> tuple[jax.Array, tuple]:
-  y = _normalized(count, *arguments)
+  mean, variance = _statistics(count, first, second)
+  y = (x - mean) * (scale * jax.lax.rsqrt(variance + EPSILON)) + bias
   is_positive = None if leak == 1 else y >= 0
-  y = _activate(leak, slopes, is_positive, y)
-  return y, (slopes, is_positive, *arguments)
+  kept = slopes, is_positive, x, first, second, scale, bias
+  return _activate(leak, slopes, is_positive, y), kept
 
 
 def _anew(*arrays: jax.Array) -> tuple[jax.Array, ...]:
@@ -246,12 +239,6 @@ def _add_bias(
   return _activate(leak, slopes, y >= 0, y).astype(x.dtype)
 
 
-def _add_bias_forward(
-  leak: float | None, *arguments: Any
-) -> tuple[jax.Array, tuple]:
-  return _add_bias(leak, *arguments), arguments
-
-
 def _add_bias_backward(
   leak: float | None, kept: tuple, gradient: jax.Array
 ) -> tuple[jax.Array | None, ...]:
@@ -266,7 +253,10 @@ def _add_bias_backward(
   return by_slopes, by_x, by_bias
 
 
-_add_bias.defvjp(_add_bias_forward, _add_bias_backward)
+_add_bias.defvjp(
+  lambda leak, *arguments: (_add_bias(leak, *arguments), arguments),
+  _add_bias_backward,
+)
 
 
 def _leak(

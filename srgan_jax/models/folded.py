@@ -89,11 +89,16 @@ def fold(generator: Generator, variables: Any) -> Params:
 
 def _with_norm(params: Params, stats: Params, name: int | str) -> Params:
   """The convolution conv_NAME with norm_NAME behind it, as one."""
-  norm, running = params[f'norm_{name}'], stats[f'norm_{name}']
-  factor = norm['scale'] / np.sqrt(running['var'] + epilogues.EPSILON)
+  norm = {**params[f'norm_{name}'], **stats[f'norm_{name}']}
+  return absorb_norm(params[f'conv_{name}'], norm)
+
+
+def absorb_norm(conv: Params, norm: Params) -> Params:
+  """A convolution without bias and the BN behind it, as one with a bias."""
+  factor = norm['scale'] / np.sqrt(norm['var'] + epilogues.EPSILON)
   return {
-    'kernel': params[f'conv_{name}']['kernel'] * factor,
-    'bias': norm['bias'] - running['mean'] * factor,
+    'kernel': conv['kernel'] * factor,
+    'bias': norm['bias'] - norm['mean'] * factor,
   }
 
 
@@ -221,5 +226,5 @@ def _shuffle(x: jax.Array) -> jax.Array:
 def _shuffled(x: np.ndarray, axis: int = -1) -> np.ndarray:
   """An axis from PyTorch's order (C, row, column) to `_shuffle`'s."""
   x = np.moveaxis(x, axis, -1)
-  split = x.reshape(*x.shape[:-1], -1, 2, 2)
-  return np.moveaxis(np.moveaxis(split, -3, -1).reshape(x.shape), -1, axis)
+  split = x.reshape(*x.shape[:-1], -1, 4).swapaxes(-1, -2)
+  return np.moveaxis(split.reshape(x.shape), -1, axis)

@@ -18,8 +18,7 @@ _BYTES |= {'s32': 4, 'u32': 4, 'f32': 4, 's64': 8, 'u64': 8, 'f64': 8}
 _FREE = {
   'parameter', 'constant', 'tuple', 'get-tuple-element', 'bitcast', 'iota',
   'after-all', 'opt-barrier', 'copy-done', 'all-reduce-done', 'async-done',
-  'partition-id', 'replica-id', 'while', 'conditional', 'call',
-  'fusion-done',
+  'partition-id', 'replica-id', 'fusion-done',
 }  # fmt: skip
 _READS_A_PART = {'slice', 'dynamic-slice', 'gather'}
 
@@ -107,7 +106,7 @@ def parse(text: str) -> tuple[dict[str, Computation], str]:
   computations: dict[str, Computation] = {}
   entry, current = '', None
   for line in text.splitlines():
-    if (head := _COMPUTATION.match(line)) and ' = ' not in line.split('(')[0]:
+    if head := _COMPUTATION.match(line):
       current = computations.setdefault(head['name'], {})
       entry = head['name'] if head['entry'] else entry
     elif current is not None and (found := _INSTRUCTION.match(line)):

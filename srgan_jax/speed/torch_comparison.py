@@ -34,6 +34,7 @@ from srgan_jax import files
 from srgan_jax.speed import stand_ins
 from srgan_jax.speed.timed_calls import Synthetic, TimedCalls
 from srgan_jax.speed.torch_sides import Trainer
+from srgan_jax.training import stages
 from srgan_jax.training.config_files import ConfigDict
 from srgan_jax.training.setup import Setup
 
@@ -116,7 +117,7 @@ def time_in_turns(
 
 def time_stage(
   setup: Setup,
-  index: int,
+  stage: stages.Stage,
   loader: Synthetic,
   *,
   device: str,
@@ -131,7 +132,6 @@ def time_stage(
   Raises:
     ValueError: one line: no variant of PyTorch runs.
   """
-  stage = setup.stages[index]
   sides: dict[str, Any] = {'ours': TimedCalls(setup, stage, loader)}
   warm_up(sides['ours'])
   for variant in variants:
@@ -206,7 +206,7 @@ def report(
   exact = Setup(config, perceptual)
   loader = Synthetic(config)
   results = []
-  for index, stage in enumerate(exact.stages):
+  for stage in exact.stages:
     if stage.name not in stage_names:
       continue
     differences = compare(
@@ -217,7 +217,7 @@ def report(
     )
     record = time_stage(
       setup,
-      index,
+      setup.stage(stage.name),
       loader,
       device=device,
       variants=variants,

@@ -47,15 +47,15 @@ class Trainer:
     self.generator, self.discriminator, self.features = _make_networks(
       setup, stage, exact
     )
-    self.networks = [
+    networks = [
       network
       for network in (self.generator, self.discriminator, self.features)
       if network is not None
     ]
-    for network in self.networks:
+    for network in networks:
       network.to(device)
     if variant != 'eager':
-      for network in self.networks:
+      for network in networks:
         network.to(memory_format=torch.channels_last)
       self.lr, self.hr = (
         x.to(memory_format=torch.channels_last) for x in (self.lr, self.hr)
@@ -71,7 +71,7 @@ class Trainer:
       if network is not None
     ]
     if variant in ('compile', 'graphs'):
-      for network in self.networks:
+      for network in networks:
         network.compile()
     self._graph: Any = None
     self._losses: dict[str, torch.Tensor] = {}

@@ -86,7 +86,7 @@ def make_discriminator(architecture: Mapping[str, Any]) -> Discriminator:
 def find_fault(
   network: Generator | Discriminator,
   flat: Mapping[str, Any],
-  image_size: int = 8,
+  image_size: int,
 ) -> str | None:
   """What keeps arrays by name, 'params/conv_in/kernel', from being a network's.
 

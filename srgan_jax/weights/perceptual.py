@@ -46,12 +46,14 @@ def save_vgg(
     ValueError: where the parameters are not those of the depth, or a value is
       too large for the dtype.
   """
-  if fault := find_vgg_fault(network.depth, {'params': network.params}):
+  tensors = {'params': network.params}
+  flat = traverse_util.flatten_dict(tensors, sep='/')
+  if fault := find_vgg_fault(network.depth, flat):
     raise ValueError(f'{path}: {fault}')
   container.save(
     path,
     'vgg',
-    {'params': network.params},
+    tensors,
     {
       'architecture': {'depth': network.depth},
       'preprocessing': dataclasses.asdict(network.preprocessing),
@@ -99,9 +101,7 @@ def _find_file_fault(
   except (TypeError, ValueError, OverflowError) as error:
     return f'has a wrong preprocessing: {error}'
   depth = metadata['architecture'].get('depth')
-  if fault := find_vgg_fault(
-    depth, traverse_util.unflatten_dict(shapes, sep='/')
-  ):
+  if fault := find_vgg_fault(depth, shapes):
     return fault
   for layer, scale in metadata['feature_scale'].items():
     if (
@@ -113,14 +113,13 @@ def _find_file_fault(
   return None
 
 
-def find_vgg_fault(depth: Any, variables: Any) -> str | None:
-  """What keeps variables from being those of a VGG of that depth, if anything.
+def find_vgg_fault(depth: Any, flat: Mapping[str, Any]) -> str | None:
+  """What keeps arrays by name, 'params/conv1_1/kernel', from being a VGG's.
 
   A VGG may end early, at any layer, but has every tensor up to there.
   """
   if type(depth) is not int or depth not in vgg.LAYERS:
     return f'is a VGG of depth {depth!r}, not 16 or 19'
-  flat = traverse_util.flatten_dict(variables, sep='/')
   present = {name.split('/')[1] for name in flat if name.count('/') == 2}
   last = max(
     (name for name in vgg.LAYERS[depth] if name in present),

