@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 from PIL import Image, features
 
-from srgan_jax.imaging import alpha, boxes, iptc, png, tiff_writing, xmp
+from srgan_jax.imaging import alpha, boxes, exif, iptc, png, tiff_writing, xmp
 from srgan_jax.imaging.colour_tags import gray_profile
 from srgan_jax.imaging.pictures import Picture
 from srgan_jax.imaging.reading import to_8_bit
@@ -164,7 +164,8 @@ def _write_png(picture: Picture, file: BinaryIO) -> None:
     chunks.append(png.aspect_chunk(picture.aspect))
   chunks += picture.texts
   if picture.exif:
-    chunks.append(png.Chunk(b'eXIf', picture.exif.removeprefix(b'Exif\0\0')))
+    block = picture.exif.removeprefix(exif.PREFIX)
+    chunks.append(png.Chunk(b'eXIf', block))
   if picture.xmp:
     chunks.append(png.text_chunk(png.XMP, picture.xmp))
   if picture.iptc:
@@ -263,8 +264,8 @@ def _without_place(picture: Picture, form: str) -> list[str]:
 
 
 def _keywords(texts: Iterable[png.Chunk]) -> str:
-  keys = [c.data.partition(b'\0')[0].decode('latin-1') for c in texts]
-  return f'its text ({", ".join(dict.fromkeys(keys))})' if keys else ''
+  keys = dict.fromkeys(map(png.keyword_of, texts))
+  return f'its text ({", ".join(keys)})' if keys else ''
 
 
 def _image(pixels: np.ndarray) -> Image.Image:
