@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from srgan_jax import files
+from srgan_jax.imaging import alpha
 
 SIGNATURE = b'\x89PNG\r\n\x1a\n'
 
@@ -221,9 +222,7 @@ def read_deep(stream: BinaryIO) -> np.ndarray:
   # Pillow compares a transparent colour by its high bytes.
   transparent = image.info.get('transparency')
   if isinstance(transparent, tuple) and values.shape[-1] == 3:
-    is_key = (values == np.array(transparent)).all(axis=2)
-    opacity = np.where(is_key, 0, 65535).astype(np.uint16)
-    values = np.concatenate([values, opacity[..., None]], axis=2)
+    values = alpha.of_key(values, transparent)
   return values
 
 
