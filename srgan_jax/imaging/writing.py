@@ -106,7 +106,7 @@ def write(
     pixels = alpha.over_white(pixels)
   profile = _profile(picture, form)
   if form in ('WEBP', 'AVIF') and channels < 3:
-    pixels = _to_rgb(pixels)
+    pixels = np.take(pixels, [0, 0, 0, 1][: channels + 2], axis=2)
     if profile and profile[16:20] == b'GRAY':
       # The colours of a gray profile are not those of RGB.
       notes.append('its ICC profile is of gray: dropped')
@@ -292,12 +292,3 @@ def to_image(picture: Picture) -> Image.Image:
     xmp=picture.xmp,
   )
   return image
-
-
-def _to_rgb(pixels: np.ndarray) -> np.ndarray:
-  """Repeats gray, with or without alpha, to RGB; colour as it is."""
-  if pixels.shape[-1] > 2:
-    return pixels
-  return np.concatenate(
-    [pixels[..., :1].repeat(3, axis=2), pixels[..., 1:]], axis=2
-  )
