@@ -246,17 +246,13 @@ class Upscaler:
       raise ValueError(
         'inside jit an image has 1 or 3 channels: upscale alpha outside'
       )
-    batch = jnp.broadcast_to(
-      color.to_unit(image.reshape(_batch_shape(image))),
-      (*_batch_shape(image)[:3], 3),
-    )
+    *shape, channels = _batch_shape(image)
+    lr = color.to_unit(image.reshape(*shape, channels))
+    lr = jnp.broadcast_to(lr, (*shape, 3))
     generator = self._fast if image.dtype == jnp.uint8 else self._generator
-    with jax.numpy_rank_promotion('allow'):
-      sr = folded.upscale(generator, self._params, batch)
-    if self._back_project:
-      sr = back_projection.back_project(sr, batch, None, self._back_project)
-    is_gray = image.ndim == 2 or image.shape[-1] == 1
-    sr = color.from_signed(color.to_gray(sr) if is_gray else sr, image.dtype)
+    network = _network(generator, 1, self._back_project, lr.shape)
+    finish = _finish(image.dtype.name, channels == 1, lr.shape)
+    sr, _ = finish(network(self._params, lr, None))
     return sr.reshape(_upscaled_shape(image))
 
 
@@ -266,7 +262,7 @@ def _network(
 ) -> Callable[..., jax.Array]:
   """Compiles network and back-projection for LR buffers of one shape."""
 
-  def run(params: Any, lr: jax.Array, sizes: jax.Array) -> jax.Array:
+  def run(params: Any, lr: jax.Array, sizes: jax.Array | None) -> jax.Array:
     with jax.numpy_rank_promotion('allow'):
       sr = folded.upscale(generator, params, lr, sizes, strips)
     if back_project:
