@@ -280,9 +280,10 @@ def _finish(
   """Compiles the step from output to pixels, and whether it is finite."""
 
   def run(sr: jax.Array) -> tuple[jax.Array, jax.Array]:
+    is_finite = jnp.isfinite(sr).all()  # not of grays, which are clipped
     if is_gray:
       sr = color.to_gray(sr)
-    return color.from_signed(sr, np.dtype(dtype)), jnp.isfinite(sr).all()
+    return color.from_signed(sr, np.dtype(dtype)), is_finite
 
   del shape
   return jax.jit(run)
