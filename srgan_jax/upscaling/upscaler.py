@@ -33,6 +33,12 @@ _IN_FLIGHT = 2  # calls: the device computes one while the host has the other
 _PROGRAMS = 32  # that are kept; one of the paper's size takes some 6 MB
 _MOST_STEPS = 100  # of back-projection
 _SLACK = 0.01  # outside [0, 1], from filters that overshoot
+# Images of each rank as [N, H, W, C], and back.
+_BATCHING: dict[int, tuple[Any, Any]] = {
+  2: (np.s_[None, ..., None], np.s_[0, ..., 0]),
+  3: (np.s_[None], np.s_[0]),
+  4: (np.s_[:], np.s_[:]),
+}
 
 
 class Upscaler:
@@ -168,9 +174,9 @@ class Upscaler:
       return self._traced(image)
     array = np.asarray(image)
     _check_values(array)
-    result = self._upscale(
-      array.reshape(_batch_shape(array)), progress or (lambda pixels: None)
-    ).reshape(_upscaled_shape(array))
+    there, back = _BATCHING[array.ndim]
+    progress = progress or (lambda pixels: None)
+    result = self._upscale(array[there], progress)[back]
     return jnp.asarray(result) if isinstance(image, jax.Array) else result
 
   def _upscale(self, images: np.ndarray, progress: Progress) -> np.ndarray:
@@ -246,14 +252,15 @@ class Upscaler:
       raise ValueError(
         'inside jit an image has 1 or 3 channels: upscale alpha outside'
       )
-    *shape, channels = _batch_shape(image)
-    lr = color.to_unit(image.reshape(*shape, channels))
-    lr = jnp.broadcast_to(lr, (*shape, 3))
+    there, back = _BATCHING[image.ndim]
+    batch = image[there]
+    *shape, channels = batch.shape
+    lr = jnp.broadcast_to(color.to_unit(batch), (*shape, 3))
     generator = self._fast if image.dtype == jnp.uint8 else self._generator
     network = _network(generator, 1, self._back_project, lr.shape)
     finish = _finish(image.dtype.name, channels == 1, lr.shape)
     sr, _ = finish(network(self._params, lr, None))
-    return sr.reshape(_upscaled_shape(image))
+    return sr[back]
 
 
 @functools.lru_cache(maxsize=_PROGRAMS)
@@ -319,20 +326,6 @@ def _check_values(image: np.ndarray) -> None:
     raise ValueError(
       f'a float image must be in [0, 1], not from {low:g} to {high:g}'
     )
-
-
-def _batch_shape(image: Any) -> tuple[int, ...]:
-  """[N, H, W, C] for an image of any rank."""
-  if image.ndim == 4:
-    return tuple(image.shape)
-  return (1, *image.shape, 1)[: 4 if image.ndim == 3 else None]
-
-
-def _upscaled_shape(image: Any) -> tuple[int, ...]:
-  shape = list(image.shape)
-  for axis in (0, 1) if image.ndim < 4 else (1, 2):
-    shape[axis] *= SCALE
-  return tuple(shape)
 
 
 def _is_out_of_memory(error: Exception) -> bool:
