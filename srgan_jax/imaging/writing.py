@@ -124,7 +124,7 @@ def write(
   if form == 'TIFF':
     tiff_writing.write(picture, file)
   elif form == 'BMP':
-    _image(pixels).save(file, form, **_given(dpi=picture.dpi))
+    image_of(pixels).save(file, form, **_given(dpi=picture.dpi))
   else:
     _write_modern(picture, file, form, quality)
   return notes + _without_place(picture, form)
@@ -176,7 +176,7 @@ def _write_png(picture: Picture, file: BinaryIO) -> None:
   if pixels.dtype == np.uint16 and pixels.shape[-1] > 1:
     png.write_deep(file, pixels, chunks)
   else:
-    _image(pixels).save(cast(BinaryIO, png.Inserting(file, chunks)), 'PNG')
+    image_of(pixels).save(cast(BinaryIO, png.Inserting(file, chunks)), 'PNG')
 
 
 def _utf8(text: bytes) -> bytes:
@@ -216,7 +216,7 @@ def _write_jpeg(picture: Picture, file: BinaryIO, quality: int) -> list[str]:
   if lost := _keywords(c for c in picture.texts if c not in as_comments):
     notes.append(f'JPEG has no place for {lost}')
   subsampling = 0 if quality >= 90 else 2
-  _image(picture.pixels).save(
+  image_of(picture.pixels).save(
     file, 'JPEG', quality=quality, subsampling=subsampling, extra=extra,
     **options,
   )  # fmt: skip
@@ -238,7 +238,7 @@ def _write_modern(
     options['lossless'] = True
   else:
     options['quality'] = quality or _QUALITY[form]
-  image = _image(picture.pixels)
+  image = image_of(picture.pixels)
   tags = picture.colour_tags
   if form == 'AVIF' and tags and tags.cicp and not picture.icc_profile:
     encoded = io.BytesIO()
@@ -268,7 +268,8 @@ def _keywords(texts: Iterable[png.Chunk]) -> str:
   return f'its text ({", ".join(keys)})' if keys else ''
 
 
-def _image(pixels: np.ndarray) -> Image.Image:
+def image_of(pixels: np.ndarray) -> Image.Image:
+  """A Pillow image of uint8 [H, W, C], or of uint16 [H, W, 1]."""
   return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
@@ -284,7 +285,7 @@ def to_image(picture: Picture) -> Image.Image:
   are rounded to 8.
   """
   pixels = picture.pixels
-  image = _image(to_8_bit(pixels) if pixels.shape[-1] > 1 else pixels)
+  image = image_of(to_8_bit(pixels) if pixels.shape[-1] > 1 else pixels)
   image.info |= _given(
     icc_profile=_profile(picture, ''),
     exif=picture.exif,
