@@ -18,7 +18,14 @@ from srgan_jax.imaging import (
   tiff_writing,
   writing,
 )
-from tests.support.image_files import deep, encode, noise, read, with_chunks
+from tests.support.image_files import (
+  deep,
+  encode,
+  noise,
+  read,
+  tiff,
+  with_chunks,
+)
 
 ARTIST = 'Jörg Größe 写真'.encode()
 RECORDS = b'\x1c\x02\x19\x00\x07holiday\x1c\x02\x00\x00\x02\x00\x04'
@@ -325,28 +332,20 @@ def test_text_behind_the_pixels_of_a_deep_png_is_kept():
   info = PngImagePlugin.PngInfo()
   info.add_text('parameters', 'Steps: 40')
   text = png.Chunk(b'tEXt', b'parameters\0Steps: 40')
-  stream = io.BytesIO()
-  png.write_deep(stream, deep(8, 8, 3))
-  data = stream.getvalue()
+  data, _ = write(pictures.Picture(deep(8, 8, 3)), 'PNG')
   picture = read(data[:-12] + png.encode_chunk(text) + data[-12:])
   again, _ = png.split(io.BytesIO(write(picture, 'PNG')[0]))
   assert again.texts() == [('parameters', text)]
 
 
 def test_a_microscopes_plan_is_not_copied():
-  tifffile = pytest.importorskip('tifffile')
   for options, notes in (({'ome': True}, 1), ({'imagej': True}, 1), ({}, 0)):
-    stream = io.BytesIO()
-    tifffile.imwrite(stream, deep(8, 9), **options)
-    picture = read(stream.getvalue())
+    picture = read(tiff(deep(8, 9), **options))
     assert len(picture.notes) == notes
     with Image.open(io.BytesIO(write(picture, 'TIFF')[0])) as image:
       assert ExifTags.Base.ImageDescription not in image.tag_v2
-  stream = io.BytesIO()
-  tifffile.imwrite(stream, deep(8, 9), description='a cat', metadata=None)
-  with Image.open(
-    io.BytesIO(write(read(stream.getvalue()), 'TIFF')[0])
-  ) as image:
+  picture = read(tiff(deep(8, 9), description='a cat', metadata=None))
+  with Image.open(io.BytesIO(write(picture, 'TIFF')[0])) as image:
     assert image.tag_v2[ExifTags.Base.ImageDescription] == 'a cat'
 
 
