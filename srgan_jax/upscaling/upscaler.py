@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from srgan_jax import SCALE
+from srgan_jax import SCALE, runtime
 from srgan_jax.imaging import color, pictures, writing
 from srgan_jax.models import folded
 from srgan_jax.models.generator import Generator
@@ -194,7 +194,7 @@ class Upscaler:
             reported = done
         return cut.result
       except (jax.errors.JaxRuntimeError, MemoryError) as error:
-        if not _is_out_of_memory(error):
+        if not runtime.is_out_of_memory(error):
           raise
         failure = error
       if self._tile != 'auto':
@@ -326,12 +326,3 @@ def _check_values(image: np.ndarray) -> None:
     raise ValueError(
       f'a float image must be in [0, 1], not from {low:g} to {high:g}'
     )
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-  text = str(error).lower()
-  return (
-    isinstance(error, MemoryError)
-    or 'resource_exhausted' in text
-    or 'out of memory' in text
-  )
