@@ -211,7 +211,8 @@ def _losses(given: PixelFormat, kept: PixelFormat) -> list[str]:
   if given.is_rgb and not kept.is_rgb:
     lost.append('RGB becomes YUV')
   if any(a > b for a, b in zip(given.chroma, kept.chroma, strict=True)):
-    names = [_CHROMA.get(size, 'chroma') for size in (given[3], kept[3])]
+    sizes = given.chroma, kept.chroma
+    names = [_CHROMA.get(size, 'chroma') for size in sizes]
     lost.append(f'{names[0]} becomes {names[1]}')
   return lost
 
