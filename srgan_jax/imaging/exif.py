@@ -129,8 +129,7 @@ def of_tiff(
   if not (kept := _without(found, dropped)):
     return None, notes
   form = form._replace(is_big=False)
-  block = ifd.beginning(form, 8) + ifd.build(form, kept, 8)
-  return PREFIX + block, notes
+  return PREFIX + ifd.block(form, kept), notes
 
 
 def _without(found: ifd.Directory, dropped: set[int]) -> ifd.Directory:

@@ -63,13 +63,13 @@ def block(order: str = '>') -> bytes:
       2: ifd.Field(5, 3, struct.pack(order + '6I', 52, 1, 31, 1, 25, 2), order),
     },
   }
-  return exif.PREFIX + ifd.beginning(form, 8) + ifd.build(form, fields, 8)
+  return exif.PREFIX + ifd.block(form, fields)
 
 
 def turned_block() -> bytes:
   fields = {exif.ORIENTATION: ifd.of_numbers(3, 6)}
   form = ifd.Form('<', False)
-  return exif.PREFIX + ifd.beginning(form, 8) + ifd.build(form, fields, 8)
+  return exif.PREFIX + ifd.block(form, fields)
 
 
 def write(picture: pictures.Picture, form: str, **options):
@@ -110,7 +110,7 @@ def test_exif_passes_byte_for_byte(source, target, order):
 def test_text_of_exif_3_is_kept():
   form = ifd.Form('<', False)
   fields = {0x13B: ifd.Field(129, len(ARTIST) + 1, ARTIST + b'\0')}
-  source = exif.PREFIX + ifd.beginning(form, 8) + ifd.build(form, fields, 8)
+  source = exif.PREFIX + ifd.block(form, fields)
   assert exif.clean(source) == (source, [])
   data, _ = write(pictures.Picture(noise(16, 24), exif=source), 'TIFF')
   assert ARTIST in read(data).exif
