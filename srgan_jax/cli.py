@@ -81,6 +81,11 @@ def one_line(error: BaseException) -> str:
   return ' '.join(str(error).split()) or type(error).__name__
 
 
+def reason(error: BaseException) -> str:
+  """An error's message; the system's without its number and the file."""
+  return getattr(error, 'strerror', None) or one_line(error)
+
+
 def fail(command: str, error: BaseException) -> NoReturn:
   """Ends the program with one line on stderr and exit status 1."""
   sys.exit(visible(f'{command}: {one_line(error)}'))

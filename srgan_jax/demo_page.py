@@ -189,8 +189,7 @@ def _shown(pixels: np.ndarray, height: int, width: int) -> Image.Image:
   """
   scale = min(SCALE, _SHOWN_SIDE / max(height, width))
   size = round(scale * width), round(scale * height)
-  pixels = reading.to_8_bit(pixels)
-  image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+  image = writing.image_of(reading.to_8_bit(pixels))
   return image.resize(size, Image.Resampling.BICUBIC)
 
 

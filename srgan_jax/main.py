@@ -69,7 +69,7 @@ def train(config: 'ConfigDict', workdir: pathlib.Path) -> None:
     try:
       run.train()
     except jax.errors.JaxRuntimeError as error:
-      if 'RESOURCE_EXHAUSTED' not in str(error):
+      if not runtime.is_out_of_memory(error):
         raise
       raise MemoryError(
         f'out of memory with config.batch_size={config.batch_size}: '

@@ -52,6 +52,16 @@ def free_memory() -> int | None:
   return max(0, min(known)) if known else None
 
 
+def is_out_of_memory(error: Exception) -> bool:
+  """Whether an error of JAX or Python says that memory ran out."""
+  text = str(error).lower()
+  return (
+    isinstance(error, MemoryError)
+    or 'resource_exhausted' in text
+    or 'out of memory' in text
+  )
+
+
 def _read(path: str) -> str:
   try:
     return pathlib.Path(path).read_text()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import tqdm
 
-from srgan_jax import cli, files, pretrained, upscaling
+from srgan_jax import SCALE, cli, files, pretrained, upscaling
 
 if TYPE_CHECKING:
   from srgan_jax.upscaling import planning
@@ -73,10 +73,8 @@ def _plan(options: argparse.Namespace) -> 'planning.Plan':
 
   if options.scale and (options.width or options.height):
     raise ValueError('a result has a --scale, or a --width and a --height')
-  if options.scale:
-    size = sizes.Size(options.scale)
-  else:
-    size = sizes.Size(width=options.width, height=options.height)
+  scale = options.scale or SCALE
+  size = sizes.Size(scale, options.width, options.height)
   tail = options.suffix
   if tail is None:
     tail = '' if options.output else f'_{size}'

@@ -32,6 +32,13 @@ def fill_hidden(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
   return np.where(visible[..., None], colour, filled.astype(colour.dtype))
 
 
+def of_key(values: np.ndarray, key: int | tuple[int, ...]) -> np.ndarray:
+  """Adds alpha to uint16 [H, W, C], transparent where pixels are the key."""
+  is_key = (values == np.array(key)).all(axis=2, keepdims=True)
+  opacity = np.where(is_key, 0, 65535).astype(np.uint16)
+  return np.concatenate([values, opacity], axis=2)
+
+
 def over_white(pixels: np.ndarray) -> np.ndarray:
   """Composites uint8 [H, W, 2] or [H, W, 4] over white; without alpha then."""
   result = np.empty_like(pixels[..., :-1])

@@ -48,7 +48,7 @@ _CURVES: dict[int, tuple[float, ...]] = {
 }
 _SRGB_AS_GAMMA = 2.2  # as most PNGs say it
 _UNSPECIFIED = 2
-_HDR = {16: 'PQ', 18: 'HLG'}
+HDR = {16: 'PQ', 18: 'HLG'}  # transfers that 8 bits cannot hold
 _D50 = np.array([0.9642, 1.0, 0.8249])
 _BRADFORD = np.array(
   [
@@ -78,7 +78,7 @@ class ColourTags:
   @property
   def hdr(self) -> str:
     """'PQ' or 'HLG'; '' for what a profile can say."""
-    return _HDR.get(self.cicp[1], '') if self.cicp else ''
+    return HDR.get(self.cicp[1], '') if self.cicp else ''
 
   def icc_profile(self, is_gray: bool) -> bytes | None:
     """A profile of the same colours; None where they are sRGB's, or HDR."""

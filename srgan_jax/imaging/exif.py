@@ -6,7 +6,6 @@ stay valid.
 
 from collections.abc import Iterable
 import io
-import struct
 from typing import BinaryIO
 
 from srgan_jax.imaging import ifd
@@ -62,6 +61,7 @@ def clean(block: bytes) -> tuple[bytes | None, list[str]]:
   if not start or start[0].is_big:
     return None, []
   form, first = start
+  counter, entry, word = form.structs
   tags: set[int] = set()
 
   def edit(offset: int, dropped: set[int], below: tuple[int, ...]) -> int:
@@ -79,8 +79,8 @@ def clean(block: bytes) -> tuple[bytes | None, list[str]]:
           continue
       kept.append(raw)
     if found:
-      table = struct.pack(form.order + 'H', len(kept)) + b''.join(kept)
-      length = 2 + 12 * len(found) + 4
+      table = counter.pack(len(kept)) + b''.join(kept)
+      length = counter.size + entry.size * len(found) + word.size
       table = table.ljust(length, b'\0')[: len(data) - offset]
       data[offset : offset + len(table)] = table
     return len(kept)
@@ -129,8 +129,7 @@ def of_tiff(
   if not (kept := _without(found, dropped)):
     return None, notes
   form = form._replace(is_big=False)
-  block = ifd.beginning(form, 8) + ifd.build(form, kept, 8)
-  return PREFIX + block, notes
+  return PREFIX + ifd.block(form, kept), notes
 
 
 def _without(found: ifd.Directory, dropped: set[int]) -> ifd.Directory:

@@ -5,6 +5,7 @@ import dataclasses
 import os
 from typing import NamedTuple
 
+from srgan_jax import cli
 from srgan_jax.imaging import opening
 
 _SHOWN = 3  # names of each kind
@@ -47,7 +48,7 @@ def find(
     found.passed_over.append(PassedOver(path, why, is_fault))
 
   def locked(error: OSError) -> None:
-    skip(str(error.filename or root), error.strerror or str(error))
+    skip(str(error.filename or root), cli.reason(error))
 
   for folder, names in _walk(root, locked, leave):
     for name in sorted(names):

@@ -191,6 +191,11 @@ def of_fraction(value: float) -> Field:
   return Field(5, 1, struct.pack('<2I', round(value * parts), parts))
 
 
+def block(form: Form, directory: Directory) -> bytes:
+  """A header, and the directory behind it; of no BigTIFF."""
+  return beginning(form, 8) + build(form, directory, 8)
+
+
 def build(form: Form, directory: Directory, offset: int) -> bytes:
   """Encodes a directory and its subdirectories for an offset in a file.
 

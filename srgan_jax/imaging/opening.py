@@ -155,7 +155,7 @@ def opened(
   except MemoryError:
     raise
   except Exception as error:  # Pillow's plugins raise all sorts on bad files
-    why = _why(error)
+    why = cli.reason(error)
     if page and why.startswith('decoder error'):
       why += f': damaged, or not decoded here ({page.describe()})'
     raise ValueError(f'{name}: not a readable image: {why}') from error
@@ -186,12 +186,6 @@ def _describe(stream: BinaryIO) -> str:
     if start.lstrip().lower().startswith(head):
       return f'{what}, whatever its name'
   return 'no image format that is read'
-
-
-def _why(error: Exception) -> str:
-  if isinstance(error, OSError) and error.strerror:
-    return error.strerror
-  return cli.one_line(error)
 
 
 def _stream(file: ImageFile) -> BinaryIO:

@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from srgan_jax import files
+from srgan_jax.imaging import alpha
 
 SIGNATURE = b'\x89PNG\r\n\x1a\n'
 
@@ -63,7 +64,7 @@ class Metadata:
   def texts(self) -> list[tuple[str, Chunk]]:
     """The chunks of text with their keywords."""
     return [
-      (chunk.data.partition(b'\0')[0].decode('latin-1'), chunk)
+      (keyword_of(chunk), chunk)
       for chunk in self.chunks
       if chunk.kind in (b'tEXt', b'zTXt', b'iTXt')
     ]
@@ -90,19 +91,19 @@ class Metadata:
   @property
   def dpi(self) -> tuple[float, float]:
     """Dots an inch; 0 where they are not stated."""
-    body = self.find(b'pHYs') or b''
-    if len(body) != 9 or body[8] != 1:
-      return 0, 0
-    x, y = struct.unpack('>II', body[:8])
+    x, y = self._density(unit=1)  # metres
     return x * _METRES_PER_INCH, y * _METRES_PER_INCH
 
   @property
   def aspect(self) -> tuple[int, int]:
     """Pixels along equal sides of no unit; 0 where they are not stated."""
+    return self._density(unit=0)
+
+  def _density(self, unit: int) -> tuple[int, int]:
     body = self.find(b'pHYs') or b''
-    if len(body) != 9 or body[8]:
+    if len(body) != 9 or body[8] != unit:
       return 0, 0
-    x, y = struct.unpack('>II', body[:8])
+    x, y, _ = struct.unpack('>IIB', body)
     return x, y
 
   @property
@@ -137,6 +138,11 @@ def unpack(data: bytes) -> bytes:
   except zlib.error:
     return b''
   return b'' if unpacker.unconsumed_tail else unpacked
+
+
+def keyword_of(chunk: Chunk) -> str:
+  """The keyword of a chunk of text."""
+  return chunk.data.partition(b'\0')[0].decode('latin-1')
 
 
 def text_of(chunk: Chunk) -> bytes:
@@ -216,9 +222,7 @@ def read_deep(stream: BinaryIO) -> np.ndarray:
   # Pillow compares a transparent colour by its high bytes.
   transparent = image.info.get('transparency')
   if isinstance(transparent, tuple) and values.shape[-1] == 3:
-    is_key = (values == np.array(transparent)).all(axis=2)
-    opacity = np.where(is_key, 0, 65535).astype(np.uint16)
-    values = np.concatenate([values, opacity[..., None]], axis=2)
+    values = alpha.of_key(values, transparent)
   return values
 
 

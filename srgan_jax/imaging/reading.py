@@ -225,12 +225,11 @@ def _of_integers(image: Image.Image) -> np.ndarray:
   values = np.asarray(image)
   if values.min() < 0 or values.max() > 65535:
     raise ValueError('32-bit integer pixels have no known range')
-  values = values.astype(np.uint16)
+  values = values.astype(np.uint16)[..., None]
   transparent = image.info.get('transparency')
-  if not isinstance(transparent, int):
-    return values[..., None]
-  opacity = np.where(values == transparent, 0, 65535).astype(np.uint16)
-  return np.stack([values, opacity], axis=-1)
+  if isinstance(transparent, int):
+    values = alpha.of_key(values, transparent)
+  return values
 
 
 def _stored_bits(image: Image.Image, stream: BinaryIO) -> int:

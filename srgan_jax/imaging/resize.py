@@ -154,11 +154,10 @@ def _repeat_edge(x: jax.Array, lengths: jax.Array, axis: int) -> jax.Array:
   """Fills buffers behind the pictures' last pixels along one axis with them."""
   shape = [1] * x.ndim
   shape[axis] = -1
-  is_inside = jnp.arange(x.shape[axis]).reshape(shape) < lengths.reshape(
-    -1, *[1] * (x.ndim - 1)
-  )
-  last = (lengths - 1).reshape(-1, *[1] * (x.ndim - 1))
-  return jnp.where(is_inside, x, jnp.take_along_axis(x, last, axis))
+  places = jnp.arange(x.shape[axis]).reshape(shape)
+  lengths = lengths.reshape(-1, *[1] * (x.ndim - 1))
+  last = jnp.take_along_axis(x, lengths - 1, axis)
+  return jnp.where(places < lengths, x, last)
 
 
 def _resize_buffer_axis(x: jax.Array, axis: int, scale: float) -> jax.Array:

@@ -159,8 +159,7 @@ def _find_layout(fields: ifd.Fields, form: ifd.Form) -> Layout | None:
   count = samples - _COLOURS.get(photometric, samples)
   extra = (fields.numbers(EXTRA) + (_UNSPECIFIED,) * count)[: max(0, count)]
   is_odd = (
-    8 < depth <= 16
-    or depth not in (1, 2, 4, 8, 16, 32)
+    depth not in (1, 2, 4, 8, 32)
     or extra not in ((), (UNASSOCIATED,))
     or (photometric == 5 and count > 0)
     or form == ('>', True)

@@ -36,7 +36,7 @@ def write(picture: Picture, file: BinaryIO) -> None:
   form = ifd.Form('>' if block[:1] == b'M' and not is_big else '<', is_big)
   file.write(ifd.beginning(form, 0))
   file.write(block[file.tell() :])
-  rows = max(1, _STRIP_BYTES // (bits // 8 * channels * width))
+  rows = max(1, _STRIP_BYTES // pixels[0].nbytes)
   offsets, sizes = _write_strips(file, pixels, rows, form.order)
   file.write(bytes(-file.tell() % 16))
   place = file.tell()

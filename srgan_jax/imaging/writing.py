@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 from PIL import Image, features
 
-from srgan_jax.imaging import alpha, boxes, iptc, png, tiff_writing, xmp
+from srgan_jax.imaging import alpha, boxes, exif, iptc, png, tiff_writing, xmp
 from srgan_jax.imaging.colour_tags import gray_profile
 from srgan_jax.imaging.pictures import Picture
 from srgan_jax.imaging.reading import to_8_bit
@@ -106,7 +106,7 @@ def write(
     pixels = alpha.over_white(pixels)
   profile = _profile(picture, form)
   if form in ('WEBP', 'AVIF') and channels < 3:
-    pixels = _to_rgb(pixels)
+    pixels = np.take(pixels, [0, 0, 0, 1][: channels + 2], axis=2)
     if profile and profile[16:20] == b'GRAY':
       # The colours of a gray profile are not those of RGB.
       notes.append('its ICC profile is of gray: dropped')
@@ -124,7 +124,7 @@ def write(
   if form == 'TIFF':
     tiff_writing.write(picture, file)
   elif form == 'BMP':
-    _image(pixels).save(file, form, **_given(dpi=picture.dpi))
+    image_of(pixels).save(file, form, **_given(dpi=picture.dpi))
   else:
     _write_modern(picture, file, form, quality)
   return notes + _without_place(picture, form)
@@ -164,7 +164,8 @@ def _write_png(picture: Picture, file: BinaryIO) -> None:
     chunks.append(png.aspect_chunk(picture.aspect))
   chunks += picture.texts
   if picture.exif:
-    chunks.append(png.Chunk(b'eXIf', picture.exif.removeprefix(b'Exif\0\0')))
+    block = picture.exif.removeprefix(exif.PREFIX)
+    chunks.append(png.Chunk(b'eXIf', block))
   if picture.xmp:
     chunks.append(png.text_chunk(png.XMP, picture.xmp))
   if picture.iptc:
@@ -175,7 +176,7 @@ def _write_png(picture: Picture, file: BinaryIO) -> None:
   if pixels.dtype == np.uint16 and pixels.shape[-1] > 1:
     png.write_deep(file, pixels, chunks)
   else:
-    _image(pixels).save(cast(BinaryIO, png.Inserting(file, chunks)), 'PNG')
+    image_of(pixels).save(cast(BinaryIO, png.Inserting(file, chunks)), 'PNG')
 
 
 def _utf8(text: bytes) -> bytes:
@@ -215,7 +216,7 @@ def _write_jpeg(picture: Picture, file: BinaryIO, quality: int) -> list[str]:
   if lost := _keywords(c for c in picture.texts if c not in as_comments):
     notes.append(f'JPEG has no place for {lost}')
   subsampling = 0 if quality >= 90 else 2
-  _image(picture.pixels).save(
+  image_of(picture.pixels).save(
     file, 'JPEG', quality=quality, subsampling=subsampling, extra=extra,
     **options,
   )  # fmt: skip
@@ -237,7 +238,7 @@ def _write_modern(
     options['lossless'] = True
   else:
     options['quality'] = quality or _QUALITY[form]
-  image = _image(picture.pixels)
+  image = image_of(picture.pixels)
   tags = picture.colour_tags
   if form == 'AVIF' and tags and tags.cicp and not picture.icc_profile:
     encoded = io.BytesIO()
@@ -263,11 +264,12 @@ def _without_place(picture: Picture, form: str) -> list[str]:
 
 
 def _keywords(texts: Iterable[png.Chunk]) -> str:
-  keys = [c.data.partition(b'\0')[0].decode('latin-1') for c in texts]
-  return f'its text ({", ".join(dict.fromkeys(keys))})' if keys else ''
+  keys = dict.fromkeys(map(png.keyword_of, texts))
+  return f'its text ({", ".join(keys)})' if keys else ''
 
 
-def _image(pixels: np.ndarray) -> Image.Image:
+def image_of(pixels: np.ndarray) -> Image.Image:
+  """A Pillow image of uint8 [H, W, C], or of uint16 [H, W, 1]."""
   return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
@@ -283,7 +285,7 @@ def to_image(picture: Picture) -> Image.Image:
   are rounded to 8.
   """
   pixels = picture.pixels
-  image = _image(to_8_bit(pixels) if pixels.shape[-1] > 1 else pixels)
+  image = image_of(to_8_bit(pixels) if pixels.shape[-1] > 1 else pixels)
   image.info |= _given(
     icc_profile=_profile(picture, ''),
     exif=picture.exif,
@@ -291,12 +293,3 @@ def to_image(picture: Picture) -> Image.Image:
     xmp=picture.xmp,
   )
   return image
-
-
-def _to_rgb(pixels: np.ndarray) -> np.ndarray:
-  """Repeats gray, with or without alpha, to RGB; colour as it is."""
-  if pixels.shape[-1] > 2:
-    return pixels
-  return np.concatenate(
-    [pixels[..., :1].repeat(3, axis=2), pixels[..., 1:]], axis=2
-  )

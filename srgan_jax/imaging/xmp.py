@@ -8,12 +8,14 @@ import re
 
 Match = re.Match[bytes]
 
+# From a name to its value, and behind that, in an attribute or an element.
+_IS = rb'\s*(?:=\s*["\']|>)\s*'
+_END = rb'(?=\s*["\'<])'
+
 
 def _number(names: bytes) -> re.Pattern[bytes]:
   """Matches an integer attribute or element of one of these names."""
-  return re.compile(
-    rb'(\b(?:' + names + rb')\s*(?:=\s*["\']|>)\s*)(\d{1,9})(?=\s*["\'<])'
-  )
+  return re.compile(rb'(\b(?:' + names + rb')' + _IS + rb')(\d{1,9})' + _END)
 
 
 def _element(names: bytes) -> bytes:
@@ -26,7 +28,7 @@ _WIDTH = _number(rb'tiff:ImageWidth|exif:PixelXDimension')
 _HEIGHT = _number(rb'tiff:ImageLength|exif:PixelYDimension')
 _ORIENTATION = _number(rb'tiff:Orientation')
 _PANORAMA = _number(rb'GPano:(?:Cropped|Full)\w+Pixels')
-_FORMAT = re.compile(rb'(\bdc:format\s*(?:=\s*["\']|>)\s*)image/[\w.+-]+')
+_FORMAT = re.compile(rb'(\bdc:format' + _IS + rb')image/[\w.+-]+')
 # Places in the old pixels, and parts of the file that are left out.
 _GONE_NAMES = (
   rb'exif:Subject(?:Area|Location)|exif:FocalPlane\w+|xmp:Thumbnails|'
@@ -42,13 +44,13 @@ _GONE = re.compile(
 # Faces, and the size of the picture that they lie in (MWG's guidelines 2.0).
 _REGION = re.compile(_element(rb'mwg-rs:(?:Area|AppliedToDimensions)'))
 _REGION_SIZE = _number(rb'stDim:[wh]')
+_FRACTION = rb'(\d*\.?\d+)'
 _REGION_PART = re.compile(
-  rb'(\bst(?:Area|Dim):)([xywh])(\s*(?:=\s*["\']|>)\s*)(\d*\.?\d+)(?=\s*["\'<])'
+  rb'(\bst(?:Area|Dim):)([xywh])(' + _IS + rb')' + _FRACTION + _END
 )
 # The same as Microsoft has it: left, top, width and height.
 _RECTANGLE = re.compile(
-  rb'(\bMPReg:Rectangle\s*(?:=\s*["\']|>)\s*)'
-  + rb'\s*,\s*'.join([rb'(\d*\.?\d+)'] * 4)
+  rb'(\bMPReg:Rectangle' + _IS + rb')' + rb'\s*,\s*'.join([_FRACTION] * 4)
 )
 _SWAPPED = {b'x': b'y', b'y': b'x', b'w': b'h', b'h': b'w'}
 _FLIPPED = {b'x': (2, 3, 6, 7), b'y': (3, 4, 7, 8)}  # by these orientations

@@ -57,7 +57,11 @@ class Cut:
     count, height, width, channels = images.shape
     self._images, self._shape = images, shape
     self._has_alpha = channels in (2, 4)
-    self._colours = [_visible_colour(x, self._has_alpha) for x in images]
+    self._colours = list(images)
+    if self._has_alpha:
+      self._colours = [
+        alpha_lib.fill_hidden(x[..., :-1], x[..., -1]) for x in images
+      ]
     self.tiles = [
       Tile(i, y, x)
       for i in range(count)
@@ -100,13 +104,6 @@ class Cut:
         alpha = tile.of(self._images[tile.image, :, :, -1], self._shape)
         place[..., -1] = _upscale_alpha(alpha)[inside]
     return sum(tile.pixels for tile in batch)
-
-
-def _visible_colour(image: np.ndarray, has_alpha: bool) -> np.ndarray:
-  """The colours, [H, W, 1] or [H, W, 3], filled in where transparent."""
-  if not has_alpha:
-    return image
-  return alpha_lib.fill_hidden(image[..., :-1], image[..., -1])
 
 
 def _upscale_alpha(alpha: np.ndarray) -> np.ndarray:

@@ -136,9 +136,12 @@ class Limit:
   def halved(self, shape: tuple[int, int]) -> 'Limit':
     """The limit for half the area of a tile that was too large."""
     half = math.prod(shape) // 2
-    side = self.side and max(_SMALLEST, math.isqrt(half) // 8 * 8)
+    side = max(_SMALLEST, math.isqrt(half) // _SMALLEST * _SMALLEST)
     return dataclasses.replace(
-      self, side=side, pixels=half, batch=min(self.batch, half)
+      self,
+      side=self.side and side,
+      pixels=half,
+      batch=min(self.batch, half),
     )
 
 

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from srgan_jax import SCALE
+from srgan_jax import SCALE, runtime
 from srgan_jax.imaging import color, pictures, writing
 from srgan_jax.models import folded
 from srgan_jax.models.generator import Generator
@@ -33,6 +33,12 @@ _IN_FLIGHT = 2  # calls: the device computes one while the host has the other
 _PROGRAMS = 32  # that are kept; one of the paper's size takes some 6 MB
 _MOST_STEPS = 100  # of back-projection
 _SLACK = 0.01  # outside [0, 1], from filters that overshoot
+# Images of each rank as [N, H, W, C], and back.
+_BATCHING: dict[int, tuple[Any, Any]] = {
+  2: (np.s_[None, ..., None], np.s_[0, ..., 0]),
+  3: (np.s_[None], np.s_[0]),
+  4: (np.s_[:], np.s_[:]),
+}
 
 
 class Upscaler:
@@ -168,9 +174,9 @@ class Upscaler:
       return self._traced(image)
     array = np.asarray(image)
     _check_values(array)
-    result = self._upscale(
-      array.reshape(_batch_shape(array)), progress or (lambda pixels: None)
-    ).reshape(_upscaled_shape(array))
+    there, back = _BATCHING[array.ndim]
+    progress = progress or (lambda pixels: None)
+    result = self._upscale(array[there], progress)[back]
     return jnp.asarray(result) if isinstance(image, jax.Array) else result
 
   def _upscale(self, images: np.ndarray, progress: Progress) -> np.ndarray:
@@ -188,7 +194,7 @@ class Upscaler:
             reported = done
         return cut.result
       except (jax.errors.JaxRuntimeError, MemoryError) as error:
-        if not _is_out_of_memory(error):
+        if not runtime.is_out_of_memory(error):
           raise
         failure = error
       if self._tile != 'auto':
@@ -246,18 +252,15 @@ class Upscaler:
       raise ValueError(
         'inside jit an image has 1 or 3 channels: upscale alpha outside'
       )
-    batch = jnp.broadcast_to(
-      color.to_unit(image.reshape(_batch_shape(image))),
-      (*_batch_shape(image)[:3], 3),
-    )
+    there, back = _BATCHING[image.ndim]
+    batch = image[there]
+    *shape, channels = batch.shape
+    lr = jnp.broadcast_to(color.to_unit(batch), (*shape, 3))
     generator = self._fast if image.dtype == jnp.uint8 else self._generator
-    with jax.numpy_rank_promotion('allow'):
-      sr = folded.upscale(generator, self._params, batch)
-    if self._back_project:
-      sr = back_projection.back_project(sr, batch, None, self._back_project)
-    is_gray = image.ndim == 2 or image.shape[-1] == 1
-    sr = color.from_signed(color.to_gray(sr) if is_gray else sr, image.dtype)
-    return sr.reshape(_upscaled_shape(image))
+    network = _network(generator, 1, self._back_project, lr.shape)
+    finish = _finish(image.dtype.name, channels == 1, lr.shape)
+    sr, _ = finish(network(self._params, lr, None))
+    return sr[back]
 
 
 @functools.lru_cache(maxsize=_PROGRAMS)
@@ -266,7 +269,7 @@ def _network(
 ) -> Callable[..., jax.Array]:
   """Compiles network and back-projection for LR buffers of one shape."""
 
-  def run(params: Any, lr: jax.Array, sizes: jax.Array) -> jax.Array:
+  def run(params: Any, lr: jax.Array, sizes: jax.Array | None) -> jax.Array:
     with jax.numpy_rank_promotion('allow'):
       sr = folded.upscale(generator, params, lr, sizes, strips)
     if back_project:
@@ -284,9 +287,10 @@ def _finish(
   """Compiles the step from output to pixels, and whether it is finite."""
 
   def run(sr: jax.Array) -> tuple[jax.Array, jax.Array]:
+    is_finite = jnp.isfinite(sr).all()  # not of grays, which are clipped
     if is_gray:
       sr = color.to_gray(sr)
-    return color.from_signed(sr, np.dtype(dtype)), jnp.isfinite(sr).all()
+    return color.from_signed(sr, np.dtype(dtype)), is_finite
 
   del shape
   return jax.jit(run)
@@ -322,26 +326,3 @@ def _check_values(image: np.ndarray) -> None:
     raise ValueError(
       f'a float image must be in [0, 1], not from {low:g} to {high:g}'
     )
-
-
-def _batch_shape(image: Any) -> tuple[int, ...]:
-  """[N, H, W, C] for an image of any rank."""
-  if image.ndim == 4:
-    return tuple(image.shape)
-  return (1, *image.shape, 1)[: 4 if image.ndim == 3 else None]
-
-
-def _upscaled_shape(image: Any) -> tuple[int, ...]:
-  shape = list(image.shape)
-  for axis in (0, 1) if image.ndim < 4 else (1, 2):
-    shape[axis] *= SCALE
-  return tuple(shape)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-  text = str(error).lower()
-  return (
-    isinstance(error, MemoryError)
-    or 'resource_exhausted' in text
-    or 'out of memory' in text
-  )

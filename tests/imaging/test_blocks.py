@@ -13,7 +13,7 @@ XMP = b'<x:xmpmeta><rdf:RDF>' + bytes(range(32, 127)) * 9 + b'</rdf:RDF>'
 RECORDS = b'\x1c\x02\x19\x00\x07holiday'
 FORM = ifd.Form('<', False)
 FIELDS = {0x13B: ifd.Field(2, 8, b'An name\0')}
-TIFF = ifd.beginning(FORM, 8) + ifd.build(FORM, FIELDS, 8)
+TIFF = ifd.block(FORM, FIELDS)
 
 
 def kept(picture: pictures.Picture) -> tuple:

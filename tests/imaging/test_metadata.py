@@ -18,7 +18,14 @@ from srgan_jax.imaging import (
   tiff_writing,
   writing,
 )
-from tests.support.image_files import deep, encode, noise, read, with_chunks
+from tests.support.image_files import (
+  deep,
+  encode,
+  noise,
+  read,
+  tiff,
+  with_chunks,
+)
 
 ARTIST = 'Jörg Größe 写真'.encode()
 RECORDS = b'\x1c\x02\x19\x00\x07holiday\x1c\x02\x00\x00\x02\x00\x04'
@@ -56,13 +63,13 @@ def block(order: str = '>') -> bytes:
       2: ifd.Field(5, 3, struct.pack(order + '6I', 52, 1, 31, 1, 25, 2), order),
     },
   }
-  return exif.PREFIX + ifd.beginning(form, 8) + ifd.build(form, fields, 8)
+  return exif.PREFIX + ifd.block(form, fields)
 
 
 def turned_block() -> bytes:
   fields = {exif.ORIENTATION: ifd.of_numbers(3, 6)}
   form = ifd.Form('<', False)
-  return exif.PREFIX + ifd.beginning(form, 8) + ifd.build(form, fields, 8)
+  return exif.PREFIX + ifd.block(form, fields)
 
 
 def write(picture: pictures.Picture, form: str, **options):
@@ -103,7 +110,7 @@ def test_exif_passes_byte_for_byte(source, target, order):
 def test_text_of_exif_3_is_kept():
   form = ifd.Form('<', False)
   fields = {0x13B: ifd.Field(129, len(ARTIST) + 1, ARTIST + b'\0')}
-  source = exif.PREFIX + ifd.beginning(form, 8) + ifd.build(form, fields, 8)
+  source = exif.PREFIX + ifd.block(form, fields)
   assert exif.clean(source) == (source, [])
   data, _ = write(pictures.Picture(noise(16, 24), exif=source), 'TIFF')
   assert ARTIST in read(data).exif
@@ -325,28 +332,20 @@ def test_text_behind_the_pixels_of_a_deep_png_is_kept():
   info = PngImagePlugin.PngInfo()
   info.add_text('parameters', 'Steps: 40')
   text = png.Chunk(b'tEXt', b'parameters\0Steps: 40')
-  stream = io.BytesIO()
-  png.write_deep(stream, deep(8, 8, 3))
-  data = stream.getvalue()
+  data, _ = write(pictures.Picture(deep(8, 8, 3)), 'PNG')
   picture = read(data[:-12] + png.encode_chunk(text) + data[-12:])
   again, _ = png.split(io.BytesIO(write(picture, 'PNG')[0]))
   assert again.texts() == [('parameters', text)]
 
 
 def test_a_microscopes_plan_is_not_copied():
-  tifffile = pytest.importorskip('tifffile')
   for options, notes in (({'ome': True}, 1), ({'imagej': True}, 1), ({}, 0)):
-    stream = io.BytesIO()
-    tifffile.imwrite(stream, deep(8, 9), **options)
-    picture = read(stream.getvalue())
+    picture = read(tiff(deep(8, 9), **options))
     assert len(picture.notes) == notes
     with Image.open(io.BytesIO(write(picture, 'TIFF')[0])) as image:
       assert ExifTags.Base.ImageDescription not in image.tag_v2
-  stream = io.BytesIO()
-  tifffile.imwrite(stream, deep(8, 9), description='a cat', metadata=None)
-  with Image.open(
-    io.BytesIO(write(read(stream.getvalue()), 'TIFF')[0])
-  ) as image:
+  picture = read(tiff(deep(8, 9), description='a cat', metadata=None))
+  with Image.open(io.BytesIO(write(picture, 'TIFF')[0])) as image:
     assert image.tag_v2[ExifTags.Base.ImageDescription] == 'a cat'
 
 

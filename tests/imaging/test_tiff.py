@@ -7,17 +7,11 @@ from PIL import Image
 import pytest
 
 from srgan_jax.imaging import pictures, reading
-from tests.support.image_files import deep
+from tests.support.image_files import deep, encode, tiff
 
 tifffile = pytest.importorskip('tifffile')
 
 VALUES = deep(41, 50, 4)
-
-
-def tiff(values: np.ndarray, **options) -> bytes:
-  stream = io.BytesIO()
-  tifffile.imwrite(stream, values, **options)
-  return stream.getvalue()
 
 
 def read(data: bytes) -> pictures.Picture:
@@ -190,10 +184,8 @@ def test_training_sees_the_rounded_high_byte():
 def test_a_compression_that_others_use_is_read():
   values = VALUES[..., 0]
   for name in ('tiff_lzw', 'packbits', 'tiff_adobe_deflate', 'zstd'):
-    stream = io.BytesIO()
-    Image.fromarray(values).save(stream, 'TIFF', compression=name)
-    found = read(stream.getvalue()).pixels[..., 0]
-    np.testing.assert_array_equal(found, values)
+    data = encode(Image.fromarray(values), 'TIFF', compression=name)
+    np.testing.assert_array_equal(read(data).pixels[..., 0], values)
 
 
 @pytest.mark.parametrize('is_below', [False, True])

@@ -30,6 +30,14 @@ def with_chunks(image: Image.Image, *chunks: png.Chunk) -> bytes:
   return stream.getvalue()
 
 
+def tiff(values: np.ndarray, **options) -> bytes:
+  """A TIFF by tifffile's writer."""
+  tifffile = pytest.importorskip('tifffile')
+  stream = io.BytesIO()
+  tifffile.imwrite(stream, values, **options)
+  return stream.getvalue()
+
+
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
   rng = np.random.default_rng(seed)
   return rng.integers(0, 256, (height, width, 3), np.uint8)

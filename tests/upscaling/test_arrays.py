@@ -158,6 +158,14 @@ def test_output_that_is_not_finite_is_refused():
     upscaler.Upscaler(generator, broken)(np.zeros((4, 4, 3), np.uint8))
 
 
+def test_infinite_output_is_refused_of_gray_pictures_too():
+  generator, variables = network()
+  variables = jax.tree.map(np.array, variables)
+  variables['params']['conv_out']['bias'] += np.inf
+  with pytest.raises(FloatingPointError, match='not finite'):
+    upscaler.Upscaler(generator, variables)(np.zeros((4, 4), np.uint8))
+
+
 def test_bfloat16_is_for_8_bits_alone(model, upscaler_):
   fast = srgan_jax.load(model, precision='bfloat16')
   image = noise(9, 7, 3)

@@ -14,7 +14,7 @@ import pytest
 from srgan_jax.imaging import pictures, writing
 from srgan_jax.upscaling import upscaler
 from tests.support import repository
-from tests.support.image_files import deep, encode, huge, profile
+from tests.support.image_files import deep, encode, huge, profile, write
 from tests.support.upscaling import (
   nearest_neighbour,
   noise,
@@ -27,12 +27,10 @@ def nasty_files():
   """Names and contents; those that cannot be read begin with 'bad'."""
   photo = Image.fromarray(noise(24, 30, 3))
   frames = {'save_all': True, 'append_images': [photo.rotate(90)]}
-  rgba16 = io.BytesIO()
-  writing.write(pictures.Picture(deep(6, 5, 4)), rgba16, 'PNG')
   return {
     'bad zero.png': b'',
     'bad bomb.png': huge(),
-    'deep/rgba16.png': rgba16.getvalue(),
+    'deep/rgba16.png': write(pictures.Picture(deep(6, 5, 4)), 'PNG'),
     'deep/er/cmyk.jpg': encode(
       photo.convert('CMYK'), 'JPEG', icc_profile=profile('CMYK')
     ),

@@ -63,7 +63,7 @@ class Container:
     """Whether a stream can be copied into it, as its muxer says."""
     if stream.codec_context is None:
       return False
-    if codec_name(stream).startswith(self.avoided or ('\0',)):
+    if codec_name(stream).startswith(self.avoided):
       return False
     trial = av.open(io.BytesIO(), 'w', format=self.muxer)
     try:

@@ -12,6 +12,7 @@ import av
 from av.sidedata.sidedata import Type as SideDataType
 from av.video.reformatter import ColorRange, Colorspace
 
+from srgan_jax.imaging.colour_tags import HDR
 from srgan_jax.upscaling.video.containers import CONTAINERS, Container, Encoder
 
 # Of frames as arrays, by whether they are uint16 and have alpha.
@@ -44,7 +45,6 @@ MATRICES = {
   9: Colorspace.BT2020,
 }
 _OTHERS = {8: 'YCgCo', 10: 'BT.2020 constant', 14: 'ICtCp', 15: 'IPT'}
-_HDR = {16: 'PQ', 18: 'HLG'}  # transfers that 8 bits cannot hold
 
 
 class PixelFormat(NamedTuple):
@@ -154,14 +154,14 @@ def choose(
     candidates, key=lambda candidate: _cost(given, describe(candidate[1]))
   )
   kept = describe(name)
-  if colors.transfer in _HDR and kept.bits < 10:
+  if colors.transfer in HDR and kept.bits < 10:
     others = ', '.join(
       other.suffix
       for other in CONTAINERS.values()
       if any(known.name == 'libx265' for known in other.encoders)
     )
     raise ValueError(
-      f'{source}: is HDR ({_HDR[colors.transfer]}), which 8 bits of {chosen} '
+      f'{source}: is HDR ({HDR[colors.transfer]}), which 8 bits of {chosen} '
       f'cannot hold: take {others}, or another encoder'
     )
   return Choice(chosen, name, _losses(given, kept))
@@ -211,7 +211,8 @@ def _losses(given: PixelFormat, kept: PixelFormat) -> list[str]:
   if given.is_rgb and not kept.is_rgb:
     lost.append('RGB becomes YUV')
   if any(a > b for a, b in zip(given.chroma, kept.chroma, strict=True)):
-    names = [_CHROMA.get(size, 'chroma') for size in (given[3], kept[3])]
+    sizes = given.chroma, kept.chroma
+    names = [_CHROMA.get(size, 'chroma') for size in sizes]
     lost.append(f'{names[0]} becomes {names[1]}')
   return lost
 
@@ -235,7 +236,7 @@ def colors_of(
   if kind.is_rgb or matrix in (RGB, _UNKNOWN, 3):
     # As players take it that are not told.
     matrix = _BT709 if frame.height >= 720 else _SMPTE170M
-    if frame.color_trc in _HDR:
+    if frame.color_trc in HDR:
       matrix = _BT2020
   if matrix not in MATRICES:
     name = _OTHERS.get(matrix, f'number {matrix}')

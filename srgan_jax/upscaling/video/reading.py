@@ -16,6 +16,7 @@ from av.sidedata.sidedata import Type as SideDataType
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 import numpy as np
 
+from srgan_jax import cli
 from srgan_jax.upscaling.video import formats
 from srgan_jax.upscaling.video.containers import is_cover
 
@@ -89,8 +90,7 @@ class Reader:
         f'file:{source}', metadata_errors='surrogateescape'
       )
     except (av.FFmpegError, OSError) as error:
-      why = getattr(error, 'strerror', None) or str(error)
-      raise ValueError(f'{source}: {why}') from None
+      raise ValueError(f'{source}: {cli.reason(error)}') from None
     videos = [s for s in self.container.streams.video if not is_cover(s)]
     if not videos:
       self.container.close()
@@ -193,7 +193,7 @@ class Reader:
           self._clock.correct(packet)
           yield packet
     except av.FFmpegError as error:
-      self._note(error)
+      self._note(cli.reason(error))
     missing = _end(self.container, streams) - self.zero - self._clock.end
     if missing > _LEAST_MISSING and not self._clock.has_jumped:
       self._note(f'the last {float(missing):.1f} s are missing')
@@ -208,7 +208,7 @@ class Reader:
     except EOFError:
       pass
     except av.FFmpegError as error:
-      self._note(error)
+      self._note(cli.reason(error))
     if packet is None:
       decoded.append(None)
     for frame in decoded:
@@ -221,9 +221,8 @@ class Reader:
       elif frame is not None:
         yield frame
 
-  def _note(self, damage: object) -> None:
-    why = getattr(damage, 'strerror', None) or str(damage)
-    self.damage = self.damage or why
+  def _note(self, damage: str) -> None:
+    self.damage = self.damage or damage
 
   def _frame(self, decoded: av.VideoFrame, last: Frame | None) -> Frame:
     base = decoded.time_base or self.base
