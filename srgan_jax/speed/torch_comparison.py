@@ -34,6 +34,7 @@ from srgan_jax import files
 from srgan_jax.speed import stand_ins
 from srgan_jax.speed.timed_calls import Synthetic, TimedCalls
 from srgan_jax.speed.torch_sides import Trainer
+from srgan_jax.training import stages
 from srgan_jax.training.config_files import ConfigDict
 from srgan_jax.training.setup import Setup
 
@@ -174,7 +175,7 @@ def _row(record: dict[str, Any]) -> str:
 def report(
   config: ConfigDict,
   *,
-  stage_names: Sequence[str] = ('pretrain', 'gan'),
+  stage_names: Sequence[str] = stages.NAMES,
   variants: Sequence[str] = ('eager', 'channels_last'),
   rounds: int = 5,
   updates: int = 20,
