@@ -239,8 +239,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   with interruption.command('depth_sweep'):
     config = config_files.load('srresnet_mse')
     config.stages.pretrain.steps = options.steps
-    for text in overrides:
-      config_files.override(config, text)
+    config_files.override(config, *overrides)
     results = sweep(
       config,
       options.blocks,
