@@ -150,8 +150,7 @@ def _filter(image: _Image, kernels: jax.Array) -> _Image:
   """Each image by its own kernel [21, 21], through the Fourier transform."""
   side = image.pixels.shape[1]
   index = jnp.arange(-_RADIUS, side + _RADIUS)
-  index = jnp.clip(index, 0, image.side[:, None] - 1)
-  padded = _take(image.pixels, index)
+  padded = _take(image.pixels, _nearest(image, index))
   size = (padded.shape[1] + 2 * _RADIUS,) * 2  # no wrapping round
   transform = functools.partial(jnp.fft.rfft2, s=size, axes=(1, 2))
   product = transform(padded) * transform(kernels)[..., None]
@@ -247,22 +246,25 @@ def _compress(key: jax.Array, image: _Image) -> _Image:
     [jax.random.randint(key, (count,), 0, jpeg.MCU) for key in (row, column)]
   )
   room = -(-(length + jpeg.MCU - 1) // jpeg.MCU) * jpeg.MCU
-  index = jnp.arange(room) - start[..., None]
-  inside = jnp.clip(index, 0, image.side[:, None] - 1)
-  padded = _take(_to_bytes(image.pixels), inside[0], inside[1])
+  rows, columns = _nearest(image, jnp.arange(room) - start[..., None])
+  padded = _take(_to_bytes(image.pixels), rows, columns)
   compressed = jpeg.compress(padded, _draw(count, quality, *_QUALITY))
   compressed = compressed.astype(jnp.float32)
-  back = jnp.minimum(jnp.arange(length), image.side[:, None] - 1)
-  pixels = _take(compressed, back + start[0][:, None], back + start[1][:, None])
+  rows, columns = _nearest(image, jnp.arange(length)) + start[..., None]
+  pixels = _take(compressed, rows, columns)
   return _choose(
     _chance(count, chosen, _COMPRESSED), image._replace(pixels=pixels), image
   )
 
 
 def _repeat_edge(image: _Image) -> _Image:
-  index = jnp.arange(image.pixels.shape[1])
-  inside = jnp.minimum(index, image.side[:, None] - 1)
-  return image._replace(pixels=_take(image.pixels, inside))
+  index = _nearest(image, jnp.arange(image.pixels.shape[1]))
+  return image._replace(pixels=_take(image.pixels, index))
+
+
+def _nearest(image: _Image, index: jax.Array) -> jax.Array:
+  """Rows or columns, [S] or [..., N, S], no farther than an image's edge."""
+  return jnp.clip(index, 0, image.side[:, None] - 1)
 
 
 def _take(
