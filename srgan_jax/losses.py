@@ -47,22 +47,20 @@ def feature_loss(
 
 def adversarial_loss(fake_logits: jax.Array) -> jax.Array:
   """l_Gen, equation 6: -log D(G(LR)), here the mean over the batch."""
-  return jnp.mean(
-    optax.sigmoid_binary_cross_entropy(fake_logits, jnp.ones_like(fake_logits))
-  )
+  return _cross_entropy(fake_logits, 1.0)
 
 
 def discriminator_loss(
   real_logits: jax.Array, fake_logits: jax.Array
 ) -> jax.Array:
   """Equation 2, negated: -log D(HR) - log(1 - D(G(LR))), batch means."""
-  real = optax.sigmoid_binary_cross_entropy(
-    real_logits, jnp.ones_like(real_logits)
-  )
-  fake = optax.sigmoid_binary_cross_entropy(
-    fake_logits, jnp.zeros_like(fake_logits)
-  )
-  return jnp.mean(real) + jnp.mean(fake)
+  return _cross_entropy(real_logits, 1.0) + _cross_entropy(fake_logits, 0.0)
+
+
+def _cross_entropy(logits: jax.Array, label: float) -> jax.Array:
+  """The batch mean, where all images are real (1) or none is (0)."""
+  labels = jnp.full_like(logits, label)
+  return jnp.mean(optax.sigmoid_binary_cross_entropy(logits, labels))
 
 
 def total_variation(images: jax.Array) -> jax.Array:

@@ -145,11 +145,14 @@ def state_specs(state: Any) -> Any:
 
 def _map_statistics(function: Callable[[Any], Any], tree: Any) -> Any:
   """Applies a function to the leaves under 'batch_stats' and to no others."""
-
-  def apply(path: Any, leaf: Any) -> Any:
-    names = {getattr(key, 'key', getattr(key, 'name', None)) for key in path}
-    return function(leaf) if 'batch_stats' in names else leaf
-
   return jax.tree_util.tree_map_with_path(
-    apply, tree, is_leaf=lambda x: isinstance(x, PartitionSpec)
+    lambda path, leaf: function(leaf) if is_statistic(path) else leaf,
+    tree,
+    is_leaf=lambda x: isinstance(x, PartitionSpec),
   )
+
+
+def is_statistic(path: Sequence[Any]) -> bool:
+  """Whether a path, of `jax.tree_util`, leads through 'batch_stats'."""
+  names = {getattr(key, 'key', getattr(key, 'name', None)) for key in path}
+  return 'batch_stats' in names

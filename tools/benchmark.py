@@ -3,7 +3,7 @@
 from absl import flags
 
 from srgan_jax.speed import training
-from srgan_jax.training import config_files
+from srgan_jax.training import config_files, stages
 
 if __name__ == '__main__':
   config_files.run(
@@ -11,7 +11,7 @@ if __name__ == '__main__':
     training.report,
     training.__doc__,
     stage_names=config_files.define_words(
-      'stage', training.STAGES, training.STAGES, '.'
+      'stage', stages.NAMES, stages.NAMES, '.'
     ),
     inputs=config_files.define_words(
       'input', training.INPUTS, ['synthetic'], '.'

@@ -6,7 +6,7 @@ import sys
 from absl import flags
 
 from srgan_jax import cli
-from srgan_jax.training import config_files
+from srgan_jax.training import config_files, stages
 
 try:
   from srgan_jax.speed import torch_comparison
@@ -18,12 +18,13 @@ except ImportError as error:
 if __name__ == '__main__':
   # Both share the device's memory; read when JAX first looks for devices.
   os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
-  stages = ('pretrain', 'gan')
   config_files.run(
     'benchmark_torch',
     torch_comparison.report,
     torch_comparison.__doc__,
-    stage_names=config_files.define_words('stage', stages, stages, '.'),
+    stage_names=config_files.define_words(
+      'stage', stages.NAMES, stages.NAMES, '.'
+    ),
     variants=config_files.define_words(
       'variants',
       torch_comparison.VARIANTS,

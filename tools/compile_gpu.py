@@ -3,7 +3,7 @@
 from absl import flags
 
 from srgan_jax.speed import ahead, gpu
-from srgan_jax.training import config_files
+from srgan_jax.training import config_files, stages
 
 if __name__ == '__main__':
   config_files.run(
@@ -13,9 +13,7 @@ if __name__ == '__main__':
     target=flags.DEFINE_enum(
       'target', None, list(gpu.TARGETS), 'The GPU.', required=True
     ),
-    stage_name=flags.DEFINE_enum(
-      'stage', None, ['pretrain', 'gan'], 'The last.'
-    ),
+    stage_name=flags.DEFINE_enum('stage', None, stages.NAMES, 'The last.'),
     batch_per_device=flags.DEFINE_integer(
       'batch_per_device', 16, 'HR crops.', 1
     ),

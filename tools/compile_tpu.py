@@ -3,7 +3,7 @@
 from absl import flags
 
 from srgan_jax.speed import tpu
-from srgan_jax.training import config_files
+from srgan_jax.training import config_files, stages
 
 if __name__ == '__main__':
   config_files.run(
@@ -16,9 +16,7 @@ if __name__ == '__main__':
       'A slice, e.g. v5e:2x4, v5e:16x16, v5p:2x2x1.',
       required=True,
     ),
-    stage_name=flags.DEFINE_enum(
-      'stage', None, ['pretrain', 'gan'], 'The last.'
-    ),
+    stage_name=flags.DEFINE_enum('stage', None, stages.NAMES, 'The last.'),
     batch_per_chip=flags.DEFINE_integer(
       'batch_per_chip', 16, 'HR crops a chip.', 1
     ),

@@ -66,12 +66,9 @@ def degrade(key: jax.Array, crops: jax.Array) -> jax.Array:
   count, length = crops.shape[:2]
   keys = iter(jax.random.split(key, 16))
   chance = functools.partial(_chance, count)
-  draw = lambda key, low, high: jax.random.uniform(
-    key, (count,), minval=low, maxval=high
-  )
 
   hr = _Image(crops.astype(jnp.float32), jnp.full(count, length))
-  between = (draw(next(keys), *_BETWEEN) * length).astype(jnp.int32)
+  between = (_draw(count, next(keys), *_BETWEEN) * length).astype(jnp.int32)
   first = _blur(next(keys), hr)
   first = _resize(next(keys), first, between, length)
   first = _add_noise(next(keys), first)
@@ -102,12 +99,9 @@ def _blur(key: jax.Array, image: _Image) -> _Image:
   """A Gaussian filter, isotropic in half of the cases (section 3.1.1)."""
   chosen, along, across, angle, round_ = jax.random.split(key, 5)
   count = len(image.side)
-  sigma = lambda key: jax.random.uniform(
-    key, (count,), minval=_BLUR[0], maxval=_BLUR[1]
-  )
-  first = sigma(along)
-  second = jnp.where(_chance(count, round_, 0.5), first, sigma(across))
-  turn = jax.random.uniform(angle, (count,), maxval=np.pi)
+  first, second = (_draw(count, key, *_BLUR) for key in (along, across))
+  second = jnp.where(_chance(count, round_, 0.5), first, second)
+  turn = _draw(count, angle, 0, np.pi)
   kernels = gaussian_kernels(first, second, turn)
   return _choose(
     _chance(count, chosen, _BLURRED), _filter(image, kernels), image
@@ -156,8 +150,7 @@ def _filter(image: _Image, kernels: jax.Array) -> _Image:
   """Each image by its own kernel [21, 21], through the Fourier transform."""
   side = image.pixels.shape[1]
   index = jnp.arange(-_RADIUS, side + _RADIUS)
-  index = jnp.clip(index, 0, image.side[:, None] - 1)
-  padded = _take(image.pixels, index)
+  padded = _take(image.pixels, _nearest(image, index))
   size = (padded.shape[1] + 2 * _RADIUS,) * 2  # no wrapping round
   transform = functools.partial(jnp.fft.rfft2, s=size, axes=(1, 2))
   product = transform(padded) * transform(kernels)[..., None]
@@ -228,13 +221,14 @@ def _add_noise(key: jax.Array, image: _Image) -> _Image:
   """
   kind, chosen, gray, strength, draw = jax.random.split(key, 5)
   count = len(image.side)
-  uniform = lambda low, high: jax.random.uniform(
-    strength, (count, 1, 1, 1), minval=low, maxval=high
+  gaussian, poisson = (
+    _draw(count, strength, *limits)[:, None, None, None]
+    for limits in (_NOISE, _POISSON)
   )
-  deviation = jnp.where(
-    _chance(count, kind, 0.5)[:, None, None, None],
-    uniform(*_NOISE),
-    uniform(*_POISSON) * jnp.sqrt(image.pixels * 255 / 256),
+  deviation = _where(
+    _chance(count, kind, 0.5),
+    gaussian,
+    poisson * jnp.sqrt(image.pixels * 255 / 256),
   )
   noise = jax.random.normal(draw, image.pixels.shape)
   noise = _where(_chance(count, gray, _GRAY), noise[..., :1], noise)
@@ -252,24 +246,25 @@ def _compress(key: jax.Array, image: _Image) -> _Image:
     [jax.random.randint(key, (count,), 0, jpeg.MCU) for key in (row, column)]
   )
   room = -(-(length + jpeg.MCU - 1) // jpeg.MCU) * jpeg.MCU
-  index = jnp.arange(room) - start[..., None]
-  inside = jnp.clip(index, 0, image.side[:, None] - 1)
-  padded = _take(_to_bytes(image.pixels), inside[0], inside[1])
-  low, high = _QUALITY
-  compressed = jpeg.compress(
-    padded, jax.random.uniform(quality, (count,), minval=low, maxval=high)
-  ).astype(jnp.float32)
-  back = jnp.minimum(jnp.arange(length), image.side[:, None] - 1)
-  pixels = _take(compressed, back + start[0][:, None], back + start[1][:, None])
+  rows, columns = _nearest(image, jnp.arange(room) - start[..., None])
+  padded = _take(_to_bytes(image.pixels), rows, columns)
+  compressed = jpeg.compress(padded, _draw(count, quality, *_QUALITY))
+  compressed = compressed.astype(jnp.float32)
+  rows, columns = _nearest(image, jnp.arange(length)) + start[..., None]
+  pixels = _take(compressed, rows, columns)
   return _choose(
     _chance(count, chosen, _COMPRESSED), image._replace(pixels=pixels), image
   )
 
 
 def _repeat_edge(image: _Image) -> _Image:
-  index = jnp.arange(image.pixels.shape[1])
-  inside = jnp.minimum(index, image.side[:, None] - 1)
-  return image._replace(pixels=_take(image.pixels, inside))
+  index = _nearest(image, jnp.arange(image.pixels.shape[1]))
+  return image._replace(pixels=_take(image.pixels, index))
+
+
+def _nearest(image: _Image, index: jax.Array) -> jax.Array:
+  """Rows or columns, [S] or [..., N, S], no farther than an image's edge."""
+  return jnp.clip(index, 0, image.side[:, None] - 1)
 
 
 def _take(
@@ -286,9 +281,14 @@ def _to_bytes(x: jax.Array) -> jax.Array:
   return jnp.clip(jnp.floor(x + 0.5), 0, 255).astype(jnp.uint8)
 
 
+def _draw(count: int, key: jax.Array, low: float, high: float) -> jax.Array:
+  """Uniform between two numbers: float32 [N]."""
+  return jax.random.uniform(key, (count,), minval=low, maxval=high)
+
+
 def _chance(count: int, key: jax.Array, probability: float) -> jax.Array:
   """True with a probability: bool [N]."""
-  return jax.random.uniform(key, (count,)) < probability
+  return _draw(count, key, 0, 1) < probability
 
 
 def _choose(condition: jax.Array, one: _Image, other: _Image) -> _Image:

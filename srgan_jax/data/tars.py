@@ -57,13 +57,13 @@ def _members(
       count += 1
       if member.size < 0:  # tarfile would come back to it for ever
         raise tarfile.ReadError(f'a member of {member.size} bytes')
-      if why := _why_not(member):
-        left_out.add(f'{name}/{member.name}', why)
-      elif is_image(member.name):
+      why = _why_not(member)
+      if not why and is_image(member.name):
         if member.name in members:
           why = 'a later one has the same name'
-          left_out.add(f'{name}/{member.name}', why)
         members[member.name] = (member.offset_data, member.size)
+      if why:
+        left_out.add(f'{name}/{member.name}', why)
       # Else tarfile keeps every header.
       archive.members = []  # type: ignore[attr-defined]
   if not count:

@@ -70,18 +70,17 @@ def sweep(
     'protocol': protocol,
     'device': jax.devices()[0].device_kind,
     'bicubic': _score(methods.BASELINES['bicubic'], benchmark, protocol)[0],
+    'points': [],
   }
-  points = []
   for depth, skip in itertools.product(blocks, (True, False)):
     config = config.copy_and_resolve_references()
     config.model.blocks = depth
     config.model.skip_connections = skip
     name = f'blocks_{depth:02d}{"" if skip else "_plain"}'
-    path = _train(config, output / name)
-    points.append(_measure(path, benchmark, protocol))
-    results['points'] = points
+    point = _measure(_train(config, output / name), benchmark, protocol)
+    results['points'].append(point)
     _write(output, results)
-    print(_describe(points[-1], protocol), flush=True)
+    print(_describe(point, protocol), flush=True)
   return results
 
 
@@ -239,8 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   with interruption.command('depth_sweep'):
     config = config_files.load('srresnet_mse')
     config.stages.pretrain.steps = options.steps
-    for text in overrides:
-      config_files.override(config, text)
+    config_files.override(config, *overrides)
     results = sweep(
       config,
       options.blocks,

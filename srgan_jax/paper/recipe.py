@@ -154,7 +154,8 @@ class Recipe:
     else:
       stage.boundaries = (steps // 2,)
     self._start(name, config)
-    self._override(config)  # before the intervals: they are in whole calls
+    # Before the intervals, which are in whole calls, too.
+    config_files.override(config, *self.overrides)
     unit = config.steps_per_call
 
     def interval(parts: int) -> int:
@@ -162,12 +163,8 @@ class Recipe:
 
     config.log_every, config.save_every = interval(200), interval(10)
     config.validate_every = interval(validations or _VALIDATIONS)
-    self._override(config)
+    config_files.override(config, *self.overrides)
     return config
-
-  def _override(self, config: ConfigDict) -> None:
-    for text in self.overrides:
-      config_files.override(config, text)
 
   def _first(self, name: str) -> pathlib.Path | None:
     """The generator that a variant starts from, if any."""

@@ -159,8 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   with cli.failing_in_a_line('check_device', RuntimeError):
     cpu = jax.local_devices(backend='cpu')[0]
     config = config_files.load('vgg54')
-    for text in overrides:
-      config_files.override(config, text)
+    config_files.override(config, *overrides)
     if jax.devices() == [cpu]:
       raise ValueError(
         'JAX sees no GPU or TPU here, so there is nothing to compare with the '

@@ -174,7 +174,7 @@ def _row(record: dict[str, Any]) -> str:
 def report(
   config: ConfigDict,
   *,
-  stage_names: Sequence[str] = ('pretrain', 'gan'),
+  stage_names: Sequence[str] = stages.NAMES,
   variants: Sequence[str] = ('eager', 'channels_last'),
   rounds: int = 5,
   updates: int = 20,

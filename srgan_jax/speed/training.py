@@ -64,7 +64,6 @@ _PEAKS = {
   'TPU v4': (275e12, None),
 }
 
-STAGES = ('pretrain', 'gan')
 INPUTS = ('synthetic', 'resident', 'tfdata')
 PRECISIONS = ('float32', 'bfloat16')
 
@@ -164,7 +163,7 @@ def _open_loader(setup: Setup, kind: str) -> Loader:
 def report(
   config: ConfigDict,
   *,
-  stage_names: Sequence[str] = STAGES,
+  stage_names: Sequence[str] = stages.NAMES,
   inputs: Sequence[str] = ('synthetic',),
   precisions: Sequence[str] | None = None,
   calls: int = 20,

@@ -10,6 +10,7 @@ writes a temporary folder and renames it: a checkpoint is whole or absent. Its
 from collections.abc import Iterator
 import contextlib
 import copy
+import itertools
 import json
 import os
 import pathlib
@@ -63,14 +64,11 @@ def find_fault(checkpoint: pathlib.Path) -> str | None:
 
 def set_aside(checkpoint: pathlib.Path) -> None:
   """Renames a damaged checkpoint, so that it stands in no new one's way."""
-  number = 0
-  while True:
-    suffix = f'.damaged{number or ""}'
-    target = checkpoint.with_name(checkpoint.name + suffix)
+  for number in itertools.count():
+    target = checkpoint.with_name(f'{checkpoint.name}.damaged{number or ""}')
     if not target.exists():
-      checkpoint.rename(target)
-      return
-    number += 1
+      break
+  checkpoint.rename(target)
 
 
 class Checkpoints:

@@ -93,11 +93,11 @@ _RULES: tuple[_Rule, ...] = (
   # The rates of all of a stage's updates are in memory.
   *(
     (f'stages.{name}.steps', lambda x: 0 <= x <= 10**8, 'in 0..10**8')
-    for name in (stages.PRETRAIN, stages.GAN)
+    for name in stages.NAMES
   ),
   *(
     (f'stages.{name}.learning_rate', lambda x: 0 < x < math.inf, '> 0, finite')
-    for name in (stages.PRETRAIN, stages.GAN)
+    for name in stages.NAMES
   ),
   *(
     (f'loss.{name}_weight', lambda x: 0 <= x < math.inf, 'at least 0, finite')
@@ -132,7 +132,7 @@ def check(config: Any) -> None:
   _require(
     config, 'distributed.process', processes.__contains__, 'below processes'
   )
-  for name in (stages.PRETRAIN, stages.GAN):
+  for name in stages.NAMES:
     if steps := config.stages[name].steps:
       holds = lambda x, steps=steps: 0 <= x < steps
       _require(config, f'stages.{name}.warmup', holds, f'in 0..{steps - 1}')

@@ -163,23 +163,24 @@ def _with_path(arguments: Sequence[str]) -> list[str]:
   return result
 
 
-def override(config: ConfigDict, text: str) -> None:
-  """Sets the field of '--config.FIELD=VALUE'.
+def override(config: ConfigDict, *texts: str) -> None:
+  """Sets the field of each '--config.FIELD=VALUE'.
 
   Raises:
     ValueError: one line: another form, no such field, or of another type.
   """
-  match = re.fullmatch(r'--config\.([\w.]+)=(.*)', text, re.DOTALL)
-  if not match:
-    raise ValueError(f'unknown argument {text!r}')
-  field, value = match.groups()
-  check_field(config, field)
-  try:
-    if not isinstance(operator.attrgetter(field)(config), str):
-      value = ast.literal_eval(value)
-    config.update_from_flattened_dict({field: value})
-  except (SyntaxError, TypeError, ValueError) as error:
-    raise ValueError(f'{text}: not of the type of the field') from error
+  for text in texts:
+    match = re.fullmatch(r'--config\.([\w.]+)=(.*)', text, re.DOTALL)
+    if not match:
+      raise ValueError(f'unknown argument {text!r}')
+    field, value = match.groups()
+    check_field(config, field)
+    try:
+      if not isinstance(operator.attrgetter(field)(config), str):
+        value = ast.literal_eval(value)
+      config.update_from_flattened_dict({field: value})
+    except (SyntaxError, TypeError, ValueError) as error:
+      raise ValueError(f'{text}: not of the type of the field') from error
 
 
 def check_field(config: ConfigDict, field: str) -> None:

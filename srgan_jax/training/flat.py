@@ -18,6 +18,8 @@ from flax import struct
 import jax
 import jax.numpy as jnp
 
+from srgan_jax import sharding
+
 _TOGETHER = 32  # gradients that are vectors, put together by one kernel
 
 
@@ -51,10 +53,8 @@ def pack(tree: Any, dtype: jnp.dtype, packs_statistics: bool = True) -> Any:
   """
 
   def apply(path: Any, x: Any) -> Any:
-    names = {getattr(key, 'key', getattr(key, 'name', None)) for key in path}
-    if not _is_network(x) or ('batch_stats' in names and not packs_statistics):
-      return x
-    return _pack(x, dtype)
+    is_packed = packs_statistics or not sharding.is_statistic(path)
+    return _pack(x, dtype) if is_packed and _is_network(x) else x
 
   return jax.tree_util.tree_map_with_path(apply, tree, is_leaf=_is_network)
 

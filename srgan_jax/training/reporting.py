@@ -16,12 +16,10 @@ from PIL import Image
 import tqdm
 
 from srgan_jax import cli, files
+from srgan_jax.training import stages, tensorboard
 from srgan_jax.training import step as step_lib
-from srgan_jax.training import tensorboard
 
 Batch = TypeVar('Batch')
-
-_STAGES = ('pretrain', 'gan')
 
 logger = logging.getLogger('srgan_jax')
 
@@ -235,7 +233,7 @@ def cut_metrics(path: pathlib.Path, stage: str, step: int) -> None:
     place = _place(line)
     if place is None:
       foreign.append(number)
-    elif place <= (_STAGES.index(stage), step):
+    elif place <= (stages.NAMES.index(stage), step):
       kept.append(line + b'\n')
   if foreign:
     logger.warning('%s: dropped damaged lines: %s', path, foreign)
@@ -246,6 +244,6 @@ def _place(line: bytes) -> tuple[int, int] | None:
   """Stage and step of a line of metrics; None where it is none."""
   try:
     record = files.parse_json(line)
-    return _STAGES.index(record['stage']), int(record['step'])
+    return stages.NAMES.index(record['stage']), int(record['step'])
   except (ValueError, KeyError, TypeError, OverflowError):
     return None

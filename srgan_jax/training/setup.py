@@ -239,11 +239,9 @@ def _compute_dtype(precision: str) -> jnp.dtype:
 
 # Compiled, because a forward pass whose output nobody wants is left out.
 @functools.partial(jax.jit, static_argnums=(0, 1))
-@functools.partial(jax.jit, static_argnums=(0, 1))
 def _initialize(
   network: nn.Module, side: int, key: jax.Array
 ) -> step_lib.Variables:
-  # Compiled, because a forward pass whose output nobody wants is left out.
   zeros = jnp.zeros((1, side, side, 3))
   return dict(network.init(key, zeros, train=False))
 

@@ -13,7 +13,7 @@ from srgan_jax.models import vgg
 from srgan_jax.training import optimizers
 from srgan_jax.training import step as step_lib
 
-PRETRAIN, GAN = 'pretrain', 'gan'
+PRETRAIN, GAN = NAMES = ('pretrain', 'gan')  # in their order
 
 ContentName = Literal['mse', 'vgg22', 'vgg54']
 

@@ -170,7 +170,7 @@ def pretrain_step(
   generator = state.generator
 
   def loss_fn(params: Any) -> tuple[jax.Array, Any]:
-    sr, statistics = _apply(generator, params, generator.batch_stats, batch.lr)
+    sr, statistics = _apply(generator, params, batch.lr)
     content, tv = _content_terms(sr, batch.hr, perceptual, objective)
     loss = content + objective.tv_weight * tv
     return loss, (content, tv, statistics)
@@ -255,9 +255,8 @@ def _generate(
 ) -> tuple[jax.Array, Any]:
   """SR by G with these parameters, and G's new statistics."""
   if not objective.freeze_batch_norm:
-    return _apply(generator, params, generator.batch_stats, lr)
-  variables = _layers(params, generator.batch_stats)
-  sr = generator.apply_fn(variables, lr, train=False)
+    return _apply(generator, params, lr)
+  sr = generator.apply_fn(_layers(generator, params), lr, train=False)
   return sr, generator.batch_stats
 
 
@@ -270,9 +269,7 @@ def _discriminator_loss(
   its own statistics, of which the real ones count first.
   """
   images = jnp.stack([hr, sr], axis=1).reshape(-1, *hr.shape[1:])
-  logits, statistics = _apply(
-    discriminator, params, discriminator.batch_stats, images, groups=2
-  )
+  logits, statistics = _apply(discriminator, params, images, groups=2)
   real, fake = logits[::2], logits[1::2]
   loss = losses.discriminator_loss(real, fake)
   terms = {
@@ -291,9 +288,7 @@ def _perceptual_loss(
   sr: jax.Array,
 ) -> tuple[jax.Array, Metrics]:
   """Equation 3, l_SR, and its terms; D's new statistics are dropped."""
-  logits, _ = _apply(
-    discriminator, discriminator.params, discriminator.batch_stats, sr
-  )
+  logits, _ = _apply(discriminator, discriminator.params, sr)
   content, tv = _content_terms(sr, hr, perceptual, objective)
   adversarial = losses.adversarial_loss(logits)
   loss = (
@@ -313,28 +308,24 @@ def _mean_over_devices(tree: Any, objective: Objective) -> Any:
 
 
 def _apply(
-  network: NetworkState,
-  params: Any,
-  batch_stats: Any,
-  images: jax.Array,
-  **options: Any,
+  network: NetworkState, params: Any, images: jax.Array, **options: Any
 ) -> tuple[jax.Array, Any]:
   """A forward pass in training mode: the output and the new BN statistics."""
   output, updated = network.apply_fn(
-    _layers(params, batch_stats),
+    _layers(network, params),
     images,
     train=True,
     mutable=['batch_stats'],
     **options,
   )
-  return output, flat.like(batch_stats, updated['batch_stats'])
+  return output, flat.like(network.batch_stats, updated['batch_stats'])
 
 
-def _layers(params: Any, batch_stats: Any) -> Variables:
-  """What a network's `apply` takes, whether they are packed or not."""
+def _layers(network: NetworkState, params: Any) -> Variables:
+  """What `apply` takes with these parameters, whether packed or not."""
   return {
     'params': flat.layers(params),
-    'batch_stats': flat.layers(batch_stats),
+    'batch_stats': flat.layers(network.batch_stats),
   }
 
 

@@ -153,7 +153,7 @@ class Workdir:
 
   def _check_lengths(self) -> None:
     has_gan_begun = self.trained_steps(stages.GAN) > 0
-    for name in (stages.PRETRAIN, stages.GAN):
+    for name in stages.NAMES:
       trained = self.trained_steps(name)
       asked = self._config.stages[name].steps
       if name == stages.PRETRAIN and self._config.init_generator:
