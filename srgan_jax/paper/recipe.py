@@ -154,7 +154,7 @@ class Recipe:
     else:
       stage.boundaries = (steps // 2,)
     self._start(name, config)
-    # Before the intervals, which are in whole calls, too.
+    # Also before the intervals: they are in whole calls.
     config_files.override(config, *self.overrides)
     unit = config.steps_per_call
 
