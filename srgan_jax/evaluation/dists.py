@@ -62,7 +62,7 @@ def load(path: files.Path) -> Dists:
     ValueError: one line naming the file, where it is no such file.
   """
   variables, _ = weights.load(path, 'dists', _find_fault)
-  return Dists(jax.tree.map(jnp.asarray, variables))
+  return Dists(jax.device_put(variables))
 
 
 def _find_fault(shapes: Mapping[str, Any], _: dict[str, Any]) -> str | None:

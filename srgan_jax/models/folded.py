@@ -79,7 +79,7 @@ def fold(generator: Generator, variables: Any) -> Params:
       'slope': np.tile(params[name]['prelu']['slope'], 4),
     }
   last = params['conv_out']
-  coarse = np.asarray(layers.coarser(last['kernel']))
+  coarse = layers.coarser(last['kernel'])
   folded['conv_out'] = {
     'kernel': _shuffled(_shuffled(coarse, axis=2), axis=3),
     'bias': np.tile(last['bias'], 4),
@@ -94,8 +94,12 @@ def _with_norm(params: Params, stats: Params, name: int | str) -> Params:
 
 
 def absorb_norm(conv: Params, norm: Params) -> Params:
-  """A convolution without bias and the BN behind it, as one with a bias."""
-  factor = norm['scale'] / np.sqrt(norm['var'] + epilogues.EPSILON)
+  """A convolution without bias and the BN behind it, as one with a bias.
+
+  A damaged file's variance may be negative: then neither is finite.
+  """
+  with np.errstate(invalid='ignore'):
+    factor = norm['scale'] / np.sqrt(norm['var'] + epilogues.EPSILON)
   return {
     'kernel': conv['kernel'] * factor,
     'bias': norm['bias'] - norm['mean'] * factor,

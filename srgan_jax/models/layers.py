@@ -173,17 +173,19 @@ class ShuffledConv(nn.Module):
     return epilogues.add_bias(pixel_shuffle(y, 2), bias)
 
 
-def coarser(kernel: jax.Array) -> jax.Array:
+def coarser(kernel: Any) -> Any:
   """A 9x9 kernel as a 5x5 one between images that `pixel_shuffle` will double.
 
   Output pixel 2i + a reads the inputs 2i + a - 4 to 2i + a + 4, which are
   pixels i - 2 to i + 2 of the grid half as fine, for a in 0 and 1. From [9, 9,
-  C, K] to [5, 5, 4C, 4K], the channels ordered as `pixel_shuffle`'s.
+  C, K] to [5, 5, 4C, 4K], the channels ordered as `pixel_shuffle`'s; of NumPy
+  or of JAX, as the kernel is.
   """
   _, _, inputs, outputs = kernel.shape
-  shifted = jnp.stack(
+  xp = kernel.__array_namespace__()
+  shifted = xp.stack(
     [
-      jnp.pad(kernel, ((a, 1 - a), (b, 1 - b), (0, 0), (0, 0)))
+      xp.pad(kernel, ((a, 1 - a), (b, 1 - b), (0, 0), (0, 0)))
       for a in range(2)
       for b in range(2)
     ],

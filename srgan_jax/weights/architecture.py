@@ -114,7 +114,7 @@ def _shapes_of(network: Generator | Discriminator, image_size: int) -> Shapes:
 def shapes(init: Any, sample: jax.ShapeDtypeStruct) -> Shapes:
   """What `init(key, sample)` would make, by name, without making it."""
   with jax.numpy_rank_promotion('allow'):  # no setting makes a file faulty
-    tree = jax.eval_shape(init, jax.random.key(0), sample)
+    tree = jax.eval_shape(lambda x: init(jax.random.key(0), x), sample)
   return {
     '/'.join(key.key for key in path): leaf
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree)

@@ -46,7 +46,7 @@ def mix(
       )
   return jax.tree.map(
     lambda *leaves: sum(
-      np.float32(share) * leaf
+      np.float32(share) * np.asarray(leaf)
       for share, leaf in zip(shares, leaves, strict=True)
     ),
     *(variables for _, variables, _ in generators),

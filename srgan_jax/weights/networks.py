@@ -5,7 +5,6 @@ from typing import Any
 
 from flax import traverse_util
 import jax
-import jax.numpy as jnp
 
 from srgan_jax import SCALE, files
 from srgan_jax.models.discriminator import Discriminator
@@ -112,7 +111,7 @@ def _load(kind: container.Kind, path: files.Path) -> tuple[Any, Any, Any]:
     return _find_fault(kind, metadata['architecture'], shapes)
 
   variables, metadata = container.load(path, kind, find_fault)
-  variables = jax.tree.map(jnp.asarray, variables)
+  variables = jax.device_put(variables)
   return _MAKERS[kind](metadata['architecture']), variables, metadata
 
 

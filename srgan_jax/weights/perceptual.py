@@ -78,7 +78,7 @@ def load_vgg(path: files.Path) -> vgg.PerceptualNetwork:
   variables, metadata = container.load(path, 'vgg', _find_file_fault)
   scales = metadata['feature_scale']
   return vgg.PerceptualNetwork(
-    params=jax.tree.map(jnp.asarray, variables['params']),
+    params=jax.device_put(variables['params']),
     depth=metadata['architecture']['depth'],
     preprocessing=vgg.Preprocessing(**metadata['preprocessing']),
     feature_scale=tuple((k, float(v)) for k, v in sorted(scales.items())),
