@@ -25,7 +25,7 @@ import numpy as np
 from srgan_jax import files, weights
 from srgan_jax.evaluation import metrics
 from srgan_jax.imaging import color
-from srgan_jax.models import vgg
+from srgan_jax.models import convolutions, vgg
 from srgan_jax.weights import architecture, container
 
 Network = Literal['alex', 'vgg16']
@@ -99,7 +99,8 @@ _DESIGNS = {
     least=31,
   ),
   'vgg16': _Design(
-    vgg.VGG(16, 'conv5_3'),
+    # Each size of image is a program of its own, which runs a few times.
+    vgg.VGG(16, 'conv5_3', conv=convolutions.plain),
     {'conv1_2': 1, 'conv2_2': 2, 'conv3_3': 4, 'conv4_3': 8, 'conv5_3': 16},
     least=16,
   ),
@@ -167,7 +168,7 @@ def load(path: files.Path) -> Lpips:
     if np.min(variables['linear'][layer]) < 0:
       fault = f'linear/{layer} has negative weights'
       raise container.fault_error(path, 'lpips', fault)
-  variables = jax.tree.map(jnp.asarray, variables)
+  variables = jax.device_put(variables)
   return Lpips(network, variables, str(metadata.get('source')))
 
 
