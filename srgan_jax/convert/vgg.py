@@ -33,6 +33,7 @@ factor: --feature-scale LAYER=V.
 import argparse
 from collections.abc import Mapping, Sequence
 import dataclasses
+import functools
 import pathlib
 
 import jax
@@ -137,14 +138,10 @@ def _forward_check(
     ValueError: naming the network's file, where they are all zero or not
       finite: the weights are no VGG's.
   """
-  key = jax.random.key(0)
-  coarse = jax.random.uniform(key, (1, 12, 12, 3), minval=-1, maxval=1)
-  image = jax.image.resize(coarse, (1, 96, 96, 3), 'cubic')
   features = {}
   for content in ('vgg22', 'vgg54'):
     layer = vgg.content_layer(content, network.depth)
-    with jax.default_matmul_precision('highest'):
-      features[layer] = np.asarray(vgg.features(network, image, layer))
+    features[layer] = np.asarray(_run(network, layer))
     size = _rms(features[layer])
     if not (np.isfinite(size) and size > 0):
       raise ValueError(
@@ -152,6 +149,16 @@ def _forward_check(
         '(RMS)'
       )
   return features
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _run(network: vgg.PerceptualNetwork, layer: str) -> jax.Array:
+  """The scaled features of the picture."""
+  key = jax.random.key(0)
+  coarse = jax.random.uniform(key, (1, 12, 12, 3), minval=-1, maxval=1)
+  image = jax.image.resize(coarse, (1, 96, 96, 3), 'cubic')
+  with jax.default_matmul_precision('highest'):
+    return vgg.features(network, image, layer)
 
 
 def _rms(values: np.ndarray) -> float:
