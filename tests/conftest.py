@@ -30,6 +30,8 @@ if 'PYTEST_XDIST_WORKER' not in os.environ:  # workers inherit what is set here
   )
   os.environ['JAX_DISABLE_MOST_OPTIMIZATIONS'] = '1'
   os.environ['JAX_TRACEBACK_IN_LOCATIONS_LIMIT'] = '0'  # nobody reads them
+  # TensorFlow would import Keras, and that pandas and Matplotlib.
+  os.environ['TF_USE_LEGACY_KERAS'] = '1'
   # PyTorch's threads would wait for each other, one worker's for another's.
   os.environ.setdefault('OMP_NUM_THREADS', '1')
   # All workers and commands compile a program once.

@@ -14,12 +14,8 @@ from srgan_jax import weights
 from srgan_jax.convert import generator as generator_command
 from srgan_jax.evaluation import score
 from srgan_jax.pretrained import published
-from tests.support.converting import (
-  forward,
-  refusal,
-  run,
-  upscale,
-)
+from tests.support import networks
+from tests.support.converting import refusal, run, upscale
 
 
 def random_values(rng, like):
@@ -124,7 +120,7 @@ def test_a_keras_discriminator_gives_the_same_verdicts(
 
   network, variables, metadata = weights.load_discriminator(output)
   assert metadata['architecture'] == {'channels': 4, 'image_size': 32}
-  logits = forward(network, variables, hr / 127.5 - 1)
+  logits = networks.infer(network, variables, hr / 127.5 - 1)
   assert theirs.std() > 0.001
   np.testing.assert_allclose(jax.nn.sigmoid(logits), theirs[:, 0], atol=1e-5)
 

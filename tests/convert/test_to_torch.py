@@ -10,6 +10,7 @@ from srgan_jax import weights
 from srgan_jax.convert import generator as generator_command
 from srgan_jax.convert import to_torch
 from srgan_jax.models.generator import Generator
+from tests.support import networks
 
 BLOCKS, CHANNELS = 2, 6
 
@@ -64,7 +65,7 @@ def test_pytorch_makes_the_same_pictures(ours, tmp_path, capsys, suffix):
   generator, variables, _ = weights.load_generator(ours)
   assert theirs.std() > 0.05
   np.testing.assert_allclose(
-    generator.apply(variables, lr, train=False), theirs, atol=3e-6, rtol=3e-6
+    networks.infer(generator, variables, lr), theirs, atol=3e-6, rtol=3e-6
   )
 
 

@@ -12,7 +12,7 @@ import pytest
 from srgan_jax.models import layers
 from srgan_jax.models.discriminator import Discriminator
 from srgan_jax.models.generator import Generator
-from tests.support import plain
+from tests.support import networks, plain
 
 
 def _shapes(network, side):
@@ -181,15 +181,15 @@ def test_the_generator_equals_a_torch_network(train):
   rng = np.random.default_rng(1)
   generator = Generator(2, 8)
   lr = rng.random((2, 7, 9, 3)).astype(np.float32)
-  variables = generator.init(jax.random.key(0), lr, train=False)
+  variables = networks.init(generator, 0, lr)
   # No value stays at its initial 0 or 1.
   variables = jax.tree.map(
     lambda x: x + 0.3 * rng.random(x.shape, np.float32), variables
   )
-  forward = functools.partial(
-    generator.apply, train=train, mutable=['batch_stats']
-  )
-  ours, _ = jax.jit(forward)(variables, lr)
+  if train:
+    ours, _ = networks.train(generator, variables, lr)
+  else:
+    ours = networks.infer(generator, variables, lr)
   module = torch_twins.torch_networks.Generator(2, 8)
   torch_twins.torch_networks.load(module, variables)
   theirs = torch_twins.run(module.train(train), lr)
@@ -204,14 +204,11 @@ def test_the_discriminators_strides_and_slope_equal_a_torch_network():
   rng = np.random.default_rng(1)
   discriminator = Discriminator(4)
   images = rng.uniform(-1, 1, (3, 32, 32, 3)).astype(np.float32)
-  variables = discriminator.init(jax.random.key(0), images, train=False)
+  variables = networks.init(discriminator, 0, images)
   variables = jax.tree.map(
     lambda x: x + 0.1 * rng.random(x.shape, np.float32), variables
   )
-  forward = functools.partial(
-    discriminator.apply, train=True, mutable=['batch_stats']
-  )
-  ours, _ = jax.jit(forward)(variables, images)
+  ours, _ = networks.train(discriminator, variables, images)
   module = torch_twins.torch_networks.Discriminator(4, 32, exact=True)
   torch_twins.torch_networks.load(module, variables)
   theirs = torch_twins.run(module, images)
@@ -221,9 +218,7 @@ def test_the_discriminators_strides_and_slope_equal_a_torch_network():
 def test_small_initial_weights_begin_as_the_shallow_path():
   lr = jax.random.uniform(jax.random.key(0), (1, 4, 4, 3))
   small, he = (
-    Generator(1, 8, init_scheme=scheme).init(
-      jax.random.key(0), lr, train=False
-    )['params']
+    networks.init(Generator(1, 8, init_scheme=scheme), 0, lr)['params']
     for scheme in ('small', 'he')
   )
   assert not np.any(small['norm_mid']['scale'])
@@ -239,8 +234,8 @@ def test_icnr_begins_without_a_checkerboard():
 
   def pattern(scheme):
     generator = Generator(1, 8, init_scheme=scheme)
-    variables = generator.init(jax.random.key(0), flat, train=False)
-    sr = generator.apply(variables, flat, train=False)
+    variables = networks.init(generator, 0, flat)
+    sr = networks.infer(generator, variables, flat)
     inside = sr[0, 28:36, 28:36]  # two LR pixels, far from the borders
     return np.ptp(inside, axis=(0, 1)).max()
 
@@ -264,10 +259,11 @@ def test_running_statistics_take_a_tenth_of_a_batchs():
 def test_inference_uses_running_statistics_and_leaves_them():
   generator = Generator(1, 4, init_scheme='he')
   lr = jax.random.uniform(jax.random.key(0), (2, 4, 4, 3))
-  variables = generator.init(jax.random.key(1), lr, train=False)
-  sr, updated = generator.apply(
-    variables, lr, train=False, mutable=['batch_stats']
+  variables = networks.init(generator, 1, lr)
+  forward = functools.partial(
+    generator.apply, train=False, mutable=['batch_stats']
   )
+  sr, updated = jax.jit(forward)(variables, lr)
   jax.tree.map(
     np.testing.assert_array_equal,
     updated['batch_stats'],
@@ -275,11 +271,9 @@ def test_inference_uses_running_statistics_and_leaves_them():
   )
   # A picture's result must not depend on those beside it.
   np.testing.assert_allclose(
-    generator.apply(variables, lr[:1], train=False), sr[:1], atol=1e-5
+    networks.infer(generator, variables, lr[:1]), sr[:1], atol=1e-5
   )
-  trained, updated = generator.apply(
-    variables, lr, train=True, mutable=['batch_stats']
-  )
+  trained, updated = networks.train(generator, variables, lr)
   assert np.abs(trained - sr).max() > 1e-3
   mean = updated['batch_stats']['norm_mid']['mean']
   assert np.abs(mean).max() > 0

@@ -9,7 +9,7 @@ from srgan_jax.data import batch, draw, loader, opening
 from srgan_jax.models.generator import Generator
 from srgan_jax.paper import averaging
 from srgan_jax.weights import architecture
-from tests.support import repository, small
+from tests.support import networks, repository, small
 
 PHOTOS = f'folder:{repository.PHOTOS / "train"}'
 
@@ -72,8 +72,8 @@ def test_batch_statistics_are_measured_on_photos(tmp_path, monkeypatch):
   drawn = draw.draw(0, 0, sizes=source.sizes, batch_size=24, crop_size=96)
   crops = loader.host_batch(source, drawn, crop_size=96)
   lr = batch.make_batch(**crops).lr
-  expected, _ = generator.apply(mean, lr, train=True, mutable=['batch_stats'])
-  actual = generator.apply(mean, lr, train=False)
+  expected, _ = networks.train(generator, mean, lr)
+  actual = networks.infer(generator, mean, lr)
   np.testing.assert_allclose(actual, expected, atol=1e-4)
   assert metadata['training']['statistics'] == {
     'crops': 24,

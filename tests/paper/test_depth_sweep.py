@@ -17,7 +17,7 @@ from srgan_jax.models.generator import Generator, ResidualBlock
 from srgan_jax.paper import depth_sweep
 from srgan_jax.training import run as run_lib
 from srgan_jax.weights import architecture
-from tests.support import repository
+from tests.support import networks, repository
 
 TINY = [
   '--steps=2',
@@ -32,11 +32,11 @@ TINY = [
 def test_without_skips_the_same_tensors_make_a_plain_chain():
   x = jax.random.normal(jax.random.key(0), (1, 5, 5, 4))
   block = ResidualBlock(4, layers.kernel_init)
-  variables = block.init(jax.random.key(1), x, train=False)
+  variables = networks.init(block, 1, x)
   plain = block.clone(skip=False)
-  chain = plain.apply(variables, x, train=False)
+  chain = networks.infer(plain, variables, x)
   np.testing.assert_allclose(
-    block.apply(variables, x, train=False), x + chain, atol=1e-6
+    networks.infer(block, variables, x), x + chain, atol=1e-6
   )
 
   lr = jax.random.uniform(jax.random.key(2), (1, 6, 6, 3))
@@ -45,15 +45,15 @@ def test_without_skips_the_same_tensors_make_a_plain_chain():
   )
   with_skips, without = Generator(2, 4), Generator(2, 4, skip_connections=False)
   assert shape(with_skips) == shape(without)
-  variables = without.init(jax.random.key(3), lr, train=False)
+  variables = networks.init(without, 3, lr)
   # It starts alive, and has no way around the trunk's last BN.
   scale = variables['params']['norm_mid']['scale']
   np.testing.assert_array_equal(scale, np.ones(4))
   variables['params']['norm_mid']['scale'] = 0 * scale
   change = lambda network: float(
     jnp.ptp(
-      network.apply(variables, lr, train=False)
-      - network.apply(variables, 1 - lr, train=False)
+      networks.infer(network, variables, lr)
+      - networks.infer(network, variables, 1 - lr)
     )
   )
   assert change(without) == 0 < change(with_skips)

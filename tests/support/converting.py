@@ -1,13 +1,11 @@
 """What the tests of `srgan_jax.convert.generator` share."""
 
-import functools
-
-import jax
 import numpy as np
 import pytest
 
 from srgan_jax import weights
 from srgan_jax.convert import generator as generator_command
+from tests.support import networks
 
 
 def run(capsys, *arguments):
@@ -32,10 +30,4 @@ def refusal(capsys, source, output, *options):
 def upscale(path, lr):
   """What a file of ours makes of LR [N, H, W, 3] in [0, 1]."""
   generator, variables, _ = weights.load_generator(path)
-  return np.asarray(forward(generator, variables, lr))
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def forward(network, variables, images):
-  """A network's output, compiled once for each architecture and size."""
-  return network.apply(variables, images, train=False)
+  return np.asarray(networks.infer(generator, variables, lr))

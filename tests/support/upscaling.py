@@ -3,26 +3,26 @@
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from srgan_jax import upscale, weights
 from srgan_jax.models.generator import Generator
 from srgan_jax.weights import architecture
+from tests.support import networks
 
 
 @functools.cache
 def network(channels=4, **fields):
   """A small generator whose BN, slopes and biases all matter."""
   generator = Generator(2, channels, init_scheme='he', **fields)
-  init = jax.jit(lambda key, x: generator.init(key, x, train=False))
-  variables = init(jax.random.key(0), jnp.zeros((1, 4, 4, 3)))
+  variables = networks.init(generator, 0, np.zeros((1, 4, 4, 3), np.float32))
   rng = np.random.default_rng(0)
-  random = lambda x: jnp.asarray(rng.uniform(0.1, 0.6, x.shape), jnp.float32)
+  random = lambda x: np.float32(rng.uniform(0.1, 0.6, x.shape))
   variables = jax.tree.map(
-    lambda x: random(x) if x.ndim == 1 else 0.3 * x, variables
+    lambda x: random(x) if x.ndim == 1 else np.float32(0.3) * np.asarray(x),
+    variables,
   )
-  return generator, variables
+  return generator, jax.device_put(variables)
 
 
 def save_generator(path, variables=None, **training):

@@ -13,7 +13,7 @@ from srgan_jax.models.generator import Generator
 from srgan_jax.speed.timed_calls import Synthetic
 from srgan_jax.training import program
 from srgan_jax.training.setup import Setup
-from tests.support import small
+from tests.support import networks, small
 from tests.support.repository import tiny_config
 
 
@@ -197,7 +197,7 @@ def test_a_generator_of_others_stays_that_network(tmp_path):
   lr = jnp.zeros((1, 8, 8, 3))
   weights.save_generator(
     path,
-    generator.init(jax.random.key(0), lr, train=False),
+    networks.init(generator, 0, lr),
     architecture={'blocks': 1, 'channels': 4, 'output': 'tanh'},
     training={},
   )

@@ -8,6 +8,7 @@ import pytest
 import srgan_jax
 from srgan_jax import evaluate, upscale, upscaling
 from srgan_jax.upscaling import Upscaler
+from tests.support import networks
 from tests.support.upscaling import network, noise, save_generator
 
 
@@ -49,9 +50,7 @@ def test_the_weights_lie_between(run):
 def test_what_was_trained_apart_has_nothing_between(run):
   path, *_ = run
   generator, _ = network()
-  other = jax.jit(lambda k, x: generator.init(k, x, train=False))(
-    jax.random.key(9), np.zeros((1, 4, 4, 3), np.float32)
-  )
+  other = networks.init(generator, 9, np.zeros((1, 4, 4, 3), np.float32))
   save_generator(path.with_name('generator_pretrain.safetensors'), other)
   with pytest.raises(ValueError, match='were trained apart'):
     srgan_jax.load(path, strength=0.5)

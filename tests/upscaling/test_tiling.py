@@ -12,20 +12,16 @@ from srgan_jax import runtime
 from srgan_jax.models import folded
 from srgan_jax.models.generator import Generator
 from srgan_jax.upscaling import tiling, upscaler
+from tests.support import networks
 from tests.support.upscaling import network, noise
 
 HALO = 12  # of two blocks
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def apply(generator, variables, lr):
-  return generator.apply(variables, lr, train=False)
-
-
 def plain(image, **fields):
   """The oracle: uint8 [H, W, 3] through the network as it was trained."""
   lr = np.asarray(image, np.float32)[None] / 255
-  sr = np.asarray(apply(*network(**fields), lr))[0]
+  sr = np.asarray(networks.infer(*network(**fields), lr))[0]
   assert sr.std() > 0.02 and (np.abs(sr) < 1).mean() > 0.7  # not all clipped
   return np.clip((sr + 1) * 127.5, 0, 255)
 
@@ -45,7 +41,7 @@ def test_the_folded_network_is_the_same_in_any_buffer_and_strips(fields):
   generator, variables = network(**fields)
   params = folded.fold(generator, variables)
   lr = noise(13, 10, 3)[None] / np.float32(255)
-  expected = apply(generator, variables, lr)
+  expected = networks.infer(generator, variables, lr)
   run = jax.jit(functools.partial(folded.upscale, generator), static_argnums=3)
   np.testing.assert_allclose(run(params, lr), expected, atol=2e-6)
   buffers = noise(2, 24, 16, 3) / np.float32(255)  # what is outside is not read
@@ -55,7 +51,7 @@ def test_the_folded_network_is_the_same_in_any_buffer_and_strips(fields):
     sr = run(params, buffers, sizes, strips)
     np.testing.assert_allclose(sr[0, :52, :40], expected[0], atol=2e-6)
   np.testing.assert_allclose(
-    sr[1:], apply(generator, variables, buffers[1:]), atol=2e-6
+    sr[1:], networks.infer(generator, variables, buffers[1:]), atol=2e-6
   )
 
 
@@ -66,7 +62,7 @@ def test_the_halo_is_as_far_as_the_network_sees():
   column = 2 * HALO
 
   def total(lr):
-    sr = generator.apply(variables, lr, train=False)
+    sr = networks.infer(generator, variables, lr)
     return sr[:, :, 4 * column : 4 * column + 4].sum()
 
   lr = jnp.full((1, 1, 4 * HALO, 3), 0.5)
@@ -274,7 +270,7 @@ def test_memory_that_does_for_no_tile_is_said(monkeypatch):
   seen = out_of_memory_above(monkeypatch, 0)
   # 32 blocks: no shape is smaller than one whose half is large enough.
   deep = Generator(32, 2)
-  variables = deep.init(jax.random.key(0), jnp.zeros((1, 4, 4, 3)), train=False)
+  variables = networks.init(deep, 0, jnp.zeros((1, 4, 4, 3)))
   with pytest.raises(MemoryError, match='with the smallest tiles'):
     upscaler.Upscaler(deep, variables)(noise(1000, 1000, 3))
   assert len(seen) < 10
