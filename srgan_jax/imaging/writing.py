@@ -257,10 +257,17 @@ def _without_place(picture: Picture, form: str) -> list[str]:
     'its XMP': form == 'BMP' and picture.xmp,
     'its ICC profile': form == 'BMP' and picture.icc_profile,
     'its EXIF': form == 'BMP' and picture.exif,
-    "its pixels' aspect": form != 'TIFF' and picture.aspect,
+    "its pixels' aspect": picture.aspect
+    and form != 'TIFF'
+    or _is_uneven(picture.dpi)
+    and form in ('WEBP', 'AVIF'),
   }
   names = ' and '.join(name for name, value in lost.items() if value)
   return [f'{form} has no place for {names}'] if names else []
+
+
+def _is_uneven(dpi: tuple[float, float] | None) -> bool:
+  return dpi is not None and dpi[0] != dpi[1]
 
 
 def _keywords(texts: Iterable[png.Chunk]) -> str:

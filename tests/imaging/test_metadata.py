@@ -380,9 +380,17 @@ def test_pixels_that_are_not_square_stay_so(form):
   assert read(write(sideways, form)[0]).aspect == (2, 3)
 
 
-@pytest.mark.parametrize('form', ['WEBP', 'BMP'])
-def test_pixels_that_become_square_are_named(form):
-  picture = pictures.Picture(noise(16, 24), aspect=(3, 2))
+@pytest.mark.parametrize(
+  'form, shape',
+  [
+    ('WEBP', {'aspect': (3, 2)}),
+    ('BMP', {'aspect': (3, 2)}),
+    ('WEBP', {'dpi': (300.0, 200.0)}),
+    ('AVIF', {'dpi': (300.0, 200.0)}),
+  ],
+)
+def test_pixels_that_become_square_are_named(form, shape):
+  picture = pictures.Picture(noise(16, 24), **shape)
   assert write(picture, form)[1] == [
     f"{form} has no place for its pixels' aspect"
   ]
