@@ -104,7 +104,13 @@ class Setup:
   @functools.cached_property
   def perceptual(self) -> vgg.PerceptualNetwork:
     """The VGG network, read when a stage's content loss first needs it."""
-    return weights.load_vgg(self.config.perceptual.weights)
+    path = self.config.perceptual.weights
+    if not path:
+      raise ValueError(
+        "config.perceptual.weights is '': a VGG content loss needs the file "
+        'that srgan_jax.convert.vgg writes'
+      )
+    return weights.load_vgg(path)
 
   def placed_perceptual(
     self, stage: stages.Stage

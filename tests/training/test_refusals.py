@@ -72,6 +72,10 @@ from tests.support import repository
     ({'data.source': 'photos'}, 'photos'),
     ({'crop_size': 1024}, 'folder:'),
     ({'stages.gan.content': 'vgg54'}, 'srgan_jax.convert.vgg'),
+    (
+      {'stages.gan.content': 'vgg54', 'perceptual.weights': ''},
+      "config.perceptual.weights is ''",
+    ),
     ({'init_generator': '/nowhere.safetensors'}, '/nowhere.safetensors'),
     ({'batch_size': 5}, 'batch_size=5'),
     (
