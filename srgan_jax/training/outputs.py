@@ -20,13 +20,21 @@ class RunWeights:
   """Writes networks with how they came to be; silent but in one process."""
 
   def __init__(
-    self, workdir: pathlib.Path, setup: Setup, inputs: Mapping[str, Any]
+    self,
+    workdir: pathlib.Path,
+    setup: Setup,
+    inputs: Mapping[str, Any],
+    validation_images: str,
   ):
-    """Notes what all files say: of the setup, and of its pictures."""
+    """Notes what all files say: of the setup, and of its pictures.
+
+    `validation_images` tell those that generators are scored on from others.
+    """
     self._workdir, self._setup = workdir, setup
     self._facts = {
       'precision': setup.dtype.name,
       'inputs': dict(inputs),
+      'validation_images': validation_images,
       'config': setup.config.to_dict(),
     }
     self._active = jax.process_index() == 0
@@ -60,13 +68,20 @@ class RunWeights:
     figures: Mapping[str, float],
     by: str,
   ) -> None:
-    """Writes G if it is the best of its stage so far by a figure's name."""
+    """Writes G if it is the best of its stage so far by a figure's name.
+
+    Figures of other validation images do not count.
+    """
     if not self._active:
       return
     path, before = self._workdir / stage.best_file_name, None
     if path.exists():
-      _, metadata = weights.load(path, 'generator')
-      before = metadata['training']['figures'].get(by)
+      training = weights.load(path, 'generator')[1]['training']
+      ours = self._facts['validation_images']
+      if training.get('validation_images', ours) == ours:
+        before = training['figures'].get(by)
+      else:
+        logger.info('%s was the best on other images: begun anew', path)
     if validation.is_better(by, figures[by], before):
       self.write_generator(
         stage.best_file_name, stage, steps, variables, figures

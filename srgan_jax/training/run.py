@@ -38,7 +38,9 @@ class Run:
     }
     self._workdir = workdir.Workdir(folder, setup.config, fingerprint)
     self._workdir.check()
-    self._weights = outputs.RunWeights(folder, setup, fingerprint)
+    self._weights = outputs.RunWeights(
+      folder, setup, fingerprint, self.inputs.validation.fingerprint
+    )
     last = setup.stages[-1]
     if self._workdir.trained_steps(last.name) < last.steps:
       _ = self.inputs.loader  # what it refuses is said before any update

@@ -1,6 +1,9 @@
 """How a run's generators do on images that it does not train on."""
 
 from collections.abc import Mapping, Sequence
+import dataclasses
+import hashlib
+import math
 
 import numpy as np
 
@@ -40,9 +43,26 @@ def hold_out(source: Source, count: str) -> tuple[Source, Source]:
 
 def is_better(name: str, figure: float, than: float | None) -> bool:
   """Whether a figure beats the one before, if any. Most are distances."""
-  if than is None:
+  if than is None or math.isnan(than):
     return True
   return figure > than if name.startswith(('psnr', 'ssim')) else figure < than
+
+
+@dataclasses.dataclass(frozen=True)
+class _Lenient:
+  """A distance that is NaN where SR has none: in training it may be flat."""
+
+  distance: report.Distance
+
+  @property
+  def name(self) -> str:
+    return self.distance.name
+
+  def __call__(self, sr: np.ndarray, hr: np.ndarray) -> float:
+    try:
+      return self.distance(sr, hr)
+    except ValueError:
+      return math.nan
 
 
 class Validation:
@@ -54,16 +74,33 @@ class Validation:
     """Reads the HR images of a source, if any, and makes their LR.
 
     `distances` are learned metrics, measured as well as PSNR and SSIM.
+
+    Raises:
+      ValueError: naming an image that a distance cannot be measured on.
     """
     self._pairs = []
     if source is not None:
       self._pairs = [
         make_pair(name, source.read(i)) for i, name in enumerate(source.names)
       ]
-    self._distances = distances
+    for pair in self._pairs:
+      for distance in distances:
+        try:
+          distance(pair.hr, pair.hr)
+        except ValueError as error:
+          raise ValueError(f'{pair.name}: {error}') from error
+    self._distances = [_Lenient(distance) for distance in distances]
 
   def __bool__(self) -> bool:
     return bool(self._pairs)
+
+  @property
+  def fingerprint(self) -> str:
+    """What tells the images apart from others; '' without any."""
+    digest = hashlib.sha256()
+    for pair in self._pairs:
+      digest.update(f'{pair.hr.shape}'.encode() + pair.hr.tobytes())
+    return digest.hexdigest() if self._pairs else ''
 
   @property
   def names(self) -> list[str]:
