@@ -1,6 +1,7 @@
 """The page, as a browser shows it: a real upload, and the result compared."""
 
 import contextlib
+import importlib.util
 import json
 import os
 import pathlib
@@ -15,9 +16,11 @@ import srgan_jax
 from srgan_jax import demo
 from tests.support import chromium, image_files, pages, repository, small
 
-pytest.importorskip('gradio', reason='the package gradio is not installed')
-
-from srgan_jax import demo_page, demo_server
+# Gradio takes seconds to import: that is left to the worker that has this file.
+pytestmark = pytest.mark.skipif(
+  importlib.util.find_spec('gradio') is None,
+  reason='the package gradio is not installed',
+)
 
 
 @pytest.fixture(scope='module')
@@ -121,6 +124,8 @@ def test_an_upload_is_bounded(page):
 
 
 def test_old_uploads_make_room(tmp_path, monkeypatch):
+  from srgan_jax import demo_server
+
   monkeypatch.setattr(demo_server, '_MAX_STORED', demo_server._MAX_UPLOAD + 10)
   (tmp_path / 'a').mkdir()
   old, new = tmp_path / 'a' / 'old.png', tmp_path / 'a' / 'new.png'
@@ -247,6 +252,8 @@ def test_bad_pictures_are_one_line(
 
 
 def test_given_models_come_first_and_none_twice(model):
+  from srgan_jax import demo_page
+
   found = demo_page.find_models([str(model), 'srresnet-mse'])
   assert list(found)[:2] == [str(model), 'srresnet-mse']
   assert 'srgan' in found and len(set(found.values())) == len(found)
