@@ -1,0 +1,104 @@
+"""What a run keeps and says of images that it does not train on."""
+
+import math
+import shutil
+
+import jax
+import numpy as np
+from PIL import Image
+import pytest
+
+from srgan_jax import upscaling, weights
+from srgan_jax.data import opening
+from srgan_jax.evaluation import niqe
+from srgan_jax.models.generator import Generator
+from srgan_jax.training import validation
+from srgan_jax.training.run import Run
+from tests.support import repository, setups
+
+
+def test_the_best_generator_is_kept_with_its_step(tmp_path, monkeypatch):
+  config = repository.tiny_config(
+    validate_every=1,
+    keep_best_by='psnr_y',
+    **{
+      'data.validation': 'hold-out:1',
+      'stages.pretrain.steps': 4,
+      'stages.gan.steps': 0,
+    },
+  )
+  figures = iter([20.0, 22.0, 21.0, 22.0])
+  kept = []
+
+  def score(self, name, upscaler):
+    kept.append(jax.device_get(upscaler._params))
+    return {'psnr_y': next(figures)}, np.zeros((4, 4, 3), np.uint8)
+
+  monkeypatch.setattr(validation.Validation, 'score', score)
+  Run(setups.of(config), tmp_path / 'run').train()
+  path = tmp_path / 'run' / 'generator_pretrain_best.safetensors'
+  _, variables, metadata = weights.load_generator(path)
+  training = metadata['training']
+  assert training['steps'] == 2 and training['figures'] == {'psnr_y': 22.0}
+  ours = upscaling.Upscaler(Generator(1, 4), variables)._params
+  jax.tree.map(np.testing.assert_array_equal, ours, kept[1])
+
+
+def test_the_best_on_other_images_is_not_the_best(tmp_path, caplog):
+  """Whatever it scored there: the images were replaced between two runs."""
+  caplog.set_level('INFO')
+  names = [path.name for path in (repository.PHOTOS / 'validation').iterdir()]
+  held = tmp_path / 'held'
+  held.mkdir()
+
+  def run(name, steps):
+    for old in held.iterdir():
+      old.unlink()
+    shutil.copy(repository.PHOTOS / 'validation' / name, held)
+    config = repository.tiny_config(
+      keep_best_by='psnr_y',
+      validate_every=1,
+      **{
+        'data.validation': f'folder:{held}',
+        'stages.pretrain.steps': steps,
+        'stages.gan.steps': 0,
+      },
+    )
+    Run(setups.of(config), tmp_path / 'run').train()
+    path = tmp_path / 'run' / 'generator_pretrain_best.safetensors'
+    return weights.load(path, 'generator')[1]['training']
+
+  first = run(names[0], 1)
+  second = run(names[1], 2)
+  assert (first['steps'], second['steps']) == (1, 2)
+  assert first['validation_images'] != second['validation_images']
+  assert 'was the best on other images' in caplog.text
+  # And of the same images the first would have stayed, if it was better.
+  assert run(names[1], 3)['validation_images'] == second['validation_images']
+  assert caplog.text.count('was the best on other images') == 1
+
+
+def test_a_smaller_distance_is_better():
+  for name in ('lpips_alex', 'dists', 'niqe'):
+    assert validation.is_better(name, 0.2, 0.3)
+  assert not validation.is_better('lpips_alex', 0.3, 0.3)
+  assert validation.is_better('ssim_y', 0.3, 0.2)
+  assert validation.is_better('psnr_y', -1.0, None)
+  assert validation.is_better('niqe', 9.0, math.nan)
+  assert not validation.is_better('niqe', math.nan, 9.0)
+
+
+def test_what_cannot_be_measured_stops_no_run(tmp_path):
+  """NIQE needs texture: of the originals before a run, of SR never."""
+  photo = np.random.default_rng(0).integers(0, 256, (96, 192, 3), np.uint8)
+  Image.fromarray(photo).save(tmp_path / 'photo.png')
+  metric = niqe.Niqe(np.zeros(36), np.eye(36))
+  judge = lambda: validation.Validation(
+    opening.open_source(f'folder:{tmp_path}', min_size=48), [metric]
+  )
+  flat = lambda lr: np.full((4 * len(lr), 4 * lr.shape[1], 3), 128, np.uint8)
+  figures, _ = judge().score('flat', flat)
+  assert math.isnan(figures['niqe']) and figures['psnr_y'] > 0
+  Image.fromarray(photo[:, :96]).save(tmp_path / 'photo.png')
+  with pytest.raises(ValueError, match=r'^photo.*: niqe needs two blocks'):
+    judge()
