@@ -21,6 +21,8 @@ _FREE = {
   'partition-id', 'replica-id', 'fusion-done',
 }  # fmt: skip
 _READS_A_PART = {'slice', 'dynamic-slice', 'gather'}
+# Of each element another one: in a kernel, of those alone that are read.
+_ONE_TO_ONE = {'bitcast', 'convert', 'copy', 'negate', 'reshape', 'transpose'}
 
 _INSTRUCTION = re.compile(
   r'^\s*(?P<root>ROOT )?%?(?P<name>[\w.\-]+) = '
@@ -301,18 +303,41 @@ def _bytes(
   updates = [i for i in inner if i.opcode == 'dynamic-update-slice']
   total = sum(map(size_of, operands))
   for parameter in inner:
-    users = [i for i in inner if parameter.name in i.operands]
+    users = _users(parameter, inner)
     if parameter.opcode != 'parameter' or not users:
       continue
-    if all(user.opcode in _READS_A_PART for user in users):
-      read = sum(size_of(user.type) for user in users)
-      total -= max(size_of(parameter.type) - read, 0)
-    elif all(u in updates and u.operands[0] == parameter.name for u in users):
+    if all(u in updates and u.operands[0] == parameter.name for u in users):
       total -= size_of(parameter.type)
+    elif every := _elements(parameter.type):
+      unread = 1 - _elements_read(parameter, inner) / every
+      total -= round(unread * size_of(parameter.type))
   if updates:  # in place
     by_name = {i.name: i for i in inner}
     return total + sum(size_of(by_name[i.operands[1]].type) for i in updates)
   return total + size_of(line.type)
+
+
+def _users(line: Instruction, inner: list[Instruction]) -> list[Instruction]:
+  return [i for i in inner if line.name in i.operands]
+
+
+def _elements_read(line: Instruction, inner: list[Instruction]) -> int:
+  """How many elements of an array a kernel has a use for."""
+  every, read = _elements(line.type), 0
+  if line.is_root:
+    return every
+  for user in _users(line, inner):
+    if user.opcode in _READS_A_PART:
+      read += _elements(user.type)
+    elif user.opcode in _ONE_TO_ONE:
+      read += _elements_read(user, inner)
+    else:
+      return every
+  return min(read, every)
+
+
+def _elements(type_text: str) -> int:
+  return sum(math.prod(shape) for _, shape in shapes(type_text))
 
 
 def _flops(line: Instruction, target: str, operands: tuple[str, ...]) -> int:

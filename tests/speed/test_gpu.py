@@ -66,6 +66,41 @@ def test_kernels_know_their_layer_shapes_bytes_and_products():
   assert add.bytes == 2 * 2 * 8192 + 8192 + 2 * 4 * 64 + 4 + 4
 
 
+CUT = """
+%fused (p.0: f32[1000], p.1: f32[1000]) -> bf16[10] {{
+  %p.0 = f32[1000]{{0}} parameter(0)
+  %c.0 = bf16[1000]{{0}} convert(%p.0)
+  %s.0 = bf16[10]{{0}} slice(%c.0), slice={{[0:10]}}
+  %s.1 = bf16[10]{{0}} slice(%c.0), slice={{[500:510]}}
+  %p.1 = f32[1000]{{0}} parameter(1)
+  %s.2 = f32[10]{{0}} slice(%p.1), slice={{[0:10]}}
+  %c.1 = bf16[10]{{0}} convert(%s.2)
+  {also}
+  %a.0 = bf16[10]{{0}} add(%s.0, %s.1)
+  ROOT %a.1 = bf16[10]{{0}} add(%a.0, %c.1)
+}}
+
+ENTRY %main (x: f32[1000], y: f32[1000]) -> bf16[10] {{
+  %x = f32[1000]{{0}} parameter(0)
+  %y = f32[1000]{{0}} parameter(1)
+  ROOT %f = bf16[10]{{0}} fusion(%x, %y), kind=kLoop, calls=%fused
+}}
+"""
+
+
+@pytest.mark.parametrize(
+  ('also', 'read'),
+  [
+    ('', 4 * 20),
+    # A sum reads all of what was cast, whatever else does.
+    ('%r.0 = bf16[] reduce(%c.0), dimensions={0}', 4 * 1000),
+  ],
+)
+def test_of_an_array_that_is_cast_and_cut_a_part_is_read(also, read):
+  (kernel,) = hlo.kernels(CUT.format(also=also))
+  assert kernel.bytes == read + 4 * 10 + 2 * 10
+
+
 @pytest.mark.parametrize(
   ('path', 'layer'),
   [
