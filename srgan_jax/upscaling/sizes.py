@@ -36,7 +36,9 @@ class Size:
   def of(self, height: int, width: int) -> tuple[int, int]:
     """Height and width of a picture's result."""
     if self.width is None and self.height is None:
-      return math.ceil(height * self.scale), math.ceil(width * self.scale)
+      # 1.1 is a little more than 1.1: 100 pixels become 110.
+      up = lambda length: math.ceil(length * self.scale - 1e-9)
+      return up(height), up(width)
     return (
       self.height or max(1, round(height * (self.width or 0) / width)),
       self.width or max(1, round(width * (self.height or 0) / height)),

@@ -41,6 +41,12 @@ def test_a_size_says_what_becomes_of_a_picture(size, expected, passes):
   assert size.most_pixels(6, 9) >= 54 * 16**passes
 
 
+def test_a_scale_is_what_its_digits_say():
+  """1.1 and 2.2 are a little more as floats."""
+  assert Size(1.1).of(100, 200) == (110, 220)
+  assert Size(2.2).of(50, 101) == (110, 223)
+
+
 def test_other_sizes_are_the_exact_resize_of_the_networks(model):
   upscaler = upscaling.load(model)
   image, shares = noise(6, 9, 3), []
