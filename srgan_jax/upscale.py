@@ -79,18 +79,22 @@ def _plan(options: argparse.Namespace) -> 'planning.Plan':
   if tail is None:
     tail = '' if options.output else f'_{size}'
   plan = planning.plan(
-    options.input, options.output, options.format, tail=tail, size=size
+    options.input,
+    options.output,
+    options.format,
+    tail=tail,
+    size=size,
+    overwrite=options.overwrite,
   )
   for fault in plan.faults:
     _say(fault)
   for job in plan.jobs:
     if job.status == 'failed':
       _say(job.note)
-    elif not options.overwrite and job.is_there:
-      job.status = 'skipped'
-  if skipped := [job.target for job in plan.jobs if job.status == 'skipped']:
+  if skipped := [job for job in plan.jobs if job.status == 'skipped']:
     line = f'{len(skipped)} there already, skipped'
-    if others := set(map(files.origin, skipped)) - {'', _origin(options)}:
+    makers = {job.origin[0] for job in skipped}
+    if others := makers - {'', _origin(options)}:
       names = sorted(text.rpartition(' ')[0] for text in others)
       line += f', some made by another model: {", ".join(names)}'
     _say(f'{line} (--overwrite makes them again)')
@@ -150,13 +154,13 @@ def _parser() -> argparse.ArgumentParser:
   add(
     'input',
     nargs='+',
-    type=pathlib.Path,
+    type=_path,
     help='pictures, folders, or - for standard input',
   )
   add(
     '-o',
     '--output',
-    type=pathlib.Path,
+    type=_path,
     help='a folder, a file for a single picture, or - for standard output; '
     'beside the input by default',
   )
@@ -234,6 +238,12 @@ def _add_overwrite(parser: argparse.ArgumentParser) -> None:
   again.add_argument(
     '--overwrite', action='store_true', help='also make what is there already'
   )
+
+
+def _path(text: str) -> pathlib.Path:
+  """A path; ./- is a file, which pathlib would take for standard input."""
+  path = pathlib.Path(text)
+  return path.absolute() if str(path) == '-' != text else path
 
 
 def _scale(text: str) -> float:

@@ -166,7 +166,7 @@ class Batch:
       job.target.parent.mkdir(parents=True, exist_ok=True)
       with files.replacing(job.target) as beside, open(beside, 'wb') as file:
         notes = save(cast(BinaryIO, _Stoppable(file, self._stop)))
-        files.set_origin(beside, self._origin)
+        files.set_origin(beside, f'{self._origin}\n{job.mark}')
     job.note = '; '.join([job.note, *notes] if job.note else notes)
 
   def _finish(self, job: Job, written: futures.Future[None]) -> None:

@@ -48,6 +48,19 @@ class Job:
     self.status, self.note = 'failed', why
 
   @property
+  def mark(self) -> str:
+    """What tells the picture's file from others, wherever it lies."""
+    if self.source == STANDARD or not os.path.isfile(self.source):
+      return ''
+    return f'{os.path.getsize(self.source)} {self.source.name}'
+
+  @property
+  def origin(self) -> tuple[str, str]:
+    """What made the result that is there, and the mark of its picture."""
+    model, _, mark = files.origin(self.target).partition('\n')
+    return model, mark
+
+  @property
   def is_there(self) -> bool:
     # A device or a pipe is there to be written to, and - is no file.
     return self.target != STANDARD and os.path.isfile(self.target)
@@ -83,6 +96,7 @@ def plan(
   *,
   size: Size,
   tail: str = '',
+  overwrite: bool = False,
 ) -> Plan:
   """Plans where each result goes; no picture takes another's place.
 
@@ -93,6 +107,7 @@ def plan(
     size: of the results.
     tail: what names get in front of their ending. Beside its input, a folder's
       results lie in a folder whose name gets it.
+    overwrite: whether results that are there are made again, not skipped.
 
   Raises:
     ValueError: naming an output that cannot be written to or holds no such
@@ -101,22 +116,58 @@ def plan(
   result = Plan([], [], [])
   if output is not None:
     _add(result, inputs, output, form, tail, size)
-  for path in inputs if output is None else ():
+  else:
+    _add_beside(result, inputs, form, tail, size)
+  real = lambda path: '' if path == STANDARD else os.path.realpath(path)
+  sources = {real(job.source) for job in result.jobs} - {''}
+  taken: dict[pathlib.Path, pathlib.Path] = {}
+  for job in result.jobs:
+    target, is_replaced = real(job.target), overwrite or output is not None
+    if target in sources and (is_replaced or target == real(job.source)):
+      job.fail(
+        f'{job.source}: its result {job.target} would overwrite an input'
+      )
+    elif job.target in taken:
+      first = taken[job.target]
+      job.fail(f'{job.source}: {job.target} is the result of {first}')
+    elif job.is_there and not overwrite:
+      _skip(job)
+    taken.setdefault(job.target, job.source)
+  return result
+
+
+def _skip(job: Job) -> None:
+  """Leaves the result that is there, if it is not of another picture."""
+  _, mark = job.origin
+  if mark and job.mark and mark != job.mark:
+    job.fail(
+      f'{job.source}: {job.target} is there, the result of another '
+      f'{mark.partition(" ")[2]} (--overwrite replaces it)'
+    )
+  else:
+    job.status = 'skipped'
+
+
+def _add_beside(
+  plan: Plan,
+  inputs: Sequence[pathlib.Path],
+  form: str | None,
+  tail: str,
+  size: Size,
+) -> None:
+  """Adds pictures whose results lie in their own folder, or beside it."""
+  together: dict[pathlib.Path, list[pathlib.Path]] = {}
+  for path in inputs:
     if path == STANDARD:
       raise ValueError('standard input takes an output: -o FILE, or -o -')
     if os.path.isdir(path):
       folder = pathlib.Path(os.path.abspath(path))
       beside = folder.with_name(folder.name + tail)
-      _add(result, [path], beside, form, '', size)
+      _add(plan, [path], beside, form, '', size)
     else:
-      _add(result, [path], path.parent, form, tail, size)
-  taken: dict[pathlib.Path, pathlib.Path] = {}
-  for job in result.jobs:
-    if job.target in taken and job.status == 'waiting':
-      first = taken[job.target]
-      job.fail(f'{job.source}: {job.target} is the result of {first}')
-    taken.setdefault(job.target, job.source)
-  return result
+      together.setdefault(path.parent, []).append(path)
+  for folder, paths in together.items():
+    _add(plan, paths, folder, form, tail, size)
 
 
 def _add(
@@ -137,16 +188,12 @@ def _add(
   relative = _find(plan, inputs, output)
   suffix = FORMATS[form] if form else None
   places = _places(relative, suffix)
-  sources = {os.path.realpath(path) for path, _ in relative if path != STANDARD}
   for (path, _), name in zip(relative, places, strict=True):
     name = name.with_name(f'{name.stem}{tail}{name.suffix}')
     target = output if is_file else output / name
     ending = suffix or ('' if output == STANDARD else target.suffix)
     pillow_form = writing.output_format(ending) if ending else ''
-    job = Job(path, target, pillow_form, size)
-    if target != STANDARD and os.path.realpath(target) in sources:
-      job.fail(f'{path}: its result {target} would overwrite an input')
-    plan.jobs.append(job)
+    plan.jobs.append(Job(path, target, pillow_form, size))
 
 
 def _is_file(output: pathlib.Path, is_single: bool, form: str | None) -> bool:
@@ -213,7 +260,14 @@ def _places(
       return suffix
     return name.suffix if name.suffix.lower() in writing.SUFFIXES else '.png'
 
-  plain = [name.with_suffix(ending(name)) for _, name in relative]
+  def without_ending(name: pathlib.Path) -> pathlib.Path:
+    is_known = name.suffix and _is_of_a_picture(name.suffix.lower())
+    return name.with_suffix('') if is_known else name
+
+  plain = [
+    name.with_name(without_ending(name).name + ending(name))
+    for _, name in relative
+  ]
   counts = collections.Counter(plain)
   return [
     name.with_name(name.name + place.suffix)

@@ -196,6 +196,68 @@ def test_skip_existing_is_the_default_and_can_be_said(model, tmp_path, capsys):
     run(*both, '--skip-existing', '--overwrite')
 
 
+def test_no_result_replaces_another_input(model, tmp_path, capsys):
+  """Beside their pictures too, where an earlier result is an input again."""
+  put(tmp_path / 'a.png')
+  Image.new('RGB', (9, 8), 'blue').save(tmp_path / 'a_x4.png')
+  inputs = (tmp_path / 'a.png', tmp_path / 'a_x4.png', '--model', model)
+  before = (tmp_path / 'a_x4.png').read_bytes()
+  assert run(*inputs, '--overwrite') == 1
+  assert 'a_x4.png would overwrite an input' in capsys.readouterr().err
+  assert (tmp_path / 'a_x4.png').read_bytes() == before
+  assert names_in(tmp_path) == {'a.png', 'a_x4.png', 'a_x4_x4.png'}
+  assert run(*inputs) == 0  # both are there
+  assert '2 there already' in capsys.readouterr().err
+  assert (tmp_path / 'a_x4.png').read_bytes() == before
+  put(tmp_path / 'in' / 'b.png', tmp_path / 'in_x4' / 'b.png')
+  folders = (tmp_path / 'in', tmp_path / 'in_x4')
+  assert run(*folders, '--model', model, '--overwrite') == 1
+  assert 'b.png would overwrite an input' in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='needs attributes of Linux')
+@pytest.mark.parametrize('second', ['shot.gif', 'day2/shot.png'])
+def test_a_result_of_another_picture_is_no_result(
+  second, model, tmp_path, capsys
+):
+  put(tmp_path / 'shot.png')
+  (tmp_path / 'day2').mkdir()
+  Image.new('RGB', (30, 20), 'lime').save(tmp_path / second)
+  out = tmp_path / 'out'
+  assert run(tmp_path / 'shot.png', '-o', out, '--model', model) == 0
+  other = (tmp_path / second, '-o', out, '--model', model)
+  capsys.readouterr()
+  for _ in range(2):
+    assert run(*other) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert 'shot.png is there, the result of another shot.png' in line
+  assert run(tmp_path / 'shot.png', '-o', out, '--model', model) == 0
+  assert run(*other, '--overwrite') == 0
+  with Image.open(out / 'shot.png') as image:
+    assert image.size == (120, 80)
+
+
+def test_names_lose_the_endings_of_pictures_alone(
+  model, tmp_path, capsys, monkeypatch
+):
+  monkeypatch.chdir(tmp_path)
+  put(tmp_path / 'a.png')
+  for name in ('Mr. Smith', 'photo.2024', '-', 'b.PNG'):
+    (tmp_path / name).write_bytes((tmp_path / 'a.png').read_bytes())
+  names = ('Mr. Smith', 'photo.2024', './-', 'b.PNG', 'a.png', 'a.png')
+  assert run(*names, '--model', model) == 0, capsys.readouterr().err
+  made = {'Mr. Smith_x4.png', 'photo.2024_x4.png', '-_x4.png', 'b_x4.PNG'}
+  assert made | {'a_x4.png'} < names_in(tmp_path)
+
+
+def test_two_that_would_have_one_name_have_two(model, tmp_path):
+  put(tmp_path / 'shot.png')
+  Image.new('RGB', (6, 5)).save(tmp_path / 'shot.gif')
+  both = (tmp_path / 'shot.png', tmp_path / 'shot.gif')
+  assert run(*both, '--model', model) == 0
+  assert {'shot_x4.png', 'shot.gif_x4.png'} < names_in(tmp_path)
+
+
 @pytest.mark.skipif(sys.platform != 'linux', reason='needs attributes of Linux')
 def test_results_of_another_model_are_named(model, tmp_path, capsys):
   put(tmp_path / 'a.png')
