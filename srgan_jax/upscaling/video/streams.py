@@ -11,10 +11,9 @@ from typing import Any, BinaryIO
 
 import av
 
+from srgan_jax.upscaling.video import channels
 from srgan_jax.upscaling.video.containers import Container
 
-# Channel layouts that all encoders know, by the number of channels.
-_LAYOUTS = ('mono', 'stereo', '3.0', 'quad', '5.0', '5.1', '6.1', '7.1')
 _BITS_PER_CHANNEL = 96_000  # a second, of encoders that lose something
 # Beginnings of the names that are true of the old file alone.
 _STALE = (
@@ -66,12 +65,14 @@ class Sound:
     if rates and rate not in rates:
       rate = 48_000
     self.stream = output.add_stream(container.sound, rate=rate)
-    channels = min(max(context.channels, 1), len(_LAYOUTS))
-    self.stream.codec_context.layout = _LAYOUTS[channels - 1]
+    made = self.stream.codec_context
+    made.layout = channels.made_layout(
+      channels.source_layout(context), container.sound
+    )
     if not codec.lossless:
-      self.stream.codec_context.bit_rate = _BITS_PER_CHANNEL * channels
+      made.bit_rate = _BITS_PER_CHANNEL * made.channels
     elif context.format.bytes > 2:
-      self.stream.codec_context.format = 's32'
+      made.format = 's32'
     _describe(self.stream, stream, container)
 
   def packets(self, packet: av.Packet | None) -> Iterator[av.Packet]:
