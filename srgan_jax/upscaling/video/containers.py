@@ -147,7 +147,7 @@ def route(stream: Stream, container: Container) -> Route:
     return Route('', '' if is_known else f'{what} is left out')
   if container.holds(stream):
     return Route('copy')
-  if stream.type == 'audio' and stream.codec_context is not None:
+  if isinstance(stream, av.AudioStream) and stream.codec_context is not None:
     return _route_sound(stream, container, what)
   if stream.type == 'subtitle' and stream.codec_context is not None:
     if stream.codec_context.codec.text_sub:
@@ -155,7 +155,9 @@ def route(stream: Stream, container: Container) -> Route:
   return Route('', f'{what} is left out{_elsewhere(stream)}')
 
 
-def _route_sound(stream: Stream, container: Container, what: str) -> Route:
+def _route_sound(
+  stream: av.AudioStream, container: Container, what: str
+) -> Route:
   given = channels.source_layout(stream.codec_context)
   made = channels.made_layout(given, container.sound)
   elsewhere = _elsewhere(stream)
