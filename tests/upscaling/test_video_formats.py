@@ -275,6 +275,15 @@ def test_what_an_encoder_cannot_do_is_said(
   assert list(tmp_path.iterdir()) == [source]
 
 
+def test_what_nothing_could_decode_is_refused(tmp_path, capfd):
+  source, out = tmp_path / 'in.mkv', tmp_path / 'out.mov'
+  make(source, 'yuv420p')
+  with pytest.raises(ValueError, match='yuv420p rawvideo cannot be written'):
+    upscale_video(source, out, nearest, encoder='rawvideo')
+  assert capfd.readouterr().err == ''
+  assert list(tmp_path.iterdir()) == [source]
+
+
 def test_a_pixel_format_can_be_asked_for(tmp_path):
   source, out = tmp_path / 'in.mkv', tmp_path / 'out.mp4'
   make(source, 'yuv444p10le')

@@ -109,6 +109,9 @@ class Writer:
       raise ValueError(f'{who}: {what.strip()}') from None
     finally:
       av.logging.set_level(level)
+    for _, who, what in said:
+      if 'unreadable' in what:  # the muxer writes it all the same
+        raise ValueError(f'{who}: {what.strip()}')
 
   def _set_size(
     self, container: Container, reader: Reader, first: Frame
