@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import av
 
 from srgan_jax.upscaling.video import channels
-from srgan_jax.upscaling.video.containers import Container
+from srgan_jax.upscaling.video.containers import Container, is_cover
 
 _BITS_PER_CHANNEL = 96_000  # a second, of encoders that lose something
 # Beginnings of the names that are true of the old file alone.
@@ -162,6 +162,37 @@ def lost_tags(given: Mapping[str, str], file: str | BinaryIO) -> list[str]:
   with av.open(file, metadata_errors='replace') as made:
     names = {name.lower() for name in made.metadata}
   return sorted(name for name in given if name.lower() not in names)
+
+
+def lost_by_streams(
+  given: Mapping[int, Mapping[str, str]], file: str
+) -> list[str]:
+  """Lines on tags that a file's streams were given and do not have.
+
+  `given` is by the source's index of each stream, in the file's order.
+  """
+  with av.open(file, metadata_errors='replace') as made:
+    whole = set(made.metadata.values())
+    tracks: list[Mapping[str, str]] = [
+      {name.lower(): value for name, value in stream.metadata.items()}
+      for stream in made.streams
+      if stream.type != 'attachment' and not is_cover(stream)
+    ]
+  notes = []
+  for (index, tags), track in zip(given.items(), tracks, strict=False):
+    language = tags.get('language', 'und')
+    if track.get('language', 'und') != language:
+      notes.append(f'the language of stream {index} ({language}) is left out')
+    lost = [
+      name
+      for name, value in tags.items()
+      if name.lower() not in (*track, 'language')
+      and value not in whole | set(track.values())
+    ]
+    if lost:
+      names = ', '.join(sorted(lost))
+      notes.append(f'tags of stream {index} are left out: {names}')
+  return notes
 
 
 def need_other_form(given: Mapping[str, str], container: Container) -> bool:
