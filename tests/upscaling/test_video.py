@@ -183,6 +183,32 @@ def test_turned_and_mirrored_videos_come_out_upright(
 
 
 @needs_ffmpeg
+def test_what_a_clean_aperture_hides_stays_hidden(tmp_path):
+  source, out = tmp_path / 'in.mp4', tmp_path / 'out.mp4'
+  run_ffmpeg(
+    *('-f', 'lavfi', '-i', PICTURES, '-frames:v', 2),
+    *('-c:v', 'libx264', '-pix_fmt', 'yuv444p', '-qp', 0, source),
+  )
+  spy = Spy()
+  upscale_video(source, out, spy)
+  # 16 x 12 of 32 x 24, 4 to the right of the middle and 2 above it.
+  numbers = np.array([16, 1, 12, 1, 4, 1, -2, 1], '>i4').tobytes()
+  box = (40).to_bytes(4, 'big') + b'clap' + numbers
+  data, start = source.read_bytes(), 0
+  for name in (b'moov', b'trak', b'mdia', b'minf', b'stbl', b'stsd', b'avc1'):
+    start = data.index(name, start) - 4
+    size = int.from_bytes(data[start : start + 4], 'big')
+    grown = (size + len(box)).to_bytes(4, 'big')
+    data = data[:start] + grown + data[start + 4 :]
+  source.write_bytes(data[: start + size] + box + data[start + size :])
+  cropped = Spy()
+  upscale_video(source, out, cropped)
+  np.testing.assert_array_equal(cropped.given[0], spy.given[0][4:16, 12:28])
+  made = streams(out)['video']
+  assert (made['width'], made['height']) == (64, 48)
+
+
+@needs_ffmpeg
 @pytest.mark.parametrize(
   'aspect, size', [('2/1', '256x96'), ('1/2', '128x192')]
 )

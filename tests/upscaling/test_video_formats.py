@@ -14,7 +14,7 @@ from tests.support.videos import (
   times,
 )
 
-pytest.importorskip('av')
+av = pytest.importorskip('av')
 from srgan_jax.upscaling.video import upscale_video
 
 pytestmark = needs_ffmpeg
@@ -65,6 +65,44 @@ def test_a_pixel_format_stays_or_a_note_says_what_is_lost(
   _, notes = upscale_video(source, out, nearest)
   assert streams(out)['video']['pix_fmt'] == kept
   assert notes == ([f'{source}: {note}'] if note else [])
+
+
+@pytest.mark.parametrize(
+  'container, pixel_format, encoder, declared',
+  [
+    ('.mp4', 'yuv420p', None, 'left'),
+    ('.mp4', 'yuv422p', None, 'left'),
+    ('.mp4', 'yuv420p10le', None, 'left'),
+    ('.mp4', 'yuv422p10le', None, 'unspecified'),  # HEVC has no other
+    ('.webm', 'yuv420p', None, 'left'),
+    ('.mkv', 'yuv420p', 'ffv1', 'left'),
+    ('.mkv', 'yuv420p', 'mpeg1video', 'center'),
+  ],
+)
+def test_chroma_lies_where_the_file_says(
+  tmp_path, container, pixel_format, encoder, declared
+):
+  source, out = tmp_path / 'in.avi', tmp_path / f'out{container}'
+  make(source, 'yuv420p', pictures='testsrc=size=64x48:rate=25:duration=0.2')
+  ramp = np.zeros((192, 256, 3), np.uint8)
+  ramp[..., 2] = np.arange(256)  # blue rises by a level a pixel
+  upscale_video(
+    *(source, out, lambda lr: ramp),
+    encoder=encoder,
+    pixel_format=pixel_format,
+    crf=None if encoder else 1,
+  )
+  made = streams(out)['video']
+  assert made.get('chroma_location', 'unspecified') == declared
+  with av.open(str(out)) as container:
+    plane = next(container.decode(video=0)).planes[1]
+  is_deep = pixel_format.endswith('le')
+  blue = np.frombuffer(plane, '<u2' if is_deep else 'u1')
+  blue = blue.reshape(plane.height, -1)[:, 8:120] / (4 if is_deep else 1)
+  # Of BT.601, whose Cb is half of blue in 224 levels.
+  shown = (blue.mean(0) - 128) * 255 / 224 * 2
+  offset = (shown - 2 * np.arange(8, 120)).mean()
+  assert offset == pytest.approx(0.5 if declared == 'center' else 0, abs=0.3)
 
 
 def test_values_of_ten_bits_stay(tmp_path):
@@ -233,6 +271,15 @@ def test_what_an_encoder_cannot_do_is_said(
     upscale_video(
       source, tmp_path / 'out.mkv', nearest, encoder=encoder, crf=crf
     )
+  assert capfd.readouterr().err == ''
+  assert list(tmp_path.iterdir()) == [source]
+
+
+def test_what_nothing_could_decode_is_refused(tmp_path, capfd):
+  source, out = tmp_path / 'in.mkv', tmp_path / 'out.mov'
+  make(source, 'yuv420p')
+  with pytest.raises(ValueError, match='yuv420p rawvideo cannot be written'):
+    upscale_video(source, out, nearest, encoder='rawvideo')
   assert capfd.readouterr().err == ''
   assert list(tmp_path.iterdir()) == [source]
 

@@ -166,6 +166,21 @@ def test_tags_that_are_lost_are_named(tmp_path):
   assert tags(out)['title'] == 'T'
 
 
+@pytest.mark.parametrize('target', ['mp4', 'mov', 'mkv'])
+def test_languages_and_tags_that_streams_lose_are_named(tmp_path, target):
+  source, out = tmp_path / 'in.mkv', tmp_path / f'out.{target}'
+  make(
+    *(source, '-c:a', 'aac', '-metadata:s:a', 'language=pt-BR'),
+    *('-metadata:s:a', 'comment=As recorded', '-metadata:s:v', 'language=jpn'),
+  )
+  notes = [
+    f'{source}: the language of stream 1 (pt-BR) is left out',
+    f'{source}: tags of stream 1 are left out: COMMENT',
+  ]
+  kept = target == 'mkv'
+  assert upscale_video(source, out, nearest)[1] == ([] if kept else notes)
+
+
 @pytest.mark.parametrize('target', ['mp4', 'mkv', 'webm', 'mov'])
 def test_languages_titles_and_chapters_stay(tmp_path, target):
   chapters = tmp_path / 'chapters.txt'

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import av
 from av.stream import Disposition, Stream
 
+from srgan_jax.upscaling.video import channels
+
 
 class Encoder(NamedTuple):
   """An encoder and the pixel formats it is used for, by FFmpeg's names."""
@@ -145,13 +147,28 @@ def route(stream: Stream, container: Container) -> Route:
     return Route('', '' if is_known else f'{what} is left out')
   if container.holds(stream):
     return Route('copy')
-  if stream.type == 'audio' and stream.codec_context is not None:
-    encoder = av.Codec(container.sound, 'w').canonical_name
-    return Route('sound', f'{what} becomes {encoder}{_elsewhere(stream)}')
+  if isinstance(stream, av.AudioStream) and stream.codec_context is not None:
+    return _route_sound(stream, container, what)
   if stream.type == 'subtitle' and stream.codec_context is not None:
     if stream.codec_context.codec.text_sub:
       return Route('text')
   return Route('', f'{what} is left out{_elsewhere(stream)}')
+
+
+def _route_sound(
+  stream: av.AudioStream, container: Container, what: str
+) -> Route:
+  given = channels.source_layout(stream.codec_context)
+  made = channels.made_layout(given, container.sound)
+  elsewhere = _elsewhere(stream)
+  if not made:
+    why = f'its channels ({given.name}) cannot be mixed'
+    return Route('', f'{what} is left out: {why}{elsewhere}')
+  encoder = av.Codec(container.sound, 'w').canonical_name
+  mixed = ''
+  if made != given.name:
+    mixed = f', its channels ({given.name}) are mixed to {made}'
+  return Route('sound', f'{what} becomes {encoder}{mixed}{elsewhere}')
 
 
 def _route_attachment(stream: Stream, container: Container) -> Route:

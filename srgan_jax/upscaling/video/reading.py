@@ -17,7 +17,7 @@ from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 import numpy as np
 
 from srgan_jax import cli
-from srgan_jax.upscaling.video import formats
+from srgan_jax.upscaling.video import cropping, formats
 from srgan_jax.upscaling.video.containers import is_cover
 
 # Rounding and chroma as good as swscale has them.
@@ -105,6 +105,7 @@ class Reader:
       for stream in (self.video, *self.container.streams.audio)
       if stream.start_time is not None and stream.time_base
     ]
+    self._margins = cropping.margins(self.container, self.video)
     self.zero = min(starts, default=fractions.Fraction(0))
     self.rate = (
       self.video.average_rate
@@ -247,7 +248,7 @@ class Reader:
     )
     side_data = formats.side_data(decoded)
     matrix = side_data.get(SideDataType.DISPLAYMATRIX)
-    pixels, is_turned = _upright(rgb.to_ndarray(), matrix)
+    pixels, is_turned = _upright(self._margins.cut(rgb.to_ndarray()), matrix)
     kinds = frozenset(side_data)
     return Frame(pixels, time, duration, colors, name, is_turned, kinds)
 

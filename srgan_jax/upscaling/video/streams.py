@@ -11,10 +11,9 @@ from typing import Any, BinaryIO
 
 import av
 
-from srgan_jax.upscaling.video.containers import Container
+from srgan_jax.upscaling.video import channels
+from srgan_jax.upscaling.video.containers import Container, is_cover
 
-# Channel layouts that all encoders know, by the number of channels.
-_LAYOUTS = ('mono', 'stereo', '3.0', 'quad', '5.0', '5.1', '6.1', '7.1')
 _BITS_PER_CHANNEL = 96_000  # a second, of encoders that lose something
 # Beginnings of the names that are true of the old file alone.
 _STALE = (
@@ -66,12 +65,14 @@ class Sound:
     if rates and rate not in rates:
       rate = 48_000
     self.stream = output.add_stream(container.sound, rate=rate)
-    channels = min(max(context.channels, 1), len(_LAYOUTS))
-    self.stream.codec_context.layout = _LAYOUTS[channels - 1]
+    made = self.stream.codec_context
+    made.layout = channels.made_layout(
+      channels.source_layout(context), container.sound
+    )
     if not codec.lossless:
-      self.stream.codec_context.bit_rate = _BITS_PER_CHANNEL * channels
+      made.bit_rate = _BITS_PER_CHANNEL * made.channels
     elif context.format.bytes > 2:
-      self.stream.codec_context.format = 's32'
+      made.format = 's32'
     _describe(self.stream, stream, container)
 
   def packets(self, packet: av.Packet | None) -> Iterator[av.Packet]:
@@ -161,6 +162,37 @@ def lost_tags(given: Mapping[str, str], file: str | BinaryIO) -> list[str]:
   with av.open(file, metadata_errors='replace') as made:
     names = {name.lower() for name in made.metadata}
   return sorted(name for name in given if name.lower() not in names)
+
+
+def lost_by_streams(
+  given: Mapping[int, Mapping[str, str]], file: str
+) -> list[str]:
+  """Lines on tags that a file's streams were given and do not have.
+
+  `given` is by the source's index of each stream, in the file's order.
+  """
+  with av.open(file, metadata_errors='replace') as made:
+    whole = set(made.metadata.values())
+    tracks: list[Mapping[str, str]] = [
+      {name.lower(): value for name, value in stream.metadata.items()}
+      for stream in made.streams
+      if stream.type != 'attachment' and not is_cover(stream)
+    ]
+  notes = []
+  for (index, tags), track in zip(given.items(), tracks, strict=False):
+    language = tags.get('language', 'und')
+    if track.get('language', 'und') != language:
+      notes.append(f'the language of stream {index} ({language}) is left out')
+    lost = [
+      name
+      for name, value in tags.items()
+      if name.lower() not in (*track, 'language')
+      and value not in whole | set(track.values())
+    ]
+    if lost:
+      names = ', '.join(sorted(lost))
+      notes.append(f'tags of stream {index} are left out: {names}')
+  return notes
 
 
 def need_other_form(given: Mapping[str, str], container: Container) -> bool:

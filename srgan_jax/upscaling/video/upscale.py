@@ -3,7 +3,7 @@
 While one frame is upscaled, the next is read and the one before is encoded.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
 import pathlib
 from typing import Any
@@ -82,8 +82,7 @@ def upscale_video(
       ):
         count = _go_through(step, steps, upscale, writer, notes, bar)
         writer.finish()
-      if lost := streams.lost_tags(writer.tags, f'file:{beside}'):
-        notes.append(f'tags are left out: {", ".join(lost)}')
+      notes += _lost_tags(reader, routes, container, writer.tags, beside)
     except av.FFmpegError as error:
       raise ValueError(f'{target}: {error.strerror}') from None
   notes += _losses_at_end(reader, writer)
@@ -145,6 +144,25 @@ def _losses(frame: Frame, shape: tuple[int, ...]) -> list[str]:
   if frame.pixels.shape[:2] != shape[:2]:
     notes.append('its size changes: all frames get the size of the first')
   return notes
+
+
+def _lost_tags(
+  reader: Reader,
+  routes: Mapping[int, containers.Route],
+  container: containers.Container,
+  tags: Mapping[str, str],
+  made: pathlib.Path,
+) -> list[str]:
+  """Lines on tags of the file, which are given, and of its streams."""
+  notes = []
+  if lost := streams.lost_tags(tags, f'file:{made}'):
+    notes.append(f'tags are left out: {", ".join(lost)}')
+  of_streams = {
+    stream.index: streams.tags_of_stream(stream.metadata, container)
+    for stream in reader.container.streams
+    if stream is reader.video or routes[stream.index].has_packets
+  }
+  return notes + streams.lost_by_streams(of_streams, f'file:{made}')
 
 
 def _losses_at_end(reader: Reader, writer: writing.Writer) -> list[str]:

@@ -8,13 +8,13 @@ from typing import Any
 
 import av
 from av.codec.context import Flags
-from av.video.reformatter import ColorRange, VideoReformatter
+from av.video.reformatter import ColorRange
 import numpy as np
 
 from srgan_jax import SCALE
-from srgan_jax.upscaling.video import formats, streams
+from srgan_jax.upscaling.video import conversion, formats, streams
 from srgan_jax.upscaling.video.containers import Container, Route, is_cover
-from srgan_jax.upscaling.video.reading import QUALITY, Frame, Reader
+from srgan_jax.upscaling.video.reading import Frame, Reader
 
 # FFmpeg's own errors, and the one of bad data, have other numbers.
 _OF_SYSTEM = errno.errorcode.keys() - {errno.EINVAL}
@@ -51,7 +51,8 @@ class Writer:
     self._picture, self._colors, self._crf = picture, first.colors, crf
     self._set_size(container, reader, first)
     self._kind = formats.describe(picture.pixel_format)
-    self._reformatter = VideoReformatter()
+    self._siting = conversion.siting(picture.encoder)
+    self._converter = self._make_converter()
     self._base = reader.base
     self._count = 0
     self.damage = ''
@@ -108,6 +109,9 @@ class Writer:
       raise ValueError(f'{who}: {what.strip()}') from None
     finally:
       av.logging.set_level(level)
+    for _, who, what in said:
+      if 'unreadable' in what:  # the muxer writes it all the same
+        raise ValueError(f'{who}: {what.strip()}')
 
   def _set_size(
     self, container: Container, reader: Reader, first: Frame
@@ -125,6 +129,15 @@ class Writer:
       height = round(height * max(1, 1 / aspect))
     self._size = SCALE * width, SCALE * height
     self._aspect = fractions.Fraction(1) if self.has_squared else aspect
+
+  def _make_converter(self) -> conversion.Converter:
+    return conversion.Converter(
+      self._size,
+      self._picture.pixel_format,
+      self._colors.matrix,
+      self._range,
+      self._siting,
+    )
 
   def __enter__(self) -> 'Writer':
     return self
@@ -160,7 +173,7 @@ class Writer:
     return ColorRange.JPEG if self._kind.is_rgb else ColorRange.MPEG
 
   def _encoder_options(self, context: Any) -> dict[str, str]:
-    options = {}
+    options = {'chroma_sample_location': self._siting}
     known = {option.name for option in context.supported_options.private}
     if 'crf' in known:
       options['crf'] = str(_CRF if self._crf is None else self._crf)
@@ -225,21 +238,11 @@ class Writer:
       np.ascontiguousarray(pixels),
       format=formats.ARRAYS[pixels.dtype == np.uint16, pixels.shape[2] == 4],
     )
-    width, height = self._size
-    frame = self._reformatter.reformat(
-      frame,
-      width=width,
-      height=height,
-      format=self._picture.pixel_format,
-      src_color_range=ColorRange.JPEG,
-      dst_colorspace=formats.MATRICES[self._colors.matrix],
-      dst_color_range=self._range,
-      interpolation=QUALITY,
-    )
+    frame.pts, frame.time_base = round(source.time / self._base), self._base
+    frame = self._converter.convert(frame)
     frame.color_primaries = self._colors.primaries
     frame.color_trc = self._colors.transfer
     self._count += 1
-    frame.pts, frame.time_base = round(source.time / self._base), self._base
     # Muxers take the last frame's; the others end where the next begins.
     frame.duration = round(source.duration / self._base)
     self._output.mux(self._video.encode(frame))
