@@ -17,6 +17,15 @@ from srgan_jax.weights import architecture
 Precision = Literal['auto', 'float32', 'bfloat16']
 Resume = Literal['newest', 'whole']
 
+# Of weights that a run reads.
+FILES = (
+  'init_generator',
+  'init_discriminator',
+  'stages.pretrain.init_generator',
+  'perceptual.weights',
+  'data.lpips',
+)
+
 # What may change when a run is resumed: its length, its reports, how data is
 # loaded, and where things lie.
 _CHANGEABLE = (

@@ -1,17 +1,22 @@
 """The weight files that a run leaves in its folder."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 import logging
+import operator
 import pathlib
 from typing import Any
 
 import jax
 
-from srgan_jax import weights
+from srgan_jax import files, weights
+from srgan_jax.training import config as config_lib
 from srgan_jax.training import stages, validation
 from srgan_jax.training import step as step_lib
 from srgan_jax.training.setup import Setup
 from srgan_jax.weights import architecture
+
+LAST = 'generator.safetensors'  # G of the last stage, whichever that is
+DISCRIMINATOR = 'discriminator.safetensors'
 
 logger = logging.getLogger('srgan_jax')
 
@@ -29,8 +34,12 @@ class RunWeights:
     """Notes what all files say: of the setup, and of its pictures.
 
     `validation_images` tell those that generators are scored on from others.
+
+    Raises:
+      ValueError: naming a file that the config reads and the run would replace.
     """
     self._workdir, self._setup = workdir, setup
+    self._check_places()
     self._facts = {
       'precision': setup.dtype.name,
       'inputs': dict(inputs),
@@ -59,6 +68,16 @@ class RunWeights:
       training=training,
     )
     logger.info('wrote %s', path)
+
+  def has_generator(self, name: str, stage: stages.Stage) -> bool:
+    """Whether the file of a stage's G is there, as it was at its end."""
+    path = self._workdir / name
+    try:
+      training = weights.load(path, 'generator')[1]['training']
+    except ValueError:  # missing or damaged
+      return False
+    ours = self._describe(stage, stage.steps)
+    return all(training.get(fact) == ours[fact] for fact in ('stage', 'steps'))
 
   def keep_best(
     self,
@@ -93,12 +112,33 @@ class RunWeights:
     """Writes D in bfloat16, so that another run can start from it."""
     if self._active:
       weights.save_discriminator(
-        self._workdir / 'discriminator.safetensors',
+        self._workdir / DISCRIMINATOR,
         variables,
         architecture=self._setup.discriminator_fields,
         training=self._describe(stage, steps),
         dtype='bfloat16',
       )
+
+  def _check_places(self) -> None:
+    config = self._setup.config
+    for field in config_lib.FILES:
+      read = operator.attrgetter(field)(config)
+      for name in self._names() if read else ():
+        if files.is_one_file(path := self._workdir / name, read):
+          raise ValueError(
+            f'config.{field} is {read}, and the run writes {path}: choose '
+            'another --workdir, or copy the file elsewhere'
+          )
+
+  def _names(self) -> Iterator[str]:
+    """What the stages write here, by the end of the last one."""
+    yield LAST
+    for stage in self._setup.stages:
+      yield stage.file_name
+      if self._setup.config.keep_best_by:
+        yield stage.best_file_name
+      if stage.name == stages.GAN:
+        yield DISCRIMINATOR
 
   def _describe(self, stage: stages.Stage, steps: int) -> dict[str, Any]:
     described = {'label': stage.label, 'stage': stage.name, 'steps': steps}

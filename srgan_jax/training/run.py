@@ -27,8 +27,9 @@ class Run:
     where none are given.
 
     Raises:
-      ValueError: one line: a source that cannot be used, or a folder in which
-        this run cannot train (`workdir.Workdir.check`).
+      ValueError: one line: a source that cannot be used, a folder in which
+        this run cannot train (`workdir.Workdir.check`), or whose files the
+        config names as its own inputs.
     """
     self.setup, self.folder = setup, folder
     self.inputs = inputs or Inputs(setup.config, setup.mesh)
@@ -90,16 +91,20 @@ class Run:
     for stage in self.setup.stages:
       if stage is not last and self._workdir.trained_steps(last.name):
         continue  # the later stage's checkpoint holds all of it
+      is_ended = self._workdir.trained_steps(stage.name) == stage.steps
       variables, figures = loop.StageLoop(
         self.setup, self.inputs, self._workdir, self._weights, stage
       ).train(variables, deadline)
       names = [stage.file_name]
       if stage is last and stage.name == stages.PRETRAIN:
-        names.append('generator.safetensors')
+        names.append(outputs.LAST)
       for name in names:
-        self._weights.write_generator(
-          name, stage, stage.steps, variables, figures
-        )
+        # A file from the stage's end has its figures; here there are none.
+        is_kept = is_ended and not figures
+        if not (is_kept and self._weights.has_generator(name, stage)):
+          self._weights.write_generator(
+            name, stage, stage.steps, variables, figures
+          )
 
   def _compare(self) -> None:
     """Draws the methods beside each other: `samples/comparison.png`."""

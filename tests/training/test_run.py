@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -315,6 +316,31 @@ def test_a_gan_stage_goes_on_against_a_trained_discriminator(two_stages):
   config.crop_size = 48
   with pytest.raises(ValueError, match="'image_size': 32.* 'image_size': 48"):
     Setup(config)
+
+
+@pytest.mark.parametrize(
+  ('field', 'name'),
+  [
+    ('init_generator', 'generator.safetensors'),
+    ('init_discriminator', 'discriminator.safetensors'),
+    ('stages.pretrain.init_generator', 'generator_pretrain.safetensors'),
+    ('perceptual.weights', 'generator_pretrain_best.safetensors'),
+  ],
+)
+def test_a_run_does_not_write_over_what_it_reads(
+  two_stages, tmp_path, field, name
+):
+  kept = tmp_path / 'kept.safetensors'
+  if (given := two_stages[0].folder / name).exists():
+    shutil.copy(given, kept)
+  workdir = tmp_path / 'run'
+  workdir.mkdir()
+  (workdir / name).symlink_to(kept)
+  keeps_best = {'keep_best_by': 'psnr_y', 'data.validation': 'hold-out:1'}
+  config = repository.tiny_config(**{field: str(kept)}, **keeps_best)
+  with pytest.raises(ValueError, match=f'config.{field} is {kept}, .*/{name}:'):
+    Run(Setup(config), workdir)
+  assert [path.name for path in workdir.iterdir()] == [name]
 
 
 def test_a_run_says_what_it_is_about_to_do(tmp_path):

@@ -78,6 +78,22 @@ def test_the_best_on_other_images_is_not_the_best(tmp_path, caplog):
   assert caplog.text.count('was the best on other images') == 1
 
 
+def test_figures_stay_where_an_ended_run_is_asked_for_none(tmp_path):
+  def run(**changes):
+    lengths = {'stages.pretrain.steps': 2, 'stages.gan.steps': 0}
+    config = repository.tiny_config(**lengths, **changes)
+    Run(setups.of(config), tmp_path / 'run').train()
+    return path.read_bytes()
+
+  path = tmp_path / 'run' / 'generator.safetensors'
+  held = f'folder:{repository.PHOTOS}/validation'
+  trained = run(**{'data.validation': held})
+  assert trained == run()
+  path.write_bytes(b'damaged')
+  run()
+  assert weights.load(path, 'generator')[1]['training']['steps'] == 2
+
+
 def test_a_smaller_distance_is_better():
   for name in ('lpips_alex', 'dists', 'niqe'):
     assert validation.is_better(name, 0.2, 0.3)
