@@ -168,7 +168,12 @@ class StageLoop:
     self._figures, samples = self._score(variables)
     if best_by := self._setup.config.keep_best_by:
       self._weights.keep_best(
-        self._stage, self._step, variables, self._figures, best_by
+        self._stage,
+        self._start,
+        self._step,
+        variables,
+        self._figures,
+        best_by,
       )
     self._report.metrics(self._step, self._figures)
     self._report.images(self._step, samples)

@@ -46,6 +46,8 @@ class RunWeights:
       'validation_images': validation_images,
       'config': setup.config.to_dict(),
     }
+    # Those of the best generators that were written here, by stage.
+    self._best_steps: dict[str, int] = {}
     self._active = jax.process_index() == 0
 
   def write_generator(
@@ -82,6 +84,7 @@ class RunWeights:
   def keep_best(
     self,
     stage: stages.Stage,
+    start: int,
     steps: int,
     variables: step_lib.Variables,
     figures: Mapping[str, float],
@@ -89,22 +92,34 @@ class RunWeights:
   ) -> None:
     """Writes G if it is the best of its stage so far by a figure's name.
 
-    Figures of other validation images do not count.
+    Figures of other validation images do not count, nor do those of updates
+    that were lost: past `start`, which the stage was resumed from.
     """
     if not self._active:
       return
     path, before = self._workdir / stage.best_file_name, None
     if path.exists():
       training = weights.load(path, 'generator')[1]['training']
-      ours = self._facts['validation_images']
-      if training.get('validation_images', ours) == ours:
-        before = training['figures'].get(by)
+      if why := self._why_outdated(training, stage, start):
+        logger.info('%s was the best %s: begun anew', path, why)
       else:
-        logger.info('%s was the best on other images: begun anew', path)
+        before = training['figures'].get(by)
     if validation.is_better(by, figures[by], before):
       self.write_generator(
         stage.best_file_name, stage, steps, variables, figures
       )
+      self._best_steps[stage.name] = steps
+
+  def _why_outdated(
+    self, training: Mapping[str, Any], stage: stages.Stage, start: int
+  ) -> str:
+    """What speaks against a best generator of an earlier start; '' if none."""
+    ours, steps = self._facts['validation_images'], training['steps']
+    if training.get('validation_images', ours) != ours:
+      return 'on other images'
+    if steps > start and steps != self._best_steps.get(stage.name):
+      return f'at step {steps}, which was lost'
+    return ''
 
   def write_discriminator(
     self, stage: stages.Stage, steps: int, variables: step_lib.Variables

@@ -78,6 +78,40 @@ def test_the_best_on_other_images_is_not_the_best(tmp_path, caplog):
   assert caplog.text.count('was the best on other images') == 1
 
 
+def test_the_best_of_lost_updates_is_not_the_best(
+  tmp_path, monkeypatch, caplog
+):
+  """Killed after step 4, it goes on from step 2, and never has it again."""
+  caplog.set_level('INFO')
+  figures = iter([20.0, 21.0, 25.0, 24.0, 22.0, 21.5])
+
+  def score(self, name, upscaler):
+    return {'psnr_y': next(figures)}, np.zeros((4, 4, 3), np.uint8)
+
+  def run(steps):
+    config = repository.tiny_config(
+      save_every=2,
+      validate_every=1,
+      keep_best_by='psnr_y',
+      **{
+        'data.validation': f'folder:{repository.PHOTOS}/validation',
+        'stages.pretrain.steps': steps,
+        'stages.gan.steps': 0,
+      },
+    )
+    Run(setups.of(config), folder).train()
+    _, metadata = weights.load(best, 'generator')
+    return metadata['training']['steps']
+
+  monkeypatch.setattr(validation.Validation, 'score', score)
+  folder = tmp_path / 'run'
+  best = folder / 'generator_pretrain_best.safetensors'
+  assert run(4) == 3
+  shutil.rmtree(folder / 'checkpoints' / 'pretrain' / '4')
+  assert run(4) == 3  # 22.0, the best of those that count
+  assert caplog.text.count('the best at step 3, which was lost') == 1
+
+
 def test_figures_stay_where_an_ended_run_is_asked_for_none(tmp_path):
   def run(**changes):
     lengths = {'stages.pretrain.steps': 2, 'stages.gan.steps': 0}
