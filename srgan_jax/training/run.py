@@ -2,13 +2,16 @@
 
 import logging
 import math
+import operator
 import pathlib
 
 import jax
 from jax.experimental import multihost_utils
 
-from srgan_jax import upscaling
+from srgan_jax import files, pretrained, upscaling
+from srgan_jax.training import config as config_lib
 from srgan_jax.training import loop, outputs, reporting, stages, workdir
+from srgan_jax.training.config_files import ConfigDict
 from srgan_jax.training.inputs import Inputs
 from srgan_jax.training.setup import Setup
 
@@ -35,7 +38,8 @@ class Run:
     self.inputs = inputs or Inputs(setup.config, setup.mesh)
     networks = [stage.content.perceptual for stage in setup.stages]
     fingerprint = self.inputs.fingerprint | {
-      'vgg': [network.source for network in networks if network is not None]
+      'vgg': [network.source for network in networks if network is not None],
+      **_digests(setup.config),
     }
     self._workdir = workdir.Workdir(folder, setup.config, fingerprint)
     self._workdir.check()
@@ -118,3 +122,15 @@ class Run:
     path = self.folder / 'samples' / 'comparison.png'
     reporting.write_image(path, self.inputs.validation.compare(upscalers))
     logger.info('wrote %s', path)
+
+
+def _digests(config: ConfigDict) -> dict[str, str]:
+  """What tells the weights that stages start from apart from others."""
+  paths = {
+    field: operator.attrgetter(field)(config) for field in config_lib.STARTS
+  }
+  return {
+    field: files.digest(pretrained.find(path))
+    for field, path in paths.items()
+    if path
+  }
