@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 from srgan_jax import files, weights
+from srgan_jax.evaluation import report
 from srgan_jax.training import config as config_lib
 from srgan_jax.training import stages, validation
 from srgan_jax.training import step as step_lib
@@ -58,11 +59,15 @@ class RunWeights:
     variables: step_lib.Variables,
     figures: Mapping[str, float],
   ) -> None:
-    """Writes G as it was after so many steps, with what it scored."""
+    """Writes G as it was after so many steps, with what it scored.
+
+    Of a figure that is not finite the file has null.
+    """
     if not self._active:
       return
     path = self._workdir / name
-    training = self._describe(stage, steps) | {'figures': dict(figures)}
+    scored = {name: report.to_json(value) for name, value in figures.items()}
+    training = self._describe(stage, steps) | {'figures': scored}
     weights.save_generator(
       path,
       variables,
@@ -102,8 +107,8 @@ class RunWeights:
       training = weights.load(path, 'generator')[1]['training']
       if why := self._why_outdated(training, stage, start):
         logger.info('%s was the best %s: begun anew', path, why)
-      else:
-        before = training['figures'].get(by)
+      elif by in training['figures']:
+        before = report.from_json(by, training['figures'][by])
     if validation.is_better(by, figures[by], before):
       self.write_generator(
         stage.best_file_name, stage, steps, variables, figures

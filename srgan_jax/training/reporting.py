@@ -16,6 +16,7 @@ from PIL import Image
 import tqdm
 
 from srgan_jax import cli, files
+from srgan_jax.evaluation import report
 from srgan_jax.training import stages, tensorboard
 from srgan_jax.training import step as step_lib
 
@@ -74,10 +75,11 @@ class Reporter:
       self._bar.update(steps)
 
   def metrics(self, step: int, values: Mapping[str, float]) -> None:
-    """Writes one line of metrics."""
+    """Writes one line of metrics; what is not finite is null there."""
     if not self._active:
       return
-    record = {'step': step, 'stage': self._stage, **values}
+    numbers = {name: report.to_json(value) for name, value in values.items()}
+    record = {'step': step, 'stage': self._stage, **numbers}
     with files.naming(self._lines.name):
       self._lines.write(json.dumps(record) + '\n')
       self._lines.flush()
