@@ -150,7 +150,12 @@ class Clock:
     return taken
 
   def figures(self) -> dict[str, float]:
-    """`images_per_s` and `input_wait`, a fraction, since the last reset."""
+    """`images_per_s` and `input_wait`, a fraction, since the last reset.
+
+    Neither where nothing was taken since.
+    """
+    if not self._steps:
+      return {}
     seconds = time.monotonic() - self._start
     return {
       'images_per_s': self._steps * self._batch_size / seconds,
