@@ -212,8 +212,7 @@ class Window:
     for name in sorted(values, key=step_lib.CAUSES.index):
       if not math.isfinite(value := values[name]):
         raise FloatingPointError(
-          f'{self._stage} step {step}: {name} is {value}; the last '
-          'checkpoint is from before it'
+          f'{self._stage} step {step}: {name} is {value}'
         )
 
 

@@ -269,8 +269,15 @@ def test_a_vgg_content_loss_trains_and_labels_what_it_is(tmp_path):
     Setup(config)
 
 
+@pytest.mark.parametrize(
+  ('every', 'kept'),
+  [
+    (3, 'its last checkpoint is of step 3'),
+    (9, 'the stage has no checkpoint yet'),
+  ],
+)
 def test_not_a_number_stops_the_run_and_names_step_and_term(
-  tmp_path, monkeypatch
+  tmp_path, monkeypatch, every, kept
 ):
   step = step_lib.pretrain_step
 
@@ -282,15 +289,16 @@ def test_not_a_number_stops_the_run_and_names_step_and_term(
   monkeypatch.setattr(step_lib, 'pretrain_step', poisoned)
   config = repository.tiny_config(
     steps_per_call=3,
-    save_every=3,
+    save_every=every,
     log_every=9,
     **{'stages.pretrain.steps': 9},
   )
   run = Run(Setup(config), tmp_path)
-  with pytest.raises(FloatingPointError, match='pretrain step 5: content is'):
+  with pytest.raises(FloatingPointError) as caught:
     run.train()
+  assert str(caught.value) == f'pretrain step 5: content is nan; {kept}'
   saved = [p.name for p in (tmp_path / 'checkpoints/pretrain').iterdir()]
-  assert '3' in saved and '6' not in saved
+  assert ('3' in saved) == (every == 3) and '6' not in saved
 
 
 def test_a_gan_stage_goes_on_against_a_trained_discriminator(two_stages):
