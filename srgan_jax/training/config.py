@@ -195,6 +195,22 @@ def _contradictions(config: Any) -> Iterator[tuple[bool, str]]:
     'config.data.validation',
   )
   yield (
+    bool(config.data.lpips and not config.data.validation),
+    'config.data.lpips is for validation: it needs config.data.validation',
+  )
+  by_hand = ':' in config.distributed.coordinator
+  yield (
+    config.distributed.processes > 1 and not by_hand,
+    'config.distributed.processes and process need '
+    'config.distributed.coordinator=HOST:PORT',
+  )
+  early = [step for step in gan.boundaries if step < gan.warmup]
+  yield (
+    bool(gan.steps and early),
+    f'config.stages.gan.boundaries has {early}, in the warm-up of {gan.warmup} '
+    'updates, where the rate does not fall',
+  )
+  yield (
     bool(pretrain.init_generator)
     and bool(config.init_generator or not pretrain.steps),
     'config.stages.pretrain.init_generator starts the SRResNet stage, which '

@@ -63,6 +63,10 @@ class Run:
       done = self._workdir.trained_steps(stage.name)
       begun = f', {done:,} of them done' if done else ''
       lines.append(f'{stage.name}: {stage.steps:,} updates{begun}')
+    lines += [
+      f'config.{field} has no effect: no stage has a VGG content loss'
+      for field in _unused_fields(self.setup)
+    ]
     lines.append(
       "first each stage's step is compiled: seconds for small networks, half a "
       "minute for the paper's on an idle CPU; the next start takes it from the "
@@ -122,6 +126,17 @@ class Run:
     path = self.folder / 'samples' / 'comparison.png'
     reporting.write_image(path, self.inputs.validation.compare(upscalers))
     logger.info('wrote %s', path)
+
+
+def _unused_fields(setup: Setup) -> list[str]:
+  """The fields of VGG losses that are set, where there is no such loss.
+
+  They are not refused: the recipe sets them for all its variants.
+  """
+  if any(stage.content.layer for stage in setup.stages):
+    return []
+  fields = ('loss.pixel_weight', 'perceptual.layer')
+  return [f for f in fields if operator.attrgetter(f)(setup.config)]
 
 
 def _digests(config: ConfigDict) -> dict[str, str]:

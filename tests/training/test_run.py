@@ -358,4 +358,9 @@ def test_a_run_says_what_it_is_about_to_do(tmp_path):
   assert f'10 of {config.data.source}' in said
   assert f'folder: {tmp_path / "here"}' in said
   assert 'pretrain: 2 updates' in said and 'gan: 3,000 updates' in said
+  assert 'has no effect' not in said
   assert not (tmp_path / 'here').exists()
+  config.loss.pixel_weight, config.perceptual.layer = 0.1, 'conv2_2'
+  said = Run(Setup(config), tmp_path / 'here').describe()
+  for field in ('loss.pixel_weight', 'perceptual.layer'):
+    assert f'config.{field} has no effect: no stage has a VGG' in said
