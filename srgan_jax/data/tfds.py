@@ -42,10 +42,15 @@ def find(spec: str) -> list[Entry]:
 
 def _stamp(builder: Any) -> str:
   """What changes when the set is prepared anew, which its path does not."""
-  paths = sorted(map(os.fspath, builder.data_path.iterdir()))
-  return hashlib.sha256(
-    '\n'.join(map(image_files.stamp, paths)).encode()
-  ).hexdigest()
+  digest = hashlib.sha256()
+  for path in sorted(builder.data_path.iterdir()):
+    if image_files.is_url(os.fspath(path)):  # TFDS reaches it without fsspec
+      status = path.stat()
+      stamp = f'{path} {status.length} {status.mtime}'
+    else:
+      stamp = image_files.stamp(os.fspath(path))
+    digest.update(f'{stamp}\n'.encode())
+  return digest.hexdigest()
 
 
 def _prepared(name: str) -> Any:
