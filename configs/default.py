@@ -145,7 +145,8 @@ def get_config() -> ConfigDict:
   config.log_every = 100
   config.validate_every = 5_000
   # The validation figure by which the best generator of a stage is kept as well
-  # (`generator_best.safetensors`): 'psnr_y', 'lpips_alex', ...; '': none is.
+  # (`generator_pretrain_best.safetensors`, `generator_best.safetensors`):
+  # 'psnr_y', 'lpips_alex', ...; '': none is.
   config.keep_best_by = ''
 
   return config

@@ -183,11 +183,12 @@ def require_place(path: Path, *others: Path | None) -> None:
   if os.path.isdir(path):
     raise ValueError(f'{path} is a folder')
   for other in others:
-    if other is not None and _is_one_file(path, other) and not _is_stream(path):
+    if other is not None and is_one_file(path, other) and not _is_stream(path):
       raise ValueError(f'{path} is an input or another output already')
 
 
-def _is_one_file(path: Path, other: Path) -> bool:
+def is_one_file(path: Path, other: Path) -> bool:
+  """Whether two paths lead to the same file, which need not be there."""
   try:
     return os.path.samefile(path, other)
   except OSError:  # one of them is not there yet

@@ -10,13 +10,14 @@ is uploaded. The commands then take --model hf:USER/REPO, and Python
 srgan_jax.load('hf:USER/REPO').
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import json
 import pathlib
 import re
 import shutil
 import sys
 import tempfile
+from typing import Any
 
 from srgan_jax import cli, files, pretrained
 
@@ -82,8 +83,9 @@ def write(model: files.Path, repository: str, folder: pathlib.Path) -> None:
     EvalResult(
       'image-to-image', images, images, key.split('_')[0], v, metric_name=key
     )
-    for images, figures in training.get('figures', {}).items()
+    for images, figures in _by_set(training.get('figures', {})).items()
     for key, v in figures.items()
+    if v is not None  # what was not finite
   ]
   data = ModelCardData(
     model_name=name if results else None,
@@ -108,6 +110,13 @@ def write(model: files.Path, repository: str, folder: pathlib.Path) -> None:
     files.write_text(folder / file, text)
   with files.replacing(folder / 'model' / pretrained.HUB_FILE) as beside:
     shutil.copyfile(source, beside)
+
+
+def _by_set(figures: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+  """Figures by the images' name, which those of a run on its own have not."""
+  if all(isinstance(value, Mapping) for value in figures.values()):
+    return figures
+  return {'validation images': figures}
 
 
 def push(

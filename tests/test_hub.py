@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import srgan_jax
-from srgan_jax import hub, pretrained
+from srgan_jax import hub, pretrained, weights
 from tests.support import repository, small
 
 huggingface_hub = pytest.importorskip('huggingface_hub')
@@ -53,6 +53,22 @@ def test_the_card_says_what_the_file_says(written):
   assert '"label": "srgan-vgg16-conv5_3"' in card.text
   there = (written / 'model' / 'generator.safetensors').read_bytes()
   assert there == model.path.read_bytes()
+
+
+def test_a_runs_own_figures_are_of_its_validation_images(tmp_path):
+  _, variables, metadata = weights.load_generator(pretrained.find('srresnet'))
+  path = tmp_path / 'generator.safetensors'
+  weights.save_generator(
+    path,
+    variables,
+    architecture=metadata['architecture'],
+    training={'figures': {'psnr_y': 22.5, 'niqe': None}},
+  )
+  hub.write(path, 'me/a', tmp_path)
+  card = huggingface_hub.ModelCard.load(tmp_path / 'model' / 'README.md')
+  (result,) = card.data.eval_results
+  assert result.dataset_name == 'validation images'
+  assert (result.metric_name, result.metric_value) == ('psnr_y', 22.5)
 
 
 def test_a_licence_that_is_not_stated_is_not_made_up(tmp_path):

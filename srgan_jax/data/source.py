@@ -6,6 +6,7 @@ config says.
 
 from collections.abc import Callable, Iterator, Sequence
 import contextlib
+import math
 import threading
 from typing import BinaryIO, NamedTuple
 import warnings
@@ -91,11 +92,11 @@ class Source:
   def read_or_next(self, index: int) -> tuple[int, np.ndarray]:
     """Reads and decodes one picture; safe to call from several threads.
 
-    A picture whose header was fine but whose pixels cannot be read is named in
-    one warning, and the next readable one of the list (the first, after the
-    last) stands in for it: the same one every time, so a run stays
-    reproducible. Its size may differ from `sizes[index]`; `draw.cut` allows
-    for that.
+    A picture whose header was fine but whose pixels cannot be read, or are of
+    another size by now, is named in one warning, and the next readable one of
+    the list (the first, after the last) stands in for it: the same one every
+    time, so a run stays reproducible. Its size may differ from `sizes[index]`;
+    `draw.cut` allows for that.
 
     Args:
       index: 0 <= index < len(source).
@@ -113,10 +114,8 @@ class Source:
       candidate = (index + step) % len(self)
       if candidate in self._broken:
         continue
-      entry = self._entries[candidate]
       try:
-        with _decoding.take(int(self.sizes[candidate].prod(dtype=np.int64))):
-          return candidate, reading.read_rgb(entry.open(), entry.name)
+        return candidate, self._decode(candidate)
       except (ValueError, OSError) as error:
         with self._lock:
           is_news = candidate not in self._broken
@@ -127,6 +126,17 @@ class Source:
             stacklevel=2,
           )
     raise ValueError(f'{self.spec}: none of {len(self)} pictures can be read')
+
+  def _decode(self, index: int) -> np.ndarray:
+    entry, size = self._entries[index], tuple(self.sizes[index].tolist())
+    with _decoding.take(math.prod(size)):
+      image = reading.read_rgb(entry.open(), entry.name)
+    if (now := image.shape[:2]) != size:
+      raise ValueError(
+        f'{entry.name}: was {size[0]}x{size[1]} when the source was opened and '
+        f'is {now[0]}x{now[1]}'
+      )
+    return image
 
 
 class CachedSource(Source):

@@ -1,11 +1,14 @@
 """Pictures of a TensorFlow Datasets set that is prepared as ArrayRecord."""
 
 import functools
+import hashlib
 import io
+import os
 import re
 from typing import Any, BinaryIO
 
 from srgan_jax import cli
+from srgan_jax.data import image_files
 from srgan_jax.data.source import Entry
 
 
@@ -22,6 +25,7 @@ def find(spec: str) -> list[Entry]:
   name, split = match[1], match[2] or 'train'
   builder = _prepared(name)
   key, records = _records(builder, split)
+  stamp = _stamp(builder)
 
   def open_record(index: int) -> BinaryIO:
     return io.BytesIO(records[index][key])
@@ -30,10 +34,23 @@ def find(spec: str) -> list[Entry]:
     Entry(
       f'{name}:{split}#{index}',
       functools.partial(open_record, index),
-      str(builder.data_path),
+      stamp,
     )
     for index in range(len(records))
   ]
+
+
+def _stamp(builder: Any) -> str:
+  """What changes when the set is prepared anew, which its path does not."""
+  digest = hashlib.sha256()
+  for path in sorted(builder.data_path.iterdir()):
+    if image_files.is_url(os.fspath(path)):  # TFDS reaches it without fsspec
+      status = path.stat()
+      stamp = f'{path} {status.length} {status.mtime}'
+    else:
+      stamp = image_files.stamp(os.fspath(path))
+    digest.update(f'{stamp}\n'.encode())
+  return digest.hexdigest()
 
 
 def _prepared(name: str) -> Any:

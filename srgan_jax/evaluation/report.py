@@ -144,10 +144,22 @@ def flat(scores: Scores) -> dict[str, float]:
   }
 
 
+def to_json(value: float) -> float | None:
+  """A figure for JSON, which has neither infinity nor NaN: None is null."""
+  return value if math.isfinite(value) else None
+
+
+def from_json(name: str, number: float | None) -> float:
+  """A figure by its name: null is a PSNR of equal images, else NaN."""
+  if number is not None:
+    return number
+  return math.inf if name.startswith('psnr') else math.nan
+
+
 def _nested(scores: Scores) -> dict[str, Any]:
   result: dict[str, Any] = {}
   for (protocol, measure), value in scores.items():
-    number = value if math.isfinite(value) else None
+    number = to_json(value)
     if measure:
       result.setdefault(protocol, {})[measure] = number
     else:

@@ -10,14 +10,15 @@ _CURVES = ('psnr_y', 'lpips_alex', 'content', 'd_real', 'd_fake')
 
 
 def read_metrics(path: pathlib.Path) -> Iterator[dict[str, Any]]:
-  """The lines of a run's metrics; none before it has begun."""
+  """The lines of a run's metrics, without null; none before it has begun."""
   if not path.exists():
     return
   for line in path.read_text(encoding='utf-8').splitlines():
     try:
-      yield files.parse_json(line)
+      values = files.parse_json(line)
     except ValueError:
       continue  # cut off in a run that was killed
+    yield {name: value for name, value in values.items() if value is not None}
 
 
 def write(lines: Sequence[Mapping[str, Any]], path: pathlib.Path) -> None:

@@ -20,10 +20,13 @@ from srgan_jax.training.setup import Setup
 
 
 def use_photos(config: ConfigDict) -> None:
-  """Has a config that names no source of its own take the shipped photos."""
+  """Has a config that names no source of its own take the shipped photos.
+
+  None is validated on.
+  """
   if config.data.source == config_files.load('default').data.source:
     config.data.source = f'folder:{files.PHOTOS / "train"}'
-  config.data.validation = ''
+  config.data.validation = config.data.lpips = config.keep_best_by = ''
 
 
 def facts(config: ConfigDict) -> dict[str, Any]:

@@ -17,6 +17,15 @@ from srgan_jax.weights import architecture
 Precision = Literal['auto', 'float32', 'bfloat16']
 Resume = Literal['newest', 'whole']
 
+# Of weights that a run starts from, and of all that it reads. Those that it
+# starts from are told apart by `inputs.FIELD`, their digests.
+STARTS = (
+  'init_generator',
+  'init_discriminator',
+  'stages.pretrain.init_generator',
+)
+FILES = (*STARTS, 'perceptual.weights', 'data.lpips')
+
 # What may change when a run is resumed: its length, its reports, how data is
 # loaded, and where things lie.
 _CHANGEABLE = (
@@ -186,6 +195,22 @@ def _contradictions(config: Any) -> Iterator[tuple[bool, str]]:
     'config.data.validation',
   )
   yield (
+    bool(config.data.lpips and not config.data.validation),
+    'config.data.lpips is for validation: it needs config.data.validation',
+  )
+  by_hand = ':' in config.distributed.coordinator
+  yield (
+    config.distributed.processes > 1 and not by_hand,
+    'config.distributed.processes and process need '
+    'config.distributed.coordinator=HOST:PORT',
+  )
+  early = [step for step in gan.boundaries if step < gan.warmup]
+  yield (
+    bool(gan.steps and early),
+    f'config.stages.gan.boundaries has {early}, in the warm-up of {gan.warmup} '
+    'updates, where the rate does not fall',
+  )
+  yield (
     bool(pretrain.init_generator)
     and bool(config.init_generator or not pretrain.steps),
     'config.stages.pretrain.init_generator starts the SRResNet stage, which '
@@ -213,8 +238,16 @@ def changed_fields(
   return [
     f'{name} ({old.get(name)!r} before, {new.get(name)!r} now)'
     for name in sorted(old.keys() | new.keys())
-    if old.get(name) != new.get(name) and not name.startswith(_CHANGEABLE)
+    if _differs(name, old, new) and not name.startswith(_CHANGEABLE)
   ]
+
+
+def _differs(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+  if name in STARTS:  # wherever the file lies
+    return bool(old.get(name)) != bool(new.get(name))
+  if name.removeprefix('inputs.') in STARTS:  # older runs noted no digest
+    return name in old.keys() & new.keys() and old[name] != new[name]
+  return bool(old.get(name) != new.get(name))
 
 
 def _flatten(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class StageLoop:
     self._setup, self._inputs, self._stage = setup, inputs, stage
     self._workdir, self._weights = workdir, weights
     self._start = workdir.trained_steps(stage.name)
-    self._step = self._start
+    self._step = self._saved_step = self._start
     self._rates = optimizers.rates(stage.schedule, stage.steps)
     self._clock = reporting.Clock(setup.config.batch_size)
     self._window = reporting.Window(stage.name)
@@ -134,19 +134,29 @@ class StageLoop:
     saves = is_stopping or self._is_due('save_every')
     if not (logs or validates or saves):
       return
-    self._window.fetch()
+    self._fetch_metrics()
     if logs:
       self._log()
     if validates:
       self._validate()
     if saves:
       self._saved.save(self._step, self._state, {'window': self._window.values})
+      self._saved_step = self._step
     if is_stopping:
       self._write_discriminator()
       self._saved.close()
       raise interruption.Interrupted(
         f'{self._stage.name} stopped at step {self._step} and was saved'
       )
+
+  def _fetch_metrics(self) -> None:
+    try:
+      self._window.fetch()
+    except FloatingPointError as error:
+      kept = f'its last checkpoint is of step {self._saved_step}'
+      if not self._saved_step:
+        kept = 'the stage has no checkpoint yet'
+      raise FloatingPointError(f'{error}; {kept}') from error
 
   def _is_due(self, interval: str) -> bool:
     every: int = self._setup.config[interval]
@@ -168,7 +178,12 @@ class StageLoop:
     self._figures, samples = self._score(variables)
     if best_by := self._setup.config.keep_best_by:
       self._weights.keep_best(
-        self._stage, self._step, variables, self._figures, best_by
+        self._stage,
+        self._start,
+        self._step,
+        variables,
+        self._figures,
+        best_by,
       )
     self._report.metrics(self._step, self._figures)
     self._report.images(self._step, samples)

@@ -16,6 +16,7 @@ from PIL import Image
 import tqdm
 
 from srgan_jax import cli, files
+from srgan_jax.evaluation import report
 from srgan_jax.training import stages, tensorboard
 from srgan_jax.training import step as step_lib
 
@@ -74,10 +75,11 @@ class Reporter:
       self._bar.update(steps)
 
   def metrics(self, step: int, values: Mapping[str, float]) -> None:
-    """Writes one line of metrics."""
+    """Writes one line of metrics; what is not finite is null there."""
     if not self._active:
       return
-    record = {'step': step, 'stage': self._stage, **values}
+    numbers = {name: report.to_json(value) for name, value in values.items()}
+    record = {'step': step, 'stage': self._stage, **numbers}
     with files.naming(self._lines.name):
       self._lines.write(json.dumps(record) + '\n')
       self._lines.flush()
@@ -148,7 +150,12 @@ class Clock:
     return taken
 
   def figures(self) -> dict[str, float]:
-    """`images_per_s` and `input_wait`, a fraction, since the last reset."""
+    """`images_per_s` and `input_wait`, a fraction, since the last reset.
+
+    Neither where nothing was taken since.
+    """
+    if not self._steps:
+      return {}
     seconds = time.monotonic() - self._start
     return {
       'images_per_s': self._steps * self._batch_size / seconds,
@@ -205,8 +212,7 @@ class Window:
     for name in sorted(values, key=step_lib.CAUSES.index):
       if not math.isfinite(value := values[name]):
         raise FloatingPointError(
-          f'{self._stage} step {step}: {name} is {value}; the last '
-          'checkpoint is from before it'
+          f'{self._stage} step {step}: {name} is {value}'
         )
 
 

@@ -1,10 +1,12 @@
 """Pictures of an object store, here one in memory, as those of a folder."""
 
+import types
+
 import fsspec
 import numpy as np
 import pytest
 
-from srgan_jax.data import image_files, opening
+from srgan_jax.data import image_files, opening, tfds
 from tests.support.training_pictures import encode, picture, write_tar
 
 PICTURES = {'b/2.png': picture(2), '1.png': picture(1), 'b/3.png': picture(3)}
@@ -60,3 +62,18 @@ def test_a_changed_file_has_another_stamp(store):
   before = image_files.stamp('memory://bucket/photos/1.png')
   store.pipe('/bucket/photos/1.png', encode(picture(7)))
   assert image_files.stamp('memory://bucket/photos/1.png') != before
+
+
+def test_a_tfds_set_prepared_anew_in_a_store_is_another():
+  """TFDS reaches stores without fsspec, by paths of its own."""
+
+  def stamp(mtime):
+    class File(str):
+      def stat(self):
+        return types.SimpleNamespace(length=9, mtime=mtime)
+
+    files = [File('gs://x/set/dataset_info.json'), File('gs://x/set/1')]
+    folder = types.SimpleNamespace(iterdir=lambda: files)
+    return tfds._stamp(types.SimpleNamespace(data_path=folder))
+
+  assert stamp(1) == stamp(1) != stamp(2)

@@ -1,6 +1,7 @@
 """Folders, tar files and TFDS sets: one way to read them, and their faults."""
 
 from concurrent import futures
+import os
 import pathlib
 import threading
 import warnings
@@ -9,7 +10,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from srgan_jax.data import opening
+from srgan_jax.data import opening, tfds
 from srgan_jax.data.source import CachedSource
 from tests.support.training_pictures import encode, picture, write_tar
 
@@ -341,6 +342,24 @@ def test_tfds_without_an_image_is_refused(tfds_sets):
   assert_refused(
     'tfds:srgan_other', "no image feature 'hr' or 'image', only depth, label"
   )
+
+
+def test_a_tfds_set_prepared_anew_is_another(tfds_sets):
+  stamp = lambda: tfds.find('srgan_hr')[0].stamp
+  before = stamp()
+  assert stamp() == before
+  record = next(tfds_sets.glob('srgan_hr/*/*.array_record*'))
+  os.utime(record, (0, 0))
+  assert stamp() != before
+
+
+def test_a_picture_of_another_size_than_it_was_is_broken(folder):
+  source = opening.open_source(f'folder:{folder}', min_size=40)
+  write(folder, {'a.png': encode(picture(1, 60, 70))})
+  with pytest.warns(UserWarning, match=r'a\.png: was 40x50 .* and is 60x70; '):
+    index, image = source.read_or_next(0)
+  assert index == 1
+  np.testing.assert_array_equal(image, IN_ORDER[1])
 
 
 def test_a_large_sources_headers_are_read_once(tmp_path, monkeypatch):

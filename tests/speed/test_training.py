@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from srgan_jax.speed import stand_ins
 from srgan_jax.speed import training as training_speed
 from srgan_jax.training.setup import Setup
 from tests.support.repository import tiny_config
@@ -19,6 +20,13 @@ def _run(output: pathlib.Path, *arguments: str, **settings: str):
     *arguments,
     **settings,
   )
+
+
+def test_what_is_timed_is_not_validated():
+  validated = {'data.validation': 'hold-out:1', 'data.lpips': 'x.safetensors'}
+  config = tiny_config(keep_best_by='psnr_y', **validated)
+  stand_ins.use_photos(config)
+  Setup(config)
 
 
 def test_every_input_is_timed(tmp_path):

@@ -50,6 +50,22 @@ from tests.support import repository
     ),
     ({'distributed.process': 1}, 'process must be below processes, not 1'),
     ({'distributed.processes': 0}, 'processes must be at least 1, not 0'),
+    *(
+      (
+        {'distributed.processes': 2, 'distributed.coordinator': name},
+        'processes and process need config.distributed.coordinator=HOST:PORT',
+      )
+      for name in ('', 'auto')
+    ),
+    ({'data.lpips': 'x'}, 'config.data.lpips is for validation: it needs'),
+    (
+      {
+        'stages.gan.steps': 9,
+        'stages.gan.warmup': 5,
+        'stages.gan.boundaries': (3, 5),
+      },
+      'config.stages.gan.boundaries has [3], in the warm-up of 5 updates',
+    ),
     ({'keep_best_by': 'psnr_y'}, 'needs config.data.validation'),
     (
       {'keep_best_by': 'lpips_alex', 'data.validation': 'hold-out:1'},

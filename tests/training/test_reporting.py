@@ -122,6 +122,7 @@ def test_the_clock_tells_the_fraction_waited(now):
   now.seconds += 1.0
   assert clock.figures() == {'images_per_s': 4 * 16 / 8, 'input_wait': 2 / 8}
   clock.reset()
+  assert clock.figures() == {}  # a line upon the first call: no step was timed
   now.seconds += 3.0
   assert clock.wait_for(batches, 2) == [4, 5]
   assert clock.figures() == {'images_per_s': 2 * 16 / 4, 'input_wait': 1 / 4}

@@ -10,6 +10,7 @@ import pytest
 
 from srgan_jax.training import reporting
 from srgan_jax.training.run import Run
+from srgan_jax.training.setup import Setup
 from tests.stress import training as attack
 from tests.support import repository, setups
 
@@ -98,6 +99,35 @@ def test_other_photos_are_refused(finished, tmp_path):
   path.unlink()
   with pytest.raises(ValueError, match=r'inputs\.images \(10 before, 9 now\)'):
     _run(finished, source)
+
+
+def test_what_a_stage_starts_from_may_move_but_not_change(
+  uninterrupted, tmp_path
+):
+  field, workdir = 'stages.pretrain.init_generator', tmp_path / 'run'
+  path, other = (
+    shutil.copy(uninterrupted / f'{name}.safetensors', tmp_path)
+    for name in ('generator', 'generator_pretrain')
+  )
+
+  def start(given):
+    lengths = {'stages.pretrain.steps': 1, 'stages.gan.steps': 0}
+    return Run(
+      Setup(repository.tiny_config(**{field: str(given)}, **lengths)), workdir
+    )
+
+  start(path).train()
+  start(shutil.move(path, tmp_path / 'moved.safetensors'))
+  with pytest.raises(ValueError, match=f"config: {field} .* before, '' now"):
+    start('')
+  shutil.copy(other, path)
+  with pytest.raises(ValueError, match=rf'config: inputs\.{field} \('):
+    start(path)
+  # A run from before there were digests goes on.
+  config = json.loads((workdir / 'config.json').read_text())
+  del config['inputs'][field]
+  (workdir / 'config.json').write_text(json.dumps(config))
+  start(path)
 
 
 def test_lines_past_the_restored_step_are_cut(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -268,8 +269,15 @@ def test_a_vgg_content_loss_trains_and_labels_what_it_is(tmp_path):
     Setup(config)
 
 
+@pytest.mark.parametrize(
+  ('every', 'kept'),
+  [
+    (3, 'its last checkpoint is of step 3'),
+    (9, 'the stage has no checkpoint yet'),
+  ],
+)
 def test_not_a_number_stops_the_run_and_names_step_and_term(
-  tmp_path, monkeypatch
+  tmp_path, monkeypatch, every, kept
 ):
   step = step_lib.pretrain_step
 
@@ -281,15 +289,16 @@ def test_not_a_number_stops_the_run_and_names_step_and_term(
   monkeypatch.setattr(step_lib, 'pretrain_step', poisoned)
   config = repository.tiny_config(
     steps_per_call=3,
-    save_every=3,
+    save_every=every,
     log_every=9,
     **{'stages.pretrain.steps': 9},
   )
   run = Run(Setup(config), tmp_path)
-  with pytest.raises(FloatingPointError, match='pretrain step 5: content is'):
+  with pytest.raises(FloatingPointError) as caught:
     run.train()
+  assert str(caught.value) == f'pretrain step 5: content is nan; {kept}'
   saved = [p.name for p in (tmp_path / 'checkpoints/pretrain').iterdir()]
-  assert '3' in saved and '6' not in saved
+  assert ('3' in saved) == (every == 3) and '6' not in saved
 
 
 def test_a_gan_stage_goes_on_against_a_trained_discriminator(two_stages):
@@ -317,6 +326,31 @@ def test_a_gan_stage_goes_on_against_a_trained_discriminator(two_stages):
     Setup(config)
 
 
+@pytest.mark.parametrize(
+  ('field', 'name'),
+  [
+    ('init_generator', 'generator.safetensors'),
+    ('init_discriminator', 'discriminator.safetensors'),
+    ('stages.pretrain.init_generator', 'generator_pretrain.safetensors'),
+    ('perceptual.weights', 'generator_pretrain_best.safetensors'),
+  ],
+)
+def test_a_run_does_not_write_over_what_it_reads(
+  two_stages, tmp_path, field, name
+):
+  kept = tmp_path / 'kept.safetensors'
+  if (given := two_stages[0].folder / name).exists():
+    shutil.copy(given, kept)
+  workdir = tmp_path / 'run'
+  workdir.mkdir()
+  (workdir / name).symlink_to(kept)
+  keeps_best = {'keep_best_by': 'psnr_y', 'data.validation': 'hold-out:1'}
+  config = repository.tiny_config(**{field: str(kept)}, **keeps_best)
+  with pytest.raises(ValueError, match=f'config.{field} is {kept}, .*/{name}:'):
+    Run(Setup(config), workdir)
+  assert [path.name for path in workdir.iterdir()] == [name]
+
+
 def test_a_run_says_what_it_is_about_to_do(tmp_path):
   config = repository.tiny_config(**{'stages.gan.steps': 3000})
   said = Run(Setup(config), tmp_path / 'here').describe()
@@ -324,4 +358,9 @@ def test_a_run_says_what_it_is_about_to_do(tmp_path):
   assert f'10 of {config.data.source}' in said
   assert f'folder: {tmp_path / "here"}' in said
   assert 'pretrain: 2 updates' in said and 'gan: 3,000 updates' in said
+  assert 'has no effect' not in said
   assert not (tmp_path / 'here').exists()
+  config.loss.pixel_weight, config.perceptual.layer = 0.1, 'conv2_2'
+  said = Run(Setup(config), tmp_path / 'here').describe()
+  for field in ('loss.pixel_weight', 'perceptual.layer'):
+    assert f'config.{field} has no effect: no stage has a VGG' in said

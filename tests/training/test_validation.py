@@ -1,5 +1,6 @@
 """What a run keeps and says of images that it does not train on."""
 
+import json
 import math
 import shutil
 
@@ -12,6 +13,7 @@ from srgan_jax import upscaling, weights
 from srgan_jax.data import opening
 from srgan_jax.evaluation import niqe
 from srgan_jax.models.generator import Generator
+from srgan_jax.paper import curves
 from srgan_jax.training import validation
 from srgan_jax.training.run import Run
 from tests.support import repository, setups
@@ -42,6 +44,46 @@ def test_the_best_generator_is_kept_with_its_step(tmp_path, monkeypatch):
   assert training['steps'] == 2 and training['figures'] == {'psnr_y': 22.0}
   ours = upscaling.Upscaler(Generator(1, 4), variables)._params
   jax.tree.map(np.testing.assert_array_equal, ours, kept[1])
+
+
+@pytest.mark.parametrize(
+  ('by', 'figures', 'best'),
+  [
+    ('psnr_y', [20.0, math.inf, 22.0, math.inf], 2),
+    ('niqe', [math.nan, 5.0, math.nan, 6.0], 2),
+  ],
+)
+def test_figures_that_are_not_finite_are_null(
+  tmp_path, monkeypatch, by, figures, best
+):
+  """PSNR of equal images, NIQE of flat ones: JSON has no such numbers."""
+  left = iter(figures)
+  names = property(lambda self: [by])
+  score = lambda *_: ({by: next(left)}, np.zeros((4, 4, 3), np.uint8))
+  monkeypatch.setattr(validation.Validation, 'names', names)
+  monkeypatch.setattr(validation.Validation, 'score', score)
+  config = repository.tiny_config(
+    validate_every=1,
+    log_every=9,
+    keep_best_by=by,
+    **{
+      'data.validation': f'folder:{repository.PHOTOS}/validation',
+      'stages.pretrain.steps': 4,
+      'stages.gan.steps': 0,
+    },
+  )
+  Run(setups.of(config), tmp_path).train()
+  text = (tmp_path / 'metrics.jsonl').read_text()
+  refuse = pytest.fail  # NaN and Infinity, which Python would write and read
+  lines = [json.loads(x, parse_constant=refuse) for x in text.splitlines()]
+  assert [line[by] for line in lines if by in line] == [
+    value if math.isfinite(value) else None for value in figures
+  ]
+  path = tmp_path / 'generator_pretrain_best.safetensors'
+  assert weights.load(path, 'generator')[1]['training']['steps'] == best
+  assert b'NaN' not in (data := path.read_bytes()) and b'Infinity' not in data
+  *_, last = curves.read_metrics(tmp_path / 'metrics.jsonl')
+  assert (by in last) == math.isfinite(figures[-1])
 
 
 def test_the_best_on_other_images_is_not_the_best(tmp_path, caplog):
@@ -76,6 +118,56 @@ def test_the_best_on_other_images_is_not_the_best(tmp_path, caplog):
   # And of the same images the first would have stayed, if it was better.
   assert run(names[1], 3)['validation_images'] == second['validation_images']
   assert caplog.text.count('was the best on other images') == 1
+
+
+def test_the_best_of_lost_updates_is_not_the_best(
+  tmp_path, monkeypatch, caplog
+):
+  """Killed after step 4, it goes on from step 2, and never has it again."""
+  caplog.set_level('INFO')
+  figures = iter([20.0, 21.0, 25.0, 24.0, 22.0, 21.5])
+
+  def score(self, name, upscaler):
+    return {'psnr_y': next(figures)}, np.zeros((4, 4, 3), np.uint8)
+
+  def run(steps):
+    config = repository.tiny_config(
+      save_every=2,
+      validate_every=1,
+      keep_best_by='psnr_y',
+      **{
+        'data.validation': f'folder:{repository.PHOTOS}/validation',
+        'stages.pretrain.steps': steps,
+        'stages.gan.steps': 0,
+      },
+    )
+    Run(setups.of(config), folder).train()
+    _, metadata = weights.load(best, 'generator')
+    return metadata['training']['steps']
+
+  monkeypatch.setattr(validation.Validation, 'score', score)
+  folder = tmp_path / 'run'
+  best = folder / 'generator_pretrain_best.safetensors'
+  assert run(4) == 3
+  shutil.rmtree(folder / 'checkpoints' / 'pretrain' / '4')
+  assert run(4) == 3  # 22.0, the best of those that count
+  assert caplog.text.count('the best at step 3, which was lost') == 1
+
+
+def test_figures_stay_where_an_ended_run_is_asked_for_none(tmp_path):
+  def run(**changes):
+    lengths = {'stages.pretrain.steps': 2, 'stages.gan.steps': 0}
+    config = repository.tiny_config(**lengths, **changes)
+    Run(setups.of(config), tmp_path / 'run').train()
+    return path.read_bytes()
+
+  path = tmp_path / 'run' / 'generator.safetensors'
+  held = f'folder:{repository.PHOTOS}/validation'
+  trained = run(**{'data.validation': held})
+  assert trained == run()
+  path.write_bytes(b'damaged')
+  run()
+  assert weights.load(path, 'generator')[1]['training']['steps'] == 2
 
 
 def test_a_smaller_distance_is_better():
