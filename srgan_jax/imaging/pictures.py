@@ -121,7 +121,6 @@ def from_image(image: Image.Image) -> Picture:
   Raises:
     ValueError: for floating-point pixels, and integers beyond 16 bits.
   """
-  image.load()
   decoded = reading.of_image(image)
   orientation = reading.orientation_of(image)
   pixels = _turned(decoded.pixels, orientation)
