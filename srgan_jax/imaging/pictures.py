@@ -11,7 +11,6 @@ or 4 (RGB and alpha), alpha not premultiplied.
 
 import contextlib
 import dataclasses
-import fractions
 import os
 import struct
 from typing import BinaryIO
@@ -28,6 +27,7 @@ from srgan_jax.imaging import (
   iptc,
   png,
   reading,
+  resolution,
   tiff,
   xmp,
 )
@@ -142,16 +142,20 @@ def _settled(picture: Picture, orientation: int, is_srgb: bool) -> Picture:
     notes += ('its ICC profile is for another kind of pixels: dropped',)
     profile = None
   dpi, aspect = picture.dpi, picture.aspect
+  if picture.exif and not dpi and not aspect:
+    dpi, aspect = exif.stated_resolution(picture.exif)
   if orientation in reading.SIDEWAYS:
     dpi, aspect = dpi and dpi[::-1], aspect and aspect[::-1]
+  block, lost = exif.clean(picture.exif or b'', dpi)
   return dataclasses.replace(
     picture,
     icc_profile=profile,
     colour_tags=tags,
+    exif=block,
     xmp=picture.xmp and xmp.upright(picture.xmp, orientation),
     dpi=dpi,
     aspect=aspect,
-    notes=notes,
+    notes=(*notes, *lost),
   )
 
 
@@ -178,19 +182,18 @@ def _with_png(picture: Picture, chunks: png.Metadata) -> Picture:
     names = ', '.join(sorted(kind.decode('latin-1') for kind in others))
     notes.append(f'chunks of an unknown kind are left out ({names})')
   tags = colour_tags.of_png(chunks)
-  block, lost = exif.clean(chunks.exif or b'')
   records = chunks.raw_profile('iptc', '8bim')
   return dataclasses.replace(
     picture,
     icc_profile=None if tags and tags.cicp else profile,
     colour_tags=tags,
-    exif=block,
+    exif=chunks.exif,
     xmp=chunks.xmp,
     iptc=records and (dict(iptc.split(records)).get(iptc.RECORDS) or records),
     texts=chunks.words,
-    dpi=_true(chunks.dpi),
-    aspect=_aspect(*chunks.aspect),
-    notes=(*picture.notes, *notes, *lost),
+    dpi=resolution.plausible(*chunks.dpi),
+    aspect=resolution.aspect(*chunks.aspect),
+    notes=(*picture.notes, *notes),
   )
 
 
@@ -198,9 +201,7 @@ def _with_tiff(picture: Picture, page: tiff.Page, stream: BinaryIO) -> Picture:
   fields = page.fields
   resources = dict(iptc.split(fields.data(tiff.PHOTOSHOP) or b''))
   records = fields.data(tiff.IPTC) or resources.get(iptc.RECORDS)
-  scale = {2: 1.0, 3: 2.54}.get(fields.number(tiff.UNIT, 2), 0.0)
-  x = fields.fraction(tiff.X_RESOLUTION)
-  y = fields.fraction(tiff.Y_RESOLUTION)
+  dpi, aspect = resolution.of_fields(fields)
   block, lost = exif.of_tiff(stream, page.form, page.places)
   lost += iptc.left_out(resources)
   pages = len(ifd.pages(stream, page.form, page.places[0]))
@@ -211,8 +212,8 @@ def _with_tiff(picture: Picture, page: tiff.Page, stream: BinaryIO) -> Picture:
     exif=block,
     xmp=fields.data(tiff.XMP),
     iptc=records,
-    dpi=_true((scale * x, scale * y)),
-    aspect=None if scale else _aspect(x, y),
+    dpi=dpi,
+    aspect=aspect,
     notes=(*picture.notes, *notes, *lost),
   )
 
@@ -222,11 +223,12 @@ def _with_info(picture: Picture, image: Image.Image) -> Picture:
   info, block, dpi = image.info, None, None
   notes = _noted_pages(_frames(image))
   with contextlib.suppress(Exception):  # broken metadata is no broken picture
-    block, lost = exif.clean(info.get('exif') or image.getexif().tobytes())
-    notes += lost
-  with contextlib.suppress(Exception):
-    x, y = info['dpi']
-    dpi = _true((float(x), float(y)))
+    block = info.get('exif') or image.getexif().tobytes()
+  # Of a JPEG that states none, Pillow makes one of EXIF's X alone.
+  if info.get('jfif_unit') or image.format not in ('JPEG', 'MPO'):
+    with contextlib.suppress(Exception):
+      x, y = info['dpi']
+      dpi = resolution.plausible(float(x), float(y))
   density = info.get('jfif_density', (0, 0))
   profile, packet, comment = map(info.get, ('icc_profile', 'xmp', 'comment'))
   tags = None
@@ -247,12 +249,12 @@ def _with_info(picture: Picture, image: Image.Image) -> Picture:
     picture,
     icc_profile=profile if isinstance(profile, bytes) and profile else None,
     colour_tags=tags,
-    exif=block,
+    exif=block if isinstance(block, bytes) else None,
     xmp=packet.encode() if isinstance(packet, str) else packet,
     iptc=records if isinstance(records, bytes) else None,
     comments=(comment,) if isinstance(comment, bytes) and comment else (),
     dpi=dpi,
-    aspect=None if info.get('jfif_unit') else _aspect(*density),
+    aspect=None if info.get('jfif_unit') else resolution.aspect(*density),
     notes=(*picture.notes, *notes),
   )
 
@@ -262,8 +264,6 @@ def _with_stream(picture: Picture, found: Opened) -> Picture:
   stream = found.stream
   notes: list[str] = []
   changes = blocks.read(found.image, stream)
-  if 'exif' in changes:
-    changes['exif'], notes = exif.clean(changes['exif'])
   stream.seek(0)
   if boxes.is_isobmff(stream.read(12)) and not picture.icc_profile:
     changes['colour_tags'] = colour_tags.of_cicp(boxes.read(stream)[0])
@@ -271,7 +271,7 @@ def _with_stream(picture: Picture, found: Opened) -> Picture:
     with contextlib.suppress(Exception):
       # Where the file is to be turned, Pillow writes its EXIF anew, as ASCII.
       decoder = getattr(found.image, '_decoder')  # noqa: B009
-      changes['exif'] = exif.clean(decoder.get_info()[4] or b'')[0]
+      changes['exif'] = decoder.get_info()[4]
   if picture.format == 'JPEG':  # Pillow's `comment` is the last of them
     segments = getattr(found.image, 'applist')  # noqa: B009
     texts = [data for kind, data in segments if kind == 'COM' and data]
@@ -294,19 +294,6 @@ def _frames(image: Image.Image) -> int:
 
 def _noted_pages(count: int) -> list[str]:
   return [f'the first of {count} frames or pages'] if count > 1 else []
-
-
-def _true(dpi: tuple[float, float]) -> tuple[float, float] | None:
-  """Dots an inch, if they are plausible."""
-  return dpi if 1 < min(dpi) and max(dpi) < 1e6 else None
-
-
-def _aspect(x: float, y: float) -> tuple[int, int] | None:
-  """Pixels along equal sides, if they are plausible and not square."""
-  if min(x, y) <= 0 or max(x, y) > 100 * min(x, y):
-    return None
-  ratio = fractions.Fraction(x / y).limit_denominator(600)
-  return None if ratio == 1 else ratio.as_integer_ratio()
 
 
 def _is_lossless_webp(stream: BinaryIO) -> bool:

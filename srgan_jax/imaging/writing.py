@@ -31,6 +31,7 @@ SUFFIXES = {
 _LARGEST = {'JPEG': 65500, 'WEBP': 16383, 'AVIF': 32768}
 _MOST_AVIF = 2**28  # pixels; libavif reads no more
 _QUALITY = {'JPEG': 95, 'WEBP': 95, 'AVIF': 90}
+_MOST_DENSITY = 65535  # dots an inch
 _MOST_SEGMENT = 65533  # bytes in a segment of a JPEG
 _XMP_MARKER = 29  # bytes before XMP in a segment
 _JFIF_UNIT = 13  # where a JPEG says what its density counts
@@ -188,9 +189,13 @@ def _utf8(text: bytes) -> bytes:
 
 def _write_jpeg(picture: Picture, file: BinaryIO, quality: int) -> list[str]:
   """Writes a JPEG; returns notes on what its segments cannot hold."""
-  density = picture.dpi or picture.aspect
-  options = _given(icc_profile=picture.icc_profile, dpi=density)
+  density: tuple[float, float] | None = picture.dpi or picture.aspect
   notes, extra = [], b''
+  if density and max(density) > _MOST_DENSITY:
+    if not _is_resolution_in_exif(picture):
+      notes.append(f'JPEG has no place for its {max(density):.0f} dpi')
+    density = None
+  options = _given(icc_profile=picture.icc_profile, dpi=density)
   too_long = 'its {} is too long for a JPEG: left out'
   for name, data, most in (
     ('EXIF', picture.exif, _MOST_SEGMENT),
@@ -260,7 +265,8 @@ def _without_place(picture: Picture, form: str) -> list[str]:
     "its pixels' aspect": picture.aspect
     and form != 'TIFF'
     or _is_uneven(picture.dpi)
-    and form in ('WEBP', 'AVIF'),
+    and form in ('WEBP', 'AVIF')
+    and not _is_resolution_in_exif(picture),
   }
   names = ' and '.join(name for name, value in lost.items() if value)
   return [f'{form} has no place for {names}'] if names else []
@@ -268,6 +274,10 @@ def _without_place(picture: Picture, form: str) -> list[str]:
 
 def _is_uneven(dpi: tuple[float, float] | None) -> bool:
   return dpi is not None and dpi[0] != dpi[1]
+
+
+def _is_resolution_in_exif(picture: Picture) -> bool:
+  return any(exif.stated_resolution(picture.exif or b''))
 
 
 def _keywords(texts: Iterable[png.Chunk]) -> str:
