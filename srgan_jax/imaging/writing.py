@@ -31,6 +31,7 @@ SUFFIXES = {
 _LARGEST = {'JPEG': 65500, 'WEBP': 16383, 'AVIF': 32768}
 _MOST_AVIF = 2**28  # pixels; libavif reads no more
 _QUALITY = {'JPEG': 95, 'WEBP': 95, 'AVIF': 90}
+_FULL_COLOUR = 90  # from this quality on, at all pixels
 _MOST_DENSITY = 65535  # dots an inch
 _MOST_SEGMENT = 65533  # bytes in a segment of a JPEG
 _XMP_MARKER = 29  # bytes before XMP in a segment
@@ -220,7 +221,7 @@ def _write_jpeg(picture: Picture, file: BinaryIO, quality: int) -> list[str]:
       extra += struct.pack('>BBH', 0xFF, marker, len(body) + 2) + body
   if lost := _keywords(c for c in picture.texts if c not in as_comments):
     notes.append(f'JPEG has no place for {lost}')
-  subsampling = 0 if quality >= 90 else 2
+  subsampling = '4:4:4' if quality >= _FULL_COLOUR else '4:2:0'
   image_of(picture.pixels).save(
     file, 'JPEG', quality=quality, subsampling=subsampling, extra=extra,
     **options,
@@ -242,7 +243,9 @@ def _write_modern(
   if form == 'WEBP' and picture.lossless and quality is None:
     options['lossless'] = True
   else:
-    options['quality'] = quality or _QUALITY[form]
+    options['quality'] = quality = quality or _QUALITY[form]
+    if form == 'AVIF':
+      options['subsampling'] = '4:4:4' if quality >= _FULL_COLOUR else '4:2:0'
   image = image_of(picture.pixels)
   tags = picture.colour_tags
   if form == 'AVIF' and tags and tags.cicp and not picture.icc_profile:
