@@ -34,13 +34,15 @@ from srgan_jax.imaging import (
 from srgan_jax.imaging.colour_tags import ColourTags
 from srgan_jax.imaging.opening import ImageFile, Opened, opened
 
-# Chunks of a PNG that are kept, stand elsewhere here, or say nothing of it.
+# Chunks of a PNG that are kept, stand elsewhere here, or say little of it.
 _PNG_KNOWN = {
-  *(b'iCCP', b'sRGB', b'gAMA', b'cHRM', b'cICP', b'mDCV', b'cLLI', b'eXIf'),
+  *(b'iCCP', b'sRGB', b'gAMA', b'cHRM', b'cICP', b'eXIf'),
   *(b'tEXt', b'zTXt', b'iTXt', b'pHYs', b'tIME', b'bKGD', b'hIST', b'sBIT'),
-  *(b'sPLT', b'oFFs', b'pCAL', b'sCAL', b'sTER', b'vpAg', b'caNv', b'orNT'),
+  *(b'sPLT', b'vpAg', b'caNv', b'orNT'),
   *(b'iDOT', b'zxIf', b'mkBF', b'mkTS', b'mkBS', b'mkBT', b'prVW'),
 }
+# Those that say something of it, but of other pixels or to few programs.
+_PNG_LEFT_OUT = {*colour_tags.LEVELS, b'oFFs', b'pCAL', b'sCAL', b'sTER'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,15 +179,13 @@ def _with_png(picture: Picture, chunks: png.Metadata) -> Picture:
   profile = chunks.icc_profile
   if profile is None and chunks.find(b'iCCP'):
     notes.append('its ICC profile cannot be unpacked: dropped')
-  others = {c.kind for c in chunks.chunks} - _PNG_KNOWN - png.OF_PIXELS
-  if others:
-    names = ', '.join(sorted(kind.decode('latin-1') for kind in others))
-    notes.append(f'chunks of an unknown kind are left out ({names})')
   tags = colour_tags.of_png(chunks)
+  kept = {c.kind for c in (tags.levels if tags else ())}
+  notes += _left_out_of_png({c.kind for c in chunks.chunks} - kept)
   records = chunks.raw_profile('iptc', '8bim')
   return dataclasses.replace(
     picture,
-    icc_profile=None if tags and tags.cicp else profile,
+    icc_profile=profile,
     colour_tags=tags,
     exif=chunks.exif,
     xmp=chunks.xmp,
@@ -195,6 +195,20 @@ def _with_png(picture: Picture, chunks: png.Metadata) -> Picture:
     aspect=resolution.aspect(*chunks.aspect),
     notes=(*picture.notes, *notes),
   )
+
+
+def _left_out_of_png(kinds: set[bytes]) -> list[str]:
+  """Notes on the chunks that the result has not."""
+  others = kinds - _PNG_KNOWN - png.OF_PIXELS
+  notes = []
+  for what, found in (
+    ('chunks', others & _PNG_LEFT_OUT),
+    ('chunks of an unknown kind', others - _PNG_LEFT_OUT),
+  ):
+    if found:
+      names = ', '.join(sorted(kind.decode('latin-1') for kind in found))
+      notes.append(f'{what} are left out ({names})')
+  return notes
 
 
 def _with_tiff(picture: Picture, page: tiff.Page, stream: BinaryIO) -> Picture:
@@ -265,8 +279,11 @@ def _with_stream(picture: Picture, found: Opened) -> Picture:
   notes: list[str] = []
   changes = blocks.read(found.image, stream)
   stream.seek(0)
-  if boxes.is_isobmff(stream.read(12)) and not picture.icc_profile:
+  is_isobmff = boxes.is_isobmff(stream.read(12))
+  if is_isobmff and not picture.icc_profile:
     changes['colour_tags'] = colour_tags.of_cicp(boxes.read(stream)[0])
+  if levels := boxes.levels(stream) if is_isobmff else []:
+    notes.append(f'its HDR levels are left out ({", ".join(levels)})')
   if found.image.format == 'AVIF':
     with contextlib.suppress(Exception):
       # Where the file is to be turned, Pillow writes its EXIF anew, as ASCII.

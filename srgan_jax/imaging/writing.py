@@ -98,7 +98,7 @@ def write(
   """
   check_colour(picture, form)
   pixels, channels = picture.pixels, picture.pixels.shape[-1]
-  notes = []
+  notes = _without_levels(picture, form)
   if form not in ('PNG', 'TIFF') and pixels.dtype == np.uint16:
     notes.append(f'its 16 bits a channel became 8: {form} has no more')
     pixels = to_8_bit(pixels)
@@ -141,6 +141,8 @@ def _profile(picture: Picture, form: str) -> bytes | None:
   """The ICC profile to write: the picture's own, or one made of its tags."""
   tags, own = picture.colour_tags, picture.icc_profile
   is_gray = picture.pixels.shape[-1] < 3 and form not in ('WEBP', 'AVIF')
+  if tags and tags.cicp and form != 'PNG':
+    own = None  # a PNG may have both; cICP stands above it
   if own and is_gray and own[16:20] == b'RGB ':
     return gray_profile(own)
   if own or not tags:
@@ -155,7 +157,7 @@ def _write_png(picture: Picture, file: BinaryIO) -> None:
   tags, pixels = picture.colour_tags, picture.pixels
   chunks: list[png.Chunk] = []
   if tags and tags.chunks:
-    chunks += tags.chunks
+    chunks += tags.chunks + tags.levels
   elif tags and tags.hdr and tags.cicp:
     chunks.append(png.Chunk(b'cICP', bytes((*tags.cicp, 0, 1))))
   if picture.icc_profile:
@@ -273,6 +275,15 @@ def _without_place(picture: Picture, form: str) -> list[str]:
   }
   names = ' and '.join(name for name, value in lost.items() if value)
   return [f'{form} has no place for {names}'] if names else []
+
+
+def _without_levels(picture: Picture, form: str) -> list[str]:
+  """A note on the light that HDR is made for, which PNG alone gets."""
+  levels = picture.colour_tags.levels if picture.colour_tags else ()
+  if form == 'PNG' or not levels:
+    return []
+  names = ', '.join(chunk.kind.decode() for chunk in levels)
+  return [f'its HDR levels are left out ({names}): only PNG gets them']
 
 
 def _is_uneven(dpi: tuple[float, float] | None) -> bool:
