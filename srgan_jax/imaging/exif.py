@@ -4,7 +4,7 @@ A block is edited in place, so that offsets into it, as makers' notes have them,
 stay valid.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 import io
 from typing import BinaryIO
 
@@ -12,16 +12,17 @@ from srgan_jax.imaging import ifd, resolution
 
 PREFIX = b'Exif\0\0'
 
-ORIENTATION, DESCRIPTION = 0x112, 0x10E
+ORIENTATION, DESCRIPTION, _CREDENTIALS = 0x112, 0x10E, 0xCD41
 # Tags that describe how the file's pixels were stored: no longer true. XMP,
-# IPTC and the ICC profile, which are kept elsewhere, and Photoshop's layers.
+# IPTC and the ICC profile, which are kept elsewhere, Photoshop's layers, and
+# content credentials (C2PA), which sign the old file.
 _STORAGE = {
   *(0xFE, 0xFF, 0x100, 0x101, 0x102, 0x103, 0x106, 0x107, 0x10A, 0x111, 0x112),
   *(0x115, 0x116, 0x117, 0x118, 0x119, 0x11C, 0x120, 0x121),
   *(0x122, 0x123, 0x124, 0x125, 0x12D, 0x13D, 0x140, 0x141, 0x142),
   *(0x143, 0x144, 0x145, 0x14A, 0x150, 0x152, 0x153, 0x154, 0x155, 0x15B),
   *(0x200, 0x201, 0x202, 0x203, 0x205, 0x206, 0x207, 0x208, 0x209, 0x211),
-  *(0x212, 0x213, 0x214, 0x2BC, 0x83BB, 0x8649, 0x8773, 0x935C),
+  *(0x212, 0x213, 0x214, 0x2BC, 0x83BB, 0x8649, 0x8773, 0x935C, _CREDENTIALS),
   # ImageJ's, MicroManager's, Zeiss's and GDAL's plans of the file.
   *(0xC696, 0xC697, 0xC7B3, 0x866C, 0xA480, 0xA481),
 }
@@ -38,6 +39,7 @@ _PIXEL = {
 # Directories, and those that may lie below them.
 _BELOW = {ifd.EXIF: (ifd.INTEROP,), ifd.GPS: (), ifd.INTEROP: ()}
 _TOP = (ifd.EXIF, ifd.GPS)
+NO_CREDENTIALS = 'its content credentials are left out'
 _NO_MAP = 'its georeference is for other pixels: dropped'
 
 
@@ -109,8 +111,13 @@ def clean(
   if not resolution.is_same(stated_resolution(block)[0], dpi):
     dropped = dropped | _RESOLUTION
   is_left = edit(first, dropped, _TOP)
+  return PREFIX + bytes(data) if is_left else None, _left_out(tags)
+
+
+def _left_out(tags: Collection[int]) -> list[str]:
+  """Notes on what a person may miss of the fields that are removed."""
   notes = [] if _GEOREFERENCE.isdisjoint(tags) else [_NO_MAP]
-  return PREFIX + bytes(data) if is_left else None, notes
+  return notes + [NO_CREDENTIALS] * (_CREDENTIALS in tags)
 
 
 def _forget_thumbnail(data: bytearray, form: ifd.Form, first: int) -> None:
@@ -140,9 +147,7 @@ def of_tiff(
   for place in places:
     found |= _nested(stream, form, place)
   description = found.get(DESCRIPTION)
-  dropped, notes = _STORAGE | _RESOLUTION | _GEOREFERENCE, []
-  if not _GEOREFERENCE.isdisjoint(found):
-    notes.append(_NO_MAP)
+  dropped, notes = _STORAGE | _RESOLUTION | _GEOREFERENCE, _left_out(found)
   if isinstance(description, ifd.Field) and _is_plan(description.data):
     dropped = dropped | {DESCRIPTION}
     # A few words of tifffile's own are no loss.
