@@ -11,6 +11,8 @@ from typing import BinaryIO
 
 _MOST_META = 2**24  # bytes of the box of all that is no pixel
 
+_C2PA = bytes.fromhex('d8fec3d61b0e483c92975828877ec481')
+
 Cicp = tuple[int, int]  # primaries and transfer, by ITU-T H.273's numbers
 
 
@@ -75,6 +77,11 @@ def with_cicp(data: bytes, cicp: Cicp) -> bytes:
   if not colour:
     raise ValueError('an AVIF that states no colour was written')
   return head + colour + struct.pack('>HH', *cicp) + rest[4:]
+
+
+def has_credentials(stream: BinaryIO) -> bool:
+  """Whether an AVIF, HEIF or JPEG 2000 has content credentials (C2PA)."""
+  return any(data.startswith(_C2PA) for _, data in find(stream, b'uuid'))
 
 
 def find(stream: BinaryIO, *kinds: bytes) -> Iterator[tuple[bytes, bytes]]:

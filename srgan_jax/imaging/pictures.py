@@ -11,8 +11,6 @@ or 4 (RGB and alpha), alpha not premultiplied.
 
 import contextlib
 import dataclasses
-import os
-import struct
 from typing import BinaryIO
 
 import numpy as np
@@ -29,6 +27,7 @@ from srgan_jax.imaging import (
   reading,
   resolution,
   tiff,
+  webp,
   xmp,
 )
 from srgan_jax.imaging.colour_tags import ColourTags
@@ -104,7 +103,7 @@ def read(file: ImageFile, name: str) -> Picture:
     picture = Picture(
       _turned(decoded.pixels, reading.orientation(found)),
       format='JPEG' if form == 'MPO' else form,
-      lossless=form == 'WEBP' and _is_lossless_webp(found.stream),
+      lossless=form == 'WEBP' and webp.is_lossless(found.stream),
       notes=decoded.notes,
     )
     if found.png:
@@ -294,6 +293,10 @@ def _with_stream(picture: Picture, found: Opened) -> Picture:
     texts = [data for kind, data in segments if kind == 'COM' and data]
     changes['comments'] = tuple(texts)
     notes += blocks.left_out(segments, stream)
+  elif picture.format == 'WEBP':
+    notes += webp.left_out(stream)
+  elif picture.format in ('AVIF', 'HEIF', 'JPEG2000'):
+    notes += [exif.NO_CREDENTIALS] * boxes.has_credentials(stream)
   notes += blocks.left_out_of_heif(found.image.info)
   packet = picture.xmp or b''
   if b'hdrgm:Version' in packet and _frames(found.image) == 1:
@@ -311,15 +314,3 @@ def _frames(image: Image.Image) -> int:
 
 def _noted_pages(count: int) -> list[str]:
   return [f'the first of {count} frames or pages'] if count > 1 else []
-
-
-def _is_lossless_webp(stream: BinaryIO) -> bool:
-  """Whether a WebP, or its first frame, is compressed without loss."""
-  stream.seek(12)
-  while len(header := stream.read(8)) == 8:
-    kind, length = struct.unpack('<4sI', header)
-    if kind in (b'VP8 ', b'VP8L'):
-      return kind == b'VP8L'
-    # A frame's own chunks lie within it, behind 16 bytes.
-    stream.seek(16 if kind == b'ANMF' else length + length % 2, os.SEEK_CUR)
-  return False

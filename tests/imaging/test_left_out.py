@@ -1,14 +1,24 @@
 """What of a file the result does not have: one line names it."""
 
+import contextlib
 import io
+import struct
 
 from PIL import Image
 import pytest
 
-from srgan_jax.imaging import pictures, png
-from tests.support.image_files import encode, noise, read, with_chunks, write
+from srgan_jax.imaging import opening, pictures, png
+from tests.support.image_files import (
+  encode,
+  noise,
+  read,
+  skip_unless_written,
+  with_chunks,
+  write,
+)
 
 CREDENTIALS = b'\0\0\0\x14jumbmanifest_abc'
+C2PA = bytes.fromhex('d8fec3d61b0e483c92975828877ec481')
 NO_CREDENTIALS = 'its content credentials are left out'
 
 
@@ -28,3 +38,28 @@ def test_content_credentials_of_a_tiff():
   for picture in (read(data), of_pillow):
     assert NO_CREDENTIALS in picture.notes
     assert CREDENTIALS not in write(picture, 'TIFF')
+
+
+@pytest.mark.parametrize('options', [{}, {'lossless': True}, {'xmp': b'<x/>'}])
+def test_chunks_of_a_webp(options):
+  skip_unless_written('WEBP')
+  plain = encode(Image.fromarray(noise(16, 24)), 'WEBP', **options)
+  assert not read(plain).notes
+  size = len(CREDENTIALS)
+  data = plain + struct.pack('<4sI', b'C2PA', size) + CREDENTIALS
+  data = data[:4] + struct.pack('<I', len(data) - 8) + data[8:]
+  note = 'chunks of an unknown kind are left out (C2PA)'
+  assert read(data).notes == (note,)
+  for length in range(len(plain), len(data)):  # cut off: Pillow may refuse it
+    with contextlib.suppress(ValueError):
+      read(data[:length])
+
+
+@pytest.mark.parametrize('form', ['AVIF', 'JPEG2000'])
+def test_content_credentials_in_boxes(form):
+  if form not in opening.formats():
+    pytest.skip(f'Pillow without {form}')
+  plain = encode(Image.fromarray(noise(16, 24)), form)
+  for uuid, notes in ((C2PA, (NO_CREDENTIALS,)), (bytes(16), ())):
+    box = struct.pack('>I4s', 8 + 16 + len(CREDENTIALS), b'uuid') + uuid
+    assert read(plain + box + CREDENTIALS).notes == notes
