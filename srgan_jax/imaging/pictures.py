@@ -181,14 +181,17 @@ def _with_png(picture: Picture, chunks: png.Metadata) -> Picture:
   tags = colour_tags.of_png(chunks)
   kept = {c.kind for c in (tags.levels if tags else ())}
   notes += _left_out_of_png({c.kind for c in chunks.chunks} - kept)
-  records = chunks.raw_profile('iptc', '8bim')
+  records, resources = iptc.of_blocks(
+    chunks.raw_profile('iptc') or b'', chunks.raw_profile('8bim') or b''
+  )
+  notes += iptc.left_out(resources)
   return dataclasses.replace(
     picture,
     icc_profile=profile,
     colour_tags=tags,
     exif=chunks.exif,
     xmp=chunks.xmp,
-    iptc=records and (dict(iptc.split(records)).get(iptc.RECORDS) or records),
+    iptc=records,
     texts=chunks.words,
     dpi=resolution.plausible(*chunks.dpi),
     aspect=resolution.aspect(*chunks.aspect),

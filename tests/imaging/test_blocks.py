@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image, features
 import pytest
 
-from srgan_jax.imaging import blocks, exif, ifd, iptc, pictures
-from tests.support.image_files import encode, noise, profile, read
+from srgan_jax.imaging import blocks, exif, ifd, iptc, pictures, png
+from tests.support.image_files import encode, noise, profile, read, with_chunks
 
 XMP = b'<x:xmpmeta><rdf:RDF>' + bytes(range(32, 127)) * 9 + b'</rdf:RDF>'
 RECORDS = b'\x1c\x02\x19\x00\x07holiday'
@@ -136,8 +136,24 @@ def test_resources_that_are_left_out_are_named(kind, data, notes):
     encode(image, 'JPEG', extra=segment),
     encode(image, 'TIFF', tiffinfo={0x8649: resource}),
     psd((kind, data)),
+    *(
+      with_chunks(image, png.raw_profile_chunk(name, resource))
+      for name in ('iptc', '8bim')
+    ),
   ):
     assert read(file).notes == notes
+    assert read(file).iptc is None
+
+
+def test_records_of_a_png_beside_its_resources():
+  image = Image.fromarray(noise(16, 24))
+  url = struct.pack('>4sHHI', b'8BIM', 0x40B, 0, 2) + b'a.'
+  for records in (RECORDS, iptc.resource(RECORDS)):
+    both = [('iptc', records), ('8bim', url + iptc.resource(b'other'))]
+    chunks = [png.raw_profile_chunk(*item) for item in both]
+    picture = read(with_chunks(image, *chunks))
+    assert picture.iptc == RECORDS
+    assert picture.notes == ('its URL is left out',)
 
 
 def test_what_else_a_jpeg_holds_is_named():
