@@ -1,7 +1,6 @@
-"""Metadata of BMP, GIF, JPEG 2000, PSD, JPEG that Pillow does not read."""
+"""Metadata of BMP, GIF, JPEG 2000 and PSD that Pillow does not read."""
 
 import contextlib
-import re
 import struct
 from typing import Any, BinaryIO
 
@@ -21,19 +20,6 @@ _UUIDS = {
 }
 _RESOURCES = {0x422: 'exif', 0x424: 'xmp'}
 _RESOLUTION = 0x3ED
-# Segments of a JPEG that are read, noted elsewhere, or say nothing of it.
-_SEGMENTS = re.compile(
-  b'JFIF|JFXX|AVI1|Exif|http://ns.adobe.com/|ICC_PROFILE|MPF|'
-  b'urn:iso:std:iso:ts:21496|Photoshop 3.0|Adobe|Ducky|\0*$'
-)
-_TRAILERS = {  # which programs look for at a JPEG's end
-  'AFCP': re.compile(rb'AXS[!*].{8}\Z', re.DOTALL),
-  'FotoStation': re.compile(rb'\xa1\xb2\xc3\xd4\Z'),
-  'PhotoMechanic': re.compile(rb'cbipcbbl\Z'),
-}
-_VIDEO = re.compile(
-  rb'\0\0\0.ftyp(?:iso|mp4|qt  |avc1|hvc1|3gp|M4V)', re.DOTALL
-)
 
 
 def read(image: Image.Image, stream: BinaryIO) -> dict[str, Any]:
@@ -102,27 +88,6 @@ def _of_psd(resources: list[tuple[int, bytes, bytes]]) -> dict[str, Any]:
       x, y = struct.unpack('>I4xI', data[:12])
       found['dpi'] = (x / 65536, y / 65536)
   return found
-
-
-def left_out(segments: list[tuple[str, bytes]], stream: BinaryIO) -> list[str]:
-  """Notes on what else a JPEG of these segments holds."""
-  others = [
-    f'{kind} {data[:20].partition(bytes(1))[0].decode("latin-1")}'.strip()
-    for kind, data in segments
-    if kind != 'COM' and not _SEGMENTS.match(data)
-  ]
-  notes = []
-  if others:
-    names = ', '.join(dict.fromkeys(others))
-    notes.append(f'segments of an unknown kind are left out ({names})')
-  stream.seek(0)
-  data = stream.read()
-  if _VIDEO.search(data):
-    notes.append('its video is left out')
-  for name, end in _TRAILERS.items():
-    if end.search(data[-12:]):
-      notes.append(f"{name}'s trailer is left out")
-  return notes
 
 
 def left_out_of_heif(info: dict[Any, Any]) -> list[str]:

@@ -23,6 +23,7 @@ from srgan_jax.imaging import (
   exif,
   ifd,
   iptc,
+  jpeg,
   png,
   reading,
   resolution,
@@ -295,7 +296,7 @@ def _with_stream(picture: Picture, found: Opened) -> Picture:
     segments = getattr(found.image, 'applist')  # noqa: B009
     texts = [data for kind, data in segments if kind == 'COM' and data]
     changes['comments'] = tuple(texts)
-    notes += blocks.left_out(segments, stream)
+    notes += jpeg.left_out(segments, stream)
   elif picture.format == 'WEBP':
     notes += webp.left_out(stream)
   elif picture.format in ('AVIF', 'HEIF', 'JPEG2000'):

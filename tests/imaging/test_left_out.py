@@ -63,3 +63,39 @@ def test_content_credentials_in_boxes(form):
   for uuid, notes in ((C2PA, (NO_CREDENTIALS,)), (bytes(16), ())):
     box = struct.pack('>I4s', 8 + 16 + len(CREDENTIALS), b'uuid') + uuid
     assert read(plain + box + CREDENTIALS).notes == notes
+
+
+@pytest.mark.parametrize(
+  ('records', 'notes'),
+  [
+    (b'\0\1\0\4\0\0\0\x50\0\0', ()),
+    (
+      b'\0\1\0\4\0\0\0\x50\0\2\0\6\0\0\0\1\0a\0\3\0\6\0\0\0\1\0b\0\0',
+      ("Ducky's comment is left out", "Ducky's copyright is left out"),
+    ),
+    (b'\0\3\xff', ()),
+  ],
+)
+def test_texts_of_photoshops_export_for_the_web(records, notes):
+  body = b'Ducky' + records
+  segment = struct.pack('>HH', 0xFFEC, len(body) + 2) + body
+  data = encode(Image.fromarray(noise(16, 24)), 'JPEG', extra=segment)
+  assert read(data).notes == notes
+
+
+@pytest.mark.parametrize('frames', [1, 2])
+@pytest.mark.parametrize(
+  'options', [{}, {'progressive': True}, {'restart_marker_blocks': 1}]
+)
+def test_bytes_behind_a_jpegs_pictures(frames, options):
+  first, *others = (Image.fromarray(noise(40, 40, seed)) for seed in (0, 1))
+  if frames == 1:
+    data, notes = encode(first, 'JPEG', **options), ()
+  else:
+    data = encode(first, 'MPO', save_all=True, append_images=others, **options)
+    notes = ('the first of 2 frames or pages',)
+  assert read(data).notes == notes
+  assert read(data + bytes(9)).notes == notes  # which say nothing
+  behind = b'PK\3\4' + b'archive' * 10
+  note = '74 bytes behind its end are left out'
+  assert read(data + behind).notes == (*notes, note)
