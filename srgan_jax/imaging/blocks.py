@@ -1,6 +1,7 @@
-"""Metadata of BMP, GIF, JPEG 2000 and PSD that Pillow does not read."""
+"""Metadata of BMP, GIF, JPEG 2000, PPM and PSD that Pillow does not read."""
 
 import contextlib
+import re
 import struct
 from typing import Any, BinaryIO
 
@@ -18,12 +19,14 @@ _UUIDS = {
   bytes.fromhex('be7acfcb97a942e89c71999491e3afac'): 'xmp',
   bytes.fromhex('33c7a4d2b81d4723a0baf1a3e097ad38'): 'iptc',
 }
+_PPM_WORD = re.compile(rb'#[^\r\n]*|[^\s#]+')
+_MOST_PPM_HEAD = 2**16  # bytes
 _RESOURCES = {0x422: 'exif', 0x424: 'xmp'}
 _RESOLUTION = 0x3ED
 
 
 def read(image: Image.Image, stream: BinaryIO) -> dict[str, Any]:
-  """Reads icc_profile, exif, xmp, iptc and dpi as far as they are there."""
+  """Reads what there is of a `Picture`'s metadata."""
   with contextlib.suppress(IndexError, struct.error):  # damaged
     if image.format == 'BMP':
       return _of_bmp(stream)
@@ -32,6 +35,9 @@ def read(image: Image.Image, stream: BinaryIO) -> dict[str, Any]:
       return _of_gif(stream.read(_MOST_BYTES))
     if image.format == 'JPEG2000':
       return _of_jpeg_2000(stream)
+    if image.format == 'PPM':
+      stream.seek(0)
+      return _of_ppm(stream.read(_MOST_PPM_HEAD))
     if image.format == 'PSD':
       return _of_psd(getattr(image, 'resources'))  # noqa: B009
   return {}
@@ -77,6 +83,18 @@ def _of_jpeg_2000(stream: BinaryIO) -> dict[str, Any]:
       if inner == b'colr' and colour[:1] in (b'\2', b'\3'):  # a profile
         found['icc_profile'] = colour[3:]
   return found
+
+
+def _of_ppm(head: bytes) -> dict[str, Any]:
+  """Reads the comments between the words of a PBM's, PGM's or PPM's header."""
+  left = {b'P1': 3, b'P4': 3}.get(head[:2], 4)  # PBM states no largest level
+  comments = []
+  for word in _PPM_WORD.finditer(head):
+    if word[0].startswith(b'#'):
+      comments.append(word[0][1:].strip())
+    elif not (left := left - 1):
+      break
+  return {'comments': tuple(filter(None, comments))}
 
 
 def _of_psd(resources: list[tuple[int, bytes, bytes]]) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class Picture:
     exif: a block with its prefix, without orientation.
     xmp: a packet.
     iptc: IIM's records.
-    comments: a JPEG's or GIF's.
+    comments: a JPEG's, GIF's or PPM's.
     texts: a PNG's chunks of text.
     dpi: horizontally and vertically.
     aspect: pixels along equal sides, of pixels that are not square.

@@ -7,7 +7,14 @@ from PIL import Image, features
 import pytest
 
 from srgan_jax.imaging import blocks, exif, ifd, iptc, pictures, png
-from tests.support.image_files import encode, noise, profile, read, with_chunks
+from tests.support.image_files import (
+  encode,
+  noise,
+  profile,
+  read,
+  with_chunks,
+  write,
+)
 
 XMP = b'<x:xmpmeta><rdf:RDF>' + bytes(range(32, 127)) * 9 + b'</rdf:RDF>'
 RECORDS = b'\x1c\x02\x19\x00\x07holiday'
@@ -79,6 +86,23 @@ def test_metadata_of_a_jpeg_2000():
   assert kept(picture) == (profile(), exif.PREFIX + TIFF, XMP, RECORDS)
   for length in range(len(whole) - 60, len(whole)):
     read(whole[:length])
+
+
+@pytest.mark.parametrize(
+  ('head', 'pixels', 'comments'),
+  [
+    (b'P6\n2 1\n255\n', b'#\n#a\n#', ()),
+    (b'P6\n# by me\n2 1 # 3\n#\n255\n', bytes(6), (b'by me', b'3')),
+    (b'P5 #\xfcber\r2 1 255\n', b'#\n', (b'\xfcber',)),
+    (b'P4\n#a\n8 1\n', b'#', (b'a',)),
+    (b'P2\n#a\n2 1\n9\n', b'1 2\n', (b'a',)),
+  ],
+)
+def test_comments_of_a_ppm(head, pixels, comments):
+  picture = read(head + pixels)
+  assert picture.comments == comments and not picture.notes
+  assert len(read(write(picture, 'PNG')).texts) == len(comments)
+  assert read(write(picture, 'JPEG')).comments == comments
 
 
 def psd(*resources: tuple[int, bytes]) -> bytes:
