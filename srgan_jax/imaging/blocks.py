@@ -1,4 +1,4 @@
-"""Metadata of BMP, GIF, JPEG 2000, PSD, JPEG that Pillow does not read."""
+"""Metadata of BMP, GIF, JPEG 2000, PPM and PSD that Pillow does not read."""
 
 import contextlib
 import re
@@ -19,25 +19,14 @@ _UUIDS = {
   bytes.fromhex('be7acfcb97a942e89c71999491e3afac'): 'xmp',
   bytes.fromhex('33c7a4d2b81d4723a0baf1a3e097ad38'): 'iptc',
 }
+_PPM_WORD = re.compile(rb'#[^\r\n]*|[^\s#]+')
+_MOST_PPM_HEAD = 2**16  # bytes
 _RESOURCES = {0x422: 'exif', 0x424: 'xmp'}
 _RESOLUTION = 0x3ED
-# Segments of a JPEG that are read, noted elsewhere, or say nothing of it.
-_SEGMENTS = re.compile(
-  b'JFIF|JFXX|AVI1|Exif|http://ns.adobe.com/|ICC_PROFILE|MPF|'
-  b'urn:iso:std:iso:ts:21496|Photoshop 3.0|Adobe|Ducky|\0*$'
-)
-_TRAILERS = {  # which programs look for at a JPEG's end
-  'AFCP': re.compile(rb'AXS[!*].{8}\Z', re.DOTALL),
-  'FotoStation': re.compile(rb'\xa1\xb2\xc3\xd4\Z'),
-  'PhotoMechanic': re.compile(rb'cbipcbbl\Z'),
-}
-_VIDEO = re.compile(
-  rb'\0\0\0.ftyp(?:iso|mp4|qt  |avc1|hvc1|3gp|M4V)', re.DOTALL
-)
 
 
 def read(image: Image.Image, stream: BinaryIO) -> dict[str, Any]:
-  """Reads icc_profile, exif, xmp, iptc and dpi as far as they are there."""
+  """Reads what there is of a `Picture`'s metadata."""
   with contextlib.suppress(IndexError, struct.error):  # damaged
     if image.format == 'BMP':
       return _of_bmp(stream)
@@ -46,6 +35,9 @@ def read(image: Image.Image, stream: BinaryIO) -> dict[str, Any]:
       return _of_gif(stream.read(_MOST_BYTES))
     if image.format == 'JPEG2000':
       return _of_jpeg_2000(stream)
+    if image.format == 'PPM':
+      stream.seek(0)
+      return _of_ppm(stream.read(_MOST_PPM_HEAD))
     if image.format == 'PSD':
       return _of_psd(getattr(image, 'resources'))  # noqa: B009
   return {}
@@ -93,6 +85,18 @@ def _of_jpeg_2000(stream: BinaryIO) -> dict[str, Any]:
   return found
 
 
+def _of_ppm(head: bytes) -> dict[str, Any]:
+  """Reads the comments between the words of a PBM's, PGM's or PPM's header."""
+  left = {b'P1': 3, b'P4': 3}.get(head[:2], 4)  # PBM states no largest level
+  comments = []
+  for word in _PPM_WORD.finditer(head):
+    if word[0].startswith(b'#'):
+      comments.append(word[0][1:].strip())
+    elif not (left := left - 1):
+      break
+  return {'comments': tuple(filter(None, comments))}
+
+
 def _of_psd(resources: list[tuple[int, bytes, bytes]]) -> dict[str, Any]:
   found: dict[str, Any] = {}
   for kind, _, data in resources:
@@ -102,27 +106,6 @@ def _of_psd(resources: list[tuple[int, bytes, bytes]]) -> dict[str, Any]:
       x, y = struct.unpack('>I4xI', data[:12])
       found['dpi'] = (x / 65536, y / 65536)
   return found
-
-
-def left_out(segments: list[tuple[str, bytes]], stream: BinaryIO) -> list[str]:
-  """Notes on what else a JPEG of these segments holds."""
-  others = [
-    f'{kind} {data[:20].partition(bytes(1))[0].decode("latin-1")}'.strip()
-    for kind, data in segments
-    if kind != 'COM' and not _SEGMENTS.match(data)
-  ]
-  notes = []
-  if others:
-    names = ', '.join(dict.fromkeys(others))
-    notes.append(f'segments of an unknown kind are left out ({names})')
-  stream.seek(0)
-  data = stream.read()
-  if _VIDEO.search(data):
-    notes.append('its video is left out')
-  for name, end in _TRAILERS.items():
-    if end.search(data[-12:]):
-      notes.append(f"{name}'s trailer is left out")
-  return notes
 
 
 def left_out_of_heif(info: dict[Any, Any]) -> list[str]:

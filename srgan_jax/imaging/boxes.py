@@ -11,6 +11,8 @@ from typing import BinaryIO
 
 _MOST_META = 2**24  # bytes of the box of all that is no pixel
 
+_C2PA = bytes.fromhex('d8fec3d61b0e483c92975828877ec481')
+
 Cicp = tuple[int, int]  # primaries and transfer, by ITU-T H.273's numbers
 
 
@@ -30,7 +32,17 @@ def read(stream: BinaryIO) -> tuple[Cicp | None, int]:
     return None, 8
 
 
-def _read(stream: BinaryIO) -> tuple[Cicp | None, int]:
+def levels(stream: BinaryIO) -> list[str]:
+  """Names the main picture's boxes of the light that HDR is made for."""
+  try:
+    kinds = dict(_properties(stream))
+  except (ValueError, IndexError, struct.error):
+    return []
+  return [kind.decode() for kind in (b'mdcv', b'clli') if kind in kinds]
+
+
+def _properties(stream: BinaryIO) -> list[tuple[bytes, bytes]]:
+  """The main picture's properties."""
   meta = next((data for _, data in find(stream, b'meta')), b'')
   inside = dict(split(meta[4:]))  # behind version and flags
   main_box = inside.get(b'pitm', bytes(8))
@@ -38,12 +50,14 @@ def _read(stream: BinaryIO) -> tuple[Cicp | None, int]:
   inner = list(split(inside.get(b'iprp', b'')))
   properties = list(split(dict(inner).get(b'ipco', b'')))
   tables = [data for kind, data in inner if kind == b'ipma']
+  indices = [i for table in tables for i in _associations(table, main)]
+  return [properties[i - 1] for i in indices if 0 < i <= len(properties)]
+
+
+def _read(stream: BinaryIO) -> tuple[Cicp | None, int]:
   cicp: Cicp | None = None
   bits = 8
-  for index in [i for table in tables for i in _associations(table, main)]:
-    if not 0 < index <= len(properties):
-      continue
-    kind, data = properties[index - 1]
+  for kind, data in _properties(stream):
     if kind == b'colr' and data[:4] == b'nclx' and len(data) >= 8:
       cicp = struct.unpack('>HH', data[4:8])
     elif kind == b'pixi' and len(data) > 5:
@@ -63,6 +77,11 @@ def with_cicp(data: bytes, cicp: Cicp) -> bytes:
   if not colour:
     raise ValueError('an AVIF that states no colour was written')
   return head + colour + struct.pack('>HH', *cicp) + rest[4:]
+
+
+def has_credentials(stream: BinaryIO) -> bool:
+  """Whether an AVIF, HEIF or JPEG 2000 has content credentials (C2PA)."""
+  return any(data.startswith(_C2PA) for _, data in find(stream, b'uuid'))
 
 
 def find(stream: BinaryIO, *kinds: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -49,6 +49,7 @@ _CURVES: dict[int, tuple[float, ...]] = {
 _SRGB_AS_GAMMA = 2.2  # as most PNGs say it
 _UNSPECIFIED = 2
 HDR = {16: 'PQ', 18: 'HLG'}  # transfers that 8 bits cannot hold
+LEVELS = (b'mDCV', b'cLLI')  # a PNG's chunks: the display, and the picture
 _D50 = np.array([0.9642, 1.0, 0.8249])
 _BRADFORD = np.array(
   [
@@ -68,12 +69,14 @@ class ColourTags:
     gamma: the exponent that makes light of levels.
     chromaticities: x and y of white, red, green and blue.
     chunks: a PNG's own, as they stood there.
+    levels: a PNG's of the light that HDR is made for, beside its cICP.
   """
 
   cicp: tuple[int, int] | None = None
   gamma: float | None = None
   chromaticities: tuple[float, ...] | None = None
   chunks: tuple[png.Chunk, ...] = ()
+  levels: tuple[png.Chunk, ...] = ()
 
   @property
   def hdr(self) -> str:
@@ -102,6 +105,7 @@ class ColourTags:
 
 def of_png(metadata: png.Metadata) -> ColourTags | None:
   """What a PNG without a usable iCCP chunk states; cICP stands above all."""
+  levels = tuple(c for c in metadata.chunks if c.kind in LEVELS)
   order = (b'cICP', b'sRGB', b'gAMA', b'cHRM')
   found = {kind: metadata.find(kind) for kind in order}
   own = tuple(
@@ -109,7 +113,7 @@ def of_png(metadata: png.Metadata) -> ColourTags | None:
   )
   cicp, srgb, raw_gamma, raw_primaries = found.values()
   if cicp and len(cicp) == 4:
-    return ColourTags(cicp=(cicp[0], cicp[1]), chunks=own)
+    return ColourTags(cicp=(cicp[0], cicp[1]), chunks=own, levels=levels)
   if metadata.icc_profile or not own:
     return None
   if srgb is not None:

@@ -4,28 +4,30 @@ A block is edited in place, so that offsets into it, as makers' notes have them,
 stay valid.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 import io
 from typing import BinaryIO
 
-from srgan_jax.imaging import ifd
+from srgan_jax.imaging import ifd, resolution
 
 PREFIX = b'Exif\0\0'
 
-ORIENTATION, DESCRIPTION = 0x112, 0x10E
+ORIENTATION, DESCRIPTION, _CREDENTIALS = 0x112, 0x10E, 0xCD41
 # Tags that describe how the file's pixels were stored: no longer true. XMP,
-# IPTC, the ICC profile and the resolution, which are kept elsewhere, and
-# Photoshop's layers.
+# IPTC and the ICC profile, which are kept elsewhere, Photoshop's layers, and
+# content credentials (C2PA), which sign the old file.
 _STORAGE = {
   *(0xFE, 0xFF, 0x100, 0x101, 0x102, 0x103, 0x106, 0x107, 0x10A, 0x111, 0x112),
-  *(0x115, 0x116, 0x117, 0x118, 0x119, 0x11A, 0x11B, 0x11C, 0x120, 0x121),
-  *(0x122, 0x123, 0x124, 0x125, 0x128, 0x12D, 0x13D, 0x140, 0x141, 0x142),
+  *(0x115, 0x116, 0x117, 0x118, 0x119, 0x11C, 0x120, 0x121),
+  *(0x122, 0x123, 0x124, 0x125, 0x12D, 0x13D, 0x140, 0x141, 0x142),
   *(0x143, 0x144, 0x145, 0x14A, 0x150, 0x152, 0x153, 0x154, 0x155, 0x15B),
   *(0x200, 0x201, 0x202, 0x203, 0x205, 0x206, 0x207, 0x208, 0x209, 0x211),
-  *(0x212, 0x213, 0x214, 0x2BC, 0x83BB, 0x8649, 0x8773, 0x935C),
+  *(0x212, 0x213, 0x214, 0x2BC, 0x83BB, 0x8649, 0x8773, 0x935C, _CREDENTIALS),
   # ImageJ's, MicroManager's, Zeiss's and GDAL's plans of the file.
   *(0xC696, 0xC697, 0xC7B3, 0x866C, 0xA480, 0xA481),
 }
+# Kept elsewhere too: here it only stays where both are the same.
+_RESOLUTION = {resolution.X, resolution.Y, resolution.UNIT}
 # Tags that place the old file's pixels on a map, and GeoTIFF's keys to them.
 _GEOREFERENCE = {
   *(0x830E, 0x8480, 0x8482, 0x85D8, 0x87AF, 0x87B0, 0x87B1, 0xC69C),
@@ -37,20 +39,39 @@ _PIXEL = {
 # Directories, and those that may lie below them.
 _BELOW = {ifd.EXIF: (ifd.INTEROP,), ifd.GPS: (), ifd.INTEROP: ()}
 _TOP = (ifd.EXIF, ifd.GPS)
+NO_CREDENTIALS = 'its content credentials are left out'
 _NO_MAP = 'its georeference is for other pixels: dropped'
 
 
 def orientation(block: bytes) -> int:
   """The orientation that a block states, 1..8; 0 if it states none."""
+  return _first(block).number(ORIENTATION)
+
+
+def stated_resolution(
+  block: bytes,
+) -> tuple[resolution.Dpi | None, resolution.Aspect | None]:
+  """The resolution that a block states, or else the aspect of its pixels."""
+  return resolution.of_fields(_first(block))
+
+
+def _first(block: bytes) -> ifd.Fields:
+  """Reads the fields of a block's first directory."""
   stream = io.BytesIO(block.removeprefix(PREFIX))
   start = ifd.head(stream)
   if not start or start[0].is_big:
-    return 0
-  return ifd.read(stream, *start).number(ORIENTATION)
+    return ifd.Fields()
+  return ifd.read(stream, *start)
 
 
-def clean(block: bytes) -> tuple[bytes | None, list[str]]:
+def clean(
+  block: bytes, dpi: resolution.Dpi | None = None
+) -> tuple[bytes | None, list[str]]:
   """Removes the tags that hold for the old file's pixels alone.
+
+  Args:
+    block: with or without its prefix.
+    dpi: the picture's, upright: the block's own stays if it is the same.
 
   Returns:
     The block with its prefix, None if nothing is left; and notes on what a
@@ -86,9 +107,17 @@ def clean(block: bytes) -> tuple[bytes | None, list[str]]:
     return len(kept)
 
   _forget_thumbnail(data, form, first)
-  is_left = edit(first, _STORAGE | _GEOREFERENCE, _TOP)
+  dropped = _STORAGE | _GEOREFERENCE
+  if not resolution.is_same(stated_resolution(block)[0], dpi):
+    dropped = dropped | _RESOLUTION
+  is_left = edit(first, dropped, _TOP)
+  return PREFIX + bytes(data) if is_left else None, _left_out(tags)
+
+
+def _left_out(tags: Collection[int]) -> list[str]:
+  """Notes on what a person may miss of the fields that are removed."""
   notes = [] if _GEOREFERENCE.isdisjoint(tags) else [_NO_MAP]
-  return PREFIX + bytes(data) if is_left else None, notes
+  return notes + [NO_CREDENTIALS] * (_CREDENTIALS in tags)
 
 
 def _forget_thumbnail(data: bytearray, form: ifd.Form, first: int) -> None:
@@ -118,9 +147,7 @@ def of_tiff(
   for place in places:
     found |= _nested(stream, form, place)
   description = found.get(DESCRIPTION)
-  dropped, notes = _STORAGE | _GEOREFERENCE, []
-  if not _GEOREFERENCE.isdisjoint(found):
-    notes.append(_NO_MAP)
+  dropped, notes = _STORAGE | _RESOLUTION | _GEOREFERENCE, _left_out(found)
   if isinstance(description, ifd.Field) and _is_plan(description.data):
     dropped = dropped | {DESCRIPTION}
     # A few words of tifffile's own are no loss.

@@ -23,6 +23,18 @@ def split(resources: bytes) -> Iterator[tuple[int, bytes]]:
     position = start + length + length % 2
 
 
+def of_blocks(*blocks: bytes) -> tuple[bytes | None, dict[int, bytes]]:
+  """The records and all resources of blocks, the first of each kind.
+
+  A block may be the records alone, as some programs write a PNG's.
+  """
+  resources: dict[int, bytes] = {}
+  for block in filter(None, blocks):
+    found = dict(split(block)) or {RECORDS: block}
+    resources = found | resources
+  return resources.get(RECORDS), resources
+
+
 def left_out(resources: Mapping[int, Any]) -> list[str]:
   """Notes on what a person may miss of resources, by kind."""
   lost = {

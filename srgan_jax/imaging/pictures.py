@@ -11,9 +11,6 @@ or 4 (RGB and alpha), alpha not premultiplied.
 
 import contextlib
 import dataclasses
-import fractions
-import os
-import struct
 from typing import BinaryIO
 
 import numpy as np
@@ -26,21 +23,26 @@ from srgan_jax.imaging import (
   exif,
   ifd,
   iptc,
+  jpeg,
   png,
   reading,
+  resolution,
   tiff,
+  webp,
   xmp,
 )
 from srgan_jax.imaging.colour_tags import ColourTags
 from srgan_jax.imaging.opening import ImageFile, Opened, opened
 
-# Chunks of a PNG that are kept, stand elsewhere here, or say nothing of it.
+# Chunks of a PNG that are kept, stand elsewhere here, or say little of it.
 _PNG_KNOWN = {
-  *(b'iCCP', b'sRGB', b'gAMA', b'cHRM', b'cICP', b'mDCV', b'cLLI', b'eXIf'),
+  *(b'iCCP', b'sRGB', b'gAMA', b'cHRM', b'cICP', b'eXIf'),
   *(b'tEXt', b'zTXt', b'iTXt', b'pHYs', b'tIME', b'bKGD', b'hIST', b'sBIT'),
-  *(b'sPLT', b'oFFs', b'pCAL', b'sCAL', b'sTER', b'vpAg', b'caNv', b'orNT'),
+  *(b'sPLT', b'vpAg', b'caNv', b'orNT'),
   *(b'iDOT', b'zxIf', b'mkBF', b'mkTS', b'mkBS', b'mkBT', b'prVW'),
 }
+# Those that say something of it, but of other pixels or to few programs.
+_PNG_LEFT_OUT = {*colour_tags.LEVELS, b'oFFs', b'pCAL', b'sCAL', b'sTER'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Picture:
     exif: a block with its prefix, without orientation.
     xmp: a packet.
     iptc: IIM's records.
-    comments: a JPEG's or GIF's.
+    comments: a JPEG's, GIF's or PPM's.
     texts: a PNG's chunks of text.
     dpi: horizontally and vertically.
     aspect: pixels along equal sides, of pixels that are not square.
@@ -102,7 +104,7 @@ def read(file: ImageFile, name: str) -> Picture:
     picture = Picture(
       _turned(decoded.pixels, reading.orientation(found)),
       format='JPEG' if form == 'MPO' else form,
-      lossless=form == 'WEBP' and _is_lossless_webp(found.stream),
+      lossless=form == 'WEBP' and webp.is_lossless(found.stream),
       notes=decoded.notes,
     )
     if found.png:
@@ -121,7 +123,6 @@ def from_image(image: Image.Image) -> Picture:
   Raises:
     ValueError: for floating-point pixels, and integers beyond 16 bits.
   """
-  image.load()
   decoded = reading.of_image(image)
   orientation = reading.orientation_of(image)
   pixels = _turned(decoded.pixels, orientation)
@@ -143,16 +144,20 @@ def _settled(picture: Picture, orientation: int, is_srgb: bool) -> Picture:
     notes += ('its ICC profile is for another kind of pixels: dropped',)
     profile = None
   dpi, aspect = picture.dpi, picture.aspect
+  if picture.exif and not dpi and not aspect:
+    dpi, aspect = exif.stated_resolution(picture.exif)
   if orientation in reading.SIDEWAYS:
     dpi, aspect = dpi and dpi[::-1], aspect and aspect[::-1]
+  block, lost = exif.clean(picture.exif or b'', dpi)
   return dataclasses.replace(
     picture,
     icc_profile=profile,
     colour_tags=tags,
+    exif=block,
     xmp=picture.xmp and xmp.upright(picture.xmp, orientation),
     dpi=dpi,
     aspect=aspect,
-    notes=notes,
+    notes=(*notes, *lost),
   )
 
 
@@ -174,34 +179,46 @@ def _with_png(picture: Picture, chunks: png.Metadata) -> Picture:
   profile = chunks.icc_profile
   if profile is None and chunks.find(b'iCCP'):
     notes.append('its ICC profile cannot be unpacked: dropped')
-  others = {c.kind for c in chunks.chunks} - _PNG_KNOWN - png.OF_PIXELS
-  if others:
-    names = ', '.join(sorted(kind.decode('latin-1') for kind in others))
-    notes.append(f'chunks of an unknown kind are left out ({names})')
   tags = colour_tags.of_png(chunks)
-  block, lost = exif.clean(chunks.exif or b'')
-  records = chunks.raw_profile('iptc', '8bim')
+  kept = {c.kind for c in (tags.levels if tags else ())}
+  notes += _left_out_of_png({c.kind for c in chunks.chunks} - kept)
+  records, resources = iptc.of_blocks(
+    chunks.raw_profile('iptc') or b'', chunks.raw_profile('8bim') or b''
+  )
+  notes += iptc.left_out(resources)
   return dataclasses.replace(
     picture,
-    icc_profile=None if tags and tags.cicp else profile,
+    icc_profile=profile,
     colour_tags=tags,
-    exif=block,
+    exif=chunks.exif,
     xmp=chunks.xmp,
-    iptc=records and (dict(iptc.split(records)).get(iptc.RECORDS) or records),
+    iptc=records,
     texts=chunks.words,
-    dpi=_true(chunks.dpi),
-    aspect=_aspect(*chunks.aspect),
-    notes=(*picture.notes, *notes, *lost),
+    dpi=resolution.plausible(*chunks.dpi),
+    aspect=resolution.aspect(*chunks.aspect),
+    notes=(*picture.notes, *notes),
   )
+
+
+def _left_out_of_png(kinds: set[bytes]) -> list[str]:
+  """Notes on the chunks that the result has not."""
+  others = kinds - _PNG_KNOWN - png.OF_PIXELS
+  notes = []
+  for what, found in (
+    ('chunks', others & _PNG_LEFT_OUT),
+    ('chunks of an unknown kind', others - _PNG_LEFT_OUT),
+  ):
+    if found:
+      names = ', '.join(sorted(kind.decode('latin-1') for kind in found))
+      notes.append(f'{what} are left out ({names})')
+  return notes
 
 
 def _with_tiff(picture: Picture, page: tiff.Page, stream: BinaryIO) -> Picture:
   fields = page.fields
   resources = dict(iptc.split(fields.data(tiff.PHOTOSHOP) or b''))
   records = fields.data(tiff.IPTC) or resources.get(iptc.RECORDS)
-  scale = {2: 1.0, 3: 2.54}.get(fields.number(tiff.UNIT, 2), 0.0)
-  x = fields.fraction(tiff.X_RESOLUTION)
-  y = fields.fraction(tiff.Y_RESOLUTION)
+  dpi, aspect = resolution.of_fields(fields)
   block, lost = exif.of_tiff(stream, page.form, page.places)
   lost += iptc.left_out(resources)
   pages = len(ifd.pages(stream, page.form, page.places[0]))
@@ -212,8 +229,8 @@ def _with_tiff(picture: Picture, page: tiff.Page, stream: BinaryIO) -> Picture:
     exif=block,
     xmp=fields.data(tiff.XMP),
     iptc=records,
-    dpi=_true((scale * x, scale * y)),
-    aspect=None if scale else _aspect(x, y),
+    dpi=dpi,
+    aspect=aspect,
     notes=(*picture.notes, *notes, *lost),
   )
 
@@ -223,11 +240,12 @@ def _with_info(picture: Picture, image: Image.Image) -> Picture:
   info, block, dpi = image.info, None, None
   notes = _noted_pages(_frames(image))
   with contextlib.suppress(Exception):  # broken metadata is no broken picture
-    block, lost = exif.clean(info.get('exif') or image.getexif().tobytes())
-    notes += lost
-  with contextlib.suppress(Exception):
-    x, y = info['dpi']
-    dpi = _true((float(x), float(y)))
+    block = info.get('exif') or image.getexif().tobytes()
+  # Of a JPEG that states none, Pillow makes one of EXIF's X alone.
+  if info.get('jfif_unit') or image.format not in ('JPEG', 'MPO'):
+    with contextlib.suppress(Exception):
+      x, y = info['dpi']
+      dpi = resolution.plausible(float(x), float(y))
   density = info.get('jfif_density', (0, 0))
   profile, packet, comment = map(info.get, ('icc_profile', 'xmp', 'comment'))
   tags = None
@@ -248,12 +266,12 @@ def _with_info(picture: Picture, image: Image.Image) -> Picture:
     picture,
     icc_profile=profile if isinstance(profile, bytes) and profile else None,
     colour_tags=tags,
-    exif=block,
+    exif=block if isinstance(block, bytes) else None,
     xmp=packet.encode() if isinstance(packet, str) else packet,
     iptc=records if isinstance(records, bytes) else None,
     comments=(comment,) if isinstance(comment, bytes) and comment else (),
     dpi=dpi,
-    aspect=None if info.get('jfif_unit') else _aspect(*density),
+    aspect=None if info.get('jfif_unit') else resolution.aspect(*density),
     notes=(*picture.notes, *notes),
   )
 
@@ -263,21 +281,26 @@ def _with_stream(picture: Picture, found: Opened) -> Picture:
   stream = found.stream
   notes: list[str] = []
   changes = blocks.read(found.image, stream)
-  if 'exif' in changes:
-    changes['exif'], notes = exif.clean(changes['exif'])
   stream.seek(0)
-  if boxes.is_isobmff(stream.read(12)) and not picture.icc_profile:
+  is_isobmff = boxes.is_isobmff(stream.read(12))
+  if is_isobmff and not picture.icc_profile:
     changes['colour_tags'] = colour_tags.of_cicp(boxes.read(stream)[0])
+  if levels := boxes.levels(stream) if is_isobmff else []:
+    notes.append(f'its HDR levels are left out ({", ".join(levels)})')
   if found.image.format == 'AVIF':
     with contextlib.suppress(Exception):
       # Where the file is to be turned, Pillow writes its EXIF anew, as ASCII.
       decoder = getattr(found.image, '_decoder')  # noqa: B009
-      changes['exif'] = exif.clean(decoder.get_info()[4] or b'')[0]
+      changes['exif'] = decoder.get_info()[4]
   if picture.format == 'JPEG':  # Pillow's `comment` is the last of them
     segments = getattr(found.image, 'applist')  # noqa: B009
     texts = [data for kind, data in segments if kind == 'COM' and data]
     changes['comments'] = tuple(texts)
-    notes += blocks.left_out(segments, stream)
+    notes += jpeg.left_out(segments, stream)
+  elif picture.format == 'WEBP':
+    notes += webp.left_out(stream)
+  elif picture.format in ('AVIF', 'HEIF', 'JPEG2000'):
+    notes += [exif.NO_CREDENTIALS] * boxes.has_credentials(stream)
   notes += blocks.left_out_of_heif(found.image.info)
   packet = picture.xmp or b''
   if b'hdrgm:Version' in packet and _frames(found.image) == 1:
@@ -295,28 +318,3 @@ def _frames(image: Image.Image) -> int:
 
 def _noted_pages(count: int) -> list[str]:
   return [f'the first of {count} frames or pages'] if count > 1 else []
-
-
-def _true(dpi: tuple[float, float]) -> tuple[float, float] | None:
-  """Dots an inch, if they are plausible."""
-  return dpi if 1 < min(dpi) and max(dpi) < 1e6 else None
-
-
-def _aspect(x: float, y: float) -> tuple[int, int] | None:
-  """Pixels along equal sides, if they are plausible and not square."""
-  if min(x, y) <= 0 or max(x, y) > 100 * min(x, y):
-    return None
-  ratio = fractions.Fraction(x / y).limit_denominator(600)
-  return None if ratio == 1 else ratio.as_integer_ratio()
-
-
-def _is_lossless_webp(stream: BinaryIO) -> bool:
-  """Whether a WebP, or its first frame, is compressed without loss."""
-  stream.seek(12)
-  while len(header := stream.read(8)) == 8:
-    kind, length = struct.unpack('<4sI', header)
-    if kind in (b'VP8 ', b'VP8L'):
-      return kind == b'VP8L'
-    # A frame's own chunks lie within it, behind 16 bytes.
-    stream.seek(16 if kind == b'ANMF' else length + length % 2, os.SEEK_CUR)
-  return False

@@ -197,6 +197,12 @@ def is_deep(image: Image.Image) -> bool:
   )
 
 
+def gray_bits(image: Image.Image) -> int:
+  """The bits of a gray PNG just opened, if below 8; 8 for other images."""
+  tiles = image.tile if isinstance(image, PngImagePlugin.PngImageFile) else []
+  return min((_FEW_BITS.get(str(tile.args), 8) for tile in tiles), default=8)
+
+
 def read_deep(stream: BinaryIO) -> np.ndarray:
   """Decodes a PNG with colour of 16 bits.
 
@@ -226,6 +232,7 @@ def read_deep(stream: BinaryIO) -> np.ndarray:
   return values
 
 
+_FEW_BITS = {'1': 1, 'L;2': 2, 'L;4': 4}  # by Pillow's names
 # Gray and alpha have no such raw mode: four bytes, taken as they are.
 _LOW_BYTES = {'RGB;16B': 'RGB;16L', 'RGBA;16B': 'RGBA;16L', 'LA;16B': 'RGBA'}
 

@@ -125,7 +125,6 @@ def decode(found: Opened) -> Decoded:
     return Decoded(png.read_deep(found.plain))
   if found.tiff:  # Pillow turns its pixels by this
     image.getexif()[ExifTags.Base.Orientation] = found.tiff.orientation
-  image.load()
   decoded = of_image(image)
   bits = _stored_bits(image, found.stream)
   if bits > 8 and decoded.pixels.dtype == np.uint8:
@@ -151,12 +150,13 @@ def _decode_tiff(
 
 
 def of_image(image: Image.Image) -> Decoded:
-  """The pixels of a loaded Pillow image of any mode that has a known range.
+  """The pixels of a Pillow image of any mode that has a known range.
 
   Raises:
     ValueError: for floating-point pixels, and integers beyond 16 bits.
   """
-  mode, remark = image.mode, ''
+  mode, bits, remark = image.mode, png.gray_bits(image), ''
+  image.load()
   if mode == 'F':
     raise ValueError('floating-point pixels have no known range')
   if mode.startswith('I'):
@@ -168,14 +168,24 @@ def of_image(image: Image.Image) -> Decoded:
     colours = np.asarray(image)
     if np.ptp(colours[..., :3], axis=2).max() == 0:
       image = image.convert('LA' if image.mode == 'RGBA' else 'L')
-  elif mode in ('L', 'RGB') and image.has_transparency_data:
-    image = image.convert(mode + 'A')
+  elif mode in ('1', 'L', 'RGB') and image.has_transparency_data:
+    image = _with_alpha(image, bits)
   elif mode not in ('L', 'LA', 'RGB', 'RGBA'):
     image = image.convert(_PLAIN_MODES.get(mode, 'RGB'))
   pixels = np.asarray(image)
   if pixels.ndim == 2:
     pixels = pixels[..., None]
   return Decoded(pixels, (remark,) * bool(remark), bool(remark))
+
+
+def _with_alpha(image: Image.Image, bits: int) -> Image.Image:
+  """An image of which one colour is transparent, with alpha instead."""
+  key = image.info['transparency']
+  if isinstance(key, int) and key < 1 << bits < 256:
+    # Pillow scales the levels to 8 bits, but not their key.
+    image = image.copy()
+    image.info['transparency'] = key * 255 // ((1 << bits) - 1)
+  return image.convert('RGBA' if image.mode == 'RGB' else 'LA')
 
 
 def to_8_bit(pixels: np.ndarray) -> np.ndarray:

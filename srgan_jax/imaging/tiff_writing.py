@@ -8,7 +8,7 @@ import zlib
 
 import numpy as np
 
-from srgan_jax.imaging import exif, ifd, tiff
+from srgan_jax.imaging import exif, ifd, resolution, tiff
 from srgan_jax.imaging.pictures import Picture
 
 _STRIP_BYTES = 2**20
@@ -59,9 +59,9 @@ def write(picture: Picture, file: BinaryIO) -> None:
   if channels in (2, 4):
     directory[tiff.EXTRA] = short(tiff.UNASSOCIATED)
   if density := picture.dpi or picture.aspect:
-    directory[tiff.X_RESOLUTION] = ifd.of_fraction(density[0])
-    directory[tiff.Y_RESOLUTION] = ifd.of_fraction(density[1])
-    directory[tiff.UNIT] = short(2 if picture.dpi else 1)  # inch, or none
+    directory[resolution.X] = ifd.of_fraction(density[0])
+    directory[resolution.Y] = ifd.of_fraction(density[1])
+    directory[resolution.UNIT] = short(2 if picture.dpi else 1)  # inch, or none
   for tag, (kind, data) in blocks.items():
     if data:
       directory[tag] = ifd.Field(kind, len(data), data)

@@ -31,6 +31,8 @@ SUFFIXES = {
 _LARGEST = {'JPEG': 65500, 'WEBP': 16383, 'AVIF': 32768}
 _MOST_AVIF = 2**28  # pixels; libavif reads no more
 _QUALITY = {'JPEG': 95, 'WEBP': 95, 'AVIF': 90}
+_FULL_COLOUR = 90  # from this quality on, at all pixels
+_MOST_DENSITY = 65535  # dots an inch
 _MOST_SEGMENT = 65533  # bytes in a segment of a JPEG
 _XMP_MARKER = 29  # bytes before XMP in a segment
 _JFIF_UNIT = 13  # where a JPEG says what its density counts
@@ -96,7 +98,7 @@ def write(
   """
   check_colour(picture, form)
   pixels, channels = picture.pixels, picture.pixels.shape[-1]
-  notes = []
+  notes = _without_levels(picture, form)
   if form not in ('PNG', 'TIFF') and pixels.dtype == np.uint16:
     notes.append(f'its 16 bits a channel became 8: {form} has no more')
     pixels = to_8_bit(pixels)
@@ -139,6 +141,8 @@ def _profile(picture: Picture, form: str) -> bytes | None:
   """The ICC profile to write: the picture's own, or one made of its tags."""
   tags, own = picture.colour_tags, picture.icc_profile
   is_gray = picture.pixels.shape[-1] < 3 and form not in ('WEBP', 'AVIF')
+  if tags and tags.cicp and form != 'PNG':
+    own = None  # a PNG may have both; cICP stands above it
   if own and is_gray and own[16:20] == b'RGB ':
     return gray_profile(own)
   if own or not tags:
@@ -153,7 +157,7 @@ def _write_png(picture: Picture, file: BinaryIO) -> None:
   tags, pixels = picture.colour_tags, picture.pixels
   chunks: list[png.Chunk] = []
   if tags and tags.chunks:
-    chunks += tags.chunks
+    chunks += tags.chunks + tags.levels
   elif tags and tags.hdr and tags.cicp:
     chunks.append(png.Chunk(b'cICP', bytes((*tags.cicp, 0, 1))))
   if picture.icc_profile:
@@ -188,9 +192,13 @@ def _utf8(text: bytes) -> bytes:
 
 def _write_jpeg(picture: Picture, file: BinaryIO, quality: int) -> list[str]:
   """Writes a JPEG; returns notes on what its segments cannot hold."""
-  density = picture.dpi or picture.aspect
-  options = _given(icc_profile=picture.icc_profile, dpi=density)
+  density: tuple[float, float] | None = picture.dpi or picture.aspect
   notes, extra = [], b''
+  if density and max(density) > _MOST_DENSITY:
+    if not _is_resolution_in_exif(picture):
+      notes.append(f'JPEG has no place for its {max(density):.0f} dpi')
+    density = None
+  options = _given(icc_profile=picture.icc_profile, dpi=density)
   too_long = 'its {} is too long for a JPEG: left out'
   for name, data, most in (
     ('EXIF', picture.exif, _MOST_SEGMENT),
@@ -215,7 +223,7 @@ def _write_jpeg(picture: Picture, file: BinaryIO, quality: int) -> list[str]:
       extra += struct.pack('>BBH', 0xFF, marker, len(body) + 2) + body
   if lost := _keywords(c for c in picture.texts if c not in as_comments):
     notes.append(f'JPEG has no place for {lost}')
-  subsampling = 0 if quality >= 90 else 2
+  subsampling = '4:4:4' if quality >= _FULL_COLOUR else '4:2:0'
   image_of(picture.pixels).save(
     file, 'JPEG', quality=quality, subsampling=subsampling, extra=extra,
     **options,
@@ -237,7 +245,9 @@ def _write_modern(
   if form == 'WEBP' and picture.lossless and quality is None:
     options['lossless'] = True
   else:
-    options['quality'] = quality or _QUALITY[form]
+    options['quality'] = quality = quality or _QUALITY[form]
+    if form == 'AVIF':
+      options['subsampling'] = '4:4:4' if quality >= _FULL_COLOUR else '4:2:0'
   image = image_of(picture.pixels)
   tags = picture.colour_tags
   if form == 'AVIF' and tags and tags.cicp and not picture.icc_profile:
@@ -260,14 +270,28 @@ def _without_place(picture: Picture, form: str) -> list[str]:
     "its pixels' aspect": picture.aspect
     and form != 'TIFF'
     or _is_uneven(picture.dpi)
-    and form in ('WEBP', 'AVIF'),
+    and form in ('WEBP', 'AVIF')
+    and not _is_resolution_in_exif(picture),
   }
   names = ' and '.join(name for name, value in lost.items() if value)
   return [f'{form} has no place for {names}'] if names else []
 
 
+def _without_levels(picture: Picture, form: str) -> list[str]:
+  """A note on the light that HDR is made for, which PNG alone gets."""
+  levels = picture.colour_tags.levels if picture.colour_tags else ()
+  if form == 'PNG' or not levels:
+    return []
+  names = ', '.join(chunk.kind.decode() for chunk in levels)
+  return [f'its HDR levels are left out ({names}): only PNG gets them']
+
+
 def _is_uneven(dpi: tuple[float, float] | None) -> bool:
   return dpi is not None and dpi[0] != dpi[1]
+
+
+def _is_resolution_in_exif(picture: Picture) -> bool:
+  return any(exif.stated_resolution(picture.exif or b''))
 
 
 def _keywords(texts: Iterable[png.Chunk]) -> str:

@@ -173,11 +173,15 @@ class Upscaler:
     if isinstance(image, jax.core.Tracer):
       return self._traced(image)
     array = np.asarray(image)
+    if not array.dtype.isnative:  # as in many scientific files
+      array = array.astype(array.dtype.newbyteorder('='))
     _check_values(array)
     there, back = _BATCHING[array.ndim]
     progress = progress or (lambda pixels: None)
     result = self._upscale(array[there], progress)[back]
-    return jnp.asarray(result) if isinstance(image, jax.Array) else result
+    if isinstance(image, jax.Array):
+      return jnp.asarray(result)
+    return result.astype(image.dtype, copy=False)
 
   def _upscale(self, images: np.ndarray, progress: Progress) -> np.ndarray:
     """Upscales [N, H, W, C], with smaller tiles after running out of memory."""
@@ -308,7 +312,7 @@ def _check(image: Any) -> None:
     or 0 in shape
     or (len(shape) > 2 and shape[-1] > 4)
     or not (
-      dtype in (np.uint8, np.uint16) or jnp.issubdtype(dtype, jnp.floating)
+      dtype.name in ('uint8', 'uint16') or jnp.issubdtype(dtype, jnp.floating)
     )
   ):
     raise ValueError(

@@ -6,8 +6,15 @@ import numpy as np
 from PIL import Image, features
 import pytest
 
-from srgan_jax.imaging import blocks, exif, ifd, iptc, pictures
-from tests.support.image_files import encode, noise, profile, read
+from srgan_jax.imaging import blocks, exif, ifd, iptc, pictures, png
+from tests.support.image_files import (
+  encode,
+  noise,
+  profile,
+  read,
+  with_chunks,
+  write,
+)
 
 XMP = b'<x:xmpmeta><rdf:RDF>' + bytes(range(32, 127)) * 9 + b'</rdf:RDF>'
 RECORDS = b'\x1c\x02\x19\x00\x07holiday'
@@ -81,6 +88,23 @@ def test_metadata_of_a_jpeg_2000():
     read(whole[:length])
 
 
+@pytest.mark.parametrize(
+  ('head', 'pixels', 'comments'),
+  [
+    (b'P6\n2 1\n255\n', b'#\n#a\n#', ()),
+    (b'P6\n# by me\n2 1 # 3\n#\n255\n', bytes(6), (b'by me', b'3')),
+    (b'P5 #\xfcber\r2 1 255\n', b'#\n', (b'\xfcber',)),
+    (b'P4\n#a\n8 1\n', b'#', (b'a',)),
+    (b'P2\n#a\n2 1\n9\n', b'1 2\n', (b'a',)),
+  ],
+)
+def test_comments_of_a_ppm(head, pixels, comments):
+  picture = read(head + pixels)
+  assert picture.comments == comments and not picture.notes
+  assert len(read(write(picture, 'PNG')).texts) == len(comments)
+  assert read(write(picture, 'JPEG')).comments == comments
+
+
 def psd(*resources: tuple[int, bytes]) -> bytes:
   pixels = noise(16, 24).transpose(2, 0, 1)
   body = b''.join(
@@ -136,8 +160,24 @@ def test_resources_that_are_left_out_are_named(kind, data, notes):
     encode(image, 'JPEG', extra=segment),
     encode(image, 'TIFF', tiffinfo={0x8649: resource}),
     psd((kind, data)),
+    *(
+      with_chunks(image, png.raw_profile_chunk(name, resource))
+      for name in ('iptc', '8bim')
+    ),
   ):
     assert read(file).notes == notes
+    assert read(file).iptc is None
+
+
+def test_records_of_a_png_beside_its_resources():
+  image = Image.fromarray(noise(16, 24))
+  url = struct.pack('>4sHHI', b'8BIM', 0x40B, 0, 2) + b'a.'
+  for records in (RECORDS, iptc.resource(RECORDS)):
+    both = [('iptc', records), ('8bim', url + iptc.resource(b'other'))]
+    chunks = [png.raw_profile_chunk(*item) for item in both]
+    picture = read(with_chunks(image, *chunks))
+    assert picture.iptc == RECORDS
+    assert picture.notes == ('its URL is left out',)
 
 
 def test_what_else_a_jpeg_holds_is_named():

@@ -210,6 +210,51 @@ def test_tags_that_mean_nothing_do_no_harm(chunk):
   assert reading.image_size(write(picture, 'PNG'), '') == (16, 32)
 
 
+LEVELS = (
+  png.Chunk(b'mDCV', struct.pack('>8HII', *range(8), 10**7, 1)),
+  png.Chunk(b'cLLI', struct.pack('>II', 10**7, 4 * 10**6)),
+)
+
+
+def test_hdr_levels_are_kept_beside_cicp_and_named_elsewhere():
+  stream = io.BytesIO()
+  png.write_deep(
+    stream, np.full((4, 4, 3), 99, np.uint16), [cicp(9, 16), *LEVELS]
+  )
+  hdr = pictures.read(stream.getvalue(), '')
+  p3 = pictures.read(with_chunks(flat(), cicp(12, 13), *LEVELS), '')
+  note = 'its HDR levels are left out (mDCV, cLLI): only PNG gets them'
+  for picture, forms in ((hdr, ['AVIF']), (p3, ['JPEG', 'TIFF', 'WEBP'])):
+    assert not picture.notes
+    again, _ = png.split(io.BytesIO(write(picture, 'PNG')))
+    assert again.chunks[1:] == LEVELS
+    for form in forms:
+      skip_unless_written(form)
+      assert note in writing.write(picture, io.BytesIO(), form)
+  alone = pictures.read(with_chunks(flat(), *LEVELS), '')
+  assert alone.notes == ('chunks are left out (cLLI, mDCV)',)
+
+
+def test_hdr_levels_of_an_avif_are_named():
+  data = avif_of(flat(), 9, 16)
+  assert not pictures.read(data, '').notes
+  # In the place of the property that says how many bits there are.
+  bits = data.index(b'pixi')
+  data = data[:bits] + b'clli' + data[bits + 4 :]
+  assert pictures.read(data, '').notes == (
+    'its HDR levels are left out (clli)',
+  )
+
+
+def test_a_profile_beside_cicp_is_kept_in_a_png():
+  both = (cicp(12, 13), png.profile_chunk(image_files.profile()))
+  picture = pictures.read(with_chunks(flat(), *both), '')
+  again, _ = png.split(io.BytesIO(write(picture, 'PNG')))
+  assert again.chunks == both
+  for form in ('JPEG', 'TIFF', 'WEBP'):  # cICP stands above it
+    assert_close(shown(write(picture, form)), PNG_SHOWN['Display P3'][1])
+
+
 def test_an_image_from_pillow_keeps_its_colours_as_a_profile():
   with Image.open(io.BytesIO(with_chunks(flat(), gamma(1)))) as image:
     result = writing.to_image(pictures.from_image(image))

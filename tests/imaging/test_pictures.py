@@ -272,6 +272,26 @@ def test_a_jpeg_is_444_from_quality_90_and_420_below(quality, subsampling):
   assert found == subsampling
 
 
+@pytest.mark.parametrize('quality', [None, 100, 90, 89, 50])
+def test_an_avif_is_444_from_quality_90_and_420_below(quality):
+  skip_unless_written('AVIF')
+  colours = np.zeros((32, 32, 3), np.uint8)
+  colours[::2, ::2, 0] = colours[1::2, 1::2, 0] = 255
+  colours[..., 2] = 255 - colours[..., 0]
+  errors = {}
+  for form in ('JPEG', 'AVIF'):
+    data = write(pictures.Picture(colours), form, quality=quality)
+    with Image.open(io.BytesIO(data)) as image:
+      found = np.asarray(image.convert('RGB'), float)
+    errors[form] = np.abs(found - colours).mean()
+  configuration = data[data.index(b'av1C') + 6]
+  is_subsampled = configuration >> 2 & 3 == 3  # horizontally and vertically
+  assert is_subsampled == (quality in (89, 50))
+  assert (errors['AVIF'] > 40) == is_subsampled
+  if quality is None:
+    assert errors['AVIF'] <= errors['JPEG']
+
+
 def test_hidden_colours_give_way_to_visible_ones():
   colour = np.zeros((20, 30, 3), np.uint8)  # black under transparency
   colour[5:9, 5:12] = (200, 100, 50)

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageFile, PngImagePlugin
 import pytest
 
-from srgan_jax.imaging import reading
+from srgan_jax.imaging import pictures, png, reading
 from tests.support.image_files import (
   BLACK,
   BLUE,
@@ -19,6 +19,7 @@ from tests.support.image_files import (
   noise,
   oriented,
   palette,
+  png_of,
   read,
   row,
   turned,
@@ -83,6 +84,41 @@ MODES = {
     [BLACK, WHITE],
   ),
 }
+
+
+@pytest.mark.parametrize('interlaced', [False, True])
+@pytest.mark.parametrize('bits', [1, 2, 4, 8])
+def test_one_level_of_a_gray_png_is_transparent(bits, interlaced):
+  most = 2**bits - 1
+  # A row of two pixels, white and black, each a pass where they interlace.
+  white, black = most << 8 - bits, 0
+  rows = bytes([0, white, 0, black] if interlaced else [0, white])
+  rows += bytes([0] if bits == 8 and not interlaced else [])
+  for key, opacity in ((most, [0, 255]), (0, [255, 0]), (None, None)):
+    found = png.Chunk(b'tRNS', struct.pack('>H', key or 0))
+    data = png_of(2, 1, bits, 0, rows, *[found] * (key is not None),
+                  interlaced=interlaced)  # fmt: skip
+    picture = read(data)
+    with Image.open(io.BytesIO(data)) as image:
+      of_pillow = pictures.from_image(image)
+    np.testing.assert_array_equal(of_pillow.pixels, picture.pixels)
+    assert picture.pixels[0, :, 0].tolist() == [255, 0]
+    shown = reading.read_rgb(data, '')[0, :, 0].tolist()
+    if opacity:
+      assert picture.pixels[0, :, 1].tolist() == opacity
+      assert shown == ([255, 0] if key else [255, 255])
+    else:
+      assert picture.pixels.shape[-1] == 1 and shown == [255, 0]
+
+
+@pytest.mark.parametrize('level', [3, 255])
+def test_the_key_of_few_bits_may_be_scaled_already(level):
+  # Pillow 12 leaves it as stored; the next may not.
+  chunk = png.Chunk(b'tRNS', struct.pack('>H', 3))
+  image = Image.open(io.BytesIO(png_of(2, 1, 2, 0, b'\0\xc0', chunk)))
+  image.info['transparency'] = level
+  assert reading.of_image(image).pixels[0].tolist() == [[255, 0], [0, 255]]
+  assert image.info['transparency'] == level
 
 
 @pytest.mark.parametrize('name', MODES)

@@ -20,7 +20,9 @@ def upscaler_(model):
   return srgan_jax.load(model)
 
 
-@pytest.mark.parametrize('dtype', [np.uint8, np.uint16, np.float16, np.float64])
+@pytest.mark.parametrize(
+  'dtype', [np.uint8, np.uint16, '>u2', np.float16, '>f4', np.float64]
+)
 def test_every_dtype_comes_back(upscaler_, dtype):
   top = np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1
   image = (np.random.default_rng(0).random((9, 7, 3)) * top).astype(dtype)
