@@ -172,8 +172,9 @@ def _reliability(found: statistics.Reliability | None) -> str:
   return (
     f'Reliability: of {_count(found.pairs, "version")} scored twice by one '
     f'rater, {found.same:.0%} got the same score and {found.within_one:.0%} '
-    f'one at most 1 off; second less first {found.difference:+.2f} '
-    f'(p = {found.p:.3f}); alpha {_number(found.alpha)}.'
+    f'one at most 1 off; second less first {found.difference:+.2f}, the mean '
+    f'of {_count(found.raters, "rater")} (p = {found.p:.3f}); alpha '
+    f'{_number(found.alpha)}.'
   )
 
 

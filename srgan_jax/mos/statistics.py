@@ -67,11 +67,13 @@ class Reliability:
   """Versions scored twice by one rater.
 
   `same` is the share of pairs with equal scores, `within_one` of those at most
-  1 apart; the difference is the mean of second less first, p of its two-sided
-  signed-rank test; alpha is Krippendorff's.
+  1 apart; alpha is Krippendorff's. The difference is the mean over `raters` of
+  each one's mean second less first, p of these raters' two-sided signed-rank
+  test: whether raters in general drift.
   """
 
   pairs: int
+  raters: int
   same: float
   within_one: float
   difference: float
@@ -214,19 +216,22 @@ def alpha(units: np.ndarray) -> float:
 def reliability(first: np.ndarray, second: np.ndarray) -> Reliability | None:
   """How far raters agree with themselves; None where nothing was scored twice.
 
-  `first` and `second` are float [n]: raters' scores of versions, and the same
-  raters' scores of the same versions again.
+  `first` and `second` are float [version, rater]: the scores of a first and of
+  a second showing, NaN where there is none.
   """
-  if not len(first):
+  differences = np.ma.masked_invalid(second - first)
+  if not differences.count():
     return None
-  differences = second - first
+  by_rater = differences.mean(0).compressed()
+  twice = ~differences.mask
   return Reliability(
-    pairs=len(differences),
+    pairs=int(differences.count()),
+    raters=len(by_rater),
     same=float((differences == 0).mean()),
     within_one=float((abs(differences) <= 1).mean()),
-    difference=float(differences.mean()),
-    p=signed_rank(differences),
-    alpha=alpha(np.stack([first, second], axis=1)),
+    difference=float(by_rater.mean()),
+    p=signed_rank(by_rater),
+    alpha=alpha(np.stack([first[twice], second[twice]], axis=1)),
   )
 
 
