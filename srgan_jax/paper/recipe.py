@@ -38,6 +38,7 @@ from srgan_jax import cli, files, runtime, weights
 from srgan_jax.evaluation import benchmarks, panels
 from srgan_jax.paper import curves as curves_lib
 from srgan_jax.paper import pieces, table1
+from srgan_jax.paper import records as records_lib
 from srgan_jax.paper.plan import PLAN, RESNET, VARIANTS, Budget, parse_plan
 from srgan_jax.speed import timed_calls
 from srgan_jax.training import config_files, interruption, stages
@@ -58,10 +59,8 @@ class Recipe:
   def __init__(self, options: argparse.Namespace, overrides: Sequence[str]):
     self.output: pathlib.Path = options.output
     self.options, self.overrides = options, overrides
-    self.path = self.output / 'recipe.json'
-    self.records: dict[str, Any] = {}
-    if self.path.exists():
-      self.records = files.read_json(self.path)
+    self.records: records_lib.Records = {}
+    self._refresh()
 
   def train(self, name: str, budget: Budget) -> None:
     """Trains a variant to its end, unless it has ended.
@@ -73,6 +72,7 @@ class Recipe:
       interruption.Interrupted: after SIGTERM or Ctrl-C, once that is saved.
       ValueError: one line, as `run.Run`.
     """
+    self._refresh()
     record = self.records.setdefault(name, {'seconds': 0.0, 'ended': False})
     if record['ended']:
       return
@@ -86,8 +86,10 @@ class Recipe:
     setup = Setup(self._config(name, record.get('steps', _UNPLANNED)))
     inputs = Inputs(setup.config, setup.mesh)
     if 'steps' not in record:
-      record |= self._plan(setup, inputs, budget, deadline)
-      self._save()
+      plan = self._plan(setup, inputs, budget, deadline)
+      self._refresh()  # of two commands the first one's plan counts
+      record = self.records[name] = plan | self.records[name]
+      self._save(name)
     setup = setup.reschedule(
       self._config(name, record['steps'], record.get('validations'))
     )
@@ -103,7 +105,7 @@ class Recipe:
       print(f'{name}: its {budget.minutes:g} minutes are over', flush=True)
     finally:
       record['seconds'] = spent + time.monotonic() - began
-      self._save()
+      self._save(name)
     self._collect(name, setup.stages[-1])
 
   def _plan(
@@ -176,7 +178,7 @@ class Recipe:
     """The record of a variant that --start has; {} where it has not ended."""
     if self.options.start is None:
       return {}
-    record = files.read_json(self.options.start / 'recipe.json').get(name, {})
+    record = records_lib.read(self.options.start).get(name, {})
     return record if record.get('ended') else {}
 
   def _start(self, name: str, config: ConfigDict) -> None:
@@ -218,14 +220,20 @@ class Recipe:
       'validation': metadata['training']['figures'],
       'device': jax.devices()[0].device_kind,
     }
-    self._save()
+    self._save(name)
 
-  def _save(self) -> None:
-    self.output.mkdir(parents=True, exist_ok=True)
-    files.write_json(self.path, self.records)
+  def _save(self, name: str) -> None:
+    """Saves a variant's record, and reads those of the others."""
+    self.records |= records_lib.replace(self.output, name, self.records[name])
+
+  def _refresh(self) -> None:
+    """Reads what this and other commands have saved."""
+    if (self.output / records_lib.NAME).exists():
+      self.records |= records_lib.read(self.output)
 
   def save_curves(self) -> None:
     """Writes the curves of what has been trained so far, if anything."""
+    self._refresh()
     curves = [
       line | {'variant': name}
       for name in self.records
@@ -239,6 +247,7 @@ class Recipe:
     """Writes table and panels of what has ended."""
     if not self.options.benchmarks:
       return
+    self._refresh()
     shown = [
       f'--method={VARIANTS[name].column}={self.output}/{record["label"]}'
       '.safetensors'

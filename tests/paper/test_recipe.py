@@ -10,7 +10,7 @@ import pytest
 
 from srgan_jax import weights
 from srgan_jax.evaluation import lpips
-from srgan_jax.paper import pieces
+from srgan_jax.paper import pieces, records
 from srgan_jax.paper import recipe as recipe_lib
 from srgan_jax.training import interruption
 from srgan_jax.training.run import Run
@@ -103,6 +103,87 @@ def test_what_has_ended_is_not_trained_again(trained, monkeypatch):
   monkeypatch.setattr(recipe_lib.Recipe, 'report', lambda self: None)
   recipe_lib.main(command)
   assert (output / 'recipe.json').read_bytes() == before
+
+
+def test_two_commands_in_one_folder_keep_each_others_records(
+  trained, metric, tmp_path, monkeypatch
+):
+  """The second begins and ends a variant while the first trains another."""
+  output, command = trained
+  shutil.copy(output / 'srresnet-mse.safetensors', tmp_path)
+  command = [*command, f'-o{tmp_path}']
+  monkeypatch.setattr(recipe_lib.Recipe, 'report', lambda self: None)
+  train, seen = Run.train, []
+
+  def train_beside(self, deadline):
+    monkeypatch.setattr(Run, 'train', train)
+    recipe_lib.main([*command, '--train=srresnet-mse=2'])
+    seen.append(json.loads((tmp_path / 'recipe.json').read_text()))
+    train(self, deadline)
+
+  monkeypatch.setattr(Run, 'train', train_beside)
+  recipe_lib.main([*command, '--train=srgan-mse=2,srresnet-mse=5'])
+  assert seen[0]['srgan-mse']['steps'] == seen[0]['srresnet-mse']['steps'] == 2
+  records = json.loads((tmp_path / 'recipe.json').read_text())
+  assert records['srgan-mse']['ended']
+  # Which is not trained again.
+  assert records['srresnet-mse'] == seen[0]['srresnet-mse']
+  rows = (tmp_path / 'curves.csv').read_text()
+  assert 'srgan-mse,2,' in rows and 'srresnet-mse,2,' in rows
+
+
+def test_of_two_plans_of_one_variant_the_first_counts(
+  metric, tmp_path, monkeypatch
+):
+  planned = []
+
+  def plan_beside(self, *arguments):
+    records.replace(
+      tmp_path, 'srresnet-mse', {'seconds': 1.0, 'ended': False, 'steps': 3}
+    )
+    return {'steps': 5, 'validations': 1}
+
+  def stop(self, deadline):
+    planned.append(self.setup.config.stages.pretrain.steps)
+    raise interruption.Interrupted('pretrain stopped at step 1')
+
+  monkeypatch.setattr(recipe_lib.Recipe, '_plan', plan_beside)
+  monkeypatch.setattr(Run, 'train', stop)
+  with pytest.raises(SystemExit):
+    recipe_lib.main([*TINY, f'-o{tmp_path}', '--train=srresnet-mse=5'])
+  assert planned == [3]
+  assert records.read(tmp_path)['srresnet-mse']['steps'] == 3
+
+
+@pytest.mark.parametrize(
+  'value',
+  [
+    [],
+    {'srresnet-mse': {'seconds': 1}},
+    {'srresnet-mse': []},
+    {'srresnet-mse': {'ended': False, 'seconds': '1'}},
+    {'srresnet-mse': {'ended': False, 'seconds': 1, 'steps': 0}},
+    {'srresnet-mse': {'ended': True, 'seconds': 1, 'label': 'x'}},
+    {'srgan-vgg19': {'ended': False, 'seconds': 1}},
+  ],
+)
+@pytest.mark.parametrize('option', ['-o', '--start='])
+def test_records_that_are_damaged_are_one_line(tmp_path, value, option):
+  path = tmp_path / 'recipe.json'
+  path.write_text(json.dumps(value))
+  with pytest.raises(SystemExit) as info:
+    recipe_lib.main(
+      [
+        *TINY,
+        f'-o{tmp_path / "out"}',
+        f'{option}{tmp_path}',
+        '--train=srresnet-mse=5',
+      ]
+    )
+  message = info.value.code
+  assert message.startswith(f'train_recipe: {path} is damaged: ')
+  assert '\n' not in message
+  assert json.loads(path.read_text()) == value
 
 
 def test_another_folder_goes_on_from_what_travelled(trained, metric, tmp_path):
