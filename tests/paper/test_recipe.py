@@ -215,6 +215,43 @@ def test_another_folder_goes_on_from_what_travelled(trained, metric, tmp_path):
   assert before == str(start / 'srresnet-mse.safetensors')
 
 
+def test_one_variant_goes_on_from_another_folder_alone(
+  trained, metric, tmp_path
+):
+  """Without the SRResNet-MSE from which it once began."""
+  output, command = trained
+  arguments = [
+    *command,
+    f'-o{tmp_path / "further"}',
+    f'--start={output}',
+    '--train=srgan-mse=1',
+  ]
+  recipe_lib.main(arguments)
+  assert records.read(tmp_path / 'further')['srgan-mse']['steps'] == 1
+  start = tmp_path / 'start'
+  start.mkdir()
+  shutil.copy(output / 'recipe.json', start)
+  with pytest.raises(SystemExit) as info:
+    recipe_lib.main([*arguments, f'-o{tmp_path / "x"}', f'--start={start}'])
+  assert info.value.code == (
+    f'train_recipe: srgan-mse starts from {start}/srgan-mse.safetensors: not '
+    'there'
+  )
+
+
+def test_a_new_budget_of_an_ended_variant_is_said_not_to_count(
+  trained, monkeypatch, capsys
+):
+  output, command = trained
+  monkeypatch.setattr(recipe_lib.Recipe, 'report', lambda self: None)
+  recipe_lib.main([*command, '--train=srgan-mse=20m'])
+  best = records.read(output)['srgan-mse']['best_step']
+  assert (
+    f'srgan-mse: ended before, best after {best} of 2 updates; a new budget '
+    'does not count'
+  ) in capsys.readouterr().out
+
+
 def _end_the_minutes(clock, monkeypatch):
   """As soon as a variant is trained."""
   on_time = Run.train
