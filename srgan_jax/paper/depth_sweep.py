@@ -37,6 +37,7 @@ import srgan_jax
 from srgan_jax import cli, files, tables, upscaling, weights
 from srgan_jax.evaluation import benchmarks, methods, report
 from srgan_jax.models import layers
+from srgan_jax.paper import own_fields
 from srgan_jax.training import config_files, interruption
 from srgan_jax.training.config_files import ConfigDict
 from srgan_jax.training.setup import Setup
@@ -51,6 +52,11 @@ _FIELDS = (
   *('blocks', 'skip_connections', 'steps', 'parameters'),
   *('psnr', 'ssim', 'seconds', 'seconds_median'),
 )
+_OWN_FIELDS = {
+  'model.blocks': 'give --blocks',
+  'model.skip_connections': 'both are trained',
+  'stages.pretrain.steps': 'give --steps',
+}
 
 Point = dict[str, Any]  # a network's figures, by _FIELDS
 
@@ -327,6 +333,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   add('--protocol', choices=_PROTOCOLS, default='y')
   options, overrides = parser.parse_known_args(arguments)
   with interruption.command('depth_sweep'):
+    own_fields.refuse(overrides, _OWN_FIELDS)
     config = config_files.load('srresnet_mse')
     config.stages.pretrain.steps = options.steps
     config_files.override(config, *overrides)

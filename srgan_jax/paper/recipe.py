@@ -37,7 +37,7 @@ import jax
 from srgan_jax import cli, files, runtime, weights
 from srgan_jax.evaluation import benchmarks, panels
 from srgan_jax.paper import curves as curves_lib
-from srgan_jax.paper import pieces, table1
+from srgan_jax.paper import own_fields, pieces, table1
 from srgan_jax.paper import records as records_lib
 from srgan_jax.paper.plan import PLAN, RESNET, VARIANTS, Budget, parse_plan
 from srgan_jax.speed import timed_calls
@@ -46,6 +46,10 @@ from srgan_jax.training.config_files import ConfigDict
 from srgan_jax.training.inputs import Inputs
 from srgan_jax.training.setup import Setup
 
+_OWN_FIELDS = {
+  f'stages.{stage}.steps': 'give --train'
+  for stage in (stages.PRETRAIN, stages.GAN)
+}
 _SAFETY = 0.85  # of the time for updates; the rest is not measured
 _CALLS = 5  # timed to plan by
 _UNPLANNED = 1_000_000  # updates of a variant that has no plan yet
@@ -352,6 +356,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   options, overrides = parser.parse_known_args(arguments)
   runtime.enable_compilation_cache()
   with interruption.command('train_recipe'):
+    own_fields.refuse(overrides, _OWN_FIELDS)
     recipe = Recipe(options, overrides)
     check(options, recipe)
     for name, budget in options.train.items():

@@ -385,6 +385,11 @@ def test_a_file_comes_back_from_its_pieces(tmp_path, monkeypatch):
     (['--train=srresnet-mse=5,srgan-mse=5'], 'give --lpips'),
     (['--train=srresnet-mse=5,srgan=5', '--lpips=x'], 'need --vgg'),
     (['--train=srresnet-mse=5', '--config.sead=1'], 'no field config.sead'),
+    (
+      ['--train=srresnet-mse=5', '--config.stages.pretrain.steps=3'],
+      '--config.stages.pretrain.steps=3: give --train',
+    ),
+    (['--config.stages.gan.steps=3'], 'steps=3: give --train'),
     (['--train=srresnet-mse=5', '--start=/nowhere'], '/nowhere/recipe.json'),
     (['--train=srresnet-mse=5', '--vgg=/nowhere.st'], '/nowhere.st'),
     (['--train=srresnet-mse=5', '--benchmarks=/nowhere'], '/nowhere holds no'),
