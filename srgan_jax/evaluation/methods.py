@@ -76,7 +76,7 @@ def open_method(
   generator, variables, metadata = upscaling.read_generator(model, strength)
   upscaler = upscaling.Upscaler(generator, variables, back_project=back_project)
   training = metadata['training']
-  label = str(training.get('label', path.stem))
+  label = str(training.get('label') or path.stem)
   name = name or label
   facts = [str(path)]
   if label not in (name, path.stem):
@@ -84,7 +84,9 @@ def open_method(
   if 'steps' in training:
     facts.append(f'{training["steps"]} steps')
   facts += [
-    str(training[k]) for k in ('author', 'licence') if 'author' in training
+    str(training[k])
+    for k in ('author', 'licence')
+    if training.get('author') and training.get(k)
   ]
   if strength < 1:
     facts.append(f'strength {strength:g}')
