@@ -69,10 +69,10 @@ def export(model: str | pathlib.Path, output: pathlib.Path) -> dict[str, Any]:
   writer = importlib.import_module(f'srgan_jax.convert.{module}')
   training = stated['training']
   metadata = {
-    'label': str(training.get('label', path.stem)),
+    'label': str(training.get('label') or path.stem),
     'scale': SCALE,
-    'author': str(training.get('author', 'not stated')),
-    'licence': str(training.get('licence', 'not stated')),
+    'author': str(training.get('author') or 'not stated'),
+    'licence': str(training.get('licence') or 'not stated'),
     'input': pixels.format(s=''),
     'output': pixels.format(s=SCALE),
     'producer': f'srgan_jax {srgan_jax.__version__}',

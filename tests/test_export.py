@@ -165,6 +165,22 @@ def test_onnx_says_its_shape_as_desktop_upscalers_ask(model, tmp_path):
   assert [d.dim_value for d in result] == [1, 3, 256, 192]
 
 
+@pytest.mark.parametrize('suffix', ['.onnx', '.stablehlo'])
+@pytest.mark.parametrize('nothing', ['', None])
+def test_what_is_stated_as_nothing_is_not_stated(tmp_path, nothing, suffix):
+  pytest.importorskip('onnx', reason='the package onnx is not installed')
+  path = tmp_path / 'mean.safetensors'
+  weights.save_generator(
+    path,
+    small.network_state(small.GENERATOR, 0).variables,
+    architecture=architecture.of_generator(small.GENERATOR),
+    training=dict.fromkeys(('label', 'author', 'licence'), nothing),
+  )
+  metadata = export.export(path, tmp_path / f'mean{suffix}')
+  assert metadata['label'] == 'mean'
+  assert metadata['author'] == metadata['licence'] == 'not stated'
+
+
 @pytest.mark.parametrize(
   'source, name, message',
   [

@@ -76,7 +76,7 @@ def open_method(
   generator, variables, metadata = upscaling.read_generator(model, strength)
   upscaler = upscaling.Upscaler(generator, variables, back_project=back_project)
   training = metadata['training']
-  label = str(training.get('label', path.stem))
+  label = str(training.get('label') or path.stem)
   name = name or label
   facts = [str(path)]
   if label not in (name, path.stem):
@@ -84,7 +84,9 @@ def open_method(
   if 'steps' in training:
     facts.append(f'{training["steps"]} steps')
   facts += [
-    str(training[k]) for k in ('author', 'licence') if 'author' in training
+    str(training[k])
+    for k in ('author', 'licence')
+    if training.get('author') and training.get(k)
   ]
   if strength < 1:
     facts.append(f'strength {strength:g}')
@@ -95,15 +97,22 @@ def open_method(
 
 def is_finished(model: str) -> bool:
   """Whether that is a folder of finished images, and no name of a method."""
+  return not _is_name(model) and pathlib.Path(model).is_dir()
+
+
+def _is_name(model: str) -> bool:
   names = {*BASELINES, *pretrained.FILES}
-  is_name = model in names or pretrained.is_published(model)
-  return not is_name and pathlib.Path(model).is_dir()
+  is_elsewhere = pretrained.is_published(model) or pretrained.is_on_hub(model)
+  return model in names or is_elsewhere
 
 
 def of_set(model: str, set_name: str) -> str:
-  """The folder of a set in one of finished images, if any; else the model."""
+  """The folder of a set in one of finished images, if any; else the model.
+
+  A folder that has a method's name is ./NAME, as for `open_method`.
+  """
   folder = pathlib.Path(model, set_name)
-  return str(folder) if folder.is_dir() else model
+  return model if _is_name(model) or not folder.is_dir() else str(folder)
 
 
 def of_upscaler(

@@ -2,7 +2,8 @@
 
 mos.csv          set, method, mean, low, high, significant: what
 srgan_jax.paper.table1 reads
-comparisons.csv  every two methods of a set, with the test's p values
+comparisons.csv  every two methods of a set: the mean difference, the sign of
+the signed ranks (+1, 0, -1), the test's p values
 raters.csv       every rater, and whether they are an outlier
 ratings.csv      every score; raters are numbers
 report.md        all of it to read
@@ -114,6 +115,7 @@ def as_markdown(result: Result) -> str:
       tables.as_markdown(['method', 'MOS', '95 % interval', 'scores'], rows)
     )
     parts.append(_not_different(entry, result.pairing))
+    parts += _divided(entry)
   origins = [f'- {name}: {what}' for name, what in result.study.methods.items()]
   parts += [
     '## Raters',
@@ -152,14 +154,27 @@ def _not_different(entry: SetResult, pairing: str) -> str:
   return text
 
 
+def _divided(entry: SetResult) -> list[str]:
+  """Which differences are significant, but of no one direction."""
+  return [
+    f'{entry.methods[c.first]} and {entry.methods[c.second]} differ '
+    f'significantly (p = {c.corrected:.3f}), but mean ({c.difference:+.2f}) '
+    'and signed ranks have opposite directions: neither counts as above the '
+    'other.'
+    for c in entry.comparisons
+    if c.corrected < statistics.LEVEL and c.order is None
+  ]
+
+
 def _reliability(found: statistics.Reliability | None) -> str:
   if found is None:
     return 'Reliability: nothing was scored twice.'
   return (
     f'Reliability: of {_count(found.pairs, "version")} scored twice by one '
     f'rater, {found.same:.0%} got the same score and {found.within_one:.0%} '
-    f'one at most 1 off; second less first {found.difference:+.2f} '
-    f'(p = {found.p:.3f}); alpha {_number(found.alpha)}.'
+    f'one at most 1 off; second less first {found.difference:+.2f}, the mean '
+    f'of {_count(found.raters, "rater")} (p = {found.p:.3f}); alpha '
+    f'{_number(found.alpha)}.'
   )
 
 
@@ -176,11 +191,13 @@ def _outliers(result: Result) -> str:
 
 
 def _comparisons_csv(result: Result) -> str:
-  head = ('set', 'method', 'other', 'difference', 'pairs', 'p', 'p_holm')
+  head = ['set', 'method', 'other', 'difference', 'pairs', 'ranks']
+  head += ['p', 'p_holm']
   rows = (
     (
       *(entry.name, entry.methods[c.first], entry.methods[c.second]),
-      *(f'{c.difference:.4f}', c.pairs, f'{c.p:.4g}', f'{c.corrected:.4g}'),
+      *(f'{c.difference:.4f}', c.pairs, f'{c.ranks:+d}'),
+      *(f'{c.p:.4g}', f'{c.corrected:.4g}'),
     )
     for entry in result.sets
     for c in entry.comparisons

@@ -82,7 +82,6 @@ def evaluate(
       place = rating.showing - 1, row[rating.file], column[rating.rater]
       table[place] = rating.score
   first, second = table
-  twice = ~np.isnan(first) & ~np.isnan(second)
   counts = (~np.isnan(table)).sum((0, 1))
   sets = [_evaluate_set(study, name, first, pairing) for name in study.sets]
   return Result(
@@ -92,7 +91,7 @@ def evaluate(
     complete=int((counts == len(study.files)).sum()),
     without=sorted(without),
     agreement=statistics.alpha(first),
-    reliability=statistics.reliability(first[twice], second[twice]),
+    reliability=statistics.reliability(first, second),
     screening=statistics.screen(first),
     pairing=pairing,
   )

@@ -40,15 +40,26 @@ class Comparison:
   """Two methods of a set, by their indices.
 
   The difference is the mean of the first less the second over the pairs; p is
-  of the two-sided Wilcoxon signed-rank test, `corrected` by Holm.
+  of the two-sided Wilcoxon signed-rank test, `corrected` by Holm; `ranks` is
+  the direction that this p speaks of (`rank_sign`). Of a few large differences
+  against many small ones, mean and ranks can have opposite signs.
   """
 
   first: int
   second: int
   difference: float
   pairs: int
+  ranks: int
   p: float
   corrected: float
+
+  @property
+  def order(self) -> tuple[int, int] | None:
+    """The better and the worse; None where mean and ranks do not agree."""
+    if self.difference * self.ranks <= 0:
+      return None
+    pair = self.first, self.second
+    return pair if self.difference > 0 else pair[::-1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,11 +67,13 @@ class Reliability:
   """Versions scored twice by one rater.
 
   `same` is the share of pairs with equal scores, `within_one` of those at most
-  1 apart; the difference is the mean of second less first, p of its two-sided
-  signed-rank test; alpha is Krippendorff's.
+  1 apart; alpha is Krippendorff's. The difference is the mean over `raters` of
+  each one's mean second less first, p of these raters' two-sided signed-rank
+  test: whether raters in general drift.
   """
 
   pairs: int
+  raters: int
   same: float
   within_one: float
   difference: float
@@ -120,8 +133,8 @@ def compare(scores: np.ndarray, pairing: str = 'raters') -> list[Comparison]:
       given = given.mean(1)
     if len(differences := given.compressed()):
       mean = float(differences.mean())
-      p = signed_rank(differences)
-      found.append((first, second, mean, len(differences), p))
+      ranks, p = rank_sign(differences), signed_rank(differences)
+      found.append((first, second, mean, len(differences), ranks, p))
   corrected = holm([entry[-1] for entry in found])
   return [
     Comparison(*entry, corrected=p)
@@ -134,17 +147,15 @@ def best_of(
 ) -> set[int]:
   """The methods significantly above all others of a group: table 1's star.
 
+  Above are those that both the mean difference and the signed ranks favour.
+
   Args:
     group: indices of methods; of a single one there is no best.
     comparisons: of `compare`.
   """
   if len(group) == 1:
     return set()
-  above = {
-    (c.first, c.second) if c.difference > 0 else (c.second, c.first)
-    for c in comparisons
-    if c.corrected < LEVEL
-  }
+  above = {c.order for c in comparisons if c.corrected < LEVEL}
   return {
     one
     for one in group
@@ -159,11 +170,22 @@ def signed_rank(differences: np.ndarray) -> float:
     differences: float [n], finite. Means of the same numbers in another order
       differ in the last bits, which are not differences: 1e-9 is a zero.
   """
-  differences = np.round(differences, 9)
-  differences = differences[differences != 0]
+  differences = _without_zeros(differences)
   if not len(differences):
     return 1.0
   return float(stats.wilcoxon(differences).pvalue)
+
+
+def rank_sign(differences: np.ndarray) -> int:
+  """The sign of W+ - W-, which `signed_rank` tests: 1, 0 or -1."""
+  differences = _without_zeros(differences)
+  ranks = stats.rankdata(abs(differences))
+  return int(np.sign((np.sign(differences) * ranks).sum()))
+
+
+def _without_zeros(differences: np.ndarray) -> np.ndarray:
+  differences = np.round(differences, 9)
+  return differences[differences != 0]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -194,19 +216,22 @@ def alpha(units: np.ndarray) -> float:
 def reliability(first: np.ndarray, second: np.ndarray) -> Reliability | None:
   """How far raters agree with themselves; None where nothing was scored twice.
 
-  `first` and `second` are float [n]: raters' scores of versions, and the same
-  raters' scores of the same versions again.
+  `first` and `second` are float [version, rater]: the scores of a first and of
+  a second showing, NaN where there is none.
   """
-  if not len(first):
+  differences = np.ma.masked_invalid(second - first)
+  if not differences.count():
     return None
-  differences = second - first
+  by_rater = differences.mean(0).compressed()
+  twice = ~differences.mask
   return Reliability(
-    pairs=len(differences),
+    pairs=int(differences.count()),
+    raters=len(by_rater),
     same=float((differences == 0).mean()),
     within_one=float((abs(differences) <= 1).mean()),
-    difference=float(differences.mean()),
-    p=signed_rank(differences),
-    alpha=alpha(np.stack([first, second], axis=1)),
+    difference=float(by_rater.mean()),
+    p=signed_rank(by_rater),
+    alpha=alpha(np.stack([first[twice], second[twice]], axis=1)),
   )
 
 

@@ -11,7 +11,7 @@ mean's own feature maps have other batch statistics than the mean of theirs:
 `--data` measures them anew (there, section 3.2).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import functools
 import pathlib
 from typing import Any, get_args
@@ -36,6 +36,9 @@ def average(
 ) -> None:
   """Writes the mean of generators, with the training record of each.
 
+  It is of all their labels, authors and licences, and recommends the
+  back-projections that all of them do.
+
   Batch statistics are measured on the photos of `data` (`opening.open_source`);
   without any they are the mean of the generators' own.
 
@@ -54,11 +57,7 @@ def average(
     parts.append((name, variables, metadata))
   mean = weights.mix(parts, [1 / len(files)] * len(files))
   records = [metadata['training'] for *_, metadata in parts]
-  labels = [str(record.get('label', '')) for record in records]
-  training: dict[str, Any] = {
-    'label': ' + '.join(dict.fromkeys(labels)),
-    'mean_of': records,
-  }
+  training: dict[str, Any] = describe(records) | {'mean_of': records}
   if data:
     source = opening.open_source(data, min_size=_CROP_SIZE)
     drawn = draw.draw(
@@ -74,6 +73,29 @@ def average(
     training=training,
     dtype=dtype,
   )
+
+
+def describe(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+  """What the training records of a mean's parts say of the mean itself."""
+
+  def stated(key: str) -> list[str]:
+    texts = (str(record.get(key) or '') for record in records)
+    return list(dict.fromkeys(text for text in texts if text))
+
+  described: dict[str, Any] = {
+    key: ' + '.join(texts)
+    for key in ('label', 'author')
+    if (texts := stated(key))
+  }
+  if licences := stated('licence'):
+    if not all(record.get('licence') for record in records):
+      licences.append('not stated')
+    parts = ' + '.join(licences)
+    described['licence'] = f'of its parts: {parts}' if licences[1:] else parts
+  rounds = [record.get('back_project', 0) for record in records]
+  if rounds[0] and all(count == rounds[0] for count in rounds):
+    described['back_project'] = rounds[0]
+  return described
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -6,9 +6,10 @@
 For every number of residual blocks an SRResNet-MSE is trained as
 configs/srresnet_mse.py says, once with its skip connections (the residual
 blocks' sums and the long one) and once without: the same convolutions as a
-plain chain. Any field of that config can be overridden. Each run has a folder
-of its own, so a sweep that was stopped can be run again: it scores and times
-the finished networks without training them. Then the folder holds
+plain chain. Any other field of that config can be overridden. Each run has a
+folder of its own, so a sweep that was stopped can be run again: it scores and
+times the finished networks without training them. Sweeps over other depths can
+share a folder, one after the other or on a GPU each. Then the folder holds
 
   results.json, results.csv   depth, PSNR and SSIM, seconds, parameters
   figure7.png                 both against depth (needs matplotlib: the extra
@@ -21,10 +22,11 @@ prints its curves, on BSD100, as a figure alone.
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 import itertools
 import json
 import pathlib
+import sys
 import time
 from typing import Any
 
@@ -35,6 +37,7 @@ import srgan_jax
 from srgan_jax import cli, files, tables, upscaling, weights
 from srgan_jax.evaluation import benchmarks, methods, report
 from srgan_jax.models import layers
+from srgan_jax.paper import own_fields
 from srgan_jax.training import config_files, interruption
 from srgan_jax.training.config_files import ConfigDict
 from srgan_jax.training.setup import Setup
@@ -44,6 +47,18 @@ _SIDE = 64  # of the LR image that is timed, in pixels
 _CALLS = 100
 _PROTOCOLS = ('paper', 'y')  # those with an SSIM
 _WEIGHTS = 'generator.safetensors'
+_RESULTS = 'results.json'
+_FIELDS = (
+  *('blocks', 'skip_connections', 'steps', 'parameters'),
+  *('psnr', 'ssim', 'seconds', 'seconds_median'),
+)
+_OWN_FIELDS = {
+  'model.blocks': 'give --blocks',
+  'model.skip_connections': 'both are trained',
+  'stages.pretrain.steps': 'give --steps',
+}
+
+Point = dict[str, Any]  # a network's figures, by _FIELDS
 
 
 def sweep(
@@ -57,30 +72,35 @@ def sweep(
   """Trains every network that is not finished yet; scores and times all.
 
   The config's depth and connections are replaced. Returns what `results.json`
-  in the folder `output` holds, which is rewritten after every network.
+  in the folder `output` holds, which is rewritten after every network; other
+  networks that it has stay, where they were trained and measured as these.
 
   Raises:
-    ValueError: as `run.Run`.
+    ValueError: as `run.Run`, or where that file is damaged.
     interruption.Interrupted: after SIGTERM or Ctrl-C, once the run is saved.
   """
-  results: dict[str, Any] = {
+  from srgan_jax.training import lock  # takes the extra, unlike --help
+
+  _read(output)  # refused before anything is trained
+  facts: dict[str, Any] = {
     'version': srgan_jax.__version__,
     'hr': str(benchmark.files[0].parent),
     'images': len(benchmark),
     'protocol': protocol,
     'device': jax.devices()[0].device_kind,
     'bicubic': _score(methods.BASELINES['bicubic'], benchmark, protocol)[0],
-    'points': [],
   }
-  for depth, skip in itertools.product(blocks, (True, False)):
-    config = config.copy_and_resolve_references()
-    config.model.blocks = depth
-    config.model.skip_connections = skip
-    name = f'blocks_{depth:02d}{"" if skip else "_plain"}'
-    point = _measure(_train(config, output / name), benchmark, protocol)
-    results['points'].append(point)
-    _write(output, results)
-    print(_describe(point, protocol), flush=True)
+  networks = list(itertools.product(blocks, (True, False)))
+  points: list[Point] = []
+  results = facts | {'points': points}
+  for network in networks:
+    path = _train(_configure(config, *network), _folder(output, *network))
+    points.append(_measure(path, benchmark, protocol))
+    with lock.held(output):
+      others = _others(output, facts, config, networks)
+      results = facts | {'points': sorted(others + points, key=_order)}
+      _write(output, results)
+    print(_describe(points[-1], protocol), flush=True)
   return results
 
 
@@ -129,23 +149,39 @@ def draw(results: Mapping[str, Any], path: pathlib.Path) -> None:
     figure.savefig(beside, format='png', dpi=150)
 
 
+def _configure(config: ConfigDict, depth: int, skip: bool) -> ConfigDict:
+  config = config.copy_and_resolve_references()
+  config.model.blocks = depth
+  config.model.skip_connections = skip
+  return config
+
+
+def _folder(output: pathlib.Path, depth: int, skip: bool) -> pathlib.Path:
+  return output / f'blocks_{depth:02d}{"" if skip else "_plain"}'
+
+
 def _train(config: ConfigDict, folder: pathlib.Path) -> pathlib.Path:
   """Trains a run to its end, if it has not ended; returns its weights."""
-  path = folder / _WEIGHTS
-  if path.exists():
-    _, metadata = weights.load(path, 'generator')
-    as_read = json.loads(json.dumps(config.to_dict()))  # tuples are lists
-    if metadata['training']['config'] == as_read:
-      return path
-  from srgan_jax.training.run import Run  # takes the extra, unlike --help
+  if not _has_ended(config, folder):
+    from srgan_jax.training.run import Run  # takes the extra, unlike --help
 
-  Run(Setup(config), folder).train()  # which refuses another run's folder
-  return path
+    Run(Setup(config), folder).train()  # which refuses another run's folder
+  return folder / _WEIGHTS
+
+
+def _has_ended(config: ConfigDict, folder: pathlib.Path) -> bool:
+  """Whether a folder has the weights of a run with this config."""
+  path = folder / _WEIGHTS
+  if not path.exists():
+    return False
+  _, metadata = weights.load(path, 'generator')
+  as_read = json.loads(json.dumps(config.to_dict()))  # tuples are lists
+  return bool(metadata['training']['config'] == as_read)
 
 
 def _measure(
   path: pathlib.Path, benchmark: benchmarks.Benchmark, protocol: str
-) -> dict[str, Any]:
+) -> Point:
   """A point of the figure: one network.
 
   PSNR (dB) and SSIM are means over the benchmark; seconds are of one
@@ -187,14 +223,75 @@ def _score(
   return mean[protocol, 'psnr'], mean[protocol, 'ssim']
 
 
+def _read(output: pathlib.Path) -> dict[str, Any]:
+  """The results that a folder has; without points where it has none.
+
+  Raises:
+    ValueError: one line naming the file that is damaged.
+  """
+  path = output / _RESULTS
+  if not path.exists():
+    return {'points': []}
+  results = files.read_json(path)
+  points = results.get('points') if isinstance(results, dict) else None
+  if not isinstance(points, list) or not all(map(_is_point, points)):
+    raise ValueError(f'{path} is damaged: it has no points of networks')
+  return results
+
+
+def _is_point(point: Any) -> bool:
+  return isinstance(point, dict) and all(
+    isinstance(point.get(field), int | float) for field in _FIELDS
+  )
+
+
+def _order(point: Point) -> tuple[int, bool]:
+  return point['blocks'], not point['skip_connections']
+
+
+def _others(
+  output: pathlib.Path,
+  facts: Mapping[str, Any],
+  config: ConfigDict,
+  networks: Collection[tuple[int, bool]],
+) -> list[Point]:
+  """The points of other networks in a folder, if they are comparable.
+
+  A line on stderr names those that were trained or measured in another way.
+  """
+  before = _read(output)
+  # Of one folder with another spelling, bicubic gives the same.
+  measured = all(before.get(k) == facts[k] for k in facts if k != 'hr')
+  kept, lost = [], set()
+  for point in before['points']:
+    network = point['blocks'], point['skip_connections']
+    if network in networks:
+      continue
+    if measured and _has_ended(
+      _configure(config, *network), _folder(output, *network)
+    ):
+      kept.append(point)
+    else:
+      lost.add(point['blocks'])
+  if lost:
+    print(
+      f'depth_sweep: {output / _RESULTS} does not keep the networks of '
+      f'{", ".join(map(str, sorted(lost)))} blocks: they were trained or '
+      'measured with other settings',
+      file=sys.stderr,
+      flush=True,
+    )
+  return kept
+
+
 def _write(output: pathlib.Path, results: Mapping[str, Any]) -> None:
-  files.write_json(output / 'results.json', results)
+  files.write_json(output / _RESULTS, results)
   # The protocol's name stands with every figure.
   head = [
     f'{name}_{results["protocol"]}' if name in ('psnr', 'ssim') else name
-    for name in results['points'][0]
+    for name in _FIELDS
   ]
-  rows = [list(point.values()) for point in results['points']]
+  rows = [[point[name] for name in _FIELDS] for point in results['points']]
   files.write_text(output / 'results.csv', tables.as_csv([head, *rows]))
 
 
@@ -236,6 +333,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   add('--protocol', choices=_PROTOCOLS, default='y')
   options, overrides = parser.parse_known_args(arguments)
   with interruption.command('depth_sweep'):
+    own_fields.refuse(overrides, _OWN_FIELDS)
     config = config_files.load('srresnet_mse')
     config.stages.pretrain.steps = options.steps
     config_files.override(config, *overrides)

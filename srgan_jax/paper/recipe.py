@@ -26,7 +26,7 @@ its networks further, with fresh optimizers.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 import pathlib
 import sys
 import time
@@ -37,7 +37,8 @@ import jax
 from srgan_jax import cli, files, runtime, weights
 from srgan_jax.evaluation import benchmarks, panels
 from srgan_jax.paper import curves as curves_lib
-from srgan_jax.paper import pieces, table1
+from srgan_jax.paper import own_fields, pieces, table1
+from srgan_jax.paper import records as records_lib
 from srgan_jax.paper.plan import PLAN, RESNET, VARIANTS, Budget, parse_plan
 from srgan_jax.speed import timed_calls
 from srgan_jax.training import config_files, interruption, stages
@@ -45,6 +46,10 @@ from srgan_jax.training.config_files import ConfigDict
 from srgan_jax.training.inputs import Inputs
 from srgan_jax.training.setup import Setup
 
+_OWN_FIELDS = {
+  f'stages.{stage}.steps': 'give --train'
+  for stage in (stages.PRETRAIN, stages.GAN)
+}
 _SAFETY = 0.85  # of the time for updates; the rest is not measured
 _CALLS = 5  # timed to plan by
 _UNPLANNED = 1_000_000  # updates of a variant that has no plan yet
@@ -58,10 +63,24 @@ class Recipe:
   def __init__(self, options: argparse.Namespace, overrides: Sequence[str]):
     self.output: pathlib.Path = options.output
     self.options, self.overrides = options, overrides
-    self.path = self.output / 'recipe.json'
-    self.records: dict[str, Any] = {}
-    if self.path.exists():
-      self.records = files.read_json(self.path)
+    self._resnet = self.output / f'{RESNET}.safetensors'
+    self.records: records_lib.Records = {}
+    self._refresh()
+
+  def check_starts(self, names: Iterable[str]) -> None:
+    """Refuses variants that have nothing to start from when it is their turn.
+
+    Raises:
+      ValueError: one line naming the file.
+    """
+    made: set[pathlib.Path] = set()  # before it is their turn
+    for name in names:
+      first = self._first(name)
+      if first and first not in made and not first.exists():
+        hint = f'train {RESNET} first' if first == self._resnet else 'not there'
+        raise ValueError(f'{name} starts from {first}: {hint}')
+      if name == RESNET:
+        made.add(self._resnet)
 
   def train(self, name: str, budget: Budget) -> None:
     """Trains a variant to its end, unless it has ended.
@@ -73,8 +92,14 @@ class Recipe:
       interruption.Interrupted: after SIGTERM or Ctrl-C, once that is saved.
       ValueError: one line, as `run.Run`.
     """
+    self._refresh()
     record = self.records.setdefault(name, {'seconds': 0.0, 'ended': False})
     if record['ended']:
+      best, steps = record['best_step'], record['steps']
+      _say(
+        f'{name}: ended before, best after {best:,} of {steps:,} updates; a '
+        'new budget does not count (--start trains it further)'
+      )
       return
     first = self._first(name)
     if first and not first.exists():
@@ -86,12 +111,17 @@ class Recipe:
     setup = Setup(self._config(name, record.get('steps', _UNPLANNED)))
     inputs = Inputs(setup.config, setup.mesh)
     if 'steps' not in record:
-      record |= self._plan(setup, inputs, budget, deadline)
-      self._save()
+      plan = self._plan(setup, inputs, budget, deadline)
+      self._refresh()  # of two commands the first one's plan counts
+      record = self.records[name] = plan | self.records[name]
+      self._save(name)
+    asked = _whole_calls(budget.steps, setup.config.steps_per_call)
+    if asked not in (0, record['steps']):
+      _say(f'{name}: planned before, {asked:,} updates do not count')
     setup = setup.reschedule(
       self._config(name, record['steps'], record.get('validations'))
     )
-    print(f'{name}: {record["steps"]:,} updates', flush=True)
+    _say(f'{name}: {record["steps"]:,} updates')
     from srgan_jax.training.run import Run  # takes the extra, unlike --help
 
     run = Run(setup, self.output / name, inputs)
@@ -100,10 +130,10 @@ class Recipe:
     except interruption.Interrupted:
       if time.monotonic() < deadline:
         raise
-      print(f'{name}: its {budget.minutes:g} minutes are over', flush=True)
+      _say(f'{name}: its {budget.minutes:g} minutes are over')
     finally:
       record['seconds'] = spent + time.monotonic() - began
-      self._save()
+      self._save(name)
     self._collect(name, setup.stages[-1])
 
   def _plan(
@@ -116,7 +146,7 @@ class Recipe:
     """
     unit = setup.config.steps_per_call
     if budget.steps:
-      steps = -(-budget.steps // unit) * unit  # a part of one compiles anew
+      steps = _whole_calls(budget.steps, unit)
       return {'steps': steps, 'validations': _VALIDATIONS}
     stage = setup.stages[-1]
     update = timed_calls.seconds_per_step(
@@ -159,7 +189,7 @@ class Recipe:
     unit = config.steps_per_call
 
     def interval(parts: int) -> int:
-      return -(-steps // (parts * unit)) * unit
+      return _whole_calls(-(-steps // parts), unit)
 
     config.log_every, config.save_every = interval(200), interval(10)
     config.validate_every = interval(validations or _VALIDATIONS)
@@ -170,13 +200,13 @@ class Recipe:
     """The generator that a variant starts from, if any."""
     if before := self._before(name):
       return self.options.start / f'{before["label"]}.safetensors'
-    return self.output / f'{RESNET}.safetensors' if name != RESNET else None
+    return self._resnet if name != RESNET else None
 
   def _before(self, name: str) -> dict[str, Any]:
     """The record of a variant that --start has; {} where it has not ended."""
     if self.options.start is None:
       return {}
-    record = files.read_json(self.options.start / 'recipe.json').get(name, {})
+    record = records_lib.read(self.options.start).get(name, {})
     return record if record.get('ended') else {}
 
   def _start(self, name: str, config: ConfigDict) -> None:
@@ -218,14 +248,20 @@ class Recipe:
       'validation': metadata['training']['figures'],
       'device': jax.devices()[0].device_kind,
     }
-    self._save()
+    self._save(name)
 
-  def _save(self) -> None:
-    self.output.mkdir(parents=True, exist_ok=True)
-    files.write_json(self.path, self.records)
+  def _save(self, name: str) -> None:
+    """Saves a variant's record, and reads those of the others."""
+    self.records |= records_lib.replace(self.output, name, self.records[name])
+
+  def _refresh(self) -> None:
+    """Reads what this and other commands have saved."""
+    if (self.output / records_lib.NAME).exists():
+      self.records |= records_lib.read(self.output)
 
   def save_curves(self) -> None:
     """Writes the curves of what has been trained so far, if anything."""
+    self._refresh()
     curves = [
       line | {'variant': name}
       for name in self.records
@@ -239,6 +275,7 @@ class Recipe:
     """Writes table and panels of what has ended."""
     if not self.options.benchmarks:
       return
+    self._refresh()
     shown = [
       f'--method={VARIANTS[name].column}={self.output}/{record["label"]}'
       '.safetensors'
@@ -262,6 +299,11 @@ class Recipe:
       )
 
 
+def _whole_calls(steps: int, unit: int) -> int:
+  """Rounded up: a part of a call would compile anew."""
+  return -(-steps // unit) * unit
+
+
 def _time_validation(
   setup: Setup, inputs: Inputs, stage: stages.Stage
 ) -> float:
@@ -274,20 +316,22 @@ def _time_validation(
   return seconds
 
 
+def _say(text: str) -> None:
+  print(text, flush=True)
+
+
 def _warn(text: str) -> None:
   print(f'train_recipe: {text}', file=sys.stderr, flush=True)
 
 
-def check(options: argparse.Namespace) -> None:
+def check(options: argparse.Namespace, recipe: Recipe) -> None:
   """Refuses what would only be missed after the first variant.
 
   Raises:
     ValueError: one line naming the option or the file.
   """
-  resnet = options.output / f'{RESNET}.safetensors'
+  recipe.check_starts(options.train)
   others = [name for name in options.train if name != RESNET]
-  if others and next(iter(options.train)) != RESNET and not resnet.exists():
-    raise ValueError(f'{others[0]} starts from {resnet}: train {RESNET} first')
   if others and not options.lpips:
     raise ValueError(f'{others[0]} is chosen by LPIPS: give --lpips')
   if any('mse' not in name for name in others) and not options.vgg:
@@ -312,8 +356,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
   options, overrides = parser.parse_known_args(arguments)
   runtime.enable_compilation_cache()
   with interruption.command('train_recipe'):
-    check(options)
+    own_fields.refuse(overrides, _OWN_FIELDS)
     recipe = Recipe(options, overrides)
+    check(options, recipe)
     for name, budget in options.train.items():
       try:
         recipe.train(name, budget)

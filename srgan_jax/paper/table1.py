@@ -5,10 +5,11 @@
 
 DIR holds Set5/HR, Set14/HR, BSD100/HR, whichever there are, and beside each
 HR an LRx4 where LR shall not be made. A method is a weights file, a shipped
-generator's name or a folder of finished images (OTHER, or OTHER/Set5, ...), so
-that SRCNN's, DRCN's and others' published images get their columns as well;
-nearest and bicubic are always measured. OUT.md and OUT.csv are written; a cell
-is ours (the paper's, difference).
+generator's name or a folder of finished images (OTHER, or OTHER/Set5, ...;
+./NAME where a method has its name), so that SRCNN's, DRCN's and others'
+published images get their columns as well; nearest and bicubic are always
+measured. OUT.md and OUT.csv are written; a cell is ours (the paper's,
+difference).
 """
 
 from collections.abc import Mapping, Sequence

@@ -136,6 +136,24 @@ def test_a_generator_is_named_with_its_steps(benchmark, capsys):
   assert said.startswith(f'srresnet-mse ({path}, 7 steps)\n')
 
 
+@pytest.mark.parametrize(
+  ('training', 'origin'),
+  [({'label': ''}, ''), ({'label': None, 'author': 'Ada'}, ', Ada')],
+)
+def test_a_generator_without_a_label_is_named_by_its_file(
+  benchmark, capsys, training, origin
+):
+  path = benchmark / 'mine.safetensors'
+  weights.save_generator(
+    path,
+    small.network_state(small.GENERATOR, 0).variables,
+    architecture={'blocks': 1, 'channels': 4},
+    training=training,
+  )
+  said = run(capsys, '--model', path, '--hr', benchmark / 'HR')
+  assert said.startswith(f'mine ({path}{origin})\n')
+
+
 def test_equal_images(benchmark, capsys):
   out, table = benchmark / 'out.json', benchmark / 'out.csv'
   said = run(

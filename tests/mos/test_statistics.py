@@ -91,11 +91,46 @@ def test_alpha_of_the_published_example():
 
 def test_reliability_by_hand():
   found = statistics.reliability(
-    np.array([1, 2, 3, 4.0]), np.array([1, 2, 4, 2.0])
+    np.array([[1, 2, 3, 4.0]]).T, np.array([[1, 2, 4, 2.0]]).T
   )
   assert (found.pairs, found.same, found.within_one) == (4, 0.5, 0.75)
-  assert found.difference == -0.25 and found.p == 1
-  assert statistics.reliability(np.zeros(0), np.zeros(0)) is None
+  assert found.difference == -0.25 and found.p == 1 and found.raters == 1
+  nothing = np.full((2, 3), NONE)
+  assert statistics.reliability(np.ones((2, 3)), nothing) is None
+  # Of a rater who stopped early, and of one who scored nothing twice.
+  found = statistics.reliability(
+    np.array([[1, 2, 3], [2, NONE, 3.0]]),
+    np.array([[2, 5, NONE], [2, 4, NONE]]),
+  )
+  assert (found.pairs, found.raters, found.same) == (3, 2, 1 / 3)
+  assert found.difference == (0.5 + 3) / 2
+
+
+def test_raters_who_drift_apart_are_no_common_drift():
+  """100 studies, 16 raters whose drifts (sd 0.4) have the mean 0.
+
+  The test of all their pairs, as if each came from another person, errs in
+  more than a quarter of them.
+  """
+  rng = np.random.default_rng(5)
+  errors, of_pairs = 0, 0
+  for _ in range(100):
+    ideal = rng.normal(3, 1, (40, 16))
+    drift = rng.normal(0, 0.4, 16)
+    first, second = (
+      np.clip(np.rint(scores + rng.normal(0, 0.5, scores.shape)), 1, 5)
+      for scores in (ideal, ideal + drift)
+    )
+    errors += statistics.reliability(first, second).p < 0.05
+    of_pairs += statistics.signed_rank((second - first).ravel()) < 0.05
+  assert errors <= 12 < 25 < of_pairs
+
+
+def test_a_common_drift_is_found():
+  rng = np.random.default_rng(6)
+  first = rng.integers(1, 5, (40, 16)).astype(float)
+  second = first + (rng.random(first.shape) < 0.2)
+  assert statistics.reliability(first, second).p < 0.001
 
 
 def test_screening_by_hand():
@@ -260,7 +295,7 @@ def test_equal_methods_get_no_star():
 
 def test_a_star_needs_all_others_of_the_category():
   better = lambda first, second, p: statistics.Comparison(
-    first, second, 0.5, 20, p, p
+    first, second, 0.5, 20, 1, p, p
   )
   all_clear = [better(0, 1, 0.01), better(0, 2, 0.04), better(1, 2, 0.5)]
   assert statistics.best_of([0, 1, 2], all_clear) == {0}
@@ -269,6 +304,49 @@ def test_a_star_needs_all_others_of_the_category():
   assert statistics.best_of([0], all_clear) == set()
   one_open = [better(0, 1, 0.01), better(0, 2, 0.05), better(1, 2, 0.5)]
   assert statistics.best_of([0, 1, 2], one_open) == set()
+
+
+def test_no_star_where_most_raters_prefer_the_other():
+  """30 of 35 raters see B a little above A, the other five A far above B."""
+  a = np.full((35, 20), 3.0)
+  b = a.copy()
+  b[:30, :6] = 4
+  a[30:], b[30:] = 5, 2
+  (found,) = statistics.compare(np.stack([a, b], axis=-1))
+  assert found.difference > 0 > found.ranks
+  by_means = np.array([-0.3] * 30 + [3] * 5)
+  less = stats.wilcoxon(by_means, alternative='less').pvalue
+  assert found.p < 0.05 and found.p == pytest.approx(2 * less)
+  assert found.order is None and statistics.best_of([0, 1], [found]) == set()
+  # As the mean and the ranks say both.
+  (found,) = statistics.compare(np.stack([b, a], axis=-1)[:30])
+  assert found.order == (0, 1) and statistics.best_of([0, 1], [found]) == {0}
+  (found,) = statistics.compare(np.stack([a, b], axis=-1)[:30])
+  assert found.order == (1, 0) and statistics.best_of([0, 1], [found]) == {1}
+  (equal,) = statistics.compare(np.stack([a, a], axis=-1))
+  assert (equal.ranks, equal.order) == (0, None)
+
+
+def test_a_report_names_the_pairs_whose_mean_and_ranks_disagree():
+  what = make_study(images=1, repeats=0, methods=('SRGAN-MSE', 'SRGAN-VGG54'))
+
+  def text(*scores):
+    ratings = [
+      ratings_lib.Rating(rater, position, version.file, 1, pair[position])
+      for rater, pair in enumerate(scores, 1)
+      for position, version in enumerate(what.versions)
+    ]
+    return report.as_markdown(results.evaluate(what, ratings))
+
+  divided = text(*[(3, 4)] * 80, *[(5, 1)] * 21)
+  p = stats.wilcoxon([-1] * 80 + [4] * 21).pvalue
+  assert (
+    f'SRGAN-MSE and SRGAN-VGG54 differ significantly (p = {p:.3f}), but mean '
+    '(+0.04) and signed ranks have opposite directions'
+  ) in divided
+  assert 'SRGAN-MSE*' not in divided and 'SRGAN-VGG54*' not in divided
+  agreed = text(*[(3, 4)] * 30)
+  assert 'SRGAN-VGG54*' in agreed and 'opposite' not in agreed
 
 
 def test_a_report_is_written_whole(tmp_path):

@@ -14,7 +14,14 @@ from tests.support import networks, repository, small
 PHOTOS = f'folder:{repository.PHOTOS / "train"}'
 
 
-def save(path, seed, label='srgan-mse', generator=small.GENERATOR, apart=False):
+def save(
+  path,
+  seed,
+  label='srgan-mse',
+  generator=small.GENERATOR,
+  apart=False,
+  **stated,
+):
   """A generator some way from one start, or from another."""
   start, way = (
     small.network_state(generator, n).variables for n in (apart, 10 + seed)
@@ -23,7 +30,7 @@ def save(path, seed, label='srgan-mse', generator=small.GENERATOR, apart=False):
     path,
     jax.tree.map(lambda x, y: x + 0.2 * y, start, way),
     architecture=architecture.of_generator(generator),
-    training={'label': label, 'steps': seed},
+    training={'label': label, 'steps': seed, **stated},
   )
   return str(path)
 
@@ -58,6 +65,42 @@ def test_labels_may_differ(tmp_path):
   averaging.main([*files, '-o', str(output)])
   training = weights.load_generator(output)[2]['training']
   assert training['label'] == 'srgan + srresnet'
+
+
+@pytest.mark.parametrize(
+  ('stated', 'expected'),
+  [
+    (
+      [{'licence': 'CC BY-NC 4.0: research', 'author': 'Ada'}] * 2,
+      {'licence': 'CC BY-NC 4.0: research', 'author': 'Ada'},
+    ),
+    (
+      [{'licence': 'MIT', 'author': 'Ada'}, {'licence': 'CC0', 'author': 'Bo'}],
+      {'licence': 'of its parts: MIT + CC0', 'author': 'Ada + Bo'},
+    ),
+    (
+      [{'licence': 'MIT'}, {'licence': None, 'author': 'Bo'}],
+      {'licence': 'of its parts: MIT + not stated', 'author': 'Bo'},
+    ),
+    ([{'back_project': 1}, {'back_project': 1}], {'back_project': 1}),
+    ([{'back_project': 1}, {}], {}),
+    ([{'back_project': 1}, {'back_project': 2}], {}),
+    ([{'figures': {'x': 1}, 'steps': 5}] * 2, {}),
+  ],
+)
+def test_what_is_said_of_the_parts_is_said_of_the_mean(stated, expected):
+  assert averaging.describe(stated) == expected
+
+
+def test_a_mean_without_labels_has_none(tmp_path):
+  files = [
+    save(tmp_path / f'{i}.safetensors', i, label='', back_project=1)
+    for i in range(2)
+  ]
+  output = tmp_path / 'mean.safetensors'
+  averaging.main([*files, '-o', str(output)])
+  training = weights.load_generator(output)[2]['training']
+  assert training.keys() == {'back_project', 'mean_of'}
 
 
 def test_batch_statistics_are_measured_on_photos(tmp_path, monkeypatch):

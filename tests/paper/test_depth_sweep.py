@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import sys
 
 import jax
@@ -142,12 +143,78 @@ def test_only_what_is_not_finished_is_trained(swept, monkeypatch, capsys):
   assert drawn[0][0]['points'] and drawn[0][1] == output / 'figure7.png'
 
 
+def _sweep(monkeypatch, command):
+  """Runs it; what would be drawn."""
+  drawn = []
+  monkeypatch.setattr(depth_sweep, '_CALLS', 2)
+  monkeypatch.setattr(
+    depth_sweep, 'draw', lambda found, path: drawn.append(found)
+  )
+  depth_sweep.main(command)
+  return drawn[0]
+
+
+def _read(output):
+  return json.loads((output / 'results.json').read_text())
+
+
+def test_another_depth_joins_the_results(swept, tmp_path, monkeypatch, capsys):
+  output = shutil.copytree(swept[0], tmp_path / 'sweep')
+  command = [*swept[1], f'-o{output}']
+  before = _read(output)['points']
+  results = _sweep(monkeypatch, [*command, '--blocks=3'])
+  points = results['points']
+  assert points[:4] == before and results == _read(output)
+  assert [point['blocks'] for point in points] == [1, 1, 2, 2, 3, 3]
+  with (output / 'results.csv').open() as file:
+    rows = list(csv.DictReader(file))
+  assert [float(row['psnr_y']) for row in rows] == [p['psnr'] for p in points]
+  assert not capsys.readouterr().err
+  # A depth anew takes the place of its own points.
+  results = _sweep(monkeypatch, [*command, '--blocks=1'])
+  assert results['points'][2:] == points[2:] and len(results['points']) == 6
+  assert results['points'][0]['psnr'] == points[0]['psnr']
+
+
+def test_points_of_other_settings_are_named_and_not_kept(
+  swept, tmp_path, monkeypatch, capsys
+):
+  output = shutil.copytree(swept[0], tmp_path / 'sweep')
+  command = [*swept[1], f'-o{output}', '--blocks=1']
+  results = _sweep(monkeypatch, [*command, '--protocol=paper'])
+  assert [point['blocks'] for point in results['points']] == [1, 1]
+  line = (
+    f'depth_sweep: {output}/results.json does not keep the networks of 2 '
+    'blocks: they were trained or measured with other settings\n'
+  )
+  assert capsys.readouterr().err == line
+  # Trained otherwise: other networks in these folders.
+  output = shutil.copytree(swept[0], tmp_path / 'again')
+  for name in ('blocks_01', 'blocks_01_plain'):
+    shutil.rmtree(output / name)
+  command = [*swept[1], f'-o{output}', '--blocks=1']
+  results = _sweep(monkeypatch, [*command, '--config.seed=1'])
+  assert [point['blocks'] for point in results['points']] == [1, 1]
+  assert 'does not keep the networks of 2 blocks' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('value', [[], {}, {'points': [{'blocks': 1}]}])
+def test_damaged_results_are_refused_before_training(swept, tmp_path, value):
+  (tmp_path / 'results.json').write_text(json.dumps(value))
+  with pytest.raises(SystemExit, match='results.json is damaged: '):
+    depth_sweep.main([*swept[1], f'-o{tmp_path}'])
+  assert [path.name for path in tmp_path.iterdir()] == ['results.json']
+
+
 @pytest.mark.parametrize(
   ('argument', 'expected'),
   [
     ('--steps=1', 'is at step 2 already'),
     ('--config.seed=1', 'another config: seed (0 before, 1 now)'),
     ('--config.model.depth=1', 'no field config.model.depth'),
+    ('--config.model.blocks=3', '--config.model.blocks=3: give --blocks'),
+    ('--config.model.skip_connections=False', 'False: both are trained'),
+    ('--config.stages.pretrain.steps=3', 'steps=3: give --steps'),
     ('--config.seed=x', '--config.seed=x: not of the type of the field'),
     ('--config.seed', "unknown argument '--config.seed'"),
     ('--hr=/nowhere', '/nowhere: no such file or folder'),

@@ -1,4 +1,4 @@
-"""The recipe: its plan, its chain of variants, and what travels."""
+"""The recipe: its chain of variants, and what travels."""
 
 import json
 import shutil
@@ -10,8 +10,8 @@ import pytest
 
 from srgan_jax import weights
 from srgan_jax.evaluation import lpips
-from srgan_jax.paper import pieces
 from srgan_jax.paper import recipe as recipe_lib
+from srgan_jax.paper import records
 from srgan_jax.training import interruption
 from srgan_jax.training.run import Run
 from tests.support import repository, small
@@ -105,6 +105,33 @@ def test_what_has_ended_is_not_trained_again(trained, monkeypatch):
   assert (output / 'recipe.json').read_bytes() == before
 
 
+def test_two_commands_in_one_folder_keep_each_others_records(
+  trained, tmp_path, monkeypatch
+):
+  """The second begins and ends a variant while the first trains another."""
+  output, command = trained
+  shutil.copy(output / 'srresnet-mse.safetensors', tmp_path)
+  command = [*command, f'-o{tmp_path}']
+  monkeypatch.setattr(recipe_lib.Recipe, 'report', lambda self: None)
+  train, seen = Run.train, []
+
+  def train_beside(self, deadline):
+    monkeypatch.setattr(Run, 'train', train)
+    recipe_lib.main([*command, '--train=srresnet-mse=2'])
+    seen.append(json.loads((tmp_path / 'recipe.json').read_text()))
+    train(self, deadline)
+
+  monkeypatch.setattr(Run, 'train', train_beside)
+  recipe_lib.main([*command, '--train=srgan-mse=2,srresnet-mse=5'])
+  assert seen[0]['srgan-mse']['steps'] == seen[0]['srresnet-mse']['steps'] == 2
+  records = json.loads((tmp_path / 'recipe.json').read_text())
+  assert records['srgan-mse']['ended']
+  # Which is not trained again.
+  assert records['srresnet-mse'] == seen[0]['srresnet-mse']
+  rows = (tmp_path / 'curves.csv').read_text()
+  assert 'srgan-mse,2,' in rows and 'srresnet-mse,2,' in rows
+
+
 def test_another_folder_goes_on_from_what_travelled(trained, metric, tmp_path):
   output, _ = trained
   # Nothing but the files at the top.
@@ -132,6 +159,41 @@ def test_another_folder_goes_on_from_what_travelled(trained, metric, tmp_path):
   config = json.loads((again / 'srresnet-mse' / 'config.json').read_text())
   before = config['stages']['pretrain']['init_generator']
   assert before == str(start / 'srresnet-mse.safetensors')
+
+
+def test_one_variant_goes_on_from_another_folder_alone(trained, tmp_path):
+  """Without the SRResNet-MSE from which it once began."""
+  output, command = trained
+  arguments = [
+    *command,
+    f'-o{tmp_path / "further"}',
+    f'--start={output}',
+    '--train=srgan-mse=1',
+  ]
+  recipe_lib.main(arguments)
+  assert records.read(tmp_path / 'further')['srgan-mse']['steps'] == 1
+  start = tmp_path / 'start'
+  start.mkdir()
+  shutil.copy(output / 'recipe.json', start)
+  with pytest.raises(SystemExit) as info:
+    recipe_lib.main([*arguments, f'-o{tmp_path / "x"}', f'--start={start}'])
+  assert info.value.code == (
+    f'train_recipe: srgan-mse starts from {start}/srgan-mse.safetensors: not '
+    'there'
+  )
+
+
+def test_a_new_budget_of_an_ended_variant_is_said_not_to_count(
+  trained, monkeypatch, capsys
+):
+  output, command = trained
+  monkeypatch.setattr(recipe_lib.Recipe, 'report', lambda self: None)
+  recipe_lib.main([*command, '--train=srgan-mse=20m'])
+  best = records.read(output)['srgan-mse']['best_step']
+  assert (
+    f'srgan-mse: ended before, best after {best} of 2 updates; a new budget '
+    'does not count'
+  ) in capsys.readouterr().out
 
 
 def _end_the_minutes(clock, monkeypatch):
@@ -247,19 +309,6 @@ def _end_at_once(self, name, budget):
   self.records[name] = {'ended': True, 'label': name}
 
 
-def test_a_file_comes_back_from_its_pieces(tmp_path, monkeypatch):
-  monkeypatch.setattr(pieces, '_PART', 1000)
-  path = tmp_path / 'file'
-  path.write_bytes(np.random.default_rng(0).bytes(10_500))
-  pieces.split(path, tmp_path, 'x')
-  assert len(list(tmp_path.glob('x-discriminator.*-of-11.part'))) == 11
-  pieces.join(tmp_path, 'x', tmp_path / 'back')
-  assert (tmp_path / 'back').read_bytes() == path.read_bytes()
-  (tmp_path / 'x-discriminator.10-of-11.part').unlink()
-  with pytest.raises(ValueError, match='lacks a piece of x-discriminator'):
-    pieces.join(tmp_path, 'x', tmp_path / 'back')
-
-
 @pytest.mark.parametrize(
   ('arguments', 'expected'),
   [
@@ -267,6 +316,11 @@ def test_a_file_comes_back_from_its_pieces(tmp_path, monkeypatch):
     (['--train=srresnet-mse=5,srgan-mse=5'], 'give --lpips'),
     (['--train=srresnet-mse=5,srgan=5', '--lpips=x'], 'need --vgg'),
     (['--train=srresnet-mse=5', '--config.sead=1'], 'no field config.sead'),
+    (
+      ['--train=srresnet-mse=5', '--config.stages.pretrain.steps=3'],
+      '--config.stages.pretrain.steps=3: give --train',
+    ),
+    (['--config.stages.gan.steps=3'], 'steps=3: give --train'),
     (['--train=srresnet-mse=5', '--start=/nowhere'], '/nowhere/recipe.json'),
     (['--train=srresnet-mse=5', '--vgg=/nowhere.st'], '/nowhere.st'),
     (['--train=srresnet-mse=5', '--benchmarks=/nowhere'], '/nowhere holds no'),

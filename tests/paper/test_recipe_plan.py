@@ -125,6 +125,21 @@ def test_a_stop_is_no_end(tmp_path):
   assert not record['ended'] and record['steps'] == 5
 
 
+def test_another_number_of_updates_is_said_not_to_count(tmp_path, capsys):
+  calls = '--config.steps_per_call=2', '--config.save_every=2'
+  _planned(tmp_path, *calls, '--train=srresnet-mse=6')
+  assert 'do not count' not in capsys.readouterr().out
+  record, _ = _planned(tmp_path, *calls, '--train=srresnet-mse=9')
+  assert record['steps'] == 6
+  said = capsys.readouterr().out.splitlines()
+  assert said[-2:] == [
+    'srresnet-mse: planned before, 10 updates do not count',
+    'srresnet-mse: 6 updates',
+  ]
+  _planned(tmp_path, *calls, '--train=srresnet-mse=5')  # six too
+  assert 'do not count' not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize('plan', ['srgan', 'srgan=0', 'x=5', 'srgan=5,srgan=5'])
 def test_a_plan_is_variants_and_budgets(plan, capsys):
   with pytest.raises(SystemExit):

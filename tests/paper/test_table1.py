@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
+from srgan_jax import pretrained
 from srgan_jax.evaluation import methods, panels, score
 from srgan_jax.evaluation.benchmarks import Benchmark
 from srgan_jax.paper import printed, table1
@@ -97,6 +98,36 @@ def test_a_difference_never_reads_minus_zero():
   assert str(table1.Cell(26.2571, 26.26)) == '26.26 (26.26, +0.00)'
   assert str(table1.Cell(None, 3.72, 2, False, True)) == '- (3.72*)'
   assert str(table1.Cell()) == ''
+
+
+def test_a_folder_named_as_a_method_does_not_replace_it(
+  benchmarks, tmp_path, monkeypatch
+):
+  hr = benchmarks / 'Set5' / 'HR'
+  opinion.write_finished(hr, tmp_path / 'bicubic')
+  monkeypatch.chdir(tmp_path)
+  table1.main(['--benchmarks=benchmarks', '--method=X=./bicubic', '-o=table'])
+  with open('table.csv', newline='') as file:
+    ours = {
+      line['method']: float(line['ours'])
+      for line in csv.DictReader(file)
+      if (line['table'], line['row']) == ('Table 2: Set5', 'PSNR y')
+    }
+  pairs = Benchmark(hr)
+  exact = [score(methods.bicubic(p), p.hr, 'y')['psnr'] for p in pairs]
+  assert ours['bicubic'] == pytest.approx(np.mean(exact), abs=1e-4)
+  assert ours['X'] != pytest.approx(np.mean(exact), abs=1e-4)
+  notes = (tmp_path / 'table.md').read_text()
+  assert '- bicubic: imresize by 4' in notes and '- X: bicubic/Set5' in notes
+
+
+@pytest.mark.parametrize('name', [*methods.BASELINES, *pretrained.FILES])
+def test_names_win_over_folders(name, tmp_path, monkeypatch):
+  (tmp_path / name / 'Set5').mkdir(parents=True)
+  monkeypatch.chdir(tmp_path)
+  assert methods.of_set(name, 'Set5') == name
+  assert methods.of_set(f'./{name}', 'Set5') == f'{name}/Set5'
+  assert methods.of_set(str(tmp_path / name), 'Set14') == str(tmp_path / name)
 
 
 def test_the_printed_figures_are_whole():
