@@ -16,7 +16,8 @@ from typing import Any
 
 import gradio as gr  # isort: skip  (before what comes with it)
 import fastapi
-from starlette.types import ASGIApp
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from srgan_jax import serving
 
@@ -25,13 +26,14 @@ _MAX_UPLOAD = 2**26  # bytes of a picture
 _MAX_STORED = 2**31  # bytes of all uploads and results
 _UPLOAD_SECONDS = 120
 _KEPT = 1800  # seconds
+_MAX_BODY = 2**16  # bytes of what the page sends besides
 _UPLOAD = '/gradio_api/upload'
 _FILE = '/gradio_api/file='
 # What the page asks for; Gradio has more.
 _ROUTES = re.compile(
   r'/|/favicon\.ico|/manifest\.json|/theme\.css|/config|/(assets|static)/.*|'
   r'/gradio_api/(file=.*|queue/(join|data)|upload|upload_progress|cancel|'
-  r'heartbeat/\w+|startup-events)'
+  r'startup-events)'
 )
 # Gradio writes its settings and styles into the page itself, and its base.
 _HEADERS = {
@@ -96,8 +98,17 @@ def application(
     enable_monitoring=False,
   )
 
-  def objection(request: Any) -> str:
-    path = request.url.path
+  async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+    try:
+      await mounted(scope, receive, send)
+    except RuntimeError as error:
+      # Gradio refuses an unknown session when its answer has begun.
+      if not isinstance(error.__cause__, HTTPException):
+        raise
+      await send({'type': 'http.response.body'})
+
+  def objection(request: Any, body: bytes) -> str:
+    path = request.scope['path']
     if not _ROUTES.fullmatch(path):
       return 'there is no such page'
     if path.startswith(_FILE):
@@ -109,11 +120,13 @@ def application(
     return ''
 
   return serving.Guard(
-    mounted,
-    body=_MAX_UPLOAD + 2**16,  # besides the picture a request has a few lines
+    answer,
+    body=_MAX_BODY,
     local=local,
     headers=_HEADERS,
     objection=objection,
+    # Besides the picture a request has a few lines.
+    uploads={_UPLOAD: _MAX_UPLOAD + _MAX_BODY},
   )
 
 

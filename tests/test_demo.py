@@ -43,6 +43,7 @@ def page(model, tmp_path_factory):
   with pages.serving(*command, env=environment) as server:
     yield server.url, folder
     assert any(folder.iterdir())
+    assert 'Traceback' not in server.stop()
   assert server.process.returncode == 0
   assert not any(folder.iterdir()), 'uploads were left behind'
 
@@ -57,6 +58,7 @@ def page(model, tmp_path_factory):
     '/gradio_api/proxy=http://127.0.0.1/',
     '/gradio_api/info',
     '/gradio_api/mcp/sse',
+    '/gradio_api/heartbeat/a',
     '/monitoring/summary',
     '/docs',
     '/openapi.json',
@@ -75,6 +77,11 @@ def test_files_above_the_folder_are_closed(page):
     403,
     404,
   )
+
+
+def test_an_unknown_session_is_refused(page):
+  path = '/gradio_api/queue/data?session_hash=nobody'
+  assert b'Not Found' in pages.ask(page[0], path)[2]
 
 
 def test_the_page_is_closed_to_others(page):

@@ -105,7 +105,7 @@ class Page:
       objection=self._objection,
     )
 
-  def _objection(self, request: Request) -> str:
+  def _objection(self, request: Request, body: bytes) -> str:
     """Why a request is refused, or ''."""
     given = request.cookies.get(self._token_cookie, '')
     if request.scope['path'] == '/':
