@@ -1,7 +1,8 @@
 """The server of the demo page: Gradio's, reduced to what the page needs.
 
 Uploads are bounded in size, number and time; what lies in the folder of
-pictures is deleted after half an hour, and nothing outside it is served.
+pictures is deleted after half an hour, and nothing outside it is read for a
+client or served.
 """
 
 from collections.abc import Callable, Collection
@@ -19,7 +20,7 @@ import fastapi
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from srgan_jax import serving
+from srgan_jax import files, serving
 
 _QUEUE = 16  # pictures that wait; another is told that the page is busy
 _MAX_UPLOAD = 2**26  # bytes of a picture
@@ -83,7 +84,10 @@ def serve(blocks: Any, folder: pathlib.Path, *, host: str, port: int) -> None:
 def application(
   blocks: Any, folder: pathlib.Path, local: bool, room: Callable[[], bool]
 ) -> ASGIApp:
-  """The page in its `Guard`; `room` is asked whether an upload fits."""
+  """The page in its `Guard`; `room` is asked whether an upload fits.
+
+  A request may name files of `folder` alone, wherever it names them.
+  """
   mounted = gr.mount_gradio_app(
     fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
     blocks.queue(max_size=_QUEUE, default_concurrency_limit=1),
@@ -92,11 +96,14 @@ def application(
     css=_CSS,
     footer_links=[],
     run_history=False,
+    allowed_paths=[str(files.PHOTOS)],  # the examples
     max_file_size=_MAX_UPLOAD,
     ssr_mode=False,
     show_error=False,
     enable_monitoring=False,
   )
+  # Else Gradio, mounted, takes any file of this machine as an upload.
+  blocks.has_launched = True
 
   async def answer(scope: Scope, receive: Receive, send: Send) -> None:
     try:
@@ -111,10 +118,13 @@ def application(
     path = request.scope['path']
     if not _ROUTES.fullmatch(path):
       return 'there is no such page'
-    if path.startswith(_FILE):
-      file = pathlib.Path(path.removeprefix(_FILE)).resolve()
-      if not file.is_relative_to(folder.resolve()):
-        return 'this file is not of the page'
+    asked = [path.removeprefix(_FILE)] if path.startswith(_FILE) else []
+    try:
+      asked += _paths(files.parse_json(body or b'null'))
+    except ValueError:
+      return 'not JSON'
+    if not all(_is_inside(folder, name) for name in asked):
+      return 'this file is not of the page'
     if path == _UPLOAD and not room():
       return 'the folder of uploads is full: try again later'
     return ''
@@ -128,6 +138,27 @@ def application(
     # Besides the picture a request has a few lines.
     uploads={_UPLOAD: _MAX_UPLOAD + _MAX_BODY},
   )
+
+
+def _paths(value: Any) -> list[Any]:
+  """What JSON calls the path of a file, at any depth."""
+  found, waiting = [], [value]
+  while waiting:
+    value = waiting.pop()
+    if isinstance(value, dict):
+      found += [value['path']] if 'path' in value else []
+      value = list(value.values())
+    if isinstance(value, list):
+      waiting += value
+  return found
+
+
+def _is_inside(folder: pathlib.Path, path: Any) -> bool:
+  """Whether a path, or what is no path at all, leads into a folder."""
+  try:
+    return pathlib.Path(path).resolve().is_relative_to(folder.resolve())
+  except (TypeError, ValueError, OSError):
+    return False
 
 
 def make_room(folder: pathlib.Path, kept: Collection[pathlib.Path]) -> bool:

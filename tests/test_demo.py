@@ -79,9 +79,79 @@ def test_files_above_the_folder_are_closed(page):
   )
 
 
-def test_an_unknown_session_is_refused(page):
+def join(address, inputs, data):
+  """Has the page's function of so many inputs called: the answer's status."""
+  config = json.loads(pages.ask(address, '/config')[2])
+  (called,) = [d for d in config['dependencies'] if len(d['inputs']) == inputs]
+  body = {
+    'data': data,
+    'fn_index': called['id'],
+    'session_hash': 'session',
+    'event_data': None,
+    'trigger_id': called['targets'][0][0],
+  }
+  return pages.ask(
+    address,
+    '/gradio_api/queue/join',
+    json.dumps(body).encode(),
+    Origin=address,
+    Content_Type='application/json',
+  )[0]
+
+
+def file_data(path):
+  return {'path': str(path), 'meta': {'_type': 'gradio.FileData'}}
+
+
+@pytest.mark.parametrize('place', range(4))
+def test_no_file_of_this_machine_is_taken_for_an_upload(page, place, tmp_path):
+  address, folder = page
+  secret = tmp_path / 'secret.png'
+  secret.write_bytes(image_files.encode(Image.new('RGB', (8, 8))))
+  (inside,) = folder.iterdir()
+  for path in (
+    secret,
+    f'{inside}/../../{tmp_path.name}/secret.png',
+    secret.as_uri(),
+    f'{address}/config',
+  ):
+    data = [None, 'srgan', 1, 'off']
+    for nested in (file_data(path), [{'a': file_data(path)}]):
+      data[place] = nested
+      assert join(address, 4, data) == 403
+  assert not list(folder.rglob('secret*')) and not list(folder.rglob('config'))
+
+
+def test_an_example_becomes_the_picture(page):
+  address, folder = page
+  assert join(address, 1, [0]) == 200
+  answer = pages.ask(address, '/gradio_api/queue/data?session_hash=session')[2]
+  done = [
+    json.loads(line.removeprefix('data: '))
+    for line in answer.decode().splitlines()
+    if 'process_completed' in line
+  ]
+  (example,) = done[0]['output']['data']
+  assert pathlib.Path(example['path']).is_relative_to(folder)
+  # And again to the page's other function.
+  assert join(address, 4, [example, 'srgan', 1, 'off']) == 200
+
+
+def test_nonsense_is_refused_in_a_line(page):
+  address, _ = page
   path = '/gradio_api/queue/data?session_hash=nobody'
-  assert b'Not Found' in pages.ask(page[0], path)[2]
+  assert b'Not Found' in pages.ask(address, path)[2]
+  for body in (b'{', b'[' * 9000, b'\xff'):
+    assert (
+      pages.ask(
+        address,
+        '/gradio_api/queue/join',
+        body,
+        Origin=address,
+        Content_Type='application/json',
+      )[0]
+      == 403
+    )
 
 
 def test_the_page_is_closed_to_others(page):
