@@ -7,7 +7,6 @@ client or served.
 
 from collections.abc import Callable, Collection
 import contextlib
-import functools
 import pathlib
 import re
 import sys
@@ -53,10 +52,22 @@ footer { display: none !important; }
 """
 
 
-def serve(blocks: Any, folder: pathlib.Path, *, host: str, port: int) -> None:
+def serve(
+  blocks: Any,
+  folder: pathlib.Path,
+  room: Callable[..., bool],
+  *,
+  host: str,
+  port: int,
+) -> None:
   """Serves `gradio.Blocks`, not launched, until SIGINT or SIGTERM.
 
-  Gradio keeps pictures in `folder`. Port 0 is any that is free.
+  Args:
+    blocks: the page.
+    folder: where Gradio keeps pictures.
+    room: `make_room` of this folder.
+    host: the address to listen on.
+    port: 0 is any that is free.
 
   Raises:
     OSError: where the address cannot be listened on.
@@ -70,8 +81,6 @@ def serve(blocks: Any, folder: pathlib.Path, *, host: str, port: int) -> None:
         file=sys.stderr,
       )
     address = serving.address(host, listener)
-    # What the page has there itself, its examples, stays.
-    room = functools.partial(make_room, folder, set(folder.rglob('*')))
     threading.Thread(target=_sweep, args=[room], daemon=True).start()
     serving.run(
       application(blocks, folder, local, room),
@@ -82,9 +91,9 @@ def serve(blocks: Any, folder: pathlib.Path, *, host: str, port: int) -> None:
 
 
 def application(
-  blocks: Any, folder: pathlib.Path, local: bool, room: Callable[[], bool]
+  blocks: Any, folder: pathlib.Path, local: bool, room: Callable[..., bool]
 ) -> ASGIApp:
-  """The page in its `Guard`; `room` is asked whether an upload fits.
+  """The page in its `Guard`; `room` is asked whether uploads fit.
 
   A request may name files of `folder` alone, wherever it names them.
   """
@@ -104,8 +113,12 @@ def application(
   )
   # Else Gradio, mounted, takes any file of this machine as an upload.
   blocks.has_launched = True
+  uploads = 0
 
-  async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+  async def counting(scope: Scope, receive: Receive, send: Send) -> None:
+    nonlocal uploads
+    is_upload = scope.get('path') == _UPLOAD
+    uploads += is_upload
     try:
       await mounted(scope, receive, send)
     except RuntimeError as error:
@@ -113,6 +126,8 @@ def application(
       if not isinstance(error.__cause__, HTTPException):
         raise
       await send({'type': 'http.response.body'})
+    finally:
+      uploads -= is_upload
 
   def objection(request: Any, body: bytes) -> str:
     path = request.scope['path']
@@ -125,12 +140,12 @@ def application(
       return 'not JSON'
     if not all(_is_inside(folder, name) for name in asked):
       return 'this file is not of the page'
-    if path == _UPLOAD and not room():
-      return 'the folder of uploads is full: try again later'
+    if path == _UPLOAD and not room((uploads + 1) * _MAX_UPLOAD):
+      return 'the folder of pictures is full: try again later'
     return ''
 
   return serving.Guard(
-    answer,
+    counting,
     body=_MAX_BODY,
     local=local,
     headers=_HEADERS,
@@ -161,8 +176,10 @@ def _is_inside(folder: pathlib.Path, path: Any) -> bool:
     return False
 
 
-def make_room(folder: pathlib.Path, kept: Collection[pathlib.Path]) -> bool:
-  """Deletes old files but for those kept; whether one more upload fits.
+def make_room(
+  folder: pathlib.Path, kept: Collection[pathlib.Path], size: int = _MAX_UPLOAD
+) -> bool:
+  """Deletes old files but for those kept; whether `size` more bytes fit.
 
   Files directly in the folder are uploads in progress or aborted ones.
   """
@@ -177,10 +194,10 @@ def make_room(folder: pathlib.Path, kept: Collection[pathlib.Path]) -> bool:
         path.unlink()
       else:
         total += state.st_size
-  return total + _MAX_UPLOAD <= _MAX_STORED
+  return total + size <= _MAX_STORED
 
 
-def _sweep(room: Callable[[], bool]) -> None:
+def _sweep(room: Callable[..., bool]) -> None:
   while True:
     time.sleep(60)
     room()

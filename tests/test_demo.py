@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import socket
 import time
 import urllib.parse
 
@@ -216,6 +217,40 @@ def test_old_uploads_make_room(tmp_path, monkeypatch):
   assert new.exists() and not old.exists() and not part.exists()
   new.write_bytes(bytes(20))
   assert not demo_server.make_room(tmp_path, [])
+
+
+def test_uploads_that_start_together_are_counted(page):
+  address, _ = page
+  host = urllib.parse.urlsplit(address)
+  start = (
+    f'POST /gradio_api/upload HTTP/1.1\r\nHost: {host.netloc}\r\n'
+    f'Origin: {address}\r\nContent-Length: 2000\r\n'
+    'Content-Type: multipart/form-data; boundary=b\r\n\r\n--b'
+  )
+
+  def wait_until_full(expected):
+    end = time.monotonic() + pages.PATIENCE
+    while expected != (
+      b'is full'
+      in pages.ask(address, '/gradio_api/upload', b'', Origin=address)[2]
+    ):
+      assert time.monotonic() < end
+
+  with contextlib.ExitStack() as stack:
+    for _ in range(40):  # each of up to 64 MiB, in 2 GiB
+      client = socket.create_connection((host.hostname, host.port))
+      stack.enter_context(client).sendall(start.encode())
+    wait_until_full(True)
+    assert pages.ask(address, '/')[0] == 200
+  wait_until_full(False)
+
+
+def test_no_result_is_made_where_there_is_no_room():
+  from srgan_jax import demo_page
+
+  shown = demo_page._show('a.png', 1, 'srgan', srgan_jax.load, lambda: False)
+  ((_, _, text),) = shown
+  assert 'the folder of pictures is full' in text
 
 
 def test_the_examples_outlast_uploads(page):
