@@ -45,10 +45,11 @@ What its file says of its training:
 """
 
 _APP = """\
-from srgan_jax import demo_page
+from srgan_jax import demo_page, files
 
 models = demo_page.find_models(['{model}'])
-demo_page.page(models, max_megapixels=1).launch(max_file_size='64mb')
+page = demo_page.page(models, max_megapixels=1)
+page.launch(max_file_size='64mb', allowed_paths=[str(files.PHOTOS)])
 """
 
 

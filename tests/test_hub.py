@@ -118,6 +118,22 @@ def test_without_the_package_the_extra_is_named(monkeypatch, capsys):
   assert 'srgan_jax[hub]' in capsys.readouterr().err
 
 
+def click_the_first_example(address, config):
+  """What the page of a configuration answers."""
+  (called,) = [d for d in config['dependencies'] if len(d['inputs']) == 1]
+  body = {'data': [0], 'fn_index': called['id'], 'session_hash': 'session'}
+  queue = f'{address}/gradio_api/queue'
+  request = urllib.request.Request(
+    f'{queue}/join',
+    json.dumps(body).encode(),
+    {'Content-Type': 'application/json'},
+  )
+  urllib.request.urlopen(request).close()
+  with urllib.request.urlopen(f'{queue}/data?session_hash=session') as answer:
+    (done,) = [line for line in answer if b'process_completed' in line]
+  return json.loads(done.removeprefix(b'data: '))
+
+
 def test_the_space_opens_the_page_with_its_generator(written, cached):
   pytest.importorskip('gradio')
   hub_settings = {
@@ -127,6 +143,7 @@ def test_the_space_opens_the_page_with_its_generator(written, cached):
   }
   process = subprocess.Popen(
     [sys.executable, '-u', written / 'space' / 'app.py'],
+    cwd=written,
     env=repository.environment() | hub_settings,
     stdout=subprocess.PIPE,
     text=True,
@@ -135,8 +152,12 @@ def test_the_space_opens_the_page_with_its_generator(written, cached):
     try:
       address = re.search(r'http://\S+', process.stdout.readline())
       with urllib.request.urlopen(f'{address[0]}/config') as answer:
-        components = json.load(answer)['components']
+        config = json.load(answer)
+      example = click_the_first_example(address[0].rstrip('/'), config)
     finally:
       process.terminate()
-  (choice,) = [c for c in components if c['props'].get('elem_id') == 'model']
+  assert example['success'], example
+  (choice,) = [
+    c for c in config['components'] if c['props'].get('elem_id') == 'model'
+  ]
   assert choice['props']['value'] == 'hf:me/mine'
