@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import srgan_jax
-from srgan_jax import hub, pretrained
+from srgan_jax import hub, pretrained, weights
 from tests.support import repository, small
 
 huggingface_hub = pytest.importorskip('huggingface_hub')
@@ -59,6 +59,39 @@ def test_a_licence_that_is_not_stated_is_not_made_up(tmp_path):
   hub.write(small.save_generator(tmp_path / 'a.safetensors'), 'me/a', tmp_path)
   card = huggingface_hub.ModelCard.load(tmp_path / 'model' / 'README.md')
   assert set(card.data.to_dict()) == {'library_name', 'pipeline_tag', 'tags'}
+
+
+@pytest.mark.parametrize('figures', [{'psnr_y': 29.4}, {}, None, 'good'])
+def test_figures_of_a_run_are_no_results(tmp_path, figures):
+  source = small.save_generator(tmp_path / 'a.safetensors')
+  _, variables, facts = weights.load_generator(source)
+  weights.save_generator(
+    source,
+    variables,
+    architecture=facts['architecture'],
+    training={'figures': figures, 'licence': None},
+  )
+  hub.write(source, 'me/a', tmp_path)
+  card = huggingface_hub.ModelCard.load(tmp_path / 'model' / 'README.md')
+  assert set(card.data.to_dict()) == {'library_name', 'pipeline_tag', 'tags'}
+  assert json.dumps(figures, indent=2).splitlines()[-1] in card.text
+
+
+@pytest.mark.parametrize(
+  'file', ['model/README.md', 'model/generator.safetensors', 'space/app.py']
+)
+def test_nothing_is_written_over(tmp_path, capsys, file):
+  command = ['srresnet', 'me/mine', '-o', str(tmp_path)]
+  assert not hub.main(command)
+  made = {path for path in tmp_path.rglob('*') if path.is_file()}
+  assert {*capsys.readouterr().out.splitlines()} == {*map(str, made)}
+  for path in made - {tmp_path / file}:
+    path.unlink()
+  (tmp_path / file).write_text('edited')
+  assert hub.main(command) == 1
+  assert f'{tmp_path / file} is there already' in capsys.readouterr().err
+  assert [p for p in tmp_path.rglob('*') if p.is_file()] == [tmp_path / file]
+  assert (tmp_path / file).read_text() == 'edited'
 
 
 @pytest.mark.parametrize(
