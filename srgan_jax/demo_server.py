@@ -97,22 +97,7 @@ def application(
 
   A request may name files of `folder` alone, wherever it names them.
   """
-  mounted = gr.mount_gradio_app(
-    fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
-    blocks.queue(max_size=_QUEUE, default_concurrency_limit=1),
-    '/',
-    theme=gr.themes.Soft(font=['system-ui', 'sans-serif']),
-    css=_CSS,
-    footer_links=[],
-    run_history=False,
-    allowed_paths=[str(files.PHOTOS)],  # the examples
-    max_file_size=_MAX_UPLOAD,
-    ssr_mode=False,
-    show_error=False,
-    enable_monitoring=False,
-  )
-  # Else Gradio, mounted, takes any file of this machine as an upload.
-  blocks.has_launched = True
+  mounted = _mount(blocks)
   uploads = 0
 
   async def counting(scope: Scope, receive: Receive, send: Send) -> None:
@@ -153,6 +138,27 @@ def application(
     # Besides the picture a request has a few lines.
     uploads={_UPLOAD: _MAX_UPLOAD + _MAX_BODY},
   )
+
+
+def _mount(blocks: Any) -> ASGIApp:
+  """The page as Gradio's application."""
+  mounted: ASGIApp = gr.mount_gradio_app(
+    fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
+    blocks.queue(max_size=_QUEUE, default_concurrency_limit=1),
+    '/',
+    theme=gr.themes.Soft(font=['system-ui', 'sans-serif']),
+    css=_CSS,
+    footer_links=[],
+    run_history=False,
+    allowed_paths=[str(files.PHOTOS)],  # the examples
+    max_file_size=_MAX_UPLOAD,
+    ssr_mode=False,
+    show_error=False,
+    enable_monitoring=False,
+  )
+  # Else Gradio, mounted, takes any file of this machine as an upload.
+  blocks.has_launched = True
+  return mounted
 
 
 def _paths(value: Any) -> list[Any]:
