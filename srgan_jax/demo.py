@@ -11,6 +11,7 @@ nobody; what was uploaded is deleted when the command ends.
 """
 
 from collections.abc import Sequence
+import functools
 import os
 import pathlib
 import tempfile
@@ -48,11 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from srgan_jax import demo_page, demo_server, runtime
 
     models = demo_page.find_models(options.model)
-    blocks = demo_page.page(models, options.max_megapixels)
+    root, kept = pathlib.Path(folder), set[pathlib.Path]()
+    room = functools.partial(demo_server.make_room, root, kept)
+    blocks = demo_page.page(models, options.max_megapixels, room)
+    kept.update(root.rglob('*'))  # the examples
     runtime.enable_compilation_cache()
-    demo_server.serve(
-      blocks, pathlib.Path(folder), host=options.host, port=options.port
-    )
+    demo_server.serve(blocks, root, room, host=options.host, port=options.port)
 
 
 if __name__ == '__main__':

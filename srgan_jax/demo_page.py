@@ -26,24 +26,27 @@ _BACK_PROJECTION = {'as the model recommends': None, 'off': 0, 'on': 1}
 _load = functools.lru_cache(maxsize=8)(load)
 
 
-def page(models: Mapping[str, pathlib.Path], max_megapixels: float) -> Any:
+def page(
+  models: Mapping[str, pathlib.Path],
+  max_megapixels: float,
+  room: Callable[[], bool] = lambda: True,
+) -> Any:
   """Builds the page: `gradio.Blocks`, not launched.
 
   Args:
     models: by the name to choose it by.
     max_megapixels: larger pictures are refused.
+    room: whether there is room for one more result.
   """
 
   def show(
     path: str | None, name: str, strength: float, back_projection: str
   ) -> Iterator[Any]:
+    back_project = _BACK_PROJECTION[back_projection]
     open_model = functools.partial(
-      _load,
-      models[name],
-      strength=strength,
-      back_project=_BACK_PROJECTION[back_projection],
+      _load, models[name], strength=strength, back_project=back_project
     )
-    yield from _show(path, max_megapixels, name, open_model)
+    yield from _show(path, max_megapixels, name, open_model, room)
 
   with gr.Blocks(
     title='srgan_jax: upscale a picture',
@@ -124,6 +127,7 @@ def _show(
   max_megapixels: float,
   name: str,
   open_model: Callable[[], Upscaler],
+  room: Callable[[], bool],
 ) -> Iterator[tuple[Any, Any, str]]:
   """The slider, the download and the line below, until all is done."""
   download = lambda file: gr.DownloadButton(
@@ -133,6 +137,8 @@ def _show(
     yield None, download(None), ''
     return
   try:
+    if not room():
+      raise ValueError('the folder of pictures is full: try again later')
     lr = _read(path, max_megapixels)
     height, width = lr.pixels.shape[:2]
     before = _shown(lr.pixels, height, width)

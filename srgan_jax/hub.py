@@ -46,14 +46,17 @@ What its file says of its training:
 """
 
 _APP = """\
-from srgan_jax import demo_page
+from srgan_jax import demo_page, files
 
 models = demo_page.find_models(['{model}'])
-demo_page.page(models, max_megapixels=1).launch(max_file_size='64mb')
+page = demo_page.page(models, max_megapixels=1)
+page.launch(max_file_size='64mb', allowed_paths=[str(files.PHOTOS)])
 """
 
 
-def write(model: files.Path, repository: str, folder: pathlib.Path) -> None:
+def write(
+  model: files.Path, repository: str, folder: pathlib.Path
+) -> list[pathlib.Path]:
   """Writes the files of a repository and of its Space: FOLDER/model and /space.
 
   Args:
@@ -61,11 +64,14 @@ def write(model: files.Path, repository: str, folder: pathlib.Path) -> None:
     repository: 'USER/REPO'.
     folder: is made where it is not there.
 
+  Returns:
+    What was written.
+
   Raises:
-    ValueError: one line, where the file is not a generator of this project, or
-      for what is no repository's name.
+    ValueError: one line, where the file is not a generator of this project, for
+      what is no repository's name, or where one of the files is there already.
   """
-  from huggingface_hub import EvalResult, ModelCardData, SpaceCardData
+  from huggingface_hub import SpaceCardData
   from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
   from srgan_jax import weights
@@ -76,18 +82,39 @@ def write(model: files.Path, repository: str, folder: pathlib.Path) -> None:
   source = pretrained.find(model)
   training = weights.load_generator(source)[2]['training']
   name, place = repository.rpartition('/')[2], pretrained.HUB + repository
-  stated = str(training.get('licence', '')).partition(':')[0]
+  space = SpaceCardData(sdk='gradio', app_file='app.py', models=[repository])
+  facts = json.dumps(training, indent=2)
+  texts = {
+    'model/README.md': _CARD.format(
+      data=_card_data(training, name), name=name, model=place, training=facts
+    ),
+    'space/README.md': f'---\n{space}\n---\n',
+    'space/app.py': _APP.format(model=place),
+    'space/requirements.txt': 'srgan_jax[demo,hub]\n',
+  }
+  paths = [folder / file for file in texts]
+  weights_file = folder / 'model' / pretrained.HUB_FILE
+  for path in (weights_file, *paths):
+    if path.exists():
+      raise ValueError(f'{path} is there already: give another folder')
+  for path in (weights_file, *paths):
+    path.parent.mkdir(parents=True, exist_ok=True)
+  with files.replacing(weights_file) as beside:
+    shutil.copyfile(source, beside)
+  for path, text in zip(paths, texts.values(), strict=True):
+    files.write_text(path, text)
+  return [weights_file, *paths]
+
+
+def _card_data(training: Mapping[str, Any], name: str) -> Any:
+  """The head of the card of a generator of that name."""
+  from huggingface_hub import ModelCardData
+
+  stated = str(training.get('licence') or '').partition(':')[0]
   licence = re.sub('[^a-z0-9.]+', '-', stated.lower())
   is_other = bool(licence) and licence not in _LICENCES
-  results = [
-    EvalResult(
-      'image-to-image', images, images, key.split('_')[0], v, metric_name=key
-    )
-    for images, figures in _by_set(training.get('figures', {})).items()
-    for key, v in figures.items()
-    if v is not None  # what was not finite
-  ]
-  data = ModelCardData(
+  results = _results(training.get('figures'))
+  return ModelCardData(
     model_name=name if results else None,
     library_name='srgan_jax',
     pipeline_tag='image-to-image',
@@ -96,27 +123,24 @@ def write(model: files.Path, repository: str, folder: pathlib.Path) -> None:
     license_name=licence if is_other else None,
     eval_results=results or None,
   )
-  space = SpaceCardData(sdk='gradio', app_file='app.py', models=[repository])
-  facts = json.dumps(training, indent=2)
-  for file, text in {
-    'model/README.md': _CARD.format(
-      data=data, name=name, model=place, training=facts
-    ),
-    'space/README.md': f'---\n{space}\n---\n',
-    'space/app.py': _APP.format(model=place),
-    'space/requirements.txt': 'srgan_jax[demo,hub]\n',
-  }.items():
-    (folder / file).parent.mkdir(parents=True, exist_ok=True)
-    files.write_text(folder / file, text)
-  with files.replacing(folder / 'model' / pretrained.HUB_FILE) as beside:
-    shutil.copyfile(source, beside)
 
 
-def _by_set(figures: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
-  """Figures by the images' name, which those of a run on its own have not."""
-  if all(isinstance(value, Mapping) for value in figures.values()):
-    return figures
-  return {'validation images': figures}
+def _results(figures: Any) -> list[Any]:
+  """A card's, of figures by data set and metric.
+
+  A run's own generator has figures of its validation images, which are no data
+  set: they stand in the card's text alone.
+  """
+  from huggingface_hub import EvalResult
+
+  return [
+    EvalResult(
+      'image-to-image', images, images, key.split('_')[0], v, metric_name=key
+    )
+    for images, scores in (figures if isinstance(figures, dict) else {}).items()
+    for key, v in (scores if isinstance(scores, dict) else {}).items()
+    if v is not None  # what was not finite
+  ]
 
 
 def push(
@@ -160,11 +184,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
   add('-o', '--output', type=pathlib.Path, help='write here, upload nothing')
   options = parser.parse_args(arguments)
   try:
+    made: Sequence[object]
     if options.output:
-      write(options.model, options.repository, options.output)
+      made = write(options.model, options.repository, options.output)
     else:
       made = push(options.model, options.repository, space=options.space)
-      print(*made, sep='\n')
+    print(*made, sep='\n')
   except ImportError as error:
     if error.name != 'huggingface_hub':
       raise

@@ -6,6 +6,7 @@ idle connections.
 """
 
 import asyncio
+import collections
 from collections.abc import Callable, Mapping
 import contextlib
 import functools
@@ -14,7 +15,7 @@ from typing import Any
 
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import uvicorn
@@ -25,7 +26,8 @@ from srgan_jax import cli
 _LOOPBACK = ['127.0.0.1', '[::1]', 'localhost']
 # What all clients may take together, and one to take its answer.
 _CONNECTIONS = 256
-_REQUESTS = 64  # in flight
+_REQUESTS = 128  # in flight
+_CLIENT_REQUESTS = 64  # of those, from one address
 _WRITE_SECONDS = 60
 
 # No other site shows or embeds the page, or learns where it was.
@@ -52,19 +54,25 @@ class Guard:
     body: int,
     local: bool,
     headers: Mapping[str, str],
-    objection: Callable[[Request], str],
+    objection: Callable[[Request, bytes], str],
+    uploads: Mapping[str, int] | None = None,
   ):
     """Wraps an application.
 
     Args:
       application: the one to guard.
-      body: the most bytes of a request's body.
+      body: the most bytes of a request's body. It has come before the request
+        counts as one in flight.
       local: whether it answers to names of the loopback interface alone. That
         keeps out sites that point their own name at this machine.
       headers: added to every answer that lacks them, with the security headers.
-      objection: why a request is refused, or ''.
+      objection: why a request with this body is refused, or ''.
+      uploads: by path the most bytes of a body that the application reads while
+        it comes; `objection` is given b'' for it.
     """
-    self._application = RequestBodyLimitMiddleware(application, body)
+    self._application = application
+    self._body = body
+    self._uploads = uploads or {}
     self._named = TrustedHostMiddleware(
       self._answer, _LOOPBACK if local else None, www_redirect=False
     )
@@ -73,7 +81,7 @@ class Guard:
       for name, value in {**_HEADERS, **headers}.items()
     ]
     self._objection = objection
-    self._requests = 0
+    self._requests: collections.Counter[str] = collections.Counter()
 
   async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
     """Answers a request."""
@@ -91,17 +99,39 @@ class Guard:
     if scope['type'] == 'lifespan':
       await self._application(scope, receive, send)
       return
-    request = Request(scope)
-    if why := _foreign(request) or self._objection(request):
+    path = scope['path']
+    bounded = RequestBodyLimitMiddleware(
+      self._pass if path in self._uploads else self._read,
+      self._uploads.get(path, self._body),
+    )
+    with contextlib.suppress(ClientDisconnect):
+      await bounded(scope, receive, send)
+
+  async def _read(self, scope: Scope, receive: Receive, send: Send) -> None:
+    body = await Request(scope, receive).body()
+    messages = iter([{'type': 'http.request', 'body': body}])
+
+    async def receive_again() -> Message:
+      return next(messages, None) or await receive()
+
+    await self._pass(scope, receive_again, send, body)
+
+  async def _pass(
+    self, scope: Scope, receive: Receive, send: Send, body: bytes = b''
+  ) -> None:
+    """Hands a request on, if nothing is against it."""
+    request, count = Request(scope), self._requests
+    client = request.client.host if request.client else ''
+    if why := _foreign(request) or self._objection(request, body):
       await refusal(403, why)(scope, receive, send)
-    elif self._requests >= _REQUESTS:
+    elif count.total() >= _REQUESTS or count[client] >= _CLIENT_REQUESTS:
       await refusal(503, 'The server is busy.')(scope, receive, send)
     else:
-      self._requests += 1
+      count[client] += 1
       try:
         await self._application(scope, receive, send)
       finally:
-        self._requests -= 1
+        count -= collections.Counter([client])  # and without those of none
 
 
 def refusal(status: int, why: str) -> JSONResponse:
@@ -208,8 +238,10 @@ class _Connection(h11_impl.H11Protocol):
 
   @property
   def is_idle(self) -> bool:
-    """Whether no request of it is being answered."""
-    return self.cycle is None or self.cycle.response_complete
+    """Whether no request of it, come whole, is being answered."""
+    return (
+      self.cycle is None or self.cycle.response_complete or self.cycle.more_body
+    )
 
   def connection_lost(self, exc: Exception | None) -> None:
     self._request_timer.cancel()  # it would hold the connection until then
@@ -217,7 +249,7 @@ class _Connection(h11_impl.H11Protocol):
 
   def handle_events(self) -> None:
     super().handle_events()
-    if not (self.is_idle or self.cycle.more_body):
+    if not self.is_idle:
       self._request_timer.cancel()
 
   def on_response_complete(self) -> None:

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import socket
 import time
 import urllib.parse
 
@@ -43,6 +44,7 @@ def page(model, tmp_path_factory):
   with pages.serving(*command, env=environment) as server:
     yield server.url, folder
     assert any(folder.iterdir())
+    assert 'Traceback' not in server.stop()
   assert server.process.returncode == 0
   assert not any(folder.iterdir()), 'uploads were left behind'
 
@@ -57,6 +59,7 @@ def page(model, tmp_path_factory):
     '/gradio_api/proxy=http://127.0.0.1/',
     '/gradio_api/info',
     '/gradio_api/mcp/sse',
+    '/gradio_api/heartbeat/a',
     '/monitoring/summary',
     '/docs',
     '/openapi.json',
@@ -75,6 +78,81 @@ def test_files_above_the_folder_are_closed(page):
     403,
     404,
   )
+
+
+def join(address, inputs, data):
+  """Has the page's function of so many inputs called: the answer's status."""
+  config = json.loads(pages.ask(address, '/config')[2])
+  (called,) = [d for d in config['dependencies'] if len(d['inputs']) == inputs]
+  body = {
+    'data': data,
+    'fn_index': called['id'],
+    'session_hash': 'session',
+    'event_data': None,
+    'trigger_id': called['targets'][0][0],
+  }
+  return pages.ask(
+    address,
+    '/gradio_api/queue/join',
+    json.dumps(body).encode(),
+    Origin=address,
+    Content_Type='application/json',
+  )[0]
+
+
+def file_data(path):
+  return {'path': str(path), 'meta': {'_type': 'gradio.FileData'}}
+
+
+@pytest.mark.parametrize('place', range(4))
+def test_no_file_of_this_machine_is_taken_for_an_upload(page, place, tmp_path):
+  address, folder = page
+  secret = tmp_path / 'secret.png'
+  secret.write_bytes(image_files.encode(Image.new('RGB', (8, 8))))
+  (inside,) = folder.iterdir()
+  for path in (
+    secret,
+    f'{inside}/../../{tmp_path.name}/secret.png',
+    secret.as_uri(),
+    f'{address}/config',
+  ):
+    data = [None, 'srgan', 1, 'off']
+    for nested in (file_data(path), [{'a': file_data(path)}]):
+      data[place] = nested
+      assert join(address, 4, data) == 403
+  assert not list(folder.rglob('secret*')) and not list(folder.rglob('config'))
+
+
+def test_an_example_becomes_the_picture(page):
+  address, folder = page
+  assert join(address, 1, [0]) == 200
+  answer = pages.ask(address, '/gradio_api/queue/data?session_hash=session')[2]
+  done = [
+    json.loads(line.removeprefix('data: '))
+    for line in answer.decode().splitlines()
+    if 'process_completed' in line
+  ]
+  (example,) = done[0]['output']['data']
+  assert pathlib.Path(example['path']).is_relative_to(folder)
+  # And again to the page's other function.
+  assert join(address, 4, [example, 'srgan', 1, 'off']) == 200
+
+
+def test_nonsense_is_refused_in_a_line(page):
+  address, _ = page
+  path = '/gradio_api/queue/data?session_hash=nobody'
+  assert b'Not Found' in pages.ask(address, path)[2]
+  for body in (b'{', b'[' * 9000, b'\xff'):
+    assert (
+      pages.ask(
+        address,
+        '/gradio_api/queue/join',
+        body,
+        Origin=address,
+        Content_Type='application/json',
+      )[0]
+      == 403
+    )
 
 
 def test_the_page_is_closed_to_others(page):
@@ -139,6 +217,40 @@ def test_old_uploads_make_room(tmp_path, monkeypatch):
   assert new.exists() and not old.exists() and not part.exists()
   new.write_bytes(bytes(20))
   assert not demo_server.make_room(tmp_path, [])
+
+
+def test_uploads_that_start_together_are_counted(page):
+  address, _ = page
+  host = urllib.parse.urlsplit(address)
+  start = (
+    f'POST /gradio_api/upload HTTP/1.1\r\nHost: {host.netloc}\r\n'
+    f'Origin: {address}\r\nContent-Length: 2000\r\n'
+    'Content-Type: multipart/form-data; boundary=b\r\n\r\n--b'
+  )
+
+  def wait_until_full(expected):
+    end = time.monotonic() + pages.PATIENCE
+    while expected != (
+      b'is full'
+      in pages.ask(address, '/gradio_api/upload', b'', Origin=address)[2]
+    ):
+      assert time.monotonic() < end
+
+  with contextlib.ExitStack() as stack:
+    for _ in range(40):  # each of up to 64 MiB, in 2 GiB
+      client = socket.create_connection((host.hostname, host.port))
+      stack.enter_context(client).sendall(start.encode())
+    wait_until_full(True)
+    assert pages.ask(address, '/')[0] == 200
+  wait_until_full(False)
+
+
+def test_no_result_is_made_where_there_is_no_room():
+  from srgan_jax import demo_page
+
+  shown = demo_page._show('a.png', 1, 'srgan', srgan_jax.load, lambda: False)
+  ((_, _, text),) = shown
+  assert 'the folder of pictures is full' in text
 
 
 def test_the_examples_outlast_uploads(page):

@@ -55,26 +55,52 @@ def test_the_card_says_what_the_file_says(written):
   assert there == model.path.read_bytes()
 
 
-def test_a_runs_own_figures_are_of_its_validation_images(tmp_path):
-  _, variables, metadata = weights.load_generator(pretrained.find('srresnet'))
-  path = tmp_path / 'generator.safetensors'
-  weights.save_generator(
-    path,
-    variables,
-    architecture=metadata['architecture'],
-    training={'figures': {'psnr_y': 22.5, 'niqe': None}},
-  )
-  hub.write(path, 'me/a', tmp_path)
-  card = huggingface_hub.ModelCard.load(tmp_path / 'model' / 'README.md')
-  (result,) = card.data.eval_results
-  assert result.dataset_name == 'validation images'
-  assert (result.metric_name, result.metric_value) == ('psnr_y', 22.5)
-
-
 def test_a_licence_that_is_not_stated_is_not_made_up(tmp_path):
   hub.write(small.save_generator(tmp_path / 'a.safetensors'), 'me/a', tmp_path)
   card = huggingface_hub.ModelCard.load(tmp_path / 'model' / 'README.md')
   assert set(card.data.to_dict()) == {'library_name', 'pipeline_tag', 'tags'}
+
+
+@pytest.mark.parametrize(
+  'figures',
+  [
+    {'psnr_y': 29.4, 'niqe': None},
+    {'Set5': {'psnr_y': None}},
+    {},
+    None,
+    'good',
+  ],
+)
+def test_figures_of_a_run_are_no_results(tmp_path, figures):
+  source = small.save_generator(tmp_path / 'a.safetensors')
+  _, variables, facts = weights.load_generator(source)
+  weights.save_generator(
+    source,
+    variables,
+    architecture=facts['architecture'],
+    training={'figures': figures, 'licence': None},
+  )
+  hub.write(source, 'me/a', tmp_path)
+  card = huggingface_hub.ModelCard.load(tmp_path / 'model' / 'README.md')
+  assert set(card.data.to_dict()) == {'library_name', 'pipeline_tag', 'tags'}
+  assert json.dumps(figures, indent=2).splitlines()[-1] in card.text
+
+
+@pytest.mark.parametrize(
+  'file', ['model/README.md', 'model/generator.safetensors', 'space/app.py']
+)
+def test_nothing_is_written_over(tmp_path, capsys, file):
+  command = ['srresnet', 'me/mine', '-o', str(tmp_path)]
+  assert not hub.main(command)
+  made = {path for path in tmp_path.rglob('*') if path.is_file()}
+  assert {*capsys.readouterr().out.splitlines()} == {*map(str, made)}
+  for path in made - {tmp_path / file}:
+    path.unlink()
+  (tmp_path / file).write_text('edited')
+  assert hub.main(command) == 1
+  assert f'{tmp_path / file} is there already' in capsys.readouterr().err
+  assert [p for p in tmp_path.rglob('*') if p.is_file()] == [tmp_path / file]
+  assert (tmp_path / file).read_text() == 'edited'
 
 
 @pytest.mark.parametrize(
@@ -134,6 +160,22 @@ def test_without_the_package_the_extra_is_named(monkeypatch, capsys):
   assert 'srgan_jax[hub]' in capsys.readouterr().err
 
 
+def click_the_first_example(address, config):
+  """What the page of a configuration answers."""
+  (called,) = [d for d in config['dependencies'] if len(d['inputs']) == 1]
+  body = {'data': [0], 'fn_index': called['id'], 'session_hash': 'session'}
+  queue = f'{address}/gradio_api/queue'
+  request = urllib.request.Request(
+    f'{queue}/join',
+    json.dumps(body).encode(),
+    {'Content-Type': 'application/json'},
+  )
+  urllib.request.urlopen(request).close()
+  with urllib.request.urlopen(f'{queue}/data?session_hash=session') as answer:
+    (done,) = [line for line in answer if b'process_completed' in line]
+  return json.loads(done.removeprefix(b'data: '))
+
+
 def test_the_space_opens_the_page_with_its_generator(written, cached):
   pytest.importorskip('gradio')
   hub_settings = {
@@ -143,6 +185,7 @@ def test_the_space_opens_the_page_with_its_generator(written, cached):
   }
   process = subprocess.Popen(
     [sys.executable, '-u', written / 'space' / 'app.py'],
+    cwd=written,
     env=repository.environment() | hub_settings,
     stdout=subprocess.PIPE,
     text=True,
@@ -151,8 +194,12 @@ def test_the_space_opens_the_page_with_its_generator(written, cached):
     try:
       address = re.search(r'http://\S+', process.stdout.readline())
       with urllib.request.urlopen(f'{address[0]}/config') as answer:
-        components = json.load(answer)['components']
+        config = json.load(answer)
+      example = click_the_first_example(address[0].rstrip('/'), config)
     finally:
       process.terminate()
-  (choice,) = [c for c in components if c['props'].get('elem_id') == 'model']
+  assert example['success'], example
+  (choice,) = [
+    c for c in config['components'] if c['props'].get('elem_id') == 'model'
+  ]
   assert choice['props']['value'] == 'hf:me/mine'

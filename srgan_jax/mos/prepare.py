@@ -198,19 +198,30 @@ def _check_names(
 def _made_whole(folder: pathlib.Path) -> Iterator[pathlib.Path]:
   """Yields a temporary folder that becomes `folder` if all goes well.
 
+  One that is there may be the working directory, a link's or a mount point,
+  which cannot be replaced: it is filled, the manifest last.
+
   Raises:
     ValueError: where `folder` holds something already.
   """
+  given, folder = folder, pathlib.Path(os.path.realpath(folder))
   files.require_folder(folder)
-  if folder.exists() and any(folder.iterdir()):
-    raise ValueError(f'{folder} holds something already: give another folder')
+  is_there = folder.exists()
+  if is_there and any(folder.iterdir()):
+    raise ValueError(f'{given} holds something already: give another folder')
   with (
-    files.naming(folder),
+    files.naming(given),
     tempfile.TemporaryDirectory(
-      dir=folder.parent, prefix='.study.', ignore_cleanup_errors=True
+      dir=folder if is_there else folder.parent,
+      prefix='.study.',
+      ignore_cleanup_errors=True,
     ) as staging,
   ):
     made = pathlib.Path(staging, 'study')
     (made / IMAGES).mkdir(parents=True)
     yield made
-    os.replace(made, folder)  # which is empty, or not there
+    if is_there:
+      for name in (IMAGES, study_lib.MANIFEST):
+        os.replace(made / name, folder / name)
+    else:
+      os.replace(made, folder)

@@ -13,7 +13,7 @@ import hmac
 import pathlib
 import sqlite3
 import sys
-from typing import Any
+from typing import Any, Literal
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -105,7 +105,7 @@ class Page:
       objection=self._objection,
     )
 
-  def _objection(self, request: Request) -> str:
+  def _objection(self, request: Request, body: bytes) -> str:
     """Why a request is refused, or ''."""
     given = request.cookies.get(self._token_cookie, '')
     if request.scope['path'] == '/':
@@ -126,7 +126,8 @@ class Page:
       return _page_file('index.html', request)
     # Out of the address, where it would be seen and kept.
     response = RedirectResponse('.', status_code=303)
-    self._set_cookie(request, response, self._token_cookie, self._token)
+    # Lax: after a link on another site, the page it leads to must get it.
+    self._set_cookie(request, response, self._token_cookie, self._token, 'lax')
     return response
 
   def _image(self, request: Request) -> Response:
@@ -224,14 +225,19 @@ class Page:
     }
 
   def _set_cookie(
-    self, request: Request, response: Response, name: str, value: str
+    self,
+    request: Request,
+    response: Response,
+    name: str,
+    value: str,
+    samesite: Literal['lax', 'strict'] = 'strict',
   ) -> None:
     response.set_cookie(
       name,
       value,
       max_age=_YEAR,
       httponly=True,
-      samesite='strict',
+      samesite=samesite,
       secure=request.url.scheme == 'https',
     )
 

@@ -54,7 +54,8 @@ class Upscaler:
     label: the name that its training gave it; '' where none is known.
     licence: of the weights; likewise.
     figures: by data set, then by name: {'Set5': {'psnr_paper': dB, ...}, ...};
-      empty where none are known.
+      a run's by name alone, of its validation images; empty where none are
+      known.
   """
 
   scale = SCALE

@@ -41,7 +41,8 @@ def save_generator(
     variables: {'params', 'batch_stats'}.
     architecture: as `weights.architecture` describes it.
     training: how it came to be, JSON-compatible: 'steps', 'data', 'figures'
-      (by protocol and data set), 'config', whatever is known.
+      (by data set, then metric; a run's by metric, of its validation images),
+      'config', whatever is known.
     dtype: what the tensors are stored as. In float16 the file is half as large,
       and 1 % of the values that the shipped generators make of Set5 change by
       one of 255 levels.

@@ -1,12 +1,13 @@
 """Opinion scores in a real browser: headless Chromium, driven from outside."""
 
+import http.server
 import io
 
 import numpy as np
 from PIL import Image
 import pytest
 
-from tests.support import chromium, opinion
+from tests.support import chromium, loopback, opinion
 
 chromium.skip_without()
 pytest.importorskip('starlette', reason='needs the extra mos')
@@ -183,6 +184,30 @@ def test_a_session_by_keys_with_the_server_killed_and_another_day(
   ]
   assert [rating.score for rating in found] == scores
   assert [r.file for r in found] == [t.file for t in what.order(before + 1)]
+
+
+def test_a_link_on_another_site_leads_to_the_study(folder, open_browser):
+  class Site(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+      self.send_response(200)
+      self.send_header('Content-Type', 'text/html')
+      self.end_headers()
+      link = f'<a href="{server.url}/?token={server.token}">the test</a>'
+      self.wfile.write(link.encode())
+
+    def log_message(self, *_):
+      pass
+
+  with (
+    opinion.serving(folder, '--host=0.0.0.0') as server,
+    loopback.serving(Site) as site,
+  ):
+    browser = open_browser(server)
+    # By this name it is another site than the study's 127.0.0.1.
+    browser.driver.get(f'http://localhost:{site.server_port}/')
+    browser.driver.find_element(By.TAG_NAME, 'a').click()
+    browser.begin()
+    assert server.token not in browser.driver.current_url
 
 
 def test_a_full_disk_is_shown_and_the_score_sent_again(folder, open_browser):

@@ -1,6 +1,7 @@
 """The server of opinion scores, asked as no page of ours would ask."""
 
 from concurrent import futures
+import contextlib
 import json
 import re
 import socket
@@ -206,6 +207,19 @@ def test_raters_at_once_and_clicks_at_once(server, folder):
   for rating in opinion.kept(folder):
     found.setdefault(rating.rater, []).append((rating.file, rating.score))
   assert all(rated in found.values() for rated in sessions)
+
+
+def test_unfinished_requests_keep_nobody_out(folder):
+  start = (
+    'POST /start HTTP/1.1\r\nHost: {0}\r\nOrigin: http://{0}\r\n'
+    'Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{{'
+  )
+  with opinion.serving(folder) as server, contextlib.ExitStack() as stack:
+    host = f'127.0.0.1:{server.port}'
+    for _ in range(300):
+      waiting = socket.create_connection(('127.0.0.1', server.port))
+      stack.enter_context(waiting).sendall(start.format(host).encode())
+    assert opinion.Client(server).post('/start')[0] == 200
 
 
 def test_others_than_this_machine_need_the_token(folder):

@@ -1,6 +1,7 @@
 """A study's folder: what prepare writes and refuses, and the scores' file."""
 
 import json
+import os
 import shutil
 import sqlite3
 
@@ -168,6 +169,23 @@ def test_a_study_is_never_replaced(hr, finished, folder, tmp_path):
   (tmp_path / 'empty').mkdir()
   mos.main(arguments_of(hr, finished, tmp_path / 'empty'))
   assert study.load(tmp_path / 'empty').versions
+
+
+@pytest.mark.parametrize('output', ['.', 'link', 'link/new', 'dangling'])
+def test_a_study_may_be_a_folder_that_cannot_be_replaced(
+  hr, finished, tmp_path, monkeypatch, output
+):
+  (tmp_path / 'empty').mkdir()
+  (tmp_path / 'work').mkdir()
+  monkeypatch.chdir(tmp_path / 'work')
+  if output != '.':
+    (tmp_path / 'work' / 'link').symlink_to(tmp_path / 'empty')
+    (tmp_path / 'work' / 'dangling').symlink_to(tmp_path / 'new')
+  mos.main(arguments_of(hr, finished, output))
+  made = tmp_path / 'work' / output
+  assert study.load(made).versions
+  assert {path.name for path in made.iterdir()} == {'images', study.MANIFEST}
+  assert os.path.samefile('.', tmp_path / 'work')
 
 
 def test_a_study_may_have_the_longest_of_names(hr, finished, tmp_path):
