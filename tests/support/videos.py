@@ -83,3 +83,11 @@ def frames(path, width, height, *, pixel_format='rgb24', decoder=()):
   dtype = '<u2' if pixel_format.endswith('le') else 'u1'
   pixels = np.frombuffer(result.stdout, dtype)
   return pixels.reshape(-1, height, width, channels)
+
+
+def make(path, *options, picture=PICTURES):
+  """Writes a video with sound, of pictures that lavfi draws."""
+  run_ffmpeg(
+    *('-f', 'lavfi', '-i', picture, '-f', 'lavfi', '-i', SOUND, *options),
+    path,
+  )
