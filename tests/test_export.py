@@ -15,7 +15,7 @@ from srgan_jax import export, weights
 from srgan_jax.imaging import color
 from srgan_jax.models.generator import Generator
 from srgan_jax.weights import architecture
-from tests.support import small
+from tests.support import networks, small
 
 # Odd, wide and smaller than the kernels' reach.
 SIZES = ((7, 5), (1, 12), (16, 9))
@@ -65,9 +65,9 @@ def pictures():
 def expected(model):
   """What the plain network makes of the pictures."""
   generator, variables, _ = weights.load_generator(model)
-  plain = jax.jit(lambda x: generator.apply(variables, x, train=False))
+  plain = lambda x: np.asarray(networks.infer(generator, variables, x))
   results = [
-    color.signed_to_uint8(np.asarray(plain(color.uint8_to_unit(lr[None])))[0])
+    color.signed_to_uint8(plain(color.uint8_to_unit(lr[None]))[0])
     for lr in pictures()
   ]
   # Not black or white throughout, which anything would equal.

@@ -132,6 +132,12 @@ def write(
   return notes + _without_place(picture, form)
 
 
+def _lossy(quality: int) -> dict[str, Any]:
+  """The options of JPEG and AVIF by a quality."""
+  subsampling = '4:4:4' if quality >= _FULL_COLOUR else '4:2:0'
+  return {'quality': quality, 'subsampling': subsampling}
+
+
 def _given(**options: Any) -> dict[Any, Any]:
   """The options that have a value."""
   return {key: value for key, value in options.items() if value}
@@ -223,11 +229,9 @@ def _write_jpeg(picture: Picture, file: BinaryIO, quality: int) -> list[str]:
       extra += struct.pack('>BBH', 0xFF, marker, len(body) + 2) + body
   if lost := _keywords(c for c in picture.texts if c not in as_comments):
     notes.append(f'JPEG has no place for {lost}')
-  subsampling = '4:4:4' if quality >= _FULL_COLOUR else '4:2:0'
   image_of(picture.pixels).save(
-    file, 'JPEG', quality=quality, subsampling=subsampling, extra=extra,
-    **options,
-  )  # fmt: skip
+    file, 'JPEG', extra=extra, **_lossy(quality), **options
+  )
   if density and not picture.dpi:
     file.seek(_JFIF_UNIT)
     file.write(b'\0')
@@ -245,9 +249,7 @@ def _write_modern(
   if form == 'WEBP' and picture.lossless and quality is None:
     options['lossless'] = True
   else:
-    options['quality'] = quality = quality or _QUALITY[form]
-    if form == 'AVIF':
-      options['subsampling'] = '4:4:4' if quality >= _FULL_COLOUR else '4:2:0'
+    options |= _lossy(quality or _QUALITY[form])  # WebP has 4:2:0 alone
   image = image_of(picture.pixels)
   tags = picture.colour_tags
   if form == 'AVIF' and tags and tags.cicp and not picture.icc_profile:

@@ -170,10 +170,8 @@ def override(config: ConfigDict, *texts: str) -> None:
     ValueError: one line: another form, no such field, or of another type.
   """
   for text in texts:
-    match = re.fullmatch(r'--config\.([\w.]+)=(.*)', text, re.DOTALL)
-    if not match:
-      raise ValueError(f'unknown argument {text!r}')
-    field, value = match.groups()
+    value: object
+    field, value = split_override(text)
     check_field(config, field)
     try:
       if not isinstance(operator.attrgetter(field)(config), str):
@@ -181,6 +179,18 @@ def override(config: ConfigDict, *texts: str) -> None:
       config.update_from_flattened_dict({field: value})
     except (SyntaxError, TypeError, ValueError) as error:
       raise ValueError(f'{text}: not of the type of the field') from error
+
+
+def split_override(text: str) -> tuple[str, str]:
+  """The field and the text of the value of '--config.FIELD=VALUE'.
+
+  Raises:
+    ValueError: one line, for another form.
+  """
+  match = re.fullmatch(r'--config\.([\w.]+)=(.*)', text, re.DOTALL)
+  if not match:
+    raise ValueError(f'unknown argument {text!r}')
+  return match[1], match[2]
 
 
 def check_field(config: ConfigDict, field: str) -> None:

@@ -83,12 +83,9 @@ class Validation:
       self._pairs = [
         make_pair(name, source.read(i)) for i, name in enumerate(source.names)
       ]
-    for pair in self._pairs:
-      for distance in distances:
-        try:
-          distance(pair.hr, pair.hr)
-        except ValueError as error:
-          raise ValueError(f'{pair.name}: {error}') from error
+    # Those that cannot be measured are said now.
+    originals = methods.Method('originals', lambda pair: pair.hr)
+    report.evaluate(originals, self._pairs, (), distances)
     self._distances = [_Lenient(distance) for distance in distances]
 
   def __bool__(self) -> bool:

@@ -138,11 +138,11 @@ def plan(
 
 def _skip(job: Job) -> None:
   """Leaves the result that is there, if it is not of another picture."""
-  _, mark = job.origin
-  if mark and job.mark and mark != job.mark:
+  (_, theirs), own = job.origin, job.mark
+  if theirs and own and theirs != own:
     job.fail(
       f'{job.source}: {job.target} is there, the result of another '
-      f'{mark.partition(" ")[2]} (--overwrite replaces it)'
+      f'{theirs.partition(" ")[2]} (--overwrite replaces it)'
     )
   else:
     job.status = 'skipped'

@@ -24,7 +24,7 @@ def save(
 ):
   """A generator some way from one start, or from another."""
   start, way = (
-    small.network_state(generator, n).variables for n in (apart, 10 + seed)
+    small.network_state(generator, n).variables for n in (int(apart), 10 + seed)
   )
   weights.save_generator(
     path,

@@ -15,7 +15,7 @@ from srgan_jax.models.generator import Generator
 from srgan_jax.training import optimizers, stages
 from srgan_jax.training import step as step_lib
 from srgan_jax.weights import architecture
-from tests.support import weight_files
+from tests.support import networks, weight_files
 
 SIDE = 32
 # 'he': from the first step on, every parameter has a gradient.
@@ -55,8 +55,7 @@ def network_state(network, seed, rate=1e-3):
 
 @functools.cache
 def _initial_variables(network, shape, seed):
-  init = jax.jit(functools.partial(network.init, train=False))
-  return init(jax.random.key(seed), jnp.zeros(shape))
+  return networks.init(network, seed, jnp.zeros(shape))
 
 
 def pretrain_state(ema=False):
