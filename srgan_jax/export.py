@@ -5,12 +5,15 @@
 
 What is written goes by the suffix; height, width and batch size are free in
 both, weights and metadata (label, scale, licence) are inside, and everything
-computes in float32.
+computes in float32. They hold the network alone: the back-projection that a
+file recommends, as `srgan` does, is named as `back_project` in the metadata and
+left to the caller (docs/export.md).
 
 `.stablehlo` is a function serialized by `jax.export` for CPU, CUDA and TPU, all
 in one file. It maps uint8 RGB [N, H, W, 3] in 0..255 to uint8 [N, 4H, 4W, 3],
-rounded and clipped as `srgan_jax.load` does: there is no range to mistake. Its
-metadata is JSON in the function's name. To call it takes JAX and flatbuffers:
+rounded and clipped as `srgan_jax.load` does with `back_project=0`: there is no
+range to mistake. Its metadata is JSON in the function's name. To call it takes
+JAX and flatbuffers:
 
   import pathlib, jax
 
@@ -48,12 +51,12 @@ def export(model: str | pathlib.Path, output: pathlib.Path) -> dict[str, Any]:
     output: the `.stablehlo` or `.onnx` file; its folder must exist.
 
   Returns:
-    The metadata that the file carries: label, scale, author, licence, input,
-    output.
+    The metadata that the file carries: label, scale, author, licence,
+    back_project (steps that `load` adds), input, output.
 
   Raises:
-    ValueError: one line, for another suffix, a file that is no generator of
-      ours, or where ONNX's package is missing.
+    ValueError: one line, for another suffix, a file that `exports.read`
+      refuses, or where ONNX's package is missing.
   """
   if output.suffix not in _WRITERS:
     raise ValueError(
@@ -62,17 +65,17 @@ def export(model: str | pathlib.Path, output: pathlib.Path) -> dict[str, Any]:
   path = pretrained.find(model)
   files.require_place(output, path)
   # Not before a call: help comes without JAX.
-  from srgan_jax import weights
+  from srgan_jax.convert import exports
 
-  generator, variables, stated = weights.load_generator(path)
+  generator, variables, training = exports.read(path)
   module, pixels = _WRITERS[output.suffix]
   writer = importlib.import_module(f'srgan_jax.convert.{module}')
-  training = stated['training']
   metadata = {
     'label': str(training.get('label') or path.stem),
     'scale': SCALE,
     'author': str(training.get('author') or 'not stated'),
     'licence': str(training.get('licence') or 'not stated'),
+    'back_project': training['back_project'],
     'input': pixels.format(s=''),
     'output': pixels.format(s=SCALE),
     'producer': f'srgan_jax {srgan_jax.__version__}',
@@ -97,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     help=f'the file to write: {" or ".join(_WRITERS)}',
   )
   options = parser.parse_args(arguments)
-  from srgan_jax.convert import published
+  from srgan_jax.convert import exports, published
 
   try:
     published.provide(options.model, print)
@@ -109,6 +112,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
   print(f'{options.output} ({size:.1f} MB)')
   for key, value in metadata.items():
     print(f'  {key}: {value}')
+  for line in exports.back_projection_notes(metadata):
+    print(f'  {line}')
   return 0
 
 

@@ -181,6 +181,57 @@ def test_what_is_stated_as_nothing_is_not_stated(tmp_path, nothing, suffix):
   assert metadata['author'] == metadata['licence'] == 'not stated'
 
 
+@pytest.fixture
+def save(tmp_path):
+  """Writes the small generator with a change of it and that training."""
+
+  def write(training, change=lambda variables: None):
+    path = tmp_path / 'generator.safetensors'
+    variables = jax.tree.map(
+      np.array, small.network_state(small.GENERATOR, 0).variables
+    )
+    change(variables)
+    weights.save_generator(
+      path,
+      variables,
+      architecture=architecture.of_generator(small.GENERATOR),
+      training=training,
+    )
+    return path
+
+  return write
+
+
+@pytest.mark.parametrize('suffix', ['.onnx', '.stablehlo'])
+@pytest.mark.parametrize('steps', [0, 1, 2])
+def test_the_back_projection_that_load_adds_is_named(
+  save, tmp_path, capsys, steps, suffix
+):
+  onnx = pytest.importorskip('onnx', reason='the package onnx is not installed')
+  output = tmp_path / f'srgan{suffix}'
+  assert not export.main(
+    [str(save({'back_project': steps})), '-o', str(output)]
+  )
+  lines = [line for line in capsys.readouterr().out.splitlines() if '`' in line]
+  words = ['1 step', '2 steps'][:steps][-1:]
+  assert lines == [
+    f'  `load` adds {count} of back-projection to this: docs/export.md'
+    for count in words
+  ]
+  if suffix == '.onnx':
+    props = {p.key: p.value for p in onnx.load(output).metadata_props}
+    assert props['back_project'] == str(steps)
+  else:
+    exported = jax.export.deserialize(bytearray(output.read_bytes()))
+    assert json.loads(exported.fun_name)['back_project'] == steps
+
+
+def test_a_back_projection_that_load_refuses_is_refused(save, tmp_path):
+  path = save({'back_project': 'often'})
+  with pytest.raises(ValueError, match=f"^{path}: back_project .* not 'often'"):
+    export.export(path, tmp_path / 'srgan.stablehlo')
+
+
 @pytest.mark.parametrize(
   'source, name, message',
   [

@@ -8,7 +8,8 @@ OUT ends in `.pth` (which takes PyTorch, of the extra `convert`) or in
 The layout is that of Lornatang/SRGAN-PyTorch since 2022, `SRResNet` in its
 `model.py`: of the layouts that are in use it alone takes [0, 1] as it is, has
 no tanh at the end and any number of blocks and channels, so that ours fits it
-exactly. Its output is [0, 1]. One thing differs: ours has a PReLU slope for
+exactly. Its output is [0, 1], without the back-projection that a file may
+recommend (docs/export.md). One thing differs: ours has a PReLU slope for
 each channel, as the paper has it, so the module to load it into is built with
 `nn.PReLU(channels)` where that repository writes `nn.PReLU()`.
 """
@@ -20,7 +21,8 @@ import pathlib
 
 import safetensors.numpy
 
-from srgan_jax import cli, files, pretrained, weights
+from srgan_jax import cli, files, pretrained
+from srgan_jax.convert import exports
 from srgan_jax.convert.folding import to_state
 from srgan_jax.convert.generator_layouts import LORNATANG
 
@@ -39,7 +41,7 @@ def export(source: str, output: pathlib.Path) -> list[str]:
     raise ValueError(f'{output} must end in {" or ".join(_SUFFIXES)}')
   path = pretrained.find(source)
   files.require_place(output, path)
-  generator, variables, metadata = weights.load_generator(path)
+  generator, variables, training = exports.read(path)
   try:
     state = to_state(generator, variables)
   except ValueError as error:
@@ -49,7 +51,7 @@ def export(source: str, output: pathlib.Path) -> list[str]:
       'layout': LORNATANG.name,
       'input_range': '[0, 1]',
       'output_range': '[0, 1]',
-      'training': json.dumps(metadata['training'], sort_keys=True),
+      'training': json.dumps(training, sort_keys=True),
     }
     files.write_bytes(output, safetensors.numpy.save(state, metadata=notes))
   else:
@@ -68,6 +70,7 @@ def export(source: str, output: pathlib.Path) -> list[str]:
     f'{output}: {len(state)} tensors in the layout of {LORNATANG.name}',
     f'  {generator.blocks} blocks, {generator.channels} channels, '
     f'nn.PReLU({generator.channels}); RGB in [0, 1] in and out',
+    *(f'  {line}' for line in exports.back_projection_notes(training)),
   ]
 
 

@@ -6,6 +6,9 @@ are the exact resizes by 1/4 and by 4, both with clamped edges. LR that is noisy
 or compressed is not what a smaller SR should be.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 
 from srgan_jax import SCALE
@@ -13,6 +16,31 @@ from srgan_jax.imaging import resize
 
 # How far one step sees, in LR pixels to each side: each resize two.
 HALO_PER_STEP = 4
+
+_MOST_STEPS = 100
+
+
+def check(steps: Any) -> int:
+  """The steps, where they are a number of them.
+
+  Raises:
+    ValueError: where they are no whole number from 0 to 100.
+  """
+  if type(steps) is not int or not 0 <= steps <= _MOST_STEPS:
+    raise ValueError(
+      f'back_project must be a whole number from 0 to {_MOST_STEPS}, not '
+      f'{steps!r}'
+    )
+  return steps
+
+
+def recommended(training: Mapping[str, Any]) -> int:
+  """The steps that a weights file recommends; 0 where it says nothing.
+
+  Raises:
+    ValueError: as `check`.
+  """
+  return check(training.get('back_project', 0))
 
 
 def back_project(

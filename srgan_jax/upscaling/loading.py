@@ -5,7 +5,7 @@ from typing import Any
 
 from srgan_jax import pretrained, weights
 from srgan_jax.models.generator import Generator
-from srgan_jax.upscaling import Precision
+from srgan_jax.upscaling import Precision, back_projection
 from srgan_jax.upscaling.upscaler import Tile, Upscaler
 
 
@@ -35,7 +35,7 @@ def load(
   """
   generator, variables, metadata = read_generator(model, strength)
   if back_project is None:
-    back_project = metadata['training'].get('back_project', 0)
+    back_project = back_projection.recommended(metadata['training'])
   return Upscaler(
     generator,
     variables,

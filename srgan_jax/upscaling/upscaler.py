@@ -31,7 +31,6 @@ Progress = Callable[[int], None]
 
 _IN_FLIGHT = 2  # calls: the device computes one while the host has the other
 _PROGRAMS = 32  # that are kept; one of the paper's size takes some 6 MB
-_MOST_STEPS = 100  # of back-projection
 _SLACK = 0.01  # outside [0, 1], from filters that overshoot
 # Images of each rank as [N, H, W, C], and back.
 _BATCHING: dict[int, tuple[Any, Any]] = {
@@ -91,11 +90,7 @@ class Upscaler:
       raise ValueError(
         f'precision must be one of {get_args(Precision)}, not {precision!r}'
       )
-    if type(back_project) is not int or not 0 <= back_project <= _MOST_STEPS:
-      raise ValueError(
-        f'back_project must be a whole number from 0 to {_MOST_STEPS}, not '
-        f'{back_project!r}'
-      )
+    self._back_project = back_projection.check(back_project)
     self.halo = (
       folded.halo(generator) + back_projection.HALO_PER_STEP * back_project
     )
@@ -112,7 +107,6 @@ class Upscaler:
     self._fast = generator.clone(dtype=jnp.dtype(precision))
     self._params = jax.device_put(folded.fold(generator, variables))
     self._tile = tile
-    self._back_project = back_project
 
   @functools.cached_property
   def _shapes(self) -> tiling.Shapes:

@@ -38,7 +38,7 @@ def ours(tmp_path_factory):
     path,
     fill(Generator(BLOCKS, CHANNELS)),
     architecture={'blocks': BLOCKS, 'channels': CHANNELS},
-    training={'label': 'test'},
+    training={'label': 'test', 'back_project': 1},
   )
   return path
 
@@ -52,7 +52,9 @@ def test_pytorch_makes_the_same_pictures(ours, tmp_path, capsys, suffix):
 
   output = tmp_path / f'theirs{suffix}'
   to_torch.main([str(ours), '-o', str(output)])
-  assert 'nn.PReLU(6); RGB in [0, 1] in and out' in capsys.readouterr().out
+  said = capsys.readouterr().out
+  assert 'nn.PReLU(6); RGB in [0, 1] in and out' in said
+  assert '`load` adds 1 step of back-projection to this' in said
   if suffix == '.pth':
     state = torch.load(output, weights_only=True)
   else:

@@ -1,0 +1,34 @@
+"""What leaves this package: the generator, and what `load` adds to it."""
+
+from typing import Any
+
+from srgan_jax import files, weights
+from srgan_jax.models.generator import Generator
+from srgan_jax.upscaling import back_projection
+
+
+def read(path: files.Path) -> tuple[Generator, dict[str, Any], dict[str, Any]]:
+  """A generator to write for others: the module, its variables, its training.
+
+  Its training has `back_project`, 0 where the file recommends none.
+
+  Raises:
+    ValueError: one line, where the file is no generator of ours or recommends
+      what is no back-projection.
+  """
+  generator, variables, metadata = weights.load_generator(path)
+  training = metadata['training']
+  try:
+    steps = back_projection.recommended(training)
+  except ValueError as error:
+    raise ValueError(f'{path}: {error}') from error
+  return generator, variables, training | {'back_project': steps}
+
+
+def back_projection_notes(training: dict[str, Any]) -> list[str]:
+  """A line where `load` adds back-projection, which an export leaves out."""
+  steps = training['back_project']
+  if not steps:
+    return []
+  count = '1 step' if steps == 1 else f'{steps} steps'
+  return [f'`load` adds {count} of back-projection to this: docs/export.md']
