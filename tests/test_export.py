@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from srgan_jax import export, weights
+from srgan_jax.convert import to_torch
 from srgan_jax.imaging import color
 from srgan_jax.models.generator import Generator
 from srgan_jax.weights import architecture
@@ -230,6 +231,23 @@ def test_a_back_projection_that_load_refuses_is_refused(save, tmp_path):
   path = save({'back_project': 'often'})
   with pytest.raises(ValueError, match=f"^{path}: back_project .* not 'often'"):
     export.export(path, tmp_path / 'srgan.stablehlo')
+
+
+@pytest.mark.parametrize('suffix', ['.onnx', '.stablehlo', '.safetensors'])
+@pytest.mark.parametrize('variance, scale', [(-1, 1), (0, 3e38)])
+def test_a_network_that_gives_no_numbers_is_refused(
+  save, tmp_path, suffix, variance, scale
+):
+  def change(variables):
+    variables['batch_stats']['norm_mid']['var'][:] = variance
+    variables['params']['norm_mid']['scale'][:] = scale
+
+  path = save({}, change)
+  write = to_torch.export if suffix == '.safetensors' else export.export
+  output = tmp_path / f'theirs{suffix}'
+  with pytest.raises(ValueError, match=f'^{path}: .* not finite') as info:
+    write(path, output)
+  assert '\n' not in str(info.value) and not output.exists()
 
 
 @pytest.mark.parametrize(

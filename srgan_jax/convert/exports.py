@@ -2,7 +2,11 @@
 
 from typing import Any
 
+import jax
+import numpy as np
+
 from srgan_jax import files, weights
+from srgan_jax.models import folded
 from srgan_jax.models.generator import Generator
 from srgan_jax.upscaling import back_projection
 
@@ -13,8 +17,8 @@ def read(path: files.Path) -> tuple[Generator, dict[str, Any], dict[str, Any]]:
   Its training has `back_project`, 0 where the file recommends none.
 
   Raises:
-    ValueError: one line, where the file is no generator of ours or recommends
-      what is no back-projection.
+    ValueError: one line, where the file is no generator of ours, recommends
+      what is no back-projection, or can give no numbers.
   """
   generator, variables, metadata = weights.load_generator(path)
   training = metadata['training']
@@ -22,6 +26,13 @@ def read(path: files.Path) -> tuple[Generator, dict[str, Any], dict[str, Any]]:
     steps = back_projection.recommended(training)
   except ValueError as error:
     raise ValueError(f'{path}: {error}') from error
+  with np.errstate(over='ignore'):
+    params = folded.fold(generator, variables)
+  if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params)):
+    raise ValueError(
+      f'{path}: with BN folded in, its convolutions are not finite (is a '
+      'variance negative?)'
+    )
   return generator, variables, training | {'back_project': steps}
 
 
