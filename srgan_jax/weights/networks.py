@@ -60,7 +60,7 @@ def load_generator(
 
   Raises:
     ValueError: as `load`, and where a tensor's name or shape is not the
-      architecture's.
+      architecture's, or the file states another scale or range of values.
   """
   return _load('generator', path)
 
@@ -109,6 +109,9 @@ def _load(kind: container.Kind, path: files.Path) -> tuple[Any, Any, Any]:
   ) -> str | None:
     if not isinstance(metadata.get('training'), dict):
       return 'does not record its training'
+    for name, fact in _FACTS[kind].items():
+      if (stated := metadata.get(name, fact)) != fact:  # older files lack some
+        return f'has {name} {stated!r}; only {fact!r} is read'
     return _find_fault(kind, metadata['architecture'], shapes)
 
   variables, metadata = container.load(path, kind, find_fault)

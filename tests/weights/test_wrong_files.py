@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from srgan_jax import weights
+from tests.support import small
 from tests.support.weight_files import refusal, rewrite
 
 
@@ -147,6 +148,10 @@ def test_wrong_vgg_files_are_refused(vgg_file, change, expected):
     (sizes(blocks=2, channels=4), r'is \(8,\), not \(4,\)'),
     (edit('training'), 'does not record its training'),
     (edit('training', '[1]'), 'does not record its training'),
+    (edit('scale', '2'), 'has scale 2; only 4 is read'),
+    (edit('scale', 'null'), 'has scale None;'),
+    (edit('input_range', '[-1, 1]'), r'has input_range \[-1, 1\]; only'),
+    (edit('output_range', '[0, 1]'), r'output_range .*; only \[-1, 1\] is'),
     (sizes(blocks=128, channels=8), 'has 38 tensors, too few for 128 blocks'),
     (sizes(blocks=2, depth=8), 'must be blocks and channels'),
     (edit('batch_stats/norm_mid/var'), 'lacks batch_stats/norm_mid/var'),
@@ -158,3 +163,22 @@ def test_wrong_generator_files_are_refused(generator_file, change, expected):
   message = refusal(weights.load_generator, generator_file)
   assert message.startswith(f'{generator_file}: ')
   assert re.search(expected, message) and '--list-models' in message
+
+
+def test_a_discriminators_range_is_checked(tmp_path):
+  path = tmp_path / 'discriminator.safetensors'
+  weights.save_discriminator(
+    path,
+    small.network_state(small.DISCRIMINATOR, 0).variables,
+    architecture={'channels': 4, 'image_size': small.SIDE},
+    training={},
+  )
+  rewrite(path, edit('input_range', '[0, 1]'))
+  message = refusal(weights.load_discriminator, path)
+  assert r'has input_range [0, 1]; only [-1, 1] is read' in message
+
+
+def test_a_file_that_states_no_scale_and_ranges_is_read(generator_file):
+  for name in ('scale', 'input_range', 'output_range'):
+    rewrite(generator_file, edit(name))
+  assert weights.load_generator(generator_file)[0].blocks == 2
