@@ -6,9 +6,10 @@ one weight builder: `imresize` in NumPy for whole images at any scale, and in
 JAX `downscale_crops` for training crops inside the compiled step and
 `resize_buffers` for float pictures in padded buffers.
 
-Both resize the rows first, then the columns. For integer images the
-intermediate picture is rounded (half up) and clipped between the two passes, as
-MATLAB does; leaving that out changes 11 % of the bytes.
+All resize the rows first, then the columns; where the scales differ, the
+smaller is first (`imresize_to`). For integer images the intermediate picture is
+rounded (half up) and clipped between the two passes. MATLAB does all of this;
+leaving the rounding out changes 11 % of the bytes.
 
 Layout: [..., height, width, channels].
 """
@@ -62,16 +63,19 @@ def imresize(
 def imresize_to(image: np.ndarray, height: int, width: int) -> np.ndarray:
   """Resizes an image as MATLAB's `imresize(image, [height, width])` does.
 
-  The ratios of the lengths are the scales; edges are clamped.
+  The ratios of the lengths are the scales, the smaller of which is taken first,
+  rows where they are equal; edges are clamped.
 
   Raises:
     ValueError: for another rank or dtype, or a length below 1.
   """
   image = _checked(image)
-  for axis, length in enumerate((height, width)):
-    if length < 1:
-      raise ValueError(f'a length must be at least 1, not {length}')
-    taps = _taps(image.shape[axis], length / image.shape[axis], 'clamp', length)
+  if (least := min(height, width)) < 1:
+    raise ValueError(f'a length must be at least 1, not {least}')
+  scales = (height / image.shape[0], width / image.shape[1])
+  for axis in sorted((0, 1), key=scales.__getitem__):
+    length = (height, width)[axis]
+    taps = _taps(image.shape[axis], scales[axis], 'clamp', length)
     image = _resize_axis(image, *taps, axis)
   return image
 

@@ -7,15 +7,21 @@ from PIL import Image
 import pytest
 
 from srgan_jax.imaging import imresize
+from srgan_jax.imaging.resize import imresize_to
 
 
-def _reference(image, scale, edge):
+def _reference(image, scales, edge, size=None):
   """MATLAB's definition, written as loops over pixels and taps."""
-  for axis in (0, 1):
+  order = np.argsort(scales, kind='stable')  # [~, order] = sort(scale)
+  size = size or [
+    math.ceil(n * s) for n, s in zip(image.shape[:2], scales, strict=True)
+  ]
+  for axis in order:
+    scale = scales[axis]
     image = np.moveaxis(image, axis, 0)
     length = image.shape[0]
     rows = []
-    for i in range(math.ceil(length * scale)):
+    for i in range(size[axis]):
       u = (i + 1) / scale + 0.5 * (1 - 1 / scale)  # 1-based
       stretch = min(1.0, scale)
       first = math.floor(u - 2 / stretch)
@@ -57,14 +63,45 @@ def test_public_lr_files_come_out_byte_for_byte(shared_data, benchmark):
 def test_equals_the_definition(scale, edge):
   image = np.random.default_rng(0).integers(0, 256, (13, 10, 3), np.uint8)
   np.testing.assert_array_equal(
-    imresize(image, scale, edge), _reference(image, scale, edge)
+    imresize(image, scale, edge), _reference(image, (scale, scale), edge)
   )
+
+
+@pytest.mark.parametrize(
+  'size',
+  [
+    (16, 20),
+    (32, 10),
+    (16, 10),
+    (64, 12),
+    (9, 40),
+    (33, 21),
+    (31, 21),
+    (50, 5),
+  ],
+)
+def test_the_smaller_of_two_scales_is_taken_first(size):
+  image = np.random.default_rng(1).integers(0, 256, (32, 20, 3), np.uint8)
+  scales = (size[0] / 32, size[1] / 20)
+  expected = _reference(image, scales, 'clamp', size)
+  np.testing.assert_array_equal(imresize_to(image, *size), expected)
+
+
+def test_which_scale_is_first_shows_in_whole_numbers():
+  # By hand. A pair is halved to its mean, here 255 and 127.5, rounded to 128;
+  # (a, b) is doubled to (137a - 9b, 102a + 26b, 26a + 102b, 137b - 9a) / 128.
+  # Doubled first, the last would be the mean of 0 and 255, 128.
+  image = np.array([[255, 255], [0, 255]], np.uint8)
+  expected = [255, 229, 154, 119]
+  assert imresize_to(image, 4, 1)[:, 0].tolist() == expected
+  assert imresize_to(image.T, 1, 4)[0].tolist() == expected
 
 
 def test_mirror_reads_several_reflections_of_a_tiny_image():
   image = np.array([[0, 255], [255, 0]], np.uint8)
   np.testing.assert_array_equal(
-    imresize(image, 1 / 4, 'mirror'), _reference(image, 1 / 4, 'mirror')
+    imresize(image, 1 / 4, 'mirror'),
+    _reference(image, (1 / 4, 1 / 4), 'mirror'),
   )
 
 
