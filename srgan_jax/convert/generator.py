@@ -33,6 +33,7 @@ from srgan_jax import SCALE, cli, files, weights
 from srgan_jax.convert import folding
 from srgan_jax.convert.generator_layouts import (
   INPUT_RANGES,
+  LORNATANG,
   OUTPUT_RANGES,
   Range,
 )
@@ -41,7 +42,8 @@ from srgan_jax.models import folded, layers
 from srgan_jax.models.discriminator import Discriminator
 from srgan_jax.models.generator import Generator
 from srgan_jax.pretrained import published
-from srgan_jax.weights import architecture
+from srgan_jax.upscaling import back_projection
+from srgan_jax.weights import architecture, safetensors_file
 
 CONVERTER_VERSION = '1'
 
@@ -83,6 +85,7 @@ def convert(
     else:
       network = folding.from_state(read_state(source), *ranges)
     check = _forward_check(network)
+    stated = _stated_facts(source)
   except ValueError as error:
     raise ValueError(f'{source}: {opening.printable(error)}') from error
   digest = files.digest(source)
@@ -93,7 +96,7 @@ def convert(
     'convention': network.convention,
     'converter_version': CONVERTER_VERSION,
   }
-  training |= _published_facts(digest)
+  training |= stated | _published_facts(digest)
   save = {
     'generator': weights.save_generator,
     'discriminator': weights.save_discriminator,
@@ -112,6 +115,31 @@ def convert(
     f'  convention: {network.convention}',
     f'  {check}',
   ]
+
+
+def _stated_facts(path: pathlib.Path) -> dict[str, Any]:
+  """Whose a generator is, by the safetensors file that `to_torch` wrote of it.
+
+  Raises:
+    ValueError: where what the file says of its training is damaged.
+  """
+  if opening.sniff(path) != 'safetensors':
+    return {}
+  metadata, _ = safetensors_file.read(path)
+  if metadata.get('layout') != LORNATANG.name or 'training' not in metadata:
+    return {}
+  try:
+    training = files.parse_json(metadata['training'])
+  except ValueError:
+    training = None
+  if not isinstance(training, dict):
+    raise ValueError('its metadata training is no JSON object')
+  facts = {
+    key: str(training[key])
+    for key in ('author', 'licence')
+    if training.get(key)
+  }
+  return facts | {'back_project': back_projection.recommended(training)}
 
 
 def _published_facts(digest: str) -> dict[str, Any]:

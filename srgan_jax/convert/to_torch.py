@@ -47,13 +47,13 @@ def export(source: str, output: pathlib.Path) -> list[str]:
   except ValueError as error:
     raise ValueError(f'{path}: {error}') from error
   if output.suffix == '.safetensors':
-    notes = {
+    metadata = {
       'layout': LORNATANG.name,
       'input_range': '[0, 1]',
       'output_range': '[0, 1]',
       'training': json.dumps(training, sort_keys=True),
     }
-    files.write_bytes(output, safetensors.numpy.save(state, metadata=notes))
+    files.write_bytes(output, safetensors.numpy.save(state, metadata=metadata))
   else:
     try:
       import torch
@@ -66,12 +66,16 @@ def export(source: str, output: pathlib.Path) -> list[str]:
     data = io.BytesIO()
     torch.save(tensors, data)  # which hides what a disk says
     files.write_bytes(output, data.getvalue())
-  return [
+  lines = [
     f'{output}: {len(state)} tensors in the layout of {LORNATANG.name}',
     f'  {generator.blocks} blocks, {generator.channels} channels, '
     f'nn.PReLU({generator.channels}); RGB in [0, 1] in and out',
-    *(f'  {line}' for line in exports.back_projection_notes(training)),
   ]
+  whose = [str(training[k]) for k in ('author', 'licence') if training.get(k)]
+  if whose and output.suffix == '.pth':
+    lines.append(f'  not in a .pth file: {", ".join(whose)}')
+  notes = exports.back_projection_notes(training)
+  return lines + [f'  {note}' for note in notes]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -10,7 +10,7 @@ from srgan_jax import weights
 from srgan_jax.convert import generator as generator_command
 from srgan_jax.convert import to_torch
 from srgan_jax.models.generator import Generator
-from tests.support import networks
+from tests.support import converting, networks, weight_files
 
 BLOCKS, CHANNELS = 2, 6
 
@@ -38,7 +38,12 @@ def ours(tmp_path_factory):
     path,
     fill(Generator(BLOCKS, CHANNELS)),
     architecture={'blocks': BLOCKS, 'channels': CHANNELS},
-    training={'label': 'test', 'back_project': 1},
+    training={
+      'label': 'test',
+      'author': 'Ada',
+      'licence': 'CC0-1.0',
+      'back_project': 1,
+    },
   )
   return path
 
@@ -55,6 +60,8 @@ def test_pytorch_makes_the_same_pictures(ours, tmp_path, capsys, suffix):
   said = capsys.readouterr().out
   assert 'nn.PReLU(6); RGB in [0, 1] in and out' in said
   assert '`load` adds 1 step of back-projection to this' in said
+  lost = '  not in a .pth file: Ada, CC0-1.0'
+  assert (lost in said.splitlines()) == (suffix == '.pth')
   if suffix == '.pth':
     state = torch.load(output, weights_only=True)
   else:
@@ -88,6 +95,37 @@ def test_the_same_generator_comes_back(ours, tmp_path):
   with safetensors.safe_open(theirs, framework='numpy') as file:
     assert file.metadata()['output_range'] == '[0, 1]'
     assert '"label": "test"' in file.metadata()['training']
+  stated = {'author': 'Ada', 'licence': 'CC0-1.0', 'back_project': 1}
+  assert second[2]['training'].items() >= stated.items()
+
+
+@pytest.mark.parametrize(
+  ('training', 'expected'),
+  [
+    ('{', 'its metadata training is no JSON object'),
+    ('[1]', 'its metadata training is no JSON object'),
+    ('{"back_project": -1}', 'back_project must be a whole number'),
+  ],
+)
+def test_damaged_training_is_refused(
+  ours, tmp_path, capsys, training, expected
+):
+  theirs = tmp_path / 'theirs.safetensors'
+  to_torch.main([str(ours), '-o', str(theirs)])
+  change = lambda tensors, metadata: metadata.update(training=training)
+  weight_files.rewrite(theirs, change)
+  output = tmp_path / 'back.safetensors'
+  assert expected in converting.refusal(capsys, theirs, output)
+
+
+def test_training_that_others_record_is_not_read(ours, tmp_path):
+  theirs, back = tmp_path / 'theirs.safetensors', tmp_path / 'back.safetensors'
+  to_torch.main([str(ours), '-o', str(theirs)])
+  weight_files.rewrite(
+    theirs, lambda tensors, metadata: metadata.update(layout='SRResNet')
+  )
+  generator_command.convert(theirs, back)
+  assert 'licence' not in weights.load_generator(back)[2]['training']
 
 
 @pytest.mark.parametrize(
