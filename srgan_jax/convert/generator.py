@@ -10,9 +10,9 @@ SOURCE is a file of one of these, recognised by what it holds:
 
   (`gan_discriminator.h5` there becomes a discriminator);
 - a PyTorch state dict, `.pth`, `.pth.tar` or `.safetensors`, in a layout of
-  `generator_layouts`, bare or as `state_dict`, `model` or `generator` of a
-  checkpoint. A file that holds pickled modules is refused, since reading it
-  would run code.
+  `generator_layouts`, bare, as `state_dict`, `model` or `generator` of a
+  checkpoint, or its only one. A file that holds pickled modules is refused,
+  since reading it would run code.
 
 What others do differently is folded into the parameters, or recorded in the
 file where that is impossible: see `folding`. Then the result

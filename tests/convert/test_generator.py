@@ -229,5 +229,26 @@ def test_a_checkpoint_without_a_state_dict_is_refused(tmp_path, capsys):
   source, output = tmp_path / 'g.pth', tmp_path / 'o.safetensors'
   torch.save({'epoch': 3}, source)
   assert 'its epoch is not a dense tensor' in refusal(capsys, source, output)
-  torch.save({'netG': {'conv1.0.weight': torch.ones(2)}}, source)
+  state = {'conv_first.weight': torch.ones(2)}
+  torch.save({'netG': state, 'netD': state}, source)
   assert 'whose netG is a dict: save that' in refusal(capsys, source, output)
+
+
+def test_the_only_state_dict_of_a_checkpoint_is_judged(tmp_path, capsys):
+  torch = pytest.importorskip('torch', reason='PyTorch is not installed')
+  source, output = tmp_path / 'g.pth', tmp_path / 'o.safetensors'
+  state = {
+    'conv_first.weight': torch.ones(2),
+    'body.0.conv1.bias': torch.ones(2),
+  }
+  for checkpoint in (
+    {'params': state},  # BasicSR's MSRResNet
+    {'params_ema': state, 'params': state},
+    {'epoch': 3, 'netG': state, 'optimizer': {'state': {0: {}}}},
+  ):
+    torch.save(checkpoint, source)
+    message = refusal(capsys, source, output)
+    assert 'its 2 tensors (conv_first.weight' in message
+    assert 'have none of the layouts known' in message
+  torch.save({'conv1.weight': torch.ones(2), 'ema': state}, source)
+  assert 'whose ema is a dict: save that' in refusal(capsys, source, output)

@@ -18,7 +18,10 @@ import ml_dtypes
 import numpy as np
 
 # What training wraps around a state dict, and how deep.
-_WRAPPERS = ('state_dict', 'model', 'generator', 'model_state_dict')
+_WRAPPERS = (
+  *('state_dict', 'model', 'generator', 'model_state_dict'),
+  *('params_ema', 'params'),  # BasicSR's
+)
 _MAX_NESTING = 4
 
 _DTYPES = {
@@ -150,6 +153,7 @@ def _find_state(content: Any) -> dict[str, _Tensor]:
   for _ in range(_MAX_NESTING):
     if isinstance(content, dict):
       inner = [content[w] for w in _WRAPPERS if w in content]
+      inner += _only_state(content)
       content = next((v for v in inner if isinstance(v, dict)), content)
   if not isinstance(content, dict) or not all(
     isinstance(name, str) for name in content
@@ -164,6 +168,20 @@ def _find_state(content: Any) -> dict[str, _Tensor]:
     if not isinstance(value, _Tensor):
       raise ValueError(f'its {name} is not a dense tensor')
   return content
+
+
+def _only_state(checkpoint: dict[Any, Any]) -> list[Any]:
+  """What alone holds tensors in a checkpoint, if there is one such thing."""
+  found = [
+    value
+    for value in checkpoint.values()
+    if isinstance(value, _Tensor)
+    or (
+      isinstance(value, dict)
+      and any(isinstance(inner, _Tensor) for inner in value.values())
+    )
+  ]
+  return found if len(found) == 1 else []
 
 
 def _view(
