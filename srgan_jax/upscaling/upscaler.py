@@ -147,8 +147,8 @@ class Upscaler:
       The same kind, 4 times as high and wide. Gray is the BT.601 luma of the
       network's RGB; alpha is upscaled on its own, by `imresize`. A PIL image
       has the mode that `imaging.pictures` gives its own (a palette becomes
-      RGB), its ICC profile, resolution and EXIF. A path gives a PIL image, a
-      list a list.
+      RGB, or L where all its colours are gray), its ICC profile, resolution and
+      EXIF. A path gives a PIL image, a list a list.
 
     Raises:
       ValueError: for another dtype, shape or range, or a file that is no

@@ -115,6 +115,11 @@ def test_pil_images_come_back(upscaler_, mode):
   )
 
 
+def test_a_palette_of_grays_comes_back_gray(upscaler_):
+  image = Image.fromarray(noise(6, 5, 3)).convert('L').convert('P')
+  assert (image.mode, upscaler_(image).mode) == ('P', 'L')
+
+
 @pytest.mark.parametrize(
   'image',
   [
