@@ -1,5 +1,12 @@
 """The notebooks run on CPU, with small settings for their parameters."""
 
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+
 import pytest
 
 from tests.support import repository, small
@@ -7,6 +14,8 @@ from tests.support import repository, small
 nbformat = pytest.importorskip('nbformat')
 nbclient = pytest.importorskip('nbclient')
 pytest.importorskip('ipykernel')
+
+TRAINING = repository.ROOT / 'notebooks' / 'train_on_tpu.ipynb'
 
 # Of Jupyter's packages, which close what they open when they end.
 pytestmark = pytest.mark.filterwarnings('ignore')
@@ -61,6 +70,39 @@ def test_training_leaves_a_generator_and_goes_on(tmp_path):
   notebook = run('train_on_tpu', tmp_path, parameters)
   assert len(images(notebook)) >= 1
   assert (tmp_path / 'run' / 'generator.safetensors').exists()
+
+
+@pytest.mark.parametrize('reached', ['the cell alone', 'the training too'])
+def test_training_that_is_interrupted_saves_and_goes_on(tmp_path, reached):
+  notebook = nbformat.read(TRAINING, as_version=4)
+  (cell,) = [c.source for c in notebook.cells if 'Popen' in c.source]
+  flags = [*repository.TINY, '--config.save_every=1000000']
+  flags = [flag for flag in flags if 'data.validation' not in flag]
+  flags += ['--config.stages.pretrain.steps=1000000']
+  names = f'WORKDIR, VALIDATION = "run", "hold-out:2"\nFLAGS = {flags!r}\n'
+  names += f'PHOTOS = "folder:{repository.PHOTOS / "train"}"\n'
+  (tmp_path / 'cell.py').write_text(names + cell)
+  step = 0
+  for _ in range(2):
+    with subprocess.Popen(
+      [sys.executable, '-u', 'cell.py'],
+      cwd=tmp_path,
+      env=repository.environment(),
+      stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT,
+      text=True,
+      start_new_session=True,
+    ) as process:
+      said = next(line for line in process.stdout if 'loss=' in line)
+      send = os.kill if reached == 'the cell alone' else os.killpg
+      send(process.pid, signal.SIGINT)
+      said += process.stdout.read()
+    with contextlib.suppress(ProcessLookupError):
+      os.killpg(process.pid, signal.SIGKILL)  # what it left running
+    assert process.returncode == 0, said
+    assert f' {step + 1}/1000000 ' in said.splitlines()[0]
+    assert 'Traceback' not in said
+    step = int(re.findall(r'stopped at step (\d+) and was saved', said)[0])
 
 
 def test_the_notebooks_are_kept_without_outputs():
