@@ -46,7 +46,7 @@ def held(folder: pathlib.Path) -> Iterator[None]:
       lock.acquire(timeout=_PATIENCE)
     except filelock.Timeout:
       raise ValueError(
-        f'{folder} is in use by {_read_holder(path)}: wait for its end, or '
+        f'{folder} is in use by {holder(folder)}: wait for its end, or '
         'choose another --workdir'
       ) from None
   try:
@@ -54,6 +54,15 @@ def held(folder: pathlib.Path) -> Iterator[None]:
     yield
   finally:
     lock.release()
+
+
+def holder(folder: pathlib.Path) -> str:
+  """Who holds the lock of a folder, or did so last: no other's words."""
+  try:
+    text = (folder / NAME).read_text(encoding='utf-8')
+  except (OSError, UnicodeDecodeError):
+    text = ''
+  return text.strip() or 'another run'
 
 
 def _write_holder(path: pathlib.Path) -> None:
@@ -64,10 +73,3 @@ def _write_holder(path: pathlib.Path) -> None:
   )
   with contextlib.suppress(OSError):  # Windows: the lock keeps others out
     path.write_text(text, encoding='utf-8')
-
-
-def _read_holder(path: pathlib.Path) -> str:
-  try:
-    return path.read_text(encoding='utf-8').strip() or 'another run'
-  except (OSError, UnicodeDecodeError):
-    return 'another run'
