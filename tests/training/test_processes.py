@@ -8,8 +8,8 @@ from jax.experimental import multihost_utils
 import numpy as np
 import pytest
 
-from srgan_jax import sharding
-from srgan_jax.training import lock, workdir
+from srgan_jax import cli, main, runtime, sharding
+from srgan_jax.training import lock, run, setup, workdir
 from tests.support import repository
 
 INPUTS = {'images': 10, 'image_contents': 'a' * 64}
@@ -103,3 +103,19 @@ def test_values_of_several_lengths_are_gathered(monkeypatch):
   monkeypatch.setattr(jax, 'process_count', lambda: 2)
   monkeypatch.setattr(multihost_utils, 'process_allgather', gather)
   assert sharding.gather({'é': 1}) == [{'é': 1}, theirs]
+
+
+def test_where_another_process_has_gone_a_line_says_so(tmp_path, monkeypatch):
+  def break_off(*arguments):
+    raise jax.errors.JaxRuntimeError('UNKNOWN: Gloo failed: reset\nby peer')
+
+  monkeypatch.setattr(cli, 'log_to_stderr', lambda: None)
+  monkeypatch.setattr(runtime, 'enable_compilation_cache', lambda: None)
+  monkeypatch.setattr(setup, 'Setup', lambda config: None)
+  monkeypatch.setattr(run, 'Run', break_off)
+  config = repository.tiny_config()
+  with pytest.raises(jax.errors.JaxRuntimeError):
+    main.train(config, tmp_path)
+  monkeypatch.setattr(jax, 'process_count', lambda: 2)
+  with pytest.raises(SystemExit, match=r'^srgan_jax: another process has gone'):
+    main.train(config, tmp_path)
