@@ -144,6 +144,8 @@ def _fault(path: str, error: Exception) -> str:
   """Why a tar cannot be used, and what to do about it."""
   if isinstance(error, PermissionError):
     return 'permission denied'
+  if isinstance(error, OSError) and image_files.is_url(path):
+    return cli.one_line(error).removeprefix(f'{path}: ')
   with image_files.open_file(path) as file:
     head = file.read(6)
   if head.startswith(
