@@ -80,9 +80,12 @@ def match(pattern: str, left_out: LeftOut) -> list[str]:
   """
   if is_url(pattern):
     fs, inside = _store(pattern)
-    matching = lambda: [inside] if fs.isfile(inside) else fs.glob(inside)
-    paths = _listed(pattern, matching)
-    return [fs.unstrip_protocol(path) for path in paths]
+
+    def matching() -> Any:
+      is_name = not glob.has_magic(inside) or fs.isfile(inside)
+      return [inside] if is_name else fs.glob(inside)
+
+    return [fs.unstrip_protocol(path) for path in _listed(pattern, matching)]
   pattern = _absolute(pattern)
   found = []
   if os.path.lexists(pattern):  # its letters mean themselves

@@ -49,6 +49,7 @@ def test_a_store_is_a_source(store, spec, prefix):
   [
     ('folder:memory://bucket/none', 'no image file'),
     ('tar:memory://bucket/none/*.tar', 'no file matches memory://bucket/none'),
+    ('tar:memory://bucket/none.tar', 'bucket/none.tar: no such file$'),
     ('folder:nowhere://bucket', 'nowhere://bucket: Protocol not known'),
     ('tar:memory://bucket/photos/notes.txt', 'not a complete tar file'),
     ('folder:zip://a.png::memory://b.zip', r'chained URLs \(::\) are not read'),
