@@ -17,6 +17,7 @@ from srgan_jax import files
 
 NAME = 'run.lock'
 
+_UNKNOWN = 'another run'  # some drives let nobody read what is locked
 _PATIENCE = 1.0  # seconds; `check` of another process holds it for an instant
 
 
@@ -57,12 +58,17 @@ def held(folder: pathlib.Path) -> Iterator[None]:
 
 
 def holder(folder: pathlib.Path) -> str:
-  """Who holds the lock of a folder, or did so last: no other's words."""
+  """Who holds the lock of a folder, or did so last, in words of its own."""
   try:
     text = (folder / NAME).read_text(encoding='utf-8')
   except (OSError, UnicodeDecodeError):
     text = ''
-  return text.strip() or 'another run'
+  return text.strip() or _UNKNOWN
+
+
+def may_be_held_by(name: str, folder: pathlib.Path) -> bool:
+  """Whether a folder has a lock, and its holder is not known to be another."""
+  return (folder / NAME).exists() and holder(folder) in (name, _UNKNOWN)
 
 
 def _write_holder(path: pathlib.Path) -> None:

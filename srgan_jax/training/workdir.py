@@ -116,7 +116,7 @@ class Workdir:
     """Refuses processes that do not see the lock of process 0."""
     holder = sharding.gather(lock.holder(self.path))[0]
     deadline = time.monotonic() + _PATIENCE
-    while not (sees_it := lock.holder(self.path) == holder):
+    while not (sees_it := lock.may_be_held_by(holder, self.path)):
       if time.monotonic() > deadline:
         break
       time.sleep(1)

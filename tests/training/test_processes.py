@@ -1,6 +1,7 @@
 """Processes of one run: of the same config and pictures, in one folder."""
 
 import json
+import pathlib
 import time
 
 import jax
@@ -88,6 +89,19 @@ def test_a_lock_that_a_drive_shows_late_is_waited_for(tmp_path, monkeypatch):
   monkeypatch.setattr(time, 'sleep', show)
   with folder_of(tmp_path).claim():
     assert (tmp_path / 'config.json').exists()
+
+
+def test_a_lock_that_a_drive_lets_nobody_read_is_seen(tmp_path, monkeypatch):
+  assert not lock.may_be_held_by(OTHER, tmp_path)
+  (tmp_path / lock.NAME).write_text(OTHER)
+  assert lock.may_be_held_by(OTHER, tmp_path)
+  assert not lock.may_be_held_by('process 8', tmp_path)
+
+  def refuse(*arguments, **settings):
+    raise PermissionError(13, 'Permission denied')
+
+  monkeypatch.setattr(pathlib.Path, 'read_text', refuse)
+  assert lock.may_be_held_by('process 8', tmp_path)
 
 
 def test_values_of_several_lengths_are_gathered(monkeypatch):
