@@ -61,20 +61,25 @@ def train(config: 'ConfigDict', workdir: pathlib.Path) -> None:
       from srgan_jax.training.run import Run
       from srgan_jax.training.setup import Setup
 
-      run = Run(Setup(config), workdir)
+      setup = Setup(config)
     except RuntimeError as error:  # of JAX, which has no such devices, say
       cli.fail(_COMMAND, error)
-    if jax.process_index() == 0:
-      logging.getLogger('srgan_jax').info(run.describe())
     try:
+      run = Run(setup, workdir)
+      if jax.process_index() == 0:
+        logging.getLogger('srgan_jax').info(run.describe())
       run.train()
     except jax.errors.JaxRuntimeError as error:
-      if not runtime.is_out_of_memory(error):
-        raise
-      raise MemoryError(
-        f'out of memory with config.batch_size={config.batch_size}: '
-        f'{str(error).splitlines()[0]}'
-      ) from error
+      what, *_ = str(error).splitlines()
+      if runtime.is_out_of_memory(error):
+        raise MemoryError(
+          f'out of memory with config.batch_size={config.batch_size}: {what}'
+        ) from error
+      if jax.process_count() > 1:
+        raise ConnectionError(
+          f'another process has gone: run all again to go on ({what})'
+        ) from error
+      raise
 
 
 def _join(distributed: 'ConfigDict') -> None:

@@ -11,6 +11,7 @@ device sees its own. What leaves the run is their mean (`average`).
 
 from collections.abc import Callable, Sequence
 import dataclasses
+import json
 from typing import Any, Literal
 
 import jax
@@ -54,6 +55,17 @@ def in_any_process(here: bool) -> bool:
   if jax.process_count() == 1:
     return here
   return bool(np.any(multihost_utils.process_allgather(np.asarray(here))))
+
+
+def gather(value: Any) -> list[Any]:
+  """What JSON makes of a value of each process, in their order."""
+  text = json.dumps(value).encode()
+  if jax.process_count() == 1:
+    return [json.loads(text)]
+  length = np.max(multihost_utils.process_allgather(np.asarray(len(text))))
+  padded = np.frombuffer(text.ljust(int(length)), np.uint8)
+  rows = multihost_utils.process_allgather(padded)
+  return [json.loads(row.tobytes()) for row in rows]
 
 
 def replicate(tree: Any, mesh: Mesh) -> Any:

@@ -2,12 +2,14 @@
 
 fsspec opens those of stores, gs://BUCKET/... or s3://BUCKET/..., with the
 package that it asks for by name: gcsfs for gs://, s3fs for s3://. Credentials
-are theirs to find.
+are theirs to find. Each store has errors of its own: here they are OSErrors.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+import contextlib
 import functools
 import glob
+import io
 import os
 from typing import Any, BinaryIO, cast
 
@@ -16,6 +18,7 @@ from srgan_jax.imaging import finding
 from srgan_jax.imaging.opening import is_image
 
 _NAMED = 10
+_HERE = 'file://'
 
 
 class LeftOut:
@@ -42,7 +45,7 @@ class LeftOut:
 
 def is_url(path: str) -> bool:
   """Whether a path is of a store rather than of this machine."""
-  return '://' in path
+  return '://' in path and not path.startswith(_HERE)
 
 
 def find(folder: str, left_out: LeftOut) -> dict[str, str]:
@@ -59,7 +62,7 @@ def find(folder: str, left_out: LeftOut) -> dict[str, str]:
       for path in _listed(folder, lambda: fs.find(inside))
       if is_image(path)
     }
-  folder = os.path.abspath(os.path.expanduser(folder))
+  folder = _absolute(folder)
   if not os.path.isdir(folder):
     raise ValueError(f'no such folder: {folder}')
   name = lambda path: os.path.relpath(path, folder).replace(os.sep, '/')
@@ -70,17 +73,23 @@ def find(folder: str, left_out: LeftOut) -> dict[str, str]:
 
 
 def match(pattern: str, left_out: LeftOut) -> list[str]:
-  """The paths of the files that match a pattern, sorted.
+  """The paths of the files that match a pattern, sorted; or of that name.
 
   Raises:
     ValueError: one line, where the store cannot be reached.
   """
   if is_url(pattern):
     fs, inside = _store(pattern)
-    paths = _listed(pattern, lambda: fs.glob(inside))
-    return [fs.unstrip_protocol(path) for path in paths]
-  pattern = os.path.abspath(os.path.expanduser(pattern))
+
+    def matching() -> Any:
+      is_name = not glob.has_magic(inside) or fs.isfile(inside)
+      return [inside] if is_name else fs.glob(inside)
+
+    return [fs.unstrip_protocol(path) for path in _listed(pattern, matching)]
+  pattern = _absolute(pattern)
   found = []
+  if os.path.lexists(pattern):  # its letters mean themselves
+    pattern = glob.escape(pattern)
   for path in sorted(glob.glob(pattern, recursive=True)):
     if os.path.isfile(path):
       found.append(path)
@@ -95,7 +104,9 @@ def open_file(path: str, start: int = 0, size: int | None = None) -> BinaryIO:
   # tars is held open.
   if is_url(path):
     fs, inside = _store(path)
-    file = cast(BinaryIO, fs.open(inside, 'rb'))
+    with naming(path):
+      stored = _Stored(path, fs.open(inside, 'rb'))
+    file = cast(BinaryIO, io.BufferedReader(stored))
   else:
     file = open(path, 'rb')
   return file if size is None else files.joined(file, [(start, start + size)])
@@ -105,15 +116,58 @@ def stamp(path: str) -> str:
   """What changes when a file does."""
   if is_url(path):
     fs, inside = _store(path)
-    return f'{path} {fs.ukey(inside)}'
+    with naming(path):
+      return f'{path} {fs.ukey(inside)}'
   status = os.stat(path)
   return f'{path} {status.st_size} {status.st_mtime_ns}'
+
+
+@contextlib.contextmanager
+def naming(path: str) -> Iterator[None]:
+  """Has every error inside, of whatever class, be an OSError of a file."""
+  try:
+    yield
+  except FileNotFoundError as error:
+    raise OSError(f'{path}: no such file') from error
+  except Exception as error:
+    raise OSError(f'{path}: {cli.one_line(error)}') from error
+
+
+class _Stored(io.RawIOBase):
+  """A file of a store, whose faults name it."""
+
+  def __init__(self, url: str, file: BinaryIO):
+    self._url, self._file = url, file
+
+  def close(self) -> None:
+    self._file.close()
+    super().close()
+
+  def readable(self) -> bool:
+    return True
+
+  def seekable(self) -> bool:
+    return True
+
+  def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+    with naming(self._url):
+      return self._file.seek(offset, whence)
+
+  def readinto(self, buffer: Any) -> int:
+    with naming(self._url):
+      data = self._file.read(len(buffer))
+    buffer[: len(data)] = data
+    return len(data)
+
+
+def _absolute(path: str) -> str:
+  return os.path.abspath(os.path.expanduser(path.removeprefix(_HERE)))
 
 
 def _listed(url: str, list_files: Callable[[], Any]) -> list[str]:
   try:
     return sorted(list_files())
-  except Exception as error:  # each store has errors of its own
+  except Exception as error:
     raise ValueError(f'{url}: {cli.one_line(error)}') from error
 
 
@@ -122,7 +176,9 @@ def _store(url: str) -> tuple[Any, str]:
   """The file system of a URL and the path in it."""
   import fsspec
 
+  if '::' in url:
+    raise ValueError(f'{url}: chained URLs (::) are not read')
   try:
     return fsspec.core.url_to_fs(url)
-  except (ImportError, ValueError) as error:
+  except Exception as error:
     raise ValueError(f'{url}: {cli.one_line(error)}') from error

@@ -86,7 +86,7 @@ def compress(images: jax.Array, quality: jax.Array) -> jax.Array:
   result = jnp.stack(
     [
       luma + color((1.402, red)),
-      luma + color((-0.344136286, blue), (-0.714136286, red)),
+      luma + color((-0.34414, blue), (-0.71414, red)),  # libjpeg's digits
       luma + color((1.772, blue)),
     ],
     axis=-1,

@@ -120,8 +120,8 @@ def _find(spec: str, left_out: LeftOut) -> list[Entry]:
       entries = _in_folder(rest, left_out)
     else:
       entries = tars.find(rest, left_out)
-  except ValueError as error:
-    raise ValueError(f'{spec}: {error}') from error
+  except (OSError, ValueError) as error:
+    raise ValueError(f'{spec}: {cli.one_line(error)}') from error
   if not entries:
     more = f'; left out: {left_out}' if left_out.count else ''
     raise ValueError(

@@ -1,8 +1,8 @@
 """Pictures inside plain tar files, at known offsets."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 import functools
-import os
+import re
 import tarfile
 from typing import BinaryIO, cast
 
@@ -12,6 +12,7 @@ from srgan_jax.data.image_files import LeftOut
 from srgan_jax.data.source import Entry
 from srgan_jax.imaging.opening import is_image
 
+_TAR = re.compile(r'\.(tar(\.\w+)?|t(gz|bz2?|xz|zst))$', re.IGNORECASE)
 _MAX_HEADER = 2**20  # bytes; of long names it has some hundred
 
 
@@ -48,27 +49,55 @@ def _members(
   """Offset and size of each image in a tar, by its name."""
   members: dict[str, tuple[int, int]] = {}
   count = 0
-  # 'r:' is without decompression: members must be at known offsets.
-  with (
-    image_files.open_file(path) as file,
-    tarfile.open(fileobj=cast(BinaryIO, _Headers(file)), mode='r:') as archive,
-  ):
-    for member in archive:
+  with image_files.open_file(path) as file:
+    for member in _listed(file, name, left_out):
       count += 1
-      if member.size < 0:  # tarfile would come back to it for ever
-        raise tarfile.ReadError(f'a member of {member.size} bytes')
       why = _why_not(member)
-      if not why and is_image(member.name):
+      if not why and _is_picture(member):
         if member.name in members:
           why = 'a later one has the same name'
         members[member.name] = (member.offset_data, member.size)
       if why:
         left_out.add(f'{name}/{member.name}', why)
-      # Else tarfile keeps every header.
-      archive.members = []  # type: ignore[attr-defined]
   if not count:
     left_out.add(name, 'an empty tar')
   return members
+
+
+def _listed(
+  file: BinaryIO, name: str, left_out: LeftOut
+) -> Iterator[tarfile.TarInfo]:
+  """The members of a tar, and of those that `cat` has put behind it."""
+  start: int | None = 0
+  while start is not None:
+    file.seek(start)
+    # 'r:' is without decompression: members must be at known offsets.
+    with tarfile.open(
+      fileobj=cast(BinaryIO, _Headers(file)), mode='r:'
+    ) as archive:
+      for member in archive:
+        if member.size < 0:  # tarfile would come back to it for ever
+          raise tarfile.ReadError(f'a member of {member.size} bytes')
+        yield member
+        # Else tarfile keeps every header.
+        archive.members = []  # type: ignore[attr-defined]
+    end, before = archive.offset, start  # type: ignore[attr-defined]
+    start = _behind_zeros(file, end)
+    if start == end > before:
+      raise tarfile.ReadError(f'no header at byte {end}')
+    if start == before:
+      left_out.add(name, 'bytes behind its end')
+      return
+
+
+def _behind_zeros(file: BinaryIO, start: int) -> int | None:
+  """Where the first block is that is not all 0; None where they all are."""
+  file.seek(start)
+  while block := file.read(tarfile.BLOCKSIZE):
+    if any(block):
+      return start
+    start += len(block)
+  return None
 
 
 class _Headers:
@@ -84,6 +113,10 @@ class _Headers:
     return self._file.read(size)
 
 
+def _is_picture(member: tarfile.TarInfo) -> bool:
+  return not member.isdir() and is_image(member.name)
+
+
 def _why_not(member: tarfile.TarInfo) -> str | None:
   """Why a member cannot be read where it lies, if it is worth a word."""
   if member.issym() or member.islnk():
@@ -92,7 +125,7 @@ def _why_not(member: tarfile.TarInfo) -> str | None:
     return 'no regular file'
   if member.issparse():
     return 'a sparse file'
-  if member.isreg() and '.tar' in os.path.basename(member.name).lower():
+  if member.isreg() and _TAR.search(member.name) and not _is_picture(member):
     return 'a tar inside a tar'
   return None
 
@@ -111,6 +144,8 @@ def _fault(path: str, error: Exception) -> str:
   """Why a tar cannot be used, and what to do about it."""
   if isinstance(error, PermissionError):
     return 'permission denied'
+  if isinstance(error, OSError) and image_files.is_url(path):
+    return cli.one_line(error).removeprefix(f'{path}: ')
   with image_files.open_file(path) as file:
     head = file.read(6)
   if head.startswith(

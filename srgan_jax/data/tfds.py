@@ -28,7 +28,8 @@ def find(spec: str) -> list[Entry]:
   stamp = _stamp(builder)
 
   def open_record(index: int) -> BinaryIO:
-    return io.BytesIO(records[index][key])
+    with image_files.naming(f'record {index}'):
+      return io.BytesIO(records[index][key])
 
   return [
     Entry(

@@ -1,6 +1,6 @@
 """Checks of a run's configuration (fields: configs/default.py)."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import math
 import operator
 import re
@@ -26,9 +26,14 @@ STARTS = (
 )
 FILES = (*STARTS, 'perceptual.weights', 'data.lpips')
 
+# Where things lie, which `inputs` tells apart from others of their kind.
+_PLACES = (*FILES, 'data.source', 'data.validation')
+# What each process of a run has for itself.
+_OWN = ('distributed.', 'data.cache_gib')
 # What may change when a run is resumed: its length, its reports, how data is
 # loaded, and where things lie.
 _CHANGEABLE = (
+  *_OWN,
   'stages.pretrain.steps',
   'stages.gan.steps',
   'perceptual.weights',
@@ -38,8 +43,6 @@ _CHANGEABLE = (
   'data.placement',
   'data.validation',
   'data.lpips',
-  'data.cache_gib',
-  'distributed.',
   'steps_per_call',
   'save_every',
   'log_every',
@@ -234,16 +237,39 @@ def changed_fields(
   before: Mapping[str, Any], now: Mapping[str, Any]
 ) -> list[str]:
   """The fields that differ between two configs and may not in one run."""
-  old, new = _flatten(before), _flatten(now)
   return [
-    f'{name} ({old.get(name)!r} before, {new.get(name)!r} now)'
-    for name in sorted(old.keys() | new.keys())
-    if _differs(name, old, new) and not name.startswith(_CHANGEABLE)
+    f'{name} ({old!r} before, {new!r} now)'
+    for name, old, new in _differing(before, now)
+    if not name.startswith(_CHANGEABLE)
   ]
 
 
+def unlike_fields(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+  """The fields in which a process's config is not that of process 0.
+
+  Those of the first such process; `configs` has one of each.
+  """
+  for process, config in enumerate(configs):
+    if unlike := [
+      f'{name} ({first!r} in process 0, {own!r} in process {process})'
+      for name, first, own in _differing(configs[0], config)
+      if not name.startswith(_OWN)
+    ]:
+      return unlike
+  return []
+
+
+def _differing(
+  before: Mapping[str, Any], now: Mapping[str, Any]
+) -> Iterator[tuple[str, Any, Any]]:
+  old, new = _flatten(before), _flatten(now)
+  for name in sorted(old.keys() | new.keys()):
+    if _differs(name, old, new):
+      yield name, old.get(name), new.get(name)
+
+
 def _differs(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-  if name in STARTS:  # wherever the file lies
+  if name in _PLACES:  # whatever they are
     return bool(old.get(name)) != bool(new.get(name))
   if name.removeprefix('inputs.') in STARTS:  # older runs noted no digest
     return name in old.keys() & new.keys() and old[name] != new[name]

@@ -17,6 +17,7 @@ from srgan_jax import files
 
 NAME = 'run.lock'
 
+_UNKNOWN = 'another run'  # some drives let nobody read what is locked
 _PATIENCE = 1.0  # seconds; `check` of another process holds it for an instant
 
 
@@ -46,7 +47,7 @@ def held(folder: pathlib.Path) -> Iterator[None]:
       lock.acquire(timeout=_PATIENCE)
     except filelock.Timeout:
       raise ValueError(
-        f'{folder} is in use by {_read_holder(path)}: wait for its end, or '
+        f'{folder} is in use by {holder(folder)}: wait for its end, or '
         'choose another --workdir'
       ) from None
   try:
@@ -54,6 +55,20 @@ def held(folder: pathlib.Path) -> Iterator[None]:
     yield
   finally:
     lock.release()
+
+
+def holder(folder: pathlib.Path) -> str:
+  """Who holds the lock of a folder, or did so last, in words of its own."""
+  try:
+    text = (folder / NAME).read_text(encoding='utf-8')
+  except (OSError, UnicodeDecodeError):
+    text = ''
+  return text.strip() or _UNKNOWN
+
+
+def may_be_held_by(name: str, folder: pathlib.Path) -> bool:
+  """Whether a folder has a lock, and its holder is not known to be another."""
+  return (folder / NAME).exists() and holder(folder) in (name, _UNKNOWN)
 
 
 def _write_holder(path: pathlib.Path) -> None:
@@ -64,10 +79,3 @@ def _write_holder(path: pathlib.Path) -> None:
   )
   with contextlib.suppress(OSError):  # Windows: the lock keeps others out
     path.write_text(text, encoding='utf-8')
-
-
-def _read_holder(path: pathlib.Path) -> str:
-  try:
-    return path.read_text(encoding='utf-8').strip() or 'another run'
-  except (OSError, UnicodeDecodeError):
-    return 'another run'

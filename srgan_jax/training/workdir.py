@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import pathlib
+import time
 from typing import Any
 
 import jax
@@ -17,6 +18,9 @@ from srgan_jax.training import config as config_lib
 from srgan_jax.training.config_files import ConfigDict
 
 logger = logging.getLogger('srgan_jax')
+
+# Seconds; NFS may remember for a minute that a file was not there.
+_PATIENCE = 75.0
 
 
 class Workdir:
@@ -47,11 +51,16 @@ class Workdir:
     """Refuses a folder in which this run cannot train; writes nothing.
 
     Raises:
-      ValueError: one line: another run is at it, it holds a run with another
-        config, a file of it is damaged, or a stage would lose or belie what was
-        trained.
+      ValueError: one line: the processes are not of one run, another run is at
+        it, it holds a run with another config, a file of it is damaged, or a
+        stage would lose or belie what was trained.
       FileExistsError: it is a file.
     """
+    if unlike := config_lib.unlike_fields(sharding.gather(self._described)):
+      raise ValueError(
+        f'the processes are of different runs: {"; ".join(unlike)}. Give all '
+        'the same config and pictures'
+      )
     if self.path.exists() and not self.path.is_dir():
       raise FileExistsError(
         errno.EEXIST, os.strerror(errno.EEXIST), str(self.path)
@@ -77,6 +86,8 @@ class Workdir:
           self.path.mkdir(parents=True, exist_ok=True)
           stack.enter_context(lock.held(self.path))
       with self._failing_together():
+        self._check_shared()
+      with self._failing_together():
         self._check_trained()
       if jax.process_index() == 0:
         self._set_aside()
@@ -100,6 +111,21 @@ class Workdir:
   @property
   def _config_file(self) -> pathlib.Path:
     return self.path / 'config.json'
+
+  def _check_shared(self) -> None:
+    """Refuses processes that do not see the lock of process 0."""
+    holder = sharding.gather(lock.holder(self.path))[0]
+    deadline = time.monotonic() + _PATIENCE
+    while not (sees_it := lock.may_be_held_by(holder, self.path)):
+      if time.monotonic() > deadline:
+        break
+      time.sleep(1)
+    seeing = sharding.gather(sees_it)
+    if not all(seeing):
+      raise ValueError(
+        f'process {seeing.index(False)} does not see {self.path} of process 0: '
+        'choose a --workdir on a drive that all processes share'
+      )
 
   def _check_config(self) -> None:
     if not self._config_file.exists():

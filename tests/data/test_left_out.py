@@ -66,13 +66,17 @@ def test_what_lies_in_tars_is_named(tmp_path):
     add(archive, 'device', tarfile.CHRTYPE)
     add(archive, 'more.tar.gz', data=b'x')
     add(archive, 'folder', tarfile.DIRTYPE)
+    add(archive, 'folder.png', tarfile.DIRTYPE)
+    add(archive, 'x.target.jpg', data=encode(picture(2)))
+    add(archive, 'y.tar.jpg', data=encode(picture(2)))
+    add(archive, 'x.target.txt', data=b'a label')
     add(archive, 'a.txt', data=b'a label')
     add(archive, 'bad.png', data=b'no picture')
   write_tar(tmp_path / 'b.tar', {})
   os.mkfifo(tmp_path / 'c.tar')
   found, message = open_warned(f'tar:{tmp_path}/*.tar')
-  assert found.names == ['a.tar/a.png']
-  assert 'left out 8 of 9 pictures' in message
+  assert found.names == ['a.tar/a.png', 'a.tar/x.target.jpg', 'a.tar/y.tar.jpg']
+  assert 'left out 8 of 11 pictures' in message
   for each in (
     'a.tar/sym.png (a link)',
     'a.tar/hard.png (a link)',
@@ -85,6 +89,20 @@ def test_what_lies_in_tars_is_named(tmp_path):
   ):
     assert each in message
   assert 'a.txt' not in message
+
+
+def test_tars_behind_each_other_are_one_tar(tmp_path):
+  for name in 'abc':
+    write_tar(tmp_path / name, {f'{name}.png': encode(picture(ord(name)))})
+  joined = b''.join((tmp_path / name).read_bytes() for name in 'abc')
+  (tmp_path / 'a.tar').write_bytes(joined)
+  found = opening.open_source(f'tar:{tmp_path}/a.tar', min_size=40)
+  assert found.names == ['a.tar/a.png', 'a.tar/b.png', 'a.tar/c.png']
+  for index, name in enumerate('abc'):
+    np.testing.assert_array_equal(found.read(index), picture(ord(name)))
+  (tmp_path / 'a.tar').write_bytes(joined + b'more')
+  found, message = open_warned(f'tar:{tmp_path}/a.tar')
+  assert len(found) == 3 and 'a.tar (bytes behind its end)' in message
 
 
 def test_a_picture_of_too_many_pixels_is_left_out_undecoded(tmp_path):
@@ -169,12 +187,13 @@ def header(name, kind=tarfile.REGTYPE, size=0):
     (3000 * (header('a', b'L', 5) + b'a.png' + bytes(507)), 'recursion'),
     # The size leads back to where it stands.
     (header('b.png') + header('a.png', size=-512), 'a member of -512 bytes'),
+    (header('a.png') + 512 * b'x', 'no header at byte 512'),
     (
       header('a', b'x', 512) + b'25 GNU.sparse.map=1,x,3,4\n' + bytes(486),
       'invalid (literal|header)',  # Python 3.11.7 and 3.11.2
     ),
   ],
-  ids=range(6),
+  ids=range(7),
 )
 def test_a_hostile_tar_is_one_line(content, why, tmp_path):
   (tmp_path / 'a.tar').write_bytes(content + header('b.png') + bytes(1024))
