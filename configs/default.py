@@ -60,7 +60,9 @@ def get_config() -> ConfigDict:
   config.stages.pretrain.schedule = 'constant'
   # Updates of linear warm-up.
   config.stages.pretrain.warmup = 0
-  # 'mse', 'vgg22' or 'vgg54': the content loss l_X.
+  # 'mse', 'vgg22' or 'vgg54': the content loss l_X. 'consistent': the MSE to
+  # what back-projection makes of the SR of `init_generator` (configs/
+  # consistent.py).
   config.stages.pretrain.content = 'mse'
   # A trained generator to go on from, with fresh optimizer moments; '': none.
   config.stages.pretrain.init_generator = ''

@@ -123,7 +123,7 @@ _RULES: tuple[_Rule, ...] = (
   _word('model.init', generator.Init),
   _word('stages.pretrain.schedule', optimizers.ScheduleName),
   _word('stages.pretrain.content', stages.ContentName),
-  _word('stages.gan.content', stages.ContentName),
+  _word('stages.gan.content', stages.GanContent),
   _word('loss.content_reduction', losses.ContentReduction),
   _word('data.loader', loader.LoaderName),
   _word('data.placement', resident.Placement),
@@ -219,6 +219,8 @@ def _contradictions(config: Any) -> Iterator[tuple[bool, str]]:
     'config.stages.pretrain.init_generator starts the SRResNet stage, which '
     'config.init_generator or 0 steps leave out',
   )
+  if pretrain.content == 'consistent':
+    yield from _contradictions_of_consistent(config)
   yield (
     not (pretrain.steps or config.init_generator)
     and not config.allow_random_generator,
@@ -230,6 +232,19 @@ def _contradictions(config: Any) -> Iterator[tuple[bool, str]]:
     gan.freeze_batch_norm and config.allow_random_generator,
     'config.stages.gan.freeze_batch_norm takes the batch statistics of a '
     'trained generator, not of one from random weights',
+  )
+
+
+def _contradictions_of_consistent(config: Any) -> Iterator[tuple[bool, str]]:
+  yield (
+    not config.stages.pretrain.init_generator,
+    "config.stages.pretrain.content 'consistent' is learnt from the SR of "
+    'config.stages.pretrain.init_generator, which is not given',
+  )
+  yield (
+    config.crop_size < 48,
+    f"config.crop_size is {config.crop_size}: the content 'consistent' leaves "
+    'out 16 pixels at each edge, and needs at least 48',
   )
 
 

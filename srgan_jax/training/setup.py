@@ -22,6 +22,7 @@ from srgan_jax.training import config as config_lib
 from srgan_jax.training import optimizers, program, stages
 from srgan_jax.training import step as step_lib
 from srgan_jax.training.config_files import ConfigDict
+from srgan_jax.training.teacher import Teacher
 
 logger = logging.getLogger('srgan_jax')
 
@@ -59,7 +60,11 @@ class Setup:
     self.placement = sharding.Placement(self.mesh, config.batch_norm)
     self.dtype = _compute_dtype(config.precision)
     self.precision = 'highest' if self.dtype == jnp.float32 else 'default'
-    self.generator, self.initial = _make_generator(config, self.dtype)
+    self.generator, self.initial, label = _make_generator(config, self.dtype)
+    self._teacher = None
+    if self.initial is not None:
+      exact = self.generator.clone(dtype=jnp.dtype('float32'))
+      self._teacher = Teacher(exact, self.initial, label)
     self.discriminator = Discriminator(
       config.model.discriminator_channels, self.dtype
     )
@@ -198,7 +203,9 @@ class Setup:
     return upscaling.Upscaler(generator, variables)
 
   def _make_stages(self) -> list[stages.Stage]:
-    return stages.from_config(self.config, lambda: self.perceptual, self.dtype)
+    return stages.from_config(
+      self.config, lambda: self.perceptual, self.dtype, self._teacher
+    )
 
   def _load_initial_discriminator(self) -> step_lib.Variables | None:
     if not (path := self.config.init_discriminator):
@@ -214,8 +221,8 @@ class Setup:
 
 def _make_generator(
   config: ConfigDict, dtype: jnp.dtype
-) -> tuple[Generator, step_lib.Variables | None]:
-  """G, and its variables where the config names a file of them."""
+) -> tuple[Generator, step_lib.Variables | None, str]:
+  """G, and its variables and label where the config names a file of them."""
   ours = Generator(
     config.model.blocks,
     config.model.channels,
@@ -225,8 +232,8 @@ def _make_generator(
   )
   path = config.init_generator or config.stages.pretrain.init_generator
   if not path:
-    return ours, None
-  theirs, variables, _ = weights.load_generator(pretrained.find(path))
+    return ours, None, ''
+  theirs, variables, metadata = weights.load_generator(pretrained.find(path))
   for name in ('blocks', 'channels', 'skip_connections'):
     if getattr(theirs, name) != getattr(ours, name):
       raise ValueError(
@@ -234,7 +241,8 @@ def _make_generator(
         f'{getattr(ours, name)}'
       )
   # A generator of others may end in a tanh, say: it stays that network.
-  return theirs.clone(dtype=dtype, init_scheme=config.model.init), variables
+  ours = theirs.clone(dtype=dtype, init_scheme=config.model.init)
+  return ours, variables, metadata['training'].get('label', '')
 
 
 def _compute_dtype(precision: str) -> jnp.dtype:

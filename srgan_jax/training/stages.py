@@ -12,10 +12,12 @@ import optax
 from srgan_jax.models import vgg
 from srgan_jax.training import optimizers
 from srgan_jax.training import step as step_lib
+from srgan_jax.training.teacher import Teacher
 
 PRETRAIN, GAN = NAMES = ('pretrain', 'gan')  # in their order
 
-ContentName = Literal['mse', 'vgg22', 'vgg54']
+GanContent = Literal['mse', 'vgg22', 'vgg54']
+ContentName = Literal[GanContent, 'consistent']
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,14 +25,17 @@ class Content:
   """A content loss: where its features come from, and what it is called.
 
   Attributes:
-    name: 'mse', 'vgg22' or 'vgg54'; with VGG16, e.g. 'vgg16-conv5_3'.
+    name: 'mse', 'vgg22', 'vgg54' or 'consistent'; with VGG16, e.g.
+      'vgg16-conv5_3'.
     layer: the VGG layer compared, None for the MSE.
     perceptual: the VGG network, None for the MSE.
+    teacher: what is learnt in place of the HR, by the MSE; None: the HR.
   """
 
   name: str
   layer: str | None = None
   perceptual: vgg.PerceptualNetwork | None = None
+  teacher: Teacher | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +64,8 @@ class Stage:
   @property
   def label(self) -> str:
     """The variant, e.g. 'srgan-vgg54' or 'srgan-vgg16-conv5_3'."""
+    if self.content.teacher:
+      return self.content.teacher.label
     label = f'{self.method.lower()}-{self.content.name}'
     has_pixels = self.content.layer and self.objective.pixel_weight
     return f'{label}-mse' if has_pixels else label
@@ -79,10 +86,12 @@ def from_config(
   config: Any,
   load_perceptual: Callable[[], vgg.PerceptualNetwork],
   dtype: jnp.dtype,
+  teacher: Teacher | None = None,
 ) -> list[Stage]:
   """The stages that a checked configuration trains, in their order.
 
-  The VGG network is loaded where a stage needs it.
+  The VGG network is loaded where a stage needs it; the teacher is that of the
+  content 'consistent'.
 
   Raises:
     ValueError: where that fails, or the network lacks the layer.
@@ -90,22 +99,24 @@ def from_config(
   result = []
   own = config.stages.pretrain
   if own.steps and not config.init_generator:
-    content = _content(config, own.content, load_perceptual)
+    step = step_lib.pretrain_step
+    if own.content == 'consistent':
+      content = Content(own.content, teacher=teacher)
+      step = functools.partial(step, teacher=teacher)
+    else:
+      content = _content(config, own.content, load_perceptual)
     schedule = optimizers.pretrain_schedule(
       own.schedule, own.learning_rate, own.steps, own.warmup
     )
     objective = _objective(
-      config, content, dtype, tv_weight=config.loss.tv_weight
+      config,
+      content,
+      dtype,
+      tv_weight=config.loss.tv_weight,
+      freeze_batch_norm=content.teacher is not None,
     )
     result.append(
-      Stage(
-        PRETRAIN,
-        own.steps,
-        schedule,
-        step_lib.pretrain_step,
-        objective,
-        content,
-      )
+      Stage(PRETRAIN, own.steps, schedule, step, objective, content)
     )
   own = config.stages.gan
   if own.steps:
@@ -128,10 +139,10 @@ def from_config(
 
 def _content(
   config: Any,
-  name: ContentName,
+  name: GanContent,
   load_perceptual: Callable[[], vgg.PerceptualNetwork],
 ) -> Content:
-  """A content loss by its name, whose VGG network is known to fit."""
+  """A content loss by the paper's name, whose VGG network is known to fit."""
   if name == 'mse':
     return Content(name)
   network = load_perceptual()

@@ -6,6 +6,7 @@ new state and a dict of float32 scalars. Images are NHWC, LR in [0, 1], HR and
 SR in [-1, 1].
 """
 
+from collections.abc import Callable
 import dataclasses
 import functools
 from typing import Any, Self
@@ -115,9 +116,9 @@ class Objective:
       such a loss buys likeness with contrast, until a run is long.
     adversarial_weight: of l_Gen; 1e-3 in the paper. Unused in pre-training.
     tv_weight: of the total variation; 2e-8 for SRResNet-VGG22, else 0.
-    freeze_batch_norm: whether the GAN stage normalises G by its stored
-      statistics, which stay as they are, as it will be used; else by each
-      batch's own, as the paper. D's are always each batch's own.
+    freeze_batch_norm: whether G is normalised by its stored statistics, which
+      stay as they are, as it will be used; else by each batch's own, as the
+      paper. D's are always each batch's own.
     ema_decay: of the moving average of G, where the state has one.
     dtype: what the VGG network computes in; the loss is float32.
     axis: the mesh axis over whose devices gradients and metrics are averaged,
@@ -155,23 +156,26 @@ def pretrain_step(
   batch: Batch,
   perceptual: vgg.PerceptualNetwork | None,
   objective: Objective,
+  teacher: Callable[[jax.Array], jax.Array] | None = None,
 ) -> tuple[PretrainState, Metrics]:
-  """One update of SRResNet on its content loss.
+  """One update of G on its content loss alone.
 
   Args:
     state: the state before.
     batch: LR and HR crops.
     perceptual: the VGG network, or None for the MSE.
     objective: the loss.
+    teacher: makes what G learns of the LR; None: it learns the HR.
 
   Returns:
     The state after, and `loss, content, tv, generator_gradient_norm`.
   """
   generator = state.generator
+  hr = batch.hr if teacher is None else teacher(batch.lr)
 
   def loss_fn(params: Any) -> tuple[jax.Array, Any]:
-    sr, statistics = _apply(generator, params, batch.lr)
-    content, tv = _content_terms(sr, batch.hr, perceptual, objective)
+    sr, statistics = _generate(generator, batch.lr, objective, params)
+    content, tv = _content_terms(sr, hr, perceptual, objective)
     loss = content + objective.tv_weight * tv
     return loss, (content, tv, statistics)
 
