@@ -21,6 +21,7 @@ from srgan_jax import cli, files, tables
 from srgan_jax.evaluation import benchmarks, methods, report
 from srgan_jax.paper import printed
 
+_PROTOCOLS = ('paper', 'y')
 _STARS = {'true': True, 'false': False}  # as `srgan_jax.mos` writes them
 _LEGEND = (
   "Ours (the paper's, difference); PSNR in dB and SSIM by the named protocol. "
@@ -77,7 +78,9 @@ def open_benchmarks(
   known = [folder / name for name in printed.SETS if folder / name in found]
   sets = [*known, *(path for path in found if path not in known)]
   return {
-    path: benchmarks.Benchmark(path / 'HR', benchmarks.beside(path / 'HR'))
+    path: benchmarks.Benchmark(
+      path / 'HR', benchmarks.beside(path / 'HR'), protocols=_PROTOCOLS
+    )
     for path in sets
   }
 
@@ -127,13 +130,18 @@ def measure(
   sets = {p.name: images for p, images in open_benchmarks(folder).items()}
   opened = open_methods(models, sets)
   lines = describe(models, opened)
-  print('\n'.join(lines), flush=True)
+  print('\n'.join(lines), flush=True)  # before hours pass
   figures: dict[Key, Figures] = {}
   for (set_name, name), method in opened.items():
     what = f'{name}, {set_name}'
     images = cli.progress(sets[set_name], desc=what, leave=False)
-    result = report.evaluate(method, images, ('paper', 'y'), distances)
+    result = report.evaluate(
+      method, images, _PROTOCOLS, distances, unmeasured=[]
+    )
     figures[set_name, name] = report.flat(result.mean)
+    for line in result.unmeasured:
+      lines.append(f'{what}: not measured: {line}')
+      print(lines[-1], flush=True)
   return figures, lines
 
 
