@@ -105,6 +105,8 @@ def _run(options: argparse.Namespace) -> bool:
   )
   method = _open_method(options, benchmark)
   distances = report.load_distances(options.metric)
+  for line in benchmark.passed_over:
+    _say(line)
   said = len(left_out)
   for line in left_out:
     _say(f'left out: {line}')

@@ -41,6 +41,7 @@ class Benchmark:
   Attributes:
     files: the originals; `names` and `sizes` (height, width) are theirs.
     left_out: a line on each file that is left out; None: none may be.
+    passed_over: lines on drawings beside the images, which are none of them.
   """
 
   def __init__(
@@ -67,7 +68,8 @@ class Benchmark:
         partner, or is not of its partner's size.
     """
     self.left_out, self._max_megapixels = left_out, max_megapixels
-    self._originals = list_images(hr, left_out)
+    self.passed_over: list[str] = []
+    self._originals = list_images(hr, left_out, self.passed_over)
     self._lr = self.match(lr) if lr is not None else {}
     self.files: list[pathlib.Path] = []
     self.names: list[str] = []
@@ -141,7 +143,8 @@ class Benchmark:
 
   def match(self, folder: files.Path) -> dict[pathlib.Path, pathlib.Path]:
     """By original its version in a folder, or in one file."""
-    return match(self._originals, list_images(folder, self.left_out))
+    found = list_images(folder, self.left_out, self.passed_over)
+    return match(self._originals, found)
 
   def read(self, path: pathlib.Path) -> np.ndarray:
     """An image of the benchmark, or of its size."""
@@ -178,13 +181,16 @@ def beside(hr: files.Path) -> pathlib.Path | None:
 
 
 def list_images(
-  path: files.Path, left_out: list[str] | None = None
+  path: files.Path,
+  left_out: list[str] | None = None,
+  passed_over: list[str] | None = None,
 ) -> list[pathlib.Path]:
   """The image files of a folder in the order of their names, or the one file.
 
   Args:
     path: the folder or the file.
-    left_out: takes lines on pictures that are not read.
+    left_out: takes lines on images that cannot be read.
+    passed_over: takes lines on drawings, which nobody need have meant.
 
   Raises:
     ValueError: where there is none.
@@ -195,11 +201,18 @@ def list_images(
   if not path.is_dir():
     raise ValueError(f'{path}: no such file or folder')
   found = finding.find(path, is_recursive=False)
-  others = finding.describe(found.passed_over)
   if not found.files:
+    others = finding.describe(found.passed_over)
     raise ValueError('; '.join([f'{path} holds no image files', *others]))
-  if left_out is not None:
-    left_out += others
+  for lines, is_image in ((left_out, True), (passed_over, False)):
+    if lines is not None:
+      lines += finding.describe(
+        [
+          item
+          for item in found.passed_over
+          if (item.is_fault or opening.may_be_photo(item.why)) == is_image
+        ]
+      )
   return [pathlib.Path(file) for file in found.files]
 
 

@@ -35,6 +35,7 @@ _FORMATS = (
 ).split()
 # Those that a Pillow may have been built without.
 _FEATURES = {'AVIF': 'avif', 'JPEG2000': 'jpg_2000', 'WEBP': 'webp'}
+_DRAWINGS = 'they are drawings: export a PNG'
 # What reads pictures that are not read here, by their suffixes.
 _READERS = {
   'pip install pillow-heif': '.heic .heics .heif .heifs .hif',
@@ -47,7 +48,7 @@ _READERS = {
     '.orf .pef .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f'
   ),
   'they are HDR: a TIFF or PNG is read': '.exr .hdr',
-  'they are drawings: export a PNG': '.ai .eps .pdf .ps .svg .svgz .emf .wmf',
+  _DRAWINGS: '.ai .eps .pdf .ps .svg .svgz .emf .wmf',
   'ImageMagick makes PNGs of them': '.cur .fits .fts .icns .jls .jxr .wdp .xcf',
 }
 _HEIF_BRANDS = (b'heic', b'heix', b'heim', b'hevc', b'mif1', b'msf1')
@@ -124,6 +125,11 @@ def what_reads(name: str) -> str | None:
   return next(
     (how for how, known in _READERS.items() if suffix in known.split()), None
   )
+
+
+def may_be_photo(reader: str) -> bool:
+  """Whether what `what_reads` has given reads photos, and no drawings."""
+  return reader != _DRAWINGS
 
 
 @contextlib.contextmanager

@@ -128,6 +128,18 @@ def test_a_distance_that_an_image_has_not_is_named_and_loses_nothing(
   assert ',nan' in (tmp_path / 'b').read_text().splitlines()[2]
 
 
+def test_a_drawing_beside_the_originals_is_no_image_left_out(tmp_path, capsys):
+  for folder in ('HR', 'SR'):
+    put(tmp_path / folder / 'a.png')
+    (tmp_path / folder / 'paper.pdf').write_bytes(b'%PDF-1.7')
+  arguments = ['--hr', tmp_path / 'HR', '--json', tmp_path / 'a']
+  assert run('--sr', tmp_path / 'SR', *arguments) == 0
+  lines = capsys.readouterr().err.splitlines()
+  assert len(lines) == 2
+  assert all('1 passed over: ' in x and 'paper.pdf' in x for x in lines)
+  assert 'left_out' not in json.loads((tmp_path / 'a').read_text())
+
+
 def test_nothing_to_score_is_an_error(tmp_path, capsys):
   put(tmp_path / 'HR' / 'a.png')
   path = tmp_path / 'HR' / 'a.png'
