@@ -2,12 +2,15 @@
 
 import importlib
 import pathlib
+import sys
 
 import pytest
 
 from srgan_jax import cli, upscale
 from tests.support import repository
 
+PHOTOS = str(repository.PHOTOS / 'validation')
+SOURCE = f'folder:{PHOTOS}'
 EMPTY = "'' is no name; the working folder is ."
 
 
@@ -52,6 +55,34 @@ def test_an_empty_argument_is_no_folder(
   line = capsys.readouterr().err.splitlines()[-1]
   assert line.endswith(f'error: argument {name}: {EMPTY}')
   assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('place', ['file', 'file/in/it'])
+@pytest.mark.parametrize(
+  ('module', 'arguments'),
+  [
+    ('evaluation.panels', ['--full', '--hr', PHOTOS]),
+    ('hub', ['srgan', 'me/mine']),
+    ('mos.__main__', ['prepare', '--hr', PHOTOS]),
+    ('paper.benchmark_downloads', ['Set5']),
+    ('paper.depth_sweep', ['--hr', PHOTOS, f'--config.data.source={SOURCE}']),
+    ('paper.recipe', ['--data', SOURCE, '--train=srresnet-mse=5']),
+  ],
+)
+def test_a_file_is_no_folder_for_results(
+  module, arguments, place, tmp_path, monkeypatch, capsys
+):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / 'file').write_text('')
+  command = importlib.import_module(f'srgan_jax.{module}')
+  with pytest.raises(SystemExit) as caught:
+    sys.exit(command.main([*arguments, '-o', place]))
+  line = caught.value.code
+  if line == 1:  # it has been said
+    line = capsys.readouterr().err.rstrip()
+  in_file = 'there is no folder' in line and place != 'file'
+  assert 'file is a file, not a folder' in line or in_file
+  assert '\n' not in line and (tmp_path / 'file').read_text() == ''
 
 
 def test_a_flag_of_training_is_not_empty(tmp_path):

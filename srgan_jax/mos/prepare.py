@@ -207,7 +207,7 @@ def _made_whole(folder: pathlib.Path) -> Iterator[pathlib.Path]:
   """
   given, folder = folder, pathlib.Path(os.path.realpath(folder))
   files.require_folder(folder)
-  is_there = folder.exists()
+  is_there = files.nearest_folder(folder) == folder
   if is_there and any(folder.iterdir()):
     raise ValueError(f'{given} holds something already: give another folder')
   with (

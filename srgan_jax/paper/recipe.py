@@ -331,6 +331,7 @@ def check(options: argparse.Namespace, recipe: Recipe) -> None:
   Raises:
     ValueError: one line naming the option or the file.
   """
+  files.nearest_folder(options.output)
   recipe.check_starts(options.train)
   others = [name for name in options.train if name != RESNET]
   if others and not options.lpips:

@@ -2,9 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 import contextlib
-import errno
 import logging
-import os
 import pathlib
 from typing import Any
 
@@ -47,15 +45,11 @@ class Workdir:
     """Refuses a folder in which this run cannot train; writes nothing.
 
     Raises:
-      ValueError: one line: another run is at it, it holds a run with another
-        config, a file of it is damaged, or a stage would lose or belie what was
-        trained.
-      FileExistsError: it is a file.
+      ValueError: one line: it is a file, another run is at it, it holds a run
+        with another config, a file of it is damaged, or a stage would lose or
+        belie what was trained.
     """
-    if self.path.exists() and not self.path.is_dir():
-      raise FileExistsError(
-        errno.EEXIST, os.strerror(errno.EEXIST), str(self.path)
-      )
+    files.nearest_folder(self.path)
     if jax.process_index() == 0:
       lock.check(self.path)
     self._check_trained()
@@ -74,7 +68,7 @@ class Workdir:
     with contextlib.ExitStack() as stack:
       with self._failing_together():
         if jax.process_index() == 0:
-          self.path.mkdir(parents=True, exist_ok=True)
+          files.make_folder(self.path)
           stack.enter_context(lock.held(self.path))
       with self._failing_together():
         self._check_trained()

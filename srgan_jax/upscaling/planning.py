@@ -314,13 +314,7 @@ def _places(
 
 def _check_output(folder: pathlib.Path) -> None:
   """Refuses a folder that does not exist and cannot be made."""
-  nearest = next(
-    path
-    for path in (folder, *pathlib.Path(os.path.abspath(folder)).parents)
-    if os.path.lexists(path)
-  )
-  if not os.path.isdir(nearest):
-    raise ValueError(f'{nearest} is a file, not a folder')
+  nearest = files.nearest_folder(folder)
   if not os.access(nearest, os.W_OK):
     raise ValueError(f'{nearest} cannot be written to')
 
