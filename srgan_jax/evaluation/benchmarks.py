@@ -41,7 +41,7 @@ class Benchmark:
   Attributes:
     files: the originals; `names` and `sizes` (height, width) are theirs.
     left_out: a line on each file that is left out; None: none may be.
-    passed_over: lines on drawings beside the images, which are none of them.
+    passed_over: lines on drawings and videos beside the images.
   """
 
   def __init__(
@@ -190,7 +190,7 @@ def list_images(
   Args:
     path: the folder or the file.
     left_out: takes lines on images that cannot be read.
-    passed_over: takes lines on drawings, which nobody need have meant.
+    passed_over: takes lines on drawings and videos, which are no images.
 
   Raises:
     ValueError: where there is none.

@@ -122,6 +122,9 @@ def plan(
   is_replaced = overwrite or output is not None
   _pass_over_results(result, is_replaced, overwrite)
   sources = {_real(job.source) for job in result.jobs} - {''}
+  result.passed_over = [
+    item for item in result.passed_over if _real(item.path) not in sources
+  ]
   taken: dict[pathlib.Path, pathlib.Path] = {}
   for job in result.jobs:
     target = _real(job.target)
@@ -144,7 +147,7 @@ def _origin(path: pathlib.Path) -> tuple[str, str]:
   return model, mark
 
 
-def _real(path: pathlib.Path) -> str:
+def _real(path: files.Path) -> str:
   return '' if path == STANDARD else os.path.realpath(path)
 
 

@@ -89,3 +89,11 @@ def test_a_result_without_its_picture_is_upscaled_on_purpose(photos, model):
   shutil.copyfile(photos / 'b.png', photos / 'b_x4.png')
   assert run(photos / 'b_x4.png', photos / 'a.png', '--model', model) == 0
   assert 'in/b_x4_x4.png' in names()
+
+
+def test_a_file_that_is_given_too_is_not_passed_over(photos, model, capsys):
+  (photos / 'a.png').rename(photos / 'a')
+  inputs = (photos, photos / 'a', '-o', 'large', '--model', model)
+  assert run(*inputs) == 0
+  assert names(pathlib.Path('large')) == {'large/a.png', 'large/b.png'}
+  assert capsys.readouterr().err == ''
