@@ -86,7 +86,7 @@ def get_config() -> ConfigDict:
   # Of the mean squared error beside a VGG content loss. The paper has none; in
   # runs of few updates it holds colours and contrast (docs/training.md).
   config.loss.pixel_weight = 0.0
-  # Of the adversarial loss, equation 3.
+  # Of the adversarial loss, in equation 3.
   config.loss.adversarial_weight = 1e-3
   # Of the total variation in the SRResNet stage; the paper's SRResNet-VGG22
   # alone has it.

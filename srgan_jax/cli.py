@@ -8,6 +8,7 @@ import difflib
 import io
 import logging
 import os
+import pathlib
 import re
 import signal
 import sys
@@ -20,6 +21,7 @@ import tqdm
 
 import srgan_jax
 
+EMPTY = "'' is no name; the working folder is ."
 STOPPED = 130  # the exit status of a command that Ctrl-C ended
 
 # What bad input, and a disk or a memory that is full, raise: one line says it.
@@ -33,11 +35,35 @@ def parser(doc: str | None, prog: str | None = None) -> argparse.ArgumentParser:
     doc: the docstring.
     prog: how the command is called; by default, the file that runs.
   """
-  return argparse.ArgumentParser(
+  return _Parser(
     prog=prog,
     description=doc,
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
+
+
+class _Parser(argparse.ArgumentParser):
+  """A parser that takes no empty text or path, unless a `type` is given.
+
+  An empty one is a variable that is not set, and to pathlib the working folder.
+  """
+
+  def __init__(self, *arguments: Any, **settings: Any) -> None:
+    super().__init__(*arguments, **settings)
+    self.register('type', None, text)
+    self.register('type', pathlib.Path, lambda value: pathlib.Path(text(value)))
+
+  def add_subparsers(self, **settings: Any) -> Any:
+    commands = super().add_subparsers(**settings)
+    commands.type = str  # what follows a command is its own parser's
+    return commands
+
+
+def text(value: str) -> str:
+  """An option's `type`: a text that is not empty."""
+  if not value:
+    raise argparse.ArgumentTypeError(EMPTY)
+  return value
 
 
 def add_information(command: argparse.ArgumentParser) -> None:

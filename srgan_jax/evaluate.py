@@ -14,9 +14,13 @@ import argparse
 from collections.abc import Sequence
 import pathlib
 import sys
+from typing import TYPE_CHECKING
 
 import srgan_jax
 from srgan_jax import cli, files
+
+if TYPE_CHECKING:
+  from srgan_jax.evaluation import benchmarks, methods
 
 
 def start() -> None:
@@ -25,13 +29,13 @@ def start() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-  """The command; its exit status: 1 where an image was left out, too."""
+  """The command; its exit status: 1 where an image or a figure lacks, too."""
   options = _parser().parse_args(arguments)
   cli.print_any_name()
   try:
     return int(_run(options))
   except cli.FAULTS as error:
-    print(cli.visible(f'evaluate: {error}'), file=sys.stderr)
+    _say(error)
     return 1
 
 
@@ -84,57 +88,69 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> bool:
-  """Evaluates; whether an image was left out."""
+  """Evaluates; whether an image was left out, or not measured in full."""
   # Not before the arguments are read: help comes without JAX.
-  from srgan_jax.convert import published
-  from srgan_jax.evaluation import (
-    benchmarks,
-    degraded,
-    methods,
-    metrics,
-    report,
-  )
+  from srgan_jax.evaluation import benchmarks, degraded, metrics, report
   from srgan_jax.imaging import opening
 
   _check(options)
+  protocols = options.protocol or metrics.PROTOCOLS
   left_out: list[str] = []
   benchmark = benchmarks.Benchmark(
     options.hr,
     options.lr,
+    protocols=protocols,
     left_out=left_out,
     max_megapixels=options.max_megapixels or opening.MAX_MEGAPIXELS,
   )
-  if options.sr:
-    method = methods.finished(pathlib.Path(options.sr), benchmark)
-  else:
-    published.provide(options.model, print)
-    method = methods.open_method(
-      options.model,
-      benchmark,
-      strength=options.strength,
-      back_project=options.back_project,
-    )
+  method = _open_method(options, benchmark)
+  distances = report.load_distances(options.metric)
+  for line in benchmark.passed_over:
+    _say(line)
+  said = len(left_out)
+  for line in left_out:
+    _say(f'left out: {line}')
   pairs = cli.progress(benchmark, unit='image', leave=False)
   result = report.evaluate(
     method,
     (degraded.degrade(pair, options.degrade) for pair in pairs),
-    options.protocol or metrics.PROTOCOLS,
-    report.load_distances(options.metric),
+    protocols,
+    distances,
     left_out,
+    unmeasured=[],
   )
   source = options.lr or 'made by imresize'
   print(f'{method.name} ({method.origin})')
   print(f'HR: {options.hr}; LR: {", ".join([source, *options.degrade])}')
   print(result.table())
-  for line in left_out:
-    print(cli.visible(f'evaluate: left out: {line}'), file=sys.stderr)
+  for line in left_out[said:]:
+    _say(f'left out: {line}')
+  for line in result.unmeasured:
+    _say(f'not measured: {line}')
   if options.json:
     facts = {'hr': options.hr, 'lr': source, 'degrade': options.degrade}
     whole = {'version': srgan_jax.__version__, **facts, **result.as_json()}
     files.write_json(options.json, whole)
   if options.csv:
     files.write_text(options.csv, result.as_csv())
-  return bool(left_out)
+  return bool(left_out or result.unmeasured)
+
+
+def _open_method(
+  options: argparse.Namespace, benchmark: 'benchmarks.Benchmark'
+) -> 'methods.Method':
+  from srgan_jax.convert import published
+  from srgan_jax.evaluation import methods
+
+  if options.sr:
+    return methods.finished(pathlib.Path(options.sr), benchmark)
+  published.provide(options.model, print)
+  return methods.open_method(
+    options.model,
+    benchmark,
+    strength=options.strength,
+    back_project=options.back_project,
+  )
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -178,6 +194,10 @@ def _steps(text: str) -> list[str]:
     return degraded.parse(text)
   except ValueError as error:
     raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _say(what: object) -> None:
+  print(cli.visible(f'evaluate: {what}'), file=sys.stderr)
 
 
 if __name__ == '__main__':

@@ -168,6 +168,33 @@ def require_folder(path: Path) -> None:
     raise ValueError(f'{path}: there is no folder {folder}')
 
 
+def nearest_folder(path: Path) -> pathlib.Path:
+  """A folder, or where it is not there yet, the nearest above it that is.
+
+  Raises:
+    ValueError: naming what is a file instead.
+  """
+  path = pathlib.Path(path)
+  nearest = next(
+    each
+    for each in (path, *pathlib.Path(os.path.abspath(path)).parents)
+    if os.path.lexists(each)
+  )
+  if not os.path.isdir(nearest):
+    raise ValueError(f'{nearest} is a file, not a folder')
+  return nearest
+
+
+def make_folder(path: Path) -> None:
+  """Makes a folder, with those that it lies in, where it is not there yet.
+
+  Raises:
+    ValueError: as `nearest_folder`.
+  """
+  nearest_folder(path)
+  os.makedirs(path, exist_ok=True)
+
+
 def require_place(path: Path, *others: Path | None) -> None:
   """Refuses a file that could not be written, before work is done for it.
 

@@ -98,7 +98,7 @@ def write(
     if path.exists():
       raise ValueError(f'{path} is there already: give another folder')
   for path in (weights_file, *paths):
-    path.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(path.parent)
   with files.replacing(weights_file) as beside:
     shutil.copyfile(source, beside)
   for path, text in zip(paths, texts.values(), strict=True):

@@ -209,6 +209,7 @@ def _add_size(parser: argparse.ArgumentParser) -> None:
   add = parser.add_argument
   add(
     '--suffix',
+    type=str,  # which may be empty
     help='what names get in front of their ending; by default _x4 (as the '
     'scale is) beside the input, nothing elsewhere',
   )
@@ -242,7 +243,7 @@ def _add_overwrite(parser: argparse.ArgumentParser) -> None:
 
 def _path(text: str) -> pathlib.Path:
   """A path; ./- is a file, which pathlib would take for standard input."""
-  path = pathlib.Path(text)
+  path = pathlib.Path(cli.text(text))
   return path.absolute() if str(path) == '-' != text else path
 
 

@@ -150,3 +150,17 @@ def test_a_file_is_itself_by_any_name_and_a_stream_is_none(tmp_path):
       files.require_place(path, None, other)
   files.require_place(tmp_path / 'c', given, link)
   files.require_place(os.devnull, os.devnull)
+
+
+def test_folders_are_made_or_a_file_is_named(tmp_path):
+  files.make_folder(tmp_path / 'a' / 'b')
+  files.make_folder(tmp_path / 'a' / 'b')
+  (tmp_path / 'link').symlink_to(tmp_path / 'a')
+  files.make_folder(tmp_path / 'link' / 'c')
+  assert (tmp_path / 'a' / 'c').is_dir()
+  (tmp_path / 'file').write_bytes(b'')
+  (tmp_path / 'dead').symlink_to(tmp_path / 'none')
+  for name in ('file', 'dead'):
+    for path in (tmp_path / name, tmp_path / name / 'in' / 'it'):
+      with pytest.raises(ValueError, match=f'{name} is a file, not a folder'):
+        files.make_folder(path)

@@ -159,3 +159,15 @@ def test_the_map_names_files_that_there_are():
     if not (PACKAGE / name).exists() and not (repository.ROOT / name).exists()
   }
   assert not missing
+
+
+def test_the_map_gives_each_file_its_own_equations():
+  text = (repository.ROOT / 'docs' / 'code.md').read_text()
+  numbers = lambda name: {
+    *re.findall(r'[Ee]quation (\d)', (PACKAGE / name).read_text())
+  }
+  (given,) = re.findall(r'losses\.py .*equations ([\d, ]+);', text)
+  assert set(given.split(', ')) == numbers('losses.py')
+  rows = re.findall(r'\| .*equation (\d).*\| `(.*)` \|', text)
+  assert len(rows) == 2
+  assert all(number in numbers(name) for number, name in rows)

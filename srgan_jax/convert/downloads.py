@@ -120,7 +120,7 @@ def fetch(home: Home) -> pathlib.Path:
   """
   path = files.cache_folder('downloads') / home.file_name
   if not path.exists():
-    path.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(path.parent)
     try:
       download(home.url, path)
     except ValueError as error:

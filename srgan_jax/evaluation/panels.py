@@ -253,7 +253,7 @@ def draw(options: argparse.Namespace) -> list[pathlib.Path]:
       )
     path = options.output if is_one else folder / f'{name}.png'
     groups.setdefault(path, []).append((name, region))
-  folder.mkdir(parents=True, exist_ok=True)
+  files.make_folder(folder)
   inputs = benchmarks.input_files(options.hr, options.lr, *models.values())
   for path in groups:
     files.require_place(path, *inputs)

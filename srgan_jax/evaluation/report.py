@@ -35,20 +35,27 @@ Scores = Mapping[Figure, float]
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-  """The figures of one method, by image; a line on each that was left out."""
+  """The figures of one method, by image.
+
+  `left_out` has a line on each image that was left out, `unmeasured` one on
+  each distance that an image has not: it is NaN.
+  """
 
   method: Method
   images: Mapping[str, Scores]
   left_out: Sequence[str] = ()
+  unmeasured: Sequence[str] = ()
 
   @property
   def mean(self) -> Scores:
-    """The mean of every figure over the images."""
+    """The mean of every figure over the images that have it."""
     scores = list(self.images.values())
-    return {
-      figure: float(np.mean([score[figure] for score in scores]))
-      for figure in scores[0]
-    }
+    result = {}
+    for figure in scores[0]:
+      values = [score[figure] for score in scores]
+      known = [value for value in values if not math.isnan(value)]
+      result[figure] = float(np.mean(known)) if known else math.nan
+    return result
 
   def table(self) -> str:
     """A line an image and one for the mean, under the protocols' names."""
@@ -68,14 +75,16 @@ class Report:
   def as_json(self) -> dict[str, Any]:
     """{'mean': {'paper': {'psnr', 'ssim'}, ..., 'lpips_alex'}, 'images': ...}.
 
-    The PSNR of equal images is null: JSON has no infinity.
+    The PSNR of equal images is null, as is a distance that an image has not:
+    JSON has neither infinity nor NaN.
     """
+    lines = {'left_out': self.left_out, 'unmeasured': self.unmeasured}
     return {
       'method': self.method.name,
       'origin': self.method.origin,
       'mean': _nested(self.mean),
       'images': {name: _nested(scores) for name, scores in self.images.items()},
-    } | ({'left_out': list(self.left_out)} if self.left_out else {})
+    } | {name: list(found) for name, found in lines.items() if found}
 
   def as_csv(self) -> str:
     """A header, a line an image and one for the mean: 'psnr_paper', ...."""
@@ -105,11 +114,13 @@ def evaluate(
   protocols: Sequence[str],
   distances: Sequence[Distance] = (),
   left_out: list[str] | None = None,
+  unmeasured: list[str] | None = None,
 ) -> Report:
   """Upscales every image and scores it.
 
   `left_out` takes a line on each image whose files cannot be read, and may hold
-  some already; without it such an image is an error.
+  some already; `unmeasured` one on each distance that cannot be measured.
+  Without them either is an error.
 
   Raises:
     ValueError: naming the image that cannot be read or scored.
@@ -127,13 +138,28 @@ def evaluate(
         for protocol in protocols
         for measure, value in metrics.score(sr, pair.hr, protocol).items()
       }
-      learned = {(metric.name, ''): metric(sr, pair.hr) for metric in distances}
     except ValueError as error:
       raise ValueError(f'{pair.name}: {error}') from error
-    images[pair.name] = scores | learned
+    for metric in distances:
+      scores[metric.name, ''] = _measure(metric, pair, sr, unmeasured)
+    images[pair.name] = scores
   if left_out and not images:
     raise ValueError('; '.join(left_out))
-  return Report(method, images, left_out or ())
+  return Report(method, images, left_out or (), unmeasured or ())
+
+
+def _measure(
+  metric: Distance, pair: Pair, sr: np.ndarray, unmeasured: list[str] | None
+) -> float:
+  """A distance, or NaN with a line where an image has none."""
+  try:
+    return metric(sr, pair.hr)
+  except ValueError as error:
+    line = f'{pair.name}: {error}'
+    if unmeasured is None:
+      raise ValueError(line) from error
+    unmeasured.append(f'{line}; the mean is over the others')
+    return math.nan
 
 
 def flat(scores: Scores) -> dict[str, float]:

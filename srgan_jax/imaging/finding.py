@@ -8,6 +8,7 @@ from typing import NamedTuple
 from srgan_jax import cli
 from srgan_jax.imaging import opening
 
+_NO_ENDING = 'they are pictures, but their names have no ending such as .png'
 _SHOWN = 3  # names of each kind
 
 
@@ -62,6 +63,9 @@ def find(
           skip(path, 'no regular file')
       elif (reader := opening.what_reads(name)) and os.path.isfile(path):
         skip(path, reader, is_fault=False)
+      elif '.' not in name and os.path.isfile(path):
+        if opening.holds_image(path):
+          skip(path, _NO_ENDING, is_fault=False)
     if not is_recursive:
       break
   return found

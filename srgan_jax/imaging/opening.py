@@ -35,6 +35,8 @@ _FORMATS = (
 ).split()
 # Those that a Pillow may have been built without.
 _FEATURES = {'AVIF': 'avif', 'JPEG2000': 'jpg_2000', 'WEBP': 'webp'}
+_DRAWINGS = 'they are drawings: export a PNG'
+_VIDEOS = 'python -m srgan_jax.video upscales videos'
 # What reads pictures that are not read here, by their suffixes.
 _READERS = {
   'pip install pillow-heif': '.heic .heics .heif .heifs .hif',
@@ -47,7 +49,11 @@ _READERS = {
     '.orf .pef .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f'
   ),
   'they are HDR: a TIFF or PNG is read': '.exr .hdr',
-  'they are drawings: export a PNG': '.ai .eps .pdf .ps .svg .svgz .emf .wmf',
+  _DRAWINGS: '.ai .eps .pdf .ps .svg .svgz .emf .wmf',
+  _VIDEOS: (
+    '.3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .vob .webm '
+    '.wmv'
+  ),
   'ImageMagick makes PNGs of them': '.cur .fits .fts .icns .jls .jxr .wdp .xcf',
 }
 _HEIF_BRANDS = (b'heic', b'heix', b'heim', b'hevc', b'mif1', b'msf1')
@@ -117,13 +123,27 @@ def is_image(name: str) -> bool:
 
 
 def what_reads(name: str) -> str | None:
-  """What reads a picture that is not read here; None for other files."""
+  """What reads a picture or video that is not read here; else None."""
   suffix = os.path.splitext(name)[1].lower()
   if os.path.basename(name).startswith('.') or suffix in suffixes():
     return None
   return next(
     (how for how, known in _READERS.items() if suffix in known.split()), None
   )
+
+
+def may_be_photo(reader: str) -> bool:
+  """Whether what `what_reads` has given reads photos."""
+  return reader not in (_DRAWINGS, _VIDEOS)
+
+
+def holds_image(path: str | os.PathLike[str]) -> bool:
+  """Whether a file is a picture that is read, whatever its name."""
+  try:
+    with opened(path, '', None):
+      return True
+  except ValueError:
+    return False
 
 
 @contextlib.contextmanager
@@ -156,6 +176,8 @@ def opened(
     raise
   except Exception as error:  # Pillow's plugins raise all sorts on bad files
     why = cli.reason(error)
+    if (reader := what_reads(name)) and reader not in why:
+      why += f'; {reader}'
     if page and why.startswith('decoder error'):
       why += f': damaged, or not decoded here ({page.describe()})'
     raise ValueError(f'{name}: not a readable image: {why}') from error

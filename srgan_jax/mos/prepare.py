@@ -97,8 +97,9 @@ def prepare(
   chosen = sorted(rng.permutation(len(images))[:repeats])
   origins: dict[str, dict[str, None]] = {}  # each once: a folder per set
   versions: list[study_lib.Version] = []
+  columns = list(_columns(sets, models, only))  # all that is unfit is said now
   with _made_whole(output) as folder:
-    for set_name, pairs, method in _columns(sets, models, only):
+    for set_name, pairs, method in columns:
       say(f'{set_name}: {method.name} ({method.origin})')
       origins.setdefault(method.name, {})[method.origin] = None
       for pair in pairs:
@@ -206,7 +207,7 @@ def _made_whole(folder: pathlib.Path) -> Iterator[pathlib.Path]:
   """
   given, folder = folder, pathlib.Path(os.path.realpath(folder))
   files.require_folder(folder)
-  is_there = folder.exists()
+  is_there = files.nearest_folder(folder) == folder
   if is_there and any(folder.iterdir()):
     raise ValueError(f'{given} holds something already: give another folder')
   with (

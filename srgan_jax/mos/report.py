@@ -42,7 +42,7 @@ def write(
   with contextlib.closing(ratings_lib.Ratings(folder, study)) as database:
     ratings = database.all()
   result = evaluate(study, ratings, pairing=pairing, without=without)
-  output.mkdir(parents=True, exist_ok=True)
+  files.make_folder(output)
   text = as_markdown(result)
   for name, content in (
     ('mos.csv', mos_csv(result)),

@@ -126,12 +126,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
   add = parser.add_argument
   add('files', nargs='+', help='weights files or shipped names')
   add('-o', '--output', required=True, type=pathlib.Path, help='the file')
-  add('--data', default='', help='photos to measure batch statistics on')
+  add('--data', help='photos to measure batch statistics on')
   add('--dtype', choices=get_args(weights.Dtype), default='float32')
   options = parser.parse_args(arguments)
   with cli.failing_in_a_line('average_generators'):
     files.require_place(options.output, *map(pretrained.find, options.files))
-    average(options.files, options.output, options.dtype, options.data)
+    average(options.files, options.output, options.dtype, options.data or '')
   print(f'wrote {options.output}: the mean of {len(options.files)}')
 
 

@@ -113,7 +113,7 @@ def fetch(benchmark: Benchmark, directory: pathlib.Path) -> str:
       return line + _verify(benchmark, target, str(target))
     except ValueError as error:
       return f'{line}used as they are. WARNING: {error}'
-  directory.mkdir(parents=True, exist_ok=True)
+  files.make_folder(directory)
   url = _HOME.format(benchmark.name)
   archive = directory / url.rpartition('/')[2]
   if archive.exists():

@@ -341,7 +341,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
       config,
       options.blocks,
       options.output,
-      benchmarks.Benchmark(options.hr),
+      benchmarks.Benchmark(options.hr, protocols=[options.protocol]),
       protocol=options.protocol,
     )
     draw(results, options.output / 'figure7.png')

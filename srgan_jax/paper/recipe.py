@@ -35,7 +35,7 @@ from typing import Any
 import jax
 
 from srgan_jax import cli, files, runtime, weights
-from srgan_jax.evaluation import benchmarks, panels
+from srgan_jax.evaluation import benchmarks, panels, report
 from srgan_jax.paper import curves as curves_lib
 from srgan_jax.paper import own_fields, pieces, table1
 from srgan_jax.paper import records as records_lib
@@ -54,6 +54,7 @@ _SAFETY = 0.85  # of the time for updates; the rest is not measured
 _CALLS = 5  # timed to plan by
 _UNPLANNED = 1_000_000  # updates of a variant that has no plan yet
 _VALIDATIONS = 20  # of a variant, at most
+_BEST_BY = 'lpips_alex'  # of all variants but the first
 _SHOWN = 6  # images of a set in its panels: no picture grows over 16 MB
 
 
@@ -216,7 +217,7 @@ class Recipe:
       config.stages.pretrain.init_generator = str(first or '')
     else:
       config.init_generator = str(first)
-    config.keep_best_by = 'psnr_y' if name == RESNET else 'lpips_alex'
+    config.keep_best_by = 'psnr_y' if name == RESNET else _BEST_BY
     if before and VARIANTS[name].stage == stages.GAN:
       path = self.output / name / 'start-discriminator.safetensors'
       if not path.exists():
@@ -330,6 +331,7 @@ def check(options: argparse.Namespace, recipe: Recipe) -> None:
   Raises:
     ValueError: one line naming the option or the file.
   """
+  files.nearest_folder(options.output)
   recipe.check_starts(options.train)
   others = [name for name in options.train if name != RESNET]
   if others and not options.lpips:
@@ -338,6 +340,13 @@ def check(options: argparse.Namespace, recipe: Recipe) -> None:
     raise ValueError('the VGG losses need --vgg')
   if options.vgg:
     weights.load_vgg(options.vgg)
+  if options.lpips:
+    (distance,) = report.load_distances([options.lpips])
+    if others and distance.name != _BEST_BY:
+      raise ValueError(
+        f'{options.lpips} is {distance.name}, and {others[0]} is chosen by '
+        f'{_BEST_BY}'
+      )
   if options.benchmarks:
     table1.open_benchmarks(options.benchmarks)
 

@@ -45,7 +45,7 @@ def replace(folder: pathlib.Path, name: str, record: dict[str, Any]) -> Records:
   """
   from srgan_jax.training import lock  # takes the extra, unlike --help
 
-  folder.mkdir(parents=True, exist_ok=True)
+  files.make_folder(folder)
   with lock.held(folder):
     records = read(folder) if (folder / NAME).exists() else {}
     records[name] = record

@@ -7,9 +7,9 @@ DIR holds Set5/HR, Set14/HR, BSD100/HR, whichever there are, and beside each
 HR an LRx4 where LR shall not be made. A method is a weights file, a shipped
 generator's name or a folder of finished images (OTHER, or OTHER/Set5, ...;
 ./NAME where a method has its name), so that SRCNN's, DRCN's and others'
-published images get their columns as well; nearest and bicubic are always
-measured. OUT.md and OUT.csv are written; a cell is ours (the paper's,
-difference).
+published images get their columns as well (- on a set that OTHER has no folder
+of); nearest and bicubic are always measured. OUT.md and OUT.csv are written; a
+cell is ours (the paper's, difference).
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +21,7 @@ from srgan_jax import cli, files, tables
 from srgan_jax.evaluation import benchmarks, methods, report
 from srgan_jax.paper import printed
 
+_PROTOCOLS = ('paper', 'y')
 _STARS = {'true': True, 'false': False}  # as `srgan_jax.mos` writes them
 _LEGEND = (
   "Ours (the paper's, difference); PSNR in dB and SSIM by the named protocol. "
@@ -37,6 +38,7 @@ class Cell:
   digits: int = 2
   is_starred: bool = False
   is_starred_in_paper: bool = False
+  is_lacking: bool = False  # the method's folder has no such set
 
   @property
   def difference(self) -> float | None:
@@ -46,7 +48,7 @@ class Cell:
 
   def __str__(self) -> str:
     if self.ours is None and self.paper is None:
-      return ''
+      return '-' * self.is_lacking
     text = '-' if self.ours is None else f'{self.ours:.{self.digits}f}'
     text += '*' * self.is_starred
     if self.paper is not None:
@@ -76,32 +78,71 @@ def open_benchmarks(
   known = [folder / name for name in printed.SETS if folder / name in found]
   sets = [*known, *(path for path in found if path not in known)]
   return {
-    path: benchmarks.Benchmark(path / 'HR', benchmarks.beside(path / 'HR'))
+    path: benchmarks.Benchmark(
+      path / 'HR', benchmarks.beside(path / 'HR'), protocols=_PROTOCOLS
+    )
     for path in sets
   }
+
+
+def open_methods(
+  models: Mapping[str, str], sets: Mapping[str, benchmarks.Benchmark]
+) -> dict[Key, methods.Method]:
+  """Every method on every set, but a set that is lacking in a folder of sets.
+
+  Raises:
+    ValueError: one line: a method is unfit.
+  """
+  opened: dict[Key, methods.Method] = {}
+  for name, model in models.items():
+    of_sets = {each: methods.of_set(model, each) for each in sets}
+    folders = {each: of for each, of in of_sets.items() if of != model}
+    for each, of_set in (folders or of_sets).items():
+      opened[each, name] = methods.open_method(of_set, sets[each], name)
+  return opened
+
+
+def describe(
+  models: Mapping[str, str], opened: Mapping[Key, methods.Method]
+) -> list[str]:
+  """Lines on what methods are, and on the sets that their folders lack."""
+  sets, lines = dict.fromkeys(name for name, _ in opened), []
+  for name, model in models.items():
+    own = [each for each in sets if (each, name) in opened]
+    # Each once: generators have one, finished images a folder per set.
+    origins = dict.fromkeys(opened[each, name].origin for each in own)
+    lines.append(f'{name}: {", ".join(origins)}')
+    if lacking := ', '.join(each for each in sets if each not in own):
+      lines.append(f'{name}: {model} has no folder for {lacking}')
+  return lines
 
 
 def measure(
   folder: pathlib.Path,
   models: Mapping[str, str],
   distances: Sequence[report.Distance],
-) -> tuple[dict[Key, Figures], dict[str, str]]:
-  """Figures by (set, method) on every set of a folder, and what methods are.
+) -> tuple[dict[Key, Figures], list[str]]:
+  """Figures by (set, method) on every set of a folder, and lines on both.
 
   Raises:
     ValueError: where there is no set, or a method or an image is unfit.
   """
+  sets = {p.name: images for p, images in open_benchmarks(folder).items()}
+  opened = open_methods(models, sets)
+  lines = describe(models, opened)
+  print('\n'.join(lines), flush=True)  # before hours pass
   figures: dict[Key, Figures] = {}
-  origins: dict[str, dict[str, None]] = {}  # each once: a folder per set
-  for path, benchmark in open_benchmarks(folder).items():
-    for name, model in models.items():
-      model = methods.of_set(model, path.name)
-      method = methods.open_method(model, benchmark, name)
-      images = cli.progress(benchmark, desc=f'{name}, {path.name}', leave=False)
-      result = report.evaluate(method, images, ('paper', 'y'), distances)
-      figures[path.name, name] = report.flat(result.mean)
-      origins.setdefault(name, {})[method.origin] = None
-  return figures, {name: ', '.join(found) for name, found in origins.items()}
+  for (set_name, name), method in opened.items():
+    what = f'{name}, {set_name}'
+    images = cli.progress(sets[set_name], desc=what, leave=False)
+    result = report.evaluate(
+      method, images, _PROTOCOLS, distances, unmeasured=[]
+    )
+    figures[set_name, name] = report.flat(result.mean)
+    for line in result.unmeasured:
+      lines.append(f'{what}: not measured: {line}')
+      print(lines[-1], flush=True)
+  return figures, lines
 
 
 def read_mos(path: pathlib.Path) -> tuple[dict[Key, float], set[Key]]:
@@ -145,6 +186,7 @@ def tabulate(
   rows = dict.fromkeys(row for scores in figures.values() for row in scores)
   known = {name for names in printed.TABLES.values() for name in names}
   others = dict.fromkeys(n for _, n in [*figures, *mos] if n not in known)
+  measured = {name for _, name in figures}
 
   def cell(key: Key, row: str) -> Cell:
     # What the paper prints is the protocol `paper`'s, and the MOS.
@@ -154,7 +196,12 @@ def tabulate(
         mos.get(key), paper, 2, key in starred, key in printed.STARRED
       )
     digits = 2 if row.startswith('psnr') else 4
-    return Cell(figures.get(key, {}).get(row), paper, digits)
+    return Cell(
+      figures.get(key, {}).get(row),
+      paper,
+      digits,
+      is_lacking=key not in figures and key[1] in measured,
+    )
 
   return {
     f'{title}: {name}': {
@@ -224,13 +271,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for path in outputs:
       files.require_place(path, options.mos, *options.lpips, *models.values())
     mos, starred = read_mos(options.mos) if options.mos else ({}, set())
-    figures, origins = measure(
+    figures, notes = measure(
       options.benchmarks,
       models,
       report.load_distances(options.lpips),
     )
   blocks = tabulate(figures, mos, starred)
-  notes = [f'{name}: {origin}' for name, origin in origins.items()]
   texts = as_markdown(blocks, notes), as_csv(blocks)
   for path, text in zip(outputs, texts, strict=True):
     files.write_text(path, text)

@@ -119,6 +119,9 @@ def run(
     with cli.failing_in_a_line(command):
       if len(arguments) > 1:
         raise ValueError(f'unexpected argument {arguments[1]!r}')
+      for flag in given.values():
+        if flag.value == '':
+          raise ValueError(f'--{flag.name}: {cli.EMPTY}')
       report(config.value, **{name: flag.value for name, flag in given.items()})
 
   def parse(arguments: Sequence[str]) -> list[str]:

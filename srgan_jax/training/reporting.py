@@ -53,7 +53,7 @@ class Reporter:
     if not active:
       return
     self._samples = workdir / 'samples'
-    workdir.mkdir(parents=True, exist_ok=True)
+    files.make_folder(workdir)
     path = workdir / 'metrics.jsonl'
     cut_metrics(path, stage, start)
     self._lines = path.open('a', encoding='utf-8')

@@ -1,7 +1,6 @@
 """How a run's generators do on images that it does not train on."""
 
 from collections.abc import Mapping, Sequence
-import dataclasses
 import hashlib
 import math
 
@@ -48,23 +47,6 @@ def is_better(name: str, figure: float, than: float | None) -> bool:
   return figure > than if name.startswith(('psnr', 'ssim')) else figure < than
 
 
-@dataclasses.dataclass(frozen=True)
-class _Lenient:
-  """A distance that is NaN where SR has none: in training it may be flat."""
-
-  distance: report.Distance
-
-  @property
-  def name(self) -> str:
-    return self.distance.name
-
-  def __call__(self, sr: np.ndarray, hr: np.ndarray) -> float:
-    try:
-      return self.distance(sr, hr)
-    except ValueError:
-      return math.nan
-
-
 class Validation:
   """Images with their LR, and what is measured on them; false without any."""
 
@@ -86,7 +68,7 @@ class Validation:
     # Those that cannot be measured are said now.
     originals = methods.Method('originals', lambda pair: pair.hr)
     report.evaluate(originals, self._pairs, (), distances)
-    self._distances = [_Lenient(distance) for distance in distances]
+    self._distances = distances
 
   def __bool__(self) -> bool:
     return bool(self._pairs)
@@ -108,11 +90,23 @@ class Validation:
   def score(
     self, name: str, upscaler: Upscaler
   ) -> tuple[dict[str, float], np.ndarray]:
-    """Means over the images by their names, and a picture of some of them."""
+    """Means over the images by their names, and a picture of some of them.
+
+    A distance that one image has not, as SR may be flat, is NaN: a mean over
+    the others would be better without it.
+    """
     upscaled = {pair.name: upscaler(pair.lr) for pair in self._pairs}
     method = methods.Method(name, lambda pair: upscaled[pair.name])
-    scores = report.evaluate(method, self._pairs, _PROTOCOLS, self._distances)
-    return report.flat(scores.mean), self._show([method])
+    scores = report.evaluate(
+      method, self._pairs, _PROTOCOLS, self._distances, unmeasured=[]
+    )
+    means = {
+      figure: float(
+        np.mean([image[figure] for image in scores.images.values()])
+      )
+      for figure in scores.mean
+    }
+    return report.flat(means), self._show([method])
 
   def compare(self, upscalers: Mapping[str, Upscaler]) -> np.ndarray:
     """Draws generators side by side, uint8 [H, W, 3]."""

@@ -2,9 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 import contextlib
-import errno
 import logging
-import os
 import pathlib
 import time
 from typing import Any
@@ -51,6 +49,7 @@ class Workdir:
     """Refuses a folder in which this run cannot train; writes nothing.
 
     Raises:
+<<<<<<< HEAD
       ValueError: one line: the processes are not of one run, another run is at
         it, it holds a run with another config, a file of it is damaged, or a
         stage would lose or belie what was trained.
@@ -65,6 +64,13 @@ class Workdir:
       raise FileExistsError(
         errno.EEXIST, os.strerror(errno.EEXIST), str(self.path)
       )
+=======
+      ValueError: one line: it is a file, another run is at it, it holds a run
+        with another config, a file of it is damaged, or a stage would lose or
+        belie what was trained.
+    """
+    files.nearest_folder(self.path)
+>>>>>>> mend-eval
     if jax.process_index() == 0:
       lock.check(self.path)
     self._check_trained()
@@ -83,7 +89,7 @@ class Workdir:
     with contextlib.ExitStack() as stack:
       with self._failing_together():
         if jax.process_index() == 0:
-          self.path.mkdir(parents=True, exist_ok=True)
+          files.make_folder(self.path)
           stack.enter_context(lock.held(self.path))
       with self._failing_together():
         self._check_shared()

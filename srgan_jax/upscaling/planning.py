@@ -13,6 +13,8 @@ from srgan_jax.imaging import finding, opening, writing
 from srgan_jax.upscaling import FORMATS
 from srgan_jax.upscaling.sizes import Size
 
+_RESULTS = 'results of other pictures here; one given alone is upscaled again'
+
 # Standard input or output.
 STANDARD = pathlib.Path('-')
 
@@ -57,8 +59,7 @@ class Job:
   @property
   def origin(self) -> tuple[str, str]:
     """What made the result that is there, and the mark of its picture."""
-    model, _, mark = files.origin(self.target).partition('\n')
-    return model, mark
+    return _origin(self.target)
 
   @property
   def is_there(self) -> bool:
@@ -118,12 +119,16 @@ def plan(
     _add(result, inputs, output, form, tail, size)
   else:
     _add_beside(result, inputs, form, tail, size)
-  real = lambda path: '' if path == STANDARD else os.path.realpath(path)
-  sources = {real(job.source) for job in result.jobs} - {''}
+  is_replaced = overwrite or output is not None
+  _pass_over_results(result, is_replaced, overwrite)
+  sources = {_real(job.source) for job in result.jobs} - {''}
+  result.passed_over = [
+    item for item in result.passed_over if _real(item.path) not in sources
+  ]
   taken: dict[pathlib.Path, pathlib.Path] = {}
   for job in result.jobs:
-    target, is_replaced = real(job.target), overwrite or output is not None
-    if target in sources and (is_replaced or target == real(job.source)):
+    target = _real(job.target)
+    if target in sources and (is_replaced or target == _real(job.source)):
       job.fail(
         f'{job.source}: its result {job.target} would overwrite an input'
       )
@@ -134,6 +139,39 @@ def plan(
       _skip(job)
     taken.setdefault(job.target, job.source)
   return result
+
+
+def _origin(path: pathlib.Path) -> tuple[str, str]:
+  """What made a file, and the mark of the picture that it was made from."""
+  model, _, mark = files.origin(path).partition('\n')
+  return model, mark
+
+
+def _real(path: files.Path) -> str:
+  return '' if path == STANDARD else os.path.realpath(path)
+
+
+def _pass_over_results(plan: Plan, is_replaced: bool, overwrite: bool) -> None:
+  """Takes out pictures that another one has become, or would become.
+
+  The latter not where that would be written over them, which is a fault; and
+  none whose own results are there, for these are skipped.
+  """
+  marks = {job.mark for job in plan.jobs} - {''}
+  targets = {
+    target
+    for job in plan.jobs
+    if not is_replaced and (target := _real(job.target)) != _real(job.source)
+  }
+  jobs, plan.jobs = plan.jobs, []
+  for job in jobs:
+    is_waiting = job.source != STANDARD and (overwrite or not job.is_there)
+    is_made = _origin(job.source)[1] in marks - {job.mark}
+    if is_waiting and (is_made or _real(job.source) in targets):
+      path = str(job.source)
+      plan.passed_over.append(finding.PassedOver(path, _RESULTS, False))
+    else:
+      plan.jobs.append(job)
 
 
 def _skip(job: Job) -> None:
@@ -279,13 +317,7 @@ def _places(
 
 def _check_output(folder: pathlib.Path) -> None:
   """Refuses a folder that does not exist and cannot be made."""
-  nearest = next(
-    path
-    for path in (folder, *pathlib.Path(os.path.abspath(folder)).parents)
-    if os.path.lexists(path)
-  )
-  if not os.path.isdir(nearest):
-    raise ValueError(f'{nearest} is a file, not a folder')
+  nearest = files.nearest_folder(folder)
   if not os.access(nearest, os.W_OK):
     raise ValueError(f'{nearest} cannot be written to')
 

@@ -258,7 +258,10 @@ def test_bad_input_is_one_line_naming_the_file(benchmark, capsys):
     ((*bicubic, '--hr', benchmark / 'none'), 'none: no such file or folder'),
     ((*bicubic, '--hr', benchmark / 'empty'), 'empty holds no image files'),
     ((*bicubic, '--hr', benchmark / 'broken_hr'), 'a.png: not a readable'),
-    ((*bicubic, '--hr', benchmark / 'tiny', '--protocol', 'y'), 'a: protocol'),
+    (
+      (*bicubic, '--hr', benchmark / 'tiny', '--protocol', 'y'),
+      "a.png has 12x12 pixels, too few: protocol 'y' needs 20x20",
+    ),
     (
       (*bicubic, '--hr', hr, '--lr', benchmark / 'LR'),
       'b.png has 13x16 pixels; a quarter of',

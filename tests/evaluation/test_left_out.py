@@ -4,11 +4,12 @@ import json
 import os
 import unicodedata
 
+import numpy as np
 from PIL import Image
 import pytest
 
 from srgan_jax import evaluate
-from srgan_jax.evaluation import benchmarks
+from srgan_jax.evaluation import benchmarks, niqe, report
 from tests.support.image_files import encode, noise
 
 
@@ -69,6 +70,74 @@ def test_a_version_that_cannot_be_read_is_left_out(
   assert found['images'].keys() == {'0', '2'}
   (line,) = capsys.readouterr().err.splitlines()
   assert f'{folder}/1.png' in line
+
+
+def test_an_image_that_is_too_small_is_left_out_before_any_is_upscaled(
+  tmp_path, capsys, monkeypatch
+):
+  put(tmp_path / 'HR' / 'a.png')
+  small = Image.fromarray(noise(19, 19, 1))  # 16x16 by whole multiples of 4
+  (tmp_path / 'HR' / 'b.png').write_bytes(encode(small))
+  (tmp_path / 'HR' / 'c.png').write_bytes(encode(small.crop((0, 0, 3, 3))))
+  go = lambda protocol: evaluate.main(
+    [
+      *('--model', 'bicubic', '--hr', str(tmp_path / 'HR')),
+      *('--json', str(tmp_path / 'a'), '--protocol', protocol),
+    ]
+  )
+  assert go('paper,y') == 1
+  lines = capsys.readouterr().err.splitlines()
+  assert [line.rpartition(': ')[2] for line in lines] == [
+    "protocol 'y' needs 20x20"
+  ] * 2
+  found = json.loads((tmp_path / 'a').read_text())
+  assert found['images'].keys() == {'a'} and len(found['left_out']) == 2
+  assert go('paper') == 1
+  found = json.loads((tmp_path / 'a').read_text())
+  assert found['images'].keys() == {'a', 'b'}
+  with pytest.raises(ValueError, match="b.png has 19x19 .* 'y' needs 20x20"):
+    benchmarks.Benchmark(tmp_path / 'HR', protocols=['paper', 'y'])
+  monkeypatch.setattr(report, 'evaluate', lambda *_, **__: 1 / 0)
+  with pytest.raises(ZeroDivisionError):
+    go('y')
+  assert 'b.png has 19x19' in capsys.readouterr().err
+
+
+def test_a_distance_that_an_image_has_not_is_named_and_loses_nothing(
+  tmp_path, capsys, monkeypatch
+):
+  (tmp_path / 'HR').mkdir()
+  for name, width in (('a', 192), ('b', 96), ('c', 288)):
+    image = Image.fromarray(noise(96, width, width))
+    image.save(tmp_path / 'HR' / f'{name}.png')
+  metric = niqe.Niqe(np.zeros(36), np.eye(36))
+  monkeypatch.setattr(report, 'load_distances', lambda _: [metric])
+  arguments = ['--model', 'nearest', '--hr', tmp_path / 'HR']
+  arguments += ['--json', tmp_path / 'a', '--csv', tmp_path / 'b']
+  assert run(*arguments) == 1
+  (line,) = capsys.readouterr().err.splitlines()
+  assert line.startswith('evaluate: not measured: b: niqe needs two blocks')
+  assert line.endswith('; the mean is over the others')
+  found = json.loads((tmp_path / 'a').read_text())
+  assert found['unmeasured'] == [line.removeprefix('evaluate: not measured: ')]
+  figures = {name: scores['niqe'] for name, scores in found['images'].items()}
+  assert figures['b'] is None and found['images']['b']['rgb']['psnr'] > 0
+  assert found['mean']['niqe'] == pytest.approx(
+    (figures['a'] + figures['c']) / 2
+  )
+  assert ',nan' in (tmp_path / 'b').read_text().splitlines()[2]
+
+
+def test_a_drawing_beside_the_originals_is_no_image_left_out(tmp_path, capsys):
+  for folder in ('HR', 'SR'):
+    put(tmp_path / folder / 'a.png')
+    (tmp_path / folder / 'paper.pdf').write_bytes(b'%PDF-1.7')
+  arguments = ['--hr', tmp_path / 'HR', '--json', tmp_path / 'a']
+  assert run('--sr', tmp_path / 'SR', *arguments) == 0
+  lines = capsys.readouterr().err.splitlines()
+  assert len(lines) == 2
+  assert all('1 passed over: ' in x and 'paper.pdf' in x for x in lines)
+  assert 'left_out' not in json.loads((tmp_path / 'a').read_text())
 
 
 def test_nothing_to_score_is_an_error(tmp_path, capsys):

@@ -123,9 +123,12 @@ def test_every_kind_of_picture_is_found_or_named(tmp_path):
   for suffix in ('jpg', 'TIF', 'jp2', 'tga', 'avif', 'jfif'):
     (tmp_path / f'a.{suffix}').write_bytes(b'')
   others = {'b.jxl': 'djxl', 'c.CR2': 'raw converter', 'd.eps': 'drawings'}
+  others |= {'h.mp4': 'srgan_jax.video'}
   heif = () if 'HEIF' in opening.formats() else ('e.heic', 'f.HEIC')
-  for name in (*others, *heif, 'g.txt', 'h.mp4', '._i.jxl', '.j.png'):
+  for name in (*others, *heif, 'g.txt', '._i.jxl', '.j.png', 'README'):
     (tmp_path / name).write_bytes(b'')
+  put(tmp_path / 'k')
+  others |= {'/k': 'no ending'}
   found = finding.find(tmp_path)
   names = {os.path.basename(path) for path in found.files}
   assert names >= {'a.jpg', 'a.TIF', 'a.tga', 'a.jfif'}
@@ -139,8 +142,23 @@ def test_every_kind_of_picture_is_found_or_named(tmp_path):
   if heif:
     (line,) = (line for line in lines if 'pillow-heif' in line)
     assert line.startswith('2 passed over') and 'f.HEIC' in line
-  assert not any(n in ' '.join(lines) for n in ('g.txt', 'h.mp4', 'i.jxl'))
+  assert not any(n in ' '.join(lines) for n in ('g.txt', 'README', 'i.jxl'))
   assert not any(item.is_fault for item in found.passed_over)
+
+
+@pytest.mark.parametrize(
+  ('name', 'why'),
+  [
+    ('clip.MP4', 'no image format that is read; python -m srgan_jax.video'),
+    ('a.CR2', 'no image format that is read; a raw converter'),
+    ('a.svg', 'no image format that is read; they are drawings'),
+    ('a.png', 'no image format that is read$'),
+  ],
+)
+def test_what_is_not_read_says_what_reads_it(name, why, tmp_path):
+  (tmp_path / name).write_bytes(b'\0\0\0\x18ftypisom and more')
+  with pytest.raises(ValueError, match=f'{name}: not a readable image: {why}'):
+    pictures.read(tmp_path / name, str(tmp_path / name))
 
 
 def test_links_are_followed_once_and_loops_end(tmp_path):

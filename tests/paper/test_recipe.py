@@ -255,7 +255,7 @@ def test_nothing_starts_from_an_srresnet_that_is_not_there(
   assert 'srgan-mse starts from ' in capsys.readouterr().err
 
 
-def test_curves_are_written_after_each_variant(tmp_path, monkeypatch):
+def test_curves_are_written_after_each_variant(metric, tmp_path, monkeypatch):
   there = []
 
   def write_a_line(self, name, budget):
@@ -274,7 +274,7 @@ def test_curves_are_written_after_each_variant(tmp_path, monkeypatch):
       [
         *TINY,
         f'-o{tmp_path}',
-        '--lpips=x',
+        f'--lpips={metric}',
         '--train=srresnet-mse=1,srgan-mse=1',
       ]
     )
@@ -323,6 +323,7 @@ def _end_at_once(self, name, budget):
     (['--config.stages.gan.steps=3'], 'steps=3: give --train'),
     (['--train=srresnet-mse=5', '--start=/nowhere'], '/nowhere/recipe.json'),
     (['--train=srresnet-mse=5', '--vgg=/nowhere.st'], '/nowhere.st'),
+    (['--train=srresnet-mse=5', '--lpips=/nowhere.st'], '/nowhere.st'),
     (['--train=srresnet-mse=5', '--benchmarks=/nowhere'], '/nowhere holds no'),
   ],
 )
@@ -333,3 +334,21 @@ def test_bad_arguments_are_one_line(tmp_path, arguments, expected):
   assert message.startswith('train_recipe: ') and '\n' not in message
   assert expected in message
   assert not (tmp_path / 'out' / 'srresnet-mse').exists()
+
+
+def test_a_distance_of_another_name_is_said_before_training(tmp_path):
+  path = tmp_path / 'lpips.safetensors'
+  lpips.save(
+    path,
+    small.lpips_metric('vgg16'),
+    source_sha256='0' * 64,
+    converter_version='0',
+  )
+  arguments = [f'-o{tmp_path / "out"}', f'--lpips={path}']
+  with pytest.raises(SystemExit) as info:
+    recipe_lib.main([*TINY, *arguments, '--train=srresnet-mse=1,srgan-mse=1'])
+  assert info.value.code == (
+    f'train_recipe: {path} is lpips_vgg16, and srgan-mse is chosen by '
+    'lpips_alex'
+  )
+  assert not (tmp_path / 'out').exists()

@@ -94,6 +94,80 @@ def test_a_note_names_the_folders_of_all_sets(benchmarks, finished, tmp_path):
   assert '- nearest: pixels repeated' in notes
 
 
+def test_a_folder_without_a_set_gets_no_figures_on_it(
+  benchmarks, finished, tmp_path, capsys
+):
+  for name in ('Mine', 'Set14'):
+    shutil.copytree(benchmarks / 'Set5', benchmarks / name)
+  given = ['--benchmarks', str(benchmarks), '--method', f'Theirs={finished}']
+  given += ['--method', f'SRCNN={finished}', '-o', str(tmp_path / 'table')]
+  table1.main(given)
+  line = f'Theirs: {finished} has no folder for Set14, Mine'
+  assert line in capsys.readouterr().out.splitlines()
+  markdown = (tmp_path / 'table.md').read_text()
+  assert f'\n- {line}\n' in markdown
+  tables = dict(part.split('\n', 1) for part in markdown.split('## ')[1:])
+  rows = tables['Table 2: Mine'].splitlines()
+  head, row = (
+    [cell.strip() for cell in text.split('|')]
+    for text in (rows[1], next(r for r in rows if 'PSNR paper' in r))
+  )
+  assert row[head.index('Theirs')] == row[head.index('SRCNN')] == '-'
+  assert float(row[head.index('bicubic')]) > 0
+  assert '- (27.18)' in tables['Table 2: Set14']  # SRCNN's, as printed
+  lines = (tmp_path / 'table.csv').read_text().splitlines()
+  assert 'Table 2: Mine,Theirs,PSNR paper,,,,' in lines
+  assert 'Table 2: Set14,SRCNN,PSNR paper,,27.18,,' in lines
+
+
+def test_a_distance_that_an_image_has_not_ends_no_table(
+  benchmarks, tmp_path, capsys, monkeypatch
+):
+  class Picky:
+    name = 'picky'
+
+    def __call__(self, sr, hr):
+      if (sr == hr).mean() > 0.5:
+        raise ValueError('too near')
+      return 1.0
+
+  smooth = np.full((64, 80, 3), 128, np.uint8)
+  Image.fromarray(smooth).save(benchmarks / 'Set5' / 'HR' / 'b.png')
+  Image.fromarray(smooth[::4, ::4]).save(benchmarks / 'Set5' / 'LRx4' / 'b.png')
+  monkeypatch.setattr(table1.report, 'load_distances', lambda _: [Picky()])
+  output = tmp_path / 'table'
+  table1.main(['--benchmarks', str(benchmarks), '-o', str(output)])
+  line = 'bicubic, Set5: not measured: b: too near; the mean is over the others'
+  assert line in capsys.readouterr().out.splitlines()
+  assert f'- {line}\n' in (tmp_path / 'table.md').read_text()
+  assert 'bicubic,PICKY,1,' in (tmp_path / 'table.csv').read_text()
+
+
+def test_an_image_that_is_too_small_is_said_before_any_image(
+  benchmarks, tmp_path, monkeypatch
+):
+  small = Image.fromarray(np.zeros((18, 18, 3), np.uint8))
+  (benchmarks / 'Z' / 'HR').mkdir(parents=True)
+  small.save(benchmarks / 'Z' / 'HR' / 'tiny.png')
+  monkeypatch.setattr(table1.report, 'evaluate', pytest.fail)
+  with pytest.raises(SystemExit, match="tiny.png has 18x18 .* 'y' needs 20x20"):
+    table1.main(
+      ['--benchmarks', str(benchmarks), '-o', str(tmp_path / 'table')]
+    )
+
+
+def test_a_method_that_is_unfit_is_said_before_any_image(
+  benchmarks, finished, tmp_path, monkeypatch
+):
+  shutil.copytree(benchmarks / 'Set5', benchmarks / 'Set14')
+  shutil.copytree(finished / 'Set5', finished / 'Set14')
+  (finished / 'Set14' / 'b_SR.png').unlink()
+  monkeypatch.setattr(table1.report, 'evaluate', pytest.fail)
+  given = ['--benchmarks', str(benchmarks), '--method', f'Theirs={finished}']
+  with pytest.raises(SystemExit, match='Set14 has no version of .*b.png'):
+    table1.main([*given, '-o', str(tmp_path / 'table')])
+
+
 def test_a_difference_never_reads_minus_zero():
   assert str(table1.Cell(26.2571, 26.26)) == '26.26 (26.26, +0.00)'
   assert str(table1.Cell(None, 3.72, 2, False, True)) == '- (3.72*)'

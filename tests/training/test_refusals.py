@@ -128,7 +128,7 @@ COMMANDS = {
     "coordinator must be '', 'auto' or HOST:PORT, not 'host:x'"
   ),
   '--config=configs/quickstart.py --workdir=setup.cfg': (
-    "File exists: 'setup.cfg'"
+    'setup.cfg is a file, not a folder'
   ),
   '--config=configs/vgg54.py --config.perceptual.weights=no.file': (
     'python -m srgan_jax.convert.vgg SOURCE -o no.file'

@@ -191,6 +191,12 @@ def test_what_cannot_be_measured_stops_no_run(tmp_path):
   flat = lambda lr: np.full((4 * len(lr), 4 * lr.shape[1], 3), 128, np.uint8)
   figures, _ = judge().score('flat', flat)
   assert math.isnan(figures['niqe']) and figures['psnr_y'] > 0
+  Image.fromarray(photo[::-1]).save(tmp_path / 'second.png')
+  repeated = lambda lr: lr.repeat(4, axis=0).repeat(4, axis=1)
+  networks = iter([flat, repeated])
+  figures, _ = judge().score('flat once', lambda lr: next(networks, flat)(lr))
+  assert math.isnan(figures['niqe'])  # and not the other image's alone
+  (tmp_path / 'second.png').unlink()
   Image.fromarray(photo[:, :96]).save(tmp_path / 'photo.png')
   with pytest.raises(ValueError, match=r'^photo.*: niqe needs two blocks'):
     judge()
