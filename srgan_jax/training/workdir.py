@@ -49,28 +49,16 @@ class Workdir:
     """Refuses a folder in which this run cannot train; writes nothing.
 
     Raises:
-<<<<<<< HEAD
-      ValueError: one line: the processes are not of one run, another run is at
-        it, it holds a run with another config, a file of it is damaged, or a
-        stage would lose or belie what was trained.
-      FileExistsError: it is a file.
+      ValueError: one line: the processes are not of one run, it is a file,
+        another run is at it, it holds a run with another config, a file of it
+        is damaged, or a stage would lose or belie what was trained.
     """
     if unlike := config_lib.unlike_fields(sharding.gather(self._described)):
       raise ValueError(
         f'the processes are of different runs: {"; ".join(unlike)}. Give all '
         'the same config and pictures'
       )
-    if self.path.exists() and not self.path.is_dir():
-      raise FileExistsError(
-        errno.EEXIST, os.strerror(errno.EEXIST), str(self.path)
-      )
-=======
-      ValueError: one line: it is a file, another run is at it, it holds a run
-        with another config, a file of it is damaged, or a stage would lose or
-        belie what was trained.
-    """
     files.nearest_folder(self.path)
->>>>>>> mend-eval
     if jax.process_index() == 0:
       lock.check(self.path)
     self._check_trained()
