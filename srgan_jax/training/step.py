@@ -6,7 +6,6 @@ new state and a dict of float32 scalars. Images are NHWC, LR in [0, 1], HR and
 SR in [-1, 1].
 """
 
-from collections.abc import Callable
 import dataclasses
 import functools
 from typing import Any, Self
@@ -22,6 +21,7 @@ from srgan_jax import losses
 from srgan_jax.data.batch import Batch
 from srgan_jax.models import vgg
 from srgan_jax.training import flat
+from srgan_jax.training.teacher import Teacher
 
 Metrics = dict[str, jax.Array]
 
@@ -156,7 +156,7 @@ def pretrain_step(
   batch: Batch,
   perceptual: vgg.PerceptualNetwork | None,
   objective: Objective,
-  teacher: Callable[[jax.Array], jax.Array] | None = None,
+  teacher: Teacher | None = None,
 ) -> tuple[PretrainState, Metrics]:
   """One update of G on its content loss alone.
 
@@ -165,7 +165,7 @@ def pretrain_step(
     batch: LR and HR crops.
     perceptual: the VGG network, or None for the MSE.
     objective: the loss.
-    teacher: makes what G learns of the LR; None: it learns the HR.
+    teacher: what G learns from; None: from the HR.
 
   Returns:
     The state after, and `loss, content, tv, generator_gradient_norm`.
@@ -175,6 +175,7 @@ def pretrain_step(
 
   def loss_fn(params: Any) -> tuple[jax.Array, Any]:
     sr, statistics = _generate(generator, batch.lr, objective, params)
+    sr = sr if teacher is None else teacher.inside(sr)
     content, tv = _content_terms(sr, hr, perceptual, objective)
     loss = content + objective.tv_weight * tv
     return loss, (content, tv, statistics)

@@ -7,8 +7,9 @@ import jax
 
 from srgan_jax import SCALE
 from srgan_jax.models.generator import Generator
-from srgan_jax.training import step as step_lib
 from srgan_jax.upscaling import back_projection
+
+_EDGE = SCALE * back_projection.HALO_PER_STEP
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,16 +23,17 @@ class Teacher:
   """
 
   generator: Generator
-  variables: step_lib.Variables
+  variables: Any
   label: str
 
   def __call__(self, lr: jax.Array) -> jax.Array:
-    """What SR should be, float32 [N, 4h, 4w, 3] in [-1, 1], of LR crops.
-
-    At the edges, where the LR comes of pixels beyond the crop, it is SR as it
-    is.
-    """
+    """What SR should be `inside` LR crops, float32 in about [-1, 1]."""
     sr: Any = self.generator.apply(self.variables, lr, train=False)
-    inside = slice(edge := SCALE * back_projection.HALO_PER_STEP, -edge)
-    consistent = back_projection.back_project(sr, lr, None, steps=1)
-    return sr.at[:, inside, inside].set(consistent[:, inside, inside])
+    return self.inside(back_projection.back_project(sr, lr, None, steps=1))
+
+  def inside(self, sr: jax.Array) -> jax.Array:
+    """SR [N, 4h, 4w, 3] without its edges: [N, 4h - 32, 4w - 32, 3].
+
+    There the LR comes of pixels beyond the crop.
+    """
+    return sr[:, _EDGE:-_EDGE, _EDGE:-_EDGE]
