@@ -15,12 +15,12 @@ pytestmark = pytest.mark.usefixtures('optimized')
 
 PERIOD = 4
 # The aim is 0.3. (November 2026, on white and gray: 0.08 and 0.06 for srresnet,
-# 0.08 and 0.13 for photo, 0.36 and 0.27 for srgan, 0.39 and 0.37 for
+# 0.08 and 0.13 for photo, 0.24 and 0.26 for srgan, 0.39 and 0.37 for
 # photo-srgan; the others 0.2 to 1.3.)
 BOUNDS = {
   'srresnet-mse': 0.2,
   'photo': 0.2,
-  'srgan-vgg54': 0.45,
+  'srgan-vgg54': 0.3,
   'photo-srgan': 0.45,
 }
 LARGEST = 1.4

@@ -105,8 +105,8 @@ def test_a_file_recommends_it_and_a_caller_decides(tmp_path):
   np.testing.assert_array_equal(method.upscale(pair), off)
 
 
-def test_the_srgan_that_ships_gains_from_it(shared_data):
-  """PSNR of Set5; nearer to its LR, it is nearer to the originals."""
+def test_the_srgan_that_ships_gains_a_little_from_it(shared_data):
+  """PSNR of Set5, in dB: it has learnt most of it (`configs/consistent.py`)."""
   folder = shared_data / 'benchmarks' / 'Set5'
   # All but the first, as large as the other four together.
   _, *pairs = benchmarks.Benchmark(folder / 'HR', folder / 'LRx4')
@@ -120,4 +120,5 @@ def test_the_srgan_that_ships_gains_from_it(shared_data):
       for steps in (0, 1)
     )
   )
-  assert projected > plain + 0.3
+  assert 0.05 < projected - plain < 0.2
+  assert plain > 29.5
