@@ -70,7 +70,8 @@ def make_update(
 def random_vgg(config: ConfigDict) -> vgg.PerceptualNetwork | None:
   """A VGG19 with random weights; None where none is needed or a file is."""
   contents = {s.content for s in config.stages.values() if s.steps}
-  if contents <= {'mse'} or pathlib.Path(config.perceptual.weights).exists():
+  needs_none = contents <= {'mse', 'consistent'}
+  if needs_none or pathlib.Path(config.perceptual.weights).exists():
     return None
   module = vgg.VGG(19, 'conv5_4')
   image = jax.ShapeDtypeStruct((1, 32, 32, 3), np.float32)

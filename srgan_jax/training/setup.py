@@ -7,6 +7,7 @@ nothing and opens no data, so that a tool has a step as cheaply as a run has.
 import copy
 import functools
 import logging
+import pathlib
 
 from flax import linen as nn
 import jax
@@ -242,7 +243,8 @@ def _make_generator(
       )
   # A generator of others may end in a tanh, say: it stays that network.
   ours = theirs.clone(dtype=dtype, init_scheme=config.model.init)
-  return ours, variables, metadata['training'].get('label', '')
+  label = metadata['training'].get('label') or pathlib.Path(path).stem
+  return ours, variables, label
 
 
 def _compute_dtype(precision: str) -> jnp.dtype:

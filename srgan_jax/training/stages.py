@@ -58,14 +58,16 @@ class Stage:
 
   @property
   def method(self) -> str:
-    """The paper's name of the generator that the stage trains."""
+    """The paper's name of the generator that the stage trains, or its own."""
+    if self.content.teacher:
+      return self.content.teacher.label
     return 'SRResNet' if self.name == PRETRAIN else 'SRGAN'
 
   @property
   def label(self) -> str:
     """The variant, e.g. 'srgan-vgg54' or 'srgan-vgg16-conv5_3'."""
     if self.content.teacher:
-      return self.content.teacher.label
+      return self.method
     label = f'{self.method.lower()}-{self.content.name}'
     has_pixels = self.content.layer and self.objective.pixel_weight
     return f'{label}-mse' if has_pixels else label
