@@ -81,7 +81,9 @@ def test_a_run_brings_sr_nearer_to_the_lr(tmp_path):
       'stages.pretrain.steps': 30,
     },
   )
-  Run(Setup(config), tmp_path / 'run').train()
+  setup = Setup(config)
+  assert setup.stages[0].method == 'srgan-theirs'
+  Run(setup, tmp_path / 'run').train()
   after = tmp_path / 'run' / 'generator.safetensors'
   source = opening.open_source(config.data.source, min_size=48)
   # Of random weights; each update sees four crops.
