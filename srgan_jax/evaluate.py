@@ -29,7 +29,7 @@ def start() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-  """The command; its exit status: 1 where an image or a figure is missing, too."""
+  """The command; its exit status, 1 if an image or a figure is missing."""
   options = _parser().parse_args(arguments)
   cli.print_any_name()
   try:

@@ -120,7 +120,7 @@ def plan(
   else:
     _add_beside(result, inputs, form, tail, size)
   is_replaced = overwrite or output is not None
-  _pass_over_results(result, is_replaced, overwrite)
+  _pass_over_results(result, is_replaced)
   sources = {_real(job.source) for job in result.jobs} - {''}
   result.passed_over = [
     item for item in result.passed_over if _real(item.path) not in sources
@@ -147,27 +147,37 @@ def _origin(path: pathlib.Path) -> tuple[str, str]:
   return model, mark
 
 
+def _name_of(mark: str) -> str:
+  return mark.partition(' ')[2]
+
+
 def _real(path: files.Path) -> str:
   return '' if path == STANDARD else os.path.realpath(path)
 
 
-def _pass_over_results(plan: Plan, is_replaced: bool, overwrite: bool) -> None:
+def _pass_over_results(plan: Plan, is_replaced: bool) -> None:
   """Takes out pictures that another one has become, or would become.
 
-  The latter not where that would be written over them, which is a fault; and
-  none whose own results are there, for these are skipped.
+  A mark names the picture, which lies beside the result or has its place as its
+  target. Without a mark the place decides, but not where that would be written
+  over, which is a fault, or has its own result, which is skipped.
   """
-  marks = {job.mark for job in plan.jobs} - {''}
-  targets = {
-    target
+  makers = {
+    target: job.source.name
     for job in plan.jobs
-    if not is_replaced and (target := _real(job.target)) != _real(job.source)
+    if (target := _real(job.target)) != _real(job.source)
   }
+  places = {job.source for job in plan.jobs} - {STANDARD}
   jobs, plan.jobs = plan.jobs, []
   for job in jobs:
-    is_waiting = job.source != STANDARD and (overwrite or not job.is_there)
-    is_made = _origin(job.source)[1] in marks - {job.mark}
-    if is_waiting and (is_made or _real(job.source) in targets):
+    name = _name_of(_origin(job.source)[1])
+    maker = makers.get(_real(job.source))
+    if name:
+      is_beside = job.source.with_name(name) in places
+      is_result = name == maker or (is_beside and name != job.source.name)
+    else:
+      is_result = bool(maker) and not (is_replaced or job.is_there)
+    if is_result and job.source != STANDARD:
       path = str(job.source)
       plan.passed_over.append(finding.PassedOver(path, _RESULTS, False))
     else:
@@ -180,7 +190,7 @@ def _skip(job: Job) -> None:
   if theirs and own and theirs != own:
     job.fail(
       f'{job.source}: {job.target} is there, the result of another '
-      f'{theirs.partition(" ")[2]} (--overwrite replaces it)'
+      f'{_name_of(theirs)} (--overwrite replaces it)'
     )
   else:
     job.status = 'skipped'

@@ -67,6 +67,54 @@ def test_folders_run_again_give_the_same_folders(photos, model):
 
 
 @ON_LINUX
+def test_a_folder_among_its_pictures_goes_on(photos, model):
+  """As `srgan-upscale * -o up` does, once it was stopped."""
+  go = lambda: run(*sorted(photos.iterdir()), '-o', photos / 'up', *named)
+  named = ('--model', model)
+  assert go() == 0
+  made = names()
+  assert 'in/up/a.png' in made
+  (photos / 'up' / 'b.png').unlink()
+  assert go() == 0
+  assert names() == made
+
+
+@ON_LINUX
+@pytest.mark.parametrize('form', ['files', 'folders'])
+def test_an_edited_pictures_result_is_replaced_when_told_to(
+  form, photos, model, capsys
+):
+  named = ('--model', model)
+  if form == 'files':
+    inputs = lambda: sorted(photos.iterdir())
+    path = photos / 'a_x4.png'
+  else:
+    inputs = lambda: [x for x in (photos, pathlib.Path('in_x4')) if x.exists()]
+    path = pathlib.Path('in_x4', 'a.png')
+  assert run(*inputs(), *named) == 0
+  made = names()
+  Image.effect_noise((9, 7), 90).convert('RGB').save(photos / 'a.png')
+  assert run(*inputs(), *named) == 1
+  assert '--overwrite replaces it' in capsys.readouterr().err
+  assert names() == made
+  assert run(*inputs(), *named, '--overwrite') == 0
+  assert names() == made
+  with Image.open(path) as image:
+    assert image.size == (36, 28)
+
+
+@ON_LINUX
+def test_results_of_other_pictures_of_these_names_are_pictures(photos, model):
+  """Uncompressed pictures of one camera all have a size."""
+  for folder in ('one', 'two'):
+    pathlib.Path(folder).mkdir()
+    shutil.copyfile(photos / 'a.png', f'{folder}/a.png')
+  assert run('one', '--model', model) == 0
+  assert run('one_x4', 'two', '--model', model) == 0
+  assert {'one_x4_x4/a.png', 'two_x4/a.png'} <= names()
+
+
+@ON_LINUX
 def test_results_in_a_folder_with_their_pictures_are_no_input(
   photos, model, capsys
 ):
