@@ -70,20 +70,21 @@ class Benchmark:
     self.left_out, self._max_megapixels = left_out, max_megapixels
     self.passed_over: list[str] = []
     self._originals = list_images(hr, left_out, self.passed_over)
-    self._lr = self.match(lr) if lr is not None else {}
+    sizes = {
+      path: size
+      for path in self._originals
+      if (size := self.size(path)) is not None
+      and self._is_large_enough(path, size, protocols)
+    }
+    self._lr = self.match(lr, list(sizes)) if lr is not None else {}
     self.files: list[pathlib.Path] = []
     self.names: list[str] = []
     self.sizes: list[tuple[int, int]] = []
     for name, path in _by_name(self._originals).items():
-      size = self.size(path)
-      if (
-        size is not None
-        and self._is_large_enough(path, size, protocols)
-        and self._has_lr(path, size)
-      ):
+      if path in sizes and self._has_lr(path, sizes[path]):
         self.files.append(path)
         self.names.append(name)
-        self.sizes.append(size)
+        self.sizes.append(sizes[path])
     if not self.files:
       faults = '; '.join(left_out or ())
       raise ValueError(f'{hr} holds no image that can be used: {faults}')
@@ -141,10 +142,12 @@ class Benchmark:
       else:
         yield pair
 
-  def match(self, folder: files.Path) -> dict[pathlib.Path, pathlib.Path]:
-    """By original its version in a folder, or in one file."""
+  def match(
+    self, folder: files.Path, needed: Sequence[pathlib.Path]
+  ) -> dict[pathlib.Path, pathlib.Path]:
+    """By original its version in a folder, or in one file; see `match`."""
     found = list_images(folder, self.left_out, self.passed_over)
-    return match(self._originals, found)
+    return match(self._originals, found, needed)
 
   def read(self, path: pathlib.Path) -> np.ndarray:
     """An image of the benchmark, or of its size."""
@@ -228,7 +231,9 @@ def input_files(*inputs: files.Path | None) -> list[files.Path]:
 
 
 def match(
-  originals: Sequence[pathlib.Path], others: Sequence[pathlib.Path]
+  originals: Sequence[pathlib.Path],
+  others: Sequence[pathlib.Path],
+  needed: Sequence[pathlib.Path] | None = None,
 ) -> dict[pathlib.Path, pathlib.Path]:
   """By original the one file of the others that is its version.
 
@@ -238,7 +243,8 @@ def match(
   whatever their names.
 
   Raises:
-    ValueError: naming a file that has no partner, or two.
+    ValueError: naming a file that has no partner, or two; of the originals one
+      that is `needed`, as by default all are.
   """
   if len(originals) == len(others) == 1:
     return {originals[0]: others[0]}
@@ -259,7 +265,7 @@ def match(
         f'{found[original]} and {other} both belong to {original}'
       )
     found[original] = other
-  for path in originals:
+  for path in originals if needed is None else needed:
     if path not in found:
       raise ValueError(f'{others[0].parent} has no version of {path}')
   return found

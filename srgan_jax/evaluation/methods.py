@@ -132,7 +132,7 @@ def finished(
   Raises:
     ValueError: naming a file that is missing, unmatched, or of another size.
   """
-  versions = benchmark.match(folder)
+  versions = benchmark.match(folder, benchmark.files)
   files = [versions[path] for path in benchmark.files]
   by_name = dict(zip(benchmark.names, files, strict=True))
   for file, size in zip(files, benchmark.sizes, strict=True):

@@ -1,9 +1,9 @@
 """MATLAB's `imresize(..., 'bicubic')`: the paper's degradation (section 2).
 
 Low-resolution images are made from high-resolution ones by exactly this
-function; another resizer differs by up to 9 levels. Three implementations share
-one weight builder: `imresize` in NumPy for whole images at any scale, and in
-JAX `downscale_crops` for training crops inside the compiled step and
+function; Pillow's differs by up to 14 levels on Set14. Three implementations
+share one weight builder: `imresize` in NumPy for whole images at any scale, and
+in JAX `downscale_crops` for training crops inside the compiled step and
 `resize_buffers` for float pictures in padded buffers.
 
 All resize the rows first, then the columns; where the scales differ, the

@@ -23,6 +23,7 @@ from srgan_jax import cli, files, pretrained, weights
 from srgan_jax.data import batch, draw, loader, opening
 from srgan_jax.models import layers
 from srgan_jax.models.generator import Generator
+from srgan_jax.upscaling import back_projection
 
 _CROPS = 1024  # of the paper's size, for the batch statistics
 _CROP_SIZE = 96
@@ -92,7 +93,7 @@ def describe(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
       licences.append('not stated')
     parts = ' + '.join(licences)
     described['licence'] = f'of its parts: {parts}' if licences[1:] else parts
-  rounds = [record.get('back_project', 0) for record in records]
+  rounds = [back_projection.recommended(record) for record in records]
   if rounds[0] and all(count == rounds[0] for count in rounds):
     described['back_project'] = rounds[0]
   return described

@@ -162,4 +162,4 @@ class RunWeights:
 
   def _describe(self, stage: stages.Stage, steps: int) -> dict[str, Any]:
     described = {'label': stage.label, 'stage': stage.name, 'steps': steps}
-    return described | self._facts
+    return described | self._setup.rights | self._facts

@@ -8,6 +8,7 @@ import copy
 import functools
 import logging
 import pathlib
+from typing import Any
 
 from flax import linen as nn
 import jax
@@ -40,6 +41,7 @@ class Setup:
     generator: G.
     discriminator: D.
     initial: G's variables by `init_generator`; None: from random weights.
+    rights: the author and licence that its file states.
     stages: what is trained, in its order.
   """
 
@@ -61,11 +63,12 @@ class Setup:
     self.placement = sharding.Placement(self.mesh, config.batch_norm)
     self.dtype = _compute_dtype(config.precision)
     self.precision = 'highest' if self.dtype == jnp.float32 else 'default'
-    self.generator, self.initial, label = _make_generator(config, self.dtype)
+    self.generator, self.initial, start = _make_generator(config, self.dtype)
+    self.rights = {k: start[k] for k in ('author', 'licence') if start.get(k)}
     self._teacher = None
     if self.initial is not None:
       exact = self.generator.clone(dtype=jnp.dtype('float32'))
-      self._teacher = Teacher(exact, self.initial, label)
+      self._teacher = Teacher(exact, self.initial, start['label'])
     self.discriminator = Discriminator(
       config.model.discriminator_channels, self.dtype
     )
@@ -222,8 +225,8 @@ class Setup:
 
 def _make_generator(
   config: ConfigDict, dtype: jnp.dtype
-) -> tuple[Generator, step_lib.Variables | None, str]:
-  """G, and its variables and label where the config names a file of them."""
+) -> tuple[Generator, step_lib.Variables | None, dict[str, Any]]:
+  """G, and its variables and training where the config names a file of it."""
   ours = Generator(
     config.model.blocks,
     config.model.channels,
@@ -233,7 +236,7 @@ def _make_generator(
   )
   path = config.init_generator or config.stages.pretrain.init_generator
   if not path:
-    return ours, None, ''
+    return ours, None, {}
   theirs, variables, metadata = weights.load_generator(pretrained.find(path))
   for name in ('blocks', 'channels', 'skip_connections'):
     if getattr(theirs, name) != getattr(ours, name):
@@ -243,8 +246,9 @@ def _make_generator(
       )
   # A generator of others may end in a tanh, say: it stays that network.
   ours = theirs.clone(dtype=dtype, init_scheme=config.model.init)
-  label = metadata['training'].get('label') or pathlib.Path(path).stem
-  return ours, variables, label
+  training = metadata['training']
+  label = training.get('label') or pathlib.Path(path).stem
+  return ours, variables, training | {'label': label}
 
 
 def _compute_dtype(precision: str) -> jnp.dtype:

@@ -35,7 +35,10 @@ def load(
   """
   generator, variables, metadata = read_generator(model, strength)
   if back_project is None:
-    back_project = back_projection.recommended(metadata['training'])
+    try:
+      back_project = back_projection.recommended(metadata['training'])
+    except ValueError as error:
+      raise ValueError(f'{model}: {error}') from error
   return Upscaler(
     generator,
     variables,

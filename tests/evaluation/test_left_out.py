@@ -72,6 +72,21 @@ def test_a_version_that_cannot_be_read_is_left_out(
   assert f'{folder}/1.png' in line
 
 
+@pytest.mark.parametrize('option', ['--sr', '--lr'])
+def test_an_image_that_is_left_out_needs_no_version(option, tmp_path, capsys):
+  for name, side in (('HR', 32), ('versions', 32 if option == '--sr' else 8)):
+    for i in range(2):
+      path = tmp_path / name / f'{i}.png'
+      path.parent.mkdir(exist_ok=True)
+      path.write_bytes(encode(Image.fromarray(noise(side, side, i))))
+  (tmp_path / 'HR' / '2.png').write_bytes(b'no picture')
+  method = () if option == '--sr' else ('--model', 'nearest')
+  versions = (option, tmp_path / 'versions')
+  assert run(*method, *versions, '--hr', tmp_path / 'HR') == 1
+  (line,) = capsys.readouterr().err.splitlines()
+  assert 'left out' in line and '2.png' in line
+
+
 def test_an_image_that_is_too_small_is_left_out_before_any_is_upscaled(
   tmp_path, capsys, monkeypatch
 ):

@@ -69,7 +69,7 @@ def test_a_run_brings_sr_nearer_to_the_lr(tmp_path):
     path,
     networks.init(generator, 3, jnp.zeros((1, 12, 12, 3))),
     architecture={'blocks': 1, 'channels': 4},
-    training={'label': 'srgan-theirs'},
+    training={'label': 'srgan-theirs', 'licence': 'CC0-1.0'},
   )
   config = repository.tiny_config(
     crop_size=48,
@@ -90,7 +90,8 @@ def test_a_run_brings_sr_nearer_to_the_lr(tmp_path):
   far, near = (away(upscaling.load(file), source) for file in (path, after))
   assert near < 0.95 * far
   _, ours, metadata = weights.load_generator(after)
-  assert metadata['training']['label'] == 'srgan-theirs'
+  stated = metadata['training']
+  assert (stated['label'], stated['licence']) == ('srgan-theirs', 'CC0-1.0')
   # Normalised as it is used: the statistics stay.
   _, theirs, _ = weights.load_generator(path)
   jax.tree.map(
