@@ -13,7 +13,7 @@ from tests.support.videos import (
   streams,
 )
 
-pytest.importorskip('av')
+av = pytest.importorskip('av')
 from srgan_jax.upscaling.video import upscale_video
 
 pytestmark = needs_ffmpeg
@@ -49,6 +49,41 @@ def heard(path, count):
     else None
     for channel in found.T
   ]
+
+
+@pytest.mark.parametrize(
+  'codec, given, count, target, made',
+  [
+    ('flac', '2.1', 3, 'mp4', '5.1'),
+    ('flac', '4.0', 4, 'mp4', '4.0'),
+    ('pcm_s16le', '2.1', 3, 'mkv', '2.1'),
+    ('pcm_s16le', '3.0', 3, 'mkv', '3.0'),
+  ],
+)
+def test_sound_whose_channels_a_file_would_not_tell_is_encoded(
+  tmp_path, codec, given, count, target, made
+):
+  source = tmp_path / ('in.mkv' if codec == 'flac' else 'in.mov')
+  out = tmp_path / f'out.{target}'
+  make(source, given, count, codec)
+  (note,) = upscale_video(source, out, nearest)[1]
+  assert 'becomes ' in note
+  assert streams(out)['audio']['channel_layout'] == made
+  places = av.AudioLayout(made).nb_channels
+  found = [k for k in heard(out, places) if k is not None]
+  assert found == list(range(count))
+
+
+@pytest.mark.parametrize(
+  'codec, target', [('flac', 'mp4'), ('pcm_s16le', 'mkv')]
+)
+def test_sound_whose_channels_are_assumed_is_copied(tmp_path, codec, target):
+  source = tmp_path / ('in.mkv' if codec == 'flac' else 'in.mov')
+  out = tmp_path / f'out.{target}'
+  make(source, '5.1', 6, codec)
+  assert upscale_video(source, out, nearest)[1] == []
+  assert streams(out)['audio']['codec_name'] == codec
+  assert heard(out, 6) == list(range(6))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Which channels sound has that is encoded anew."""
+"""Which channels sound has, copied or encoded anew."""
 
 import contextlib
 
@@ -15,6 +15,21 @@ _LAYOUTS = {
   + ('5.1.2(back)', 'octagonal', 'cube'),
   'libopus': ('mono', 'stereo', '3.0', 'quad', '5.1', '7.1'),
 }
+# By muxer and codec: where a file does not tell the channels, the layouts that
+# readers take their number for.
+_ASSUMED = {
+  ('mp4', 'flac'): (
+    'mono',
+    'stereo',
+    '3.0',
+    'quad',
+    '5.0',
+    '5.1',
+    '6.1',
+    '7.1',
+  ),
+  ('matroska', 'pcm'): ('mono', 'stereo', '5.1', '7.1'),
+}
 _REAR = {'BL', 'BR', 'BC', 'SL', 'SR'}
 
 
@@ -28,6 +43,20 @@ def source_layout(context: av.AudioCodecContext) -> av.AudioLayout:
     with contextlib.suppress(ValueError):
       return av.AudioLayout(f'{layout.nb_channels}c')
   return layout
+
+
+def are_misread(layout: av.AudioLayout, codec: str, muxer: str) -> bool:
+  """Whether sound that is copied would lose the places of its channels."""
+  assumed = _ASSUMED.get((muxer, codec.partition('_')[0]))
+  if assumed is None or (places := _places(layout)) == {'NONE'}:
+    return False
+  return all(places != _places(av.AudioLayout(name)) for name in assumed)
+
+
+def are_kept(layout: av.AudioLayout, encoder: str) -> bool:
+  """Whether an encoder's layout has all channels of sound."""
+  made = made_layout(layout, encoder)
+  return bool(made) and _places(layout) <= _places(av.AudioLayout(made))
 
 
 def made_layout(source: av.AudioLayout, encoder: str) -> str:

@@ -65,8 +65,14 @@ class Container:
     """Whether a stream can be copied into it, as its muxer says."""
     if stream.codec_context is None:
       return False
-    if codec_name(stream).startswith(self.avoided):
+    codec = codec_name(stream)
+    if codec.startswith(self.avoided):
       return False
+    if isinstance(stream, av.AudioStream):
+      layout = stream.codec_context.layout
+      is_misread = channels.are_misread(layout, codec, self.muxer)
+      if is_misread and channels.are_kept(layout, self.sound):
+        return False
     trial = av.open(io.BytesIO(), 'w', format=self.muxer)
     try:
       trial.add_stream_from_template(stream, opaque=True)
