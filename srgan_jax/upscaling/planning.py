@@ -167,13 +167,13 @@ def _pass_over_results(plan: Plan, is_replaced: bool) -> None:
     for job in plan.jobs
     if (target := _real(job.target)) != _real(job.source)
   }
-  places = {job.source for job in plan.jobs} - {STANDARD}
+  places = {(job.source.parent, job.source.name) for job in plan.jobs}
   jobs, plan.jobs = plan.jobs, []
   for job in jobs:
     name = _name_of(_origin(job.source)[1])
     maker = makers.get(_real(job.source))
     if name:
-      is_beside = job.source.with_name(name) in places
+      is_beside = (job.source.parent, name) in places
       is_result = name == maker or (is_beside and name != job.source.name)
     else:
       is_result = bool(maker) and not (is_replaced or job.is_there)

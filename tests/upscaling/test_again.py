@@ -7,6 +7,7 @@ import sys
 from PIL import Image
 import pytest
 
+from srgan_jax import files
 from srgan_jax.upscaling import planning
 from tests.support.upscaling import run
 
@@ -112,6 +113,13 @@ def test_results_of_other_pictures_of_these_names_are_pictures(photos, model):
   assert run('one', '--model', model) == 0
   assert run('one_x4', 'two', '--model', model) == 0
   assert {'one_x4_x4/a.png', 'two_x4/a.png'} <= names()
+
+
+@ON_LINUX
+def test_a_mark_that_is_no_name_is_nobodys(photos, model):
+  files.set_origin(photos / 'a.png', 'model\n7 ../a/')
+  assert run(photos, '--model', model) == 0
+  assert {'in_x4/a.png', 'in_x4/b.png'} <= names()
 
 
 @ON_LINUX
