@@ -243,17 +243,11 @@ def joined(
   return cast(BinaryIO, io.BufferedReader(_Pieces(file, pieces), 1 << 16))
 
 
-class _Pieces(io.RawIOBase):
-  def __init__(
-    self, file: BinaryIO, pieces: Sequence[tuple[int, int] | bytes]
-  ) -> None:
+class Wrapper(io.RawIOBase):
+  """A stream that reads another one, its `_file`, and closes it."""
+
+  def __init__(self, file: BinaryIO) -> None:
     self._file = file
-    self._pieces = pieces
-    self._lengths = [
-      len(piece) if isinstance(piece, bytes) else piece[1] - piece[0]
-      for piece in pieces
-    ]
-    self._position = 0
 
   def close(self) -> None:
     self._file.close()
@@ -264,6 +258,19 @@ class _Pieces(io.RawIOBase):
 
   def seekable(self) -> bool:
     return True
+
+
+class _Pieces(Wrapper):
+  def __init__(
+    self, file: BinaryIO, pieces: Sequence[tuple[int, int] | bytes]
+  ) -> None:
+    super().__init__(file)
+    self._pieces = pieces
+    self._lengths = [
+      len(piece) if isinstance(piece, bytes) else piece[1] - piece[0]
+      for piece in pieces
+    ]
+    self._position = 0
 
   def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
     origins = {

@@ -22,10 +22,7 @@ def read(path: files.Path) -> tuple[Generator, dict[str, Any], dict[str, Any]]:
   """
   generator, variables, metadata = weights.load_generator(path)
   training = metadata['training']
-  try:
-    steps = back_projection.recommended(training)
-  except ValueError as error:
-    raise ValueError(f'{path}: {error}') from error
+  steps = back_projection.recommended(training, path)
   with np.errstate(over='ignore'):
     params = folded.fold(generator, variables)
   if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params)):

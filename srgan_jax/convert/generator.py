@@ -134,12 +134,8 @@ def _stated_facts(path: pathlib.Path) -> dict[str, Any]:
     training = None
   if not isinstance(training, dict):
     raise ValueError('its metadata training is no JSON object')
-  facts = {
-    key: str(training[key])
-    for key in ('author', 'licence')
-    if training.get(key)
-  }
-  return facts | {'back_project': back_projection.recommended(training)}
+  steps = back_projection.check(training.get('back_project', 0))
+  return {**weights.rights(training), 'back_project': steps}
 
 
 def _published_facts(digest: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ import pathlib
 
 import safetensors.numpy
 
-from srgan_jax import cli, files, pretrained
+from srgan_jax import cli, files, pretrained, weights
 from srgan_jax.convert import exports
 from srgan_jax.convert.folding import to_state
 from srgan_jax.convert.generator_layouts import LORNATANG
@@ -71,7 +71,7 @@ def export(source: str, output: pathlib.Path) -> list[str]:
     f'  {generator.blocks} blocks, {generator.channels} channels, '
     f'nn.PReLU({generator.channels}); RGB in [0, 1] in and out',
   ]
-  whose = [str(training[k]) for k in ('author', 'licence') if training.get(k)]
+  whose = weights.rights(training).values()
   if whose and output.suffix == '.pth':
     lines.append(f'  not in a .pth file: {", ".join(whose)}')
   notes = exports.back_projection_notes(training)

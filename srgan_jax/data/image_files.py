@@ -133,21 +133,12 @@ def naming(path: str) -> Iterator[None]:
     raise OSError(f'{path}: {cli.one_line(error)}') from error
 
 
-class _Stored(io.RawIOBase):
+class _Stored(files.Wrapper):
   """A file of a store, whose faults name it."""
 
   def __init__(self, url: str, file: BinaryIO):
-    self._url, self._file = url, file
-
-  def close(self) -> None:
-    self._file.close()
-    super().close()
-
-  def readable(self) -> bool:
-    return True
-
-  def seekable(self) -> bool:
-    return True
+    super().__init__(file)
+    self._url = url
 
   def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
     with naming(self._url):

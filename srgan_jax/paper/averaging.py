@@ -55,6 +55,7 @@ def average(
     generator, variables, metadata = weights.load_generator(
       pretrained.find(name)
     )
+    back_projection.recommended(metadata['training'], name)
     parts.append((name, variables, metadata))
   mean = weights.mix(parts, [1 / len(files)] * len(files))
   records = [metadata['training'] for *_, metadata in parts]
@@ -93,7 +94,7 @@ def describe(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
       licences.append('not stated')
     parts = ' + '.join(licences)
     described['licence'] = f'of its parts: {parts}' if licences[1:] else parts
-  rounds = [back_projection.recommended(record) for record in records]
+  rounds = [record.get('back_project', 0) for record in records]
   if rounds[0] and all(count == rounds[0] for count in rounds):
     described['back_project'] = rounds[0]
   return described

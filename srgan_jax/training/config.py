@@ -11,7 +11,7 @@ from flax import traverse_util
 from srgan_jax import losses, sharding
 from srgan_jax.data import degradation, loader, resident
 from srgan_jax.models import generator
-from srgan_jax.training import config_files, optimizers, stages
+from srgan_jax.training import config_files, optimizers, stages, teacher
 from srgan_jax.weights import architecture
 
 Precision = Literal['auto', 'float32', 'bfloat16']
@@ -241,10 +241,11 @@ def _contradictions_of_consistent(config: Any) -> Iterator[tuple[bool, str]]:
     "config.stages.pretrain.content 'consistent' is learnt from the SR of "
     'config.stages.pretrain.init_generator, which is not given',
   )
+  least = 3 * teacher.EDGE
   yield (
-    config.crop_size < 48,
+    config.crop_size < least,
     f"config.crop_size is {config.crop_size}: the content 'consistent' leaves "
-    'out 16 pixels at each edge, and needs at least 48',
+    f'out {teacher.EDGE} pixels at each edge, and needs at least {least}',
   )
 
 

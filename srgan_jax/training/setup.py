@@ -64,7 +64,7 @@ class Setup:
     self.dtype = _compute_dtype(config.precision)
     self.precision = 'highest' if self.dtype == jnp.float32 else 'default'
     self.generator, self.initial, start = _make_generator(config, self.dtype)
-    self.rights = {k: start[k] for k in ('author', 'licence') if start.get(k)}
+    self.rights = weights.rights(start)
     self._teacher = None
     if self.initial is not None:
       exact = self.generator.clone(dtype=jnp.dtype('float32'))

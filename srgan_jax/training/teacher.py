@@ -9,7 +9,7 @@ from srgan_jax import SCALE
 from srgan_jax.models.generator import Generator
 from srgan_jax.upscaling import back_projection
 
-_EDGE = SCALE * back_projection.HALO_PER_STEP
+EDGE = SCALE * back_projection.HALO_PER_STEP  # HR pixels of a crop
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,4 +36,4 @@ class Teacher:
 
     There the LR comes of pixels beyond the crop.
     """
-    return sr[:, _EDGE:-_EDGE, _EDGE:-_EDGE]
+    return sr[:, EDGE:-EDGE, EDGE:-EDGE]

@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from srgan_jax import SCALE
+from srgan_jax import SCALE, files
 from srgan_jax.imaging import resize
 
 # How far one step sees, in LR pixels to each side: each resize two.
@@ -34,13 +34,16 @@ def check(steps: Any) -> int:
   return steps
 
 
-def recommended(training: Mapping[str, Any]) -> int:
+def recommended(training: Mapping[str, Any], path: files.Path) -> int:
   """The steps that a weights file recommends; 0 where it says nothing.
 
   Raises:
-    ValueError: as `check`.
+    ValueError: as `check`, naming the file.
   """
-  return check(training.get('back_project', 0))
+  try:
+    return check(training.get('back_project', 0))
+  except ValueError as error:
+    raise ValueError(f'{path}: {error}') from error
 
 
 def back_project(

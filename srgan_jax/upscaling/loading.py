@@ -35,10 +35,7 @@ def load(
   """
   generator, variables, metadata = read_generator(model, strength)
   if back_project is None:
-    try:
-      back_project = back_projection.recommended(metadata['training'])
-    except ValueError as error:
-      raise ValueError(f'{model}: {error}') from error
+    back_project = back_projection.recommended(metadata['training'], model)
   return Upscaler(
     generator,
     variables,

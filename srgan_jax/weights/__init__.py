@@ -18,6 +18,7 @@ from srgan_jax.weights.mixing import mix
 from srgan_jax.weights.networks import (
   load_discriminator,
   load_generator,
+  rights,
   save_discriminator,
   save_generator,
 )
@@ -35,6 +36,7 @@ __all__ = [
   'mix',
   'read_kind',
   'reject_placeholder',
+  'rights',
   'save',
   'save_discriminator',
   'save_generator',

@@ -87,6 +87,15 @@ def load_discriminator(
   return _load('discriminator', path)
 
 
+def rights(training: Mapping[str, Any]) -> dict[str, str]:
+  """The author and licence that a network's training record states."""
+  return {
+    name: str(training[name])
+    for name in ('author', 'licence')
+    if training.get(name)
+  }
+
+
 def _save(
   kind: container.Kind,
   path: files.Path,
